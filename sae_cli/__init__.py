@@ -1,0 +1,1 @@
+"""sae-train: trains sparse and other auto-encoders from the command line."""

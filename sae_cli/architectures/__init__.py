@@ -1,0 +1,5 @@
+"""Architectures: each returns an auto-encoder of a data set's shape."""
+
+from sae_cli.architectures.dense import ARCHITECTURES
+
+__all__ = ["ARCHITECTURES"]

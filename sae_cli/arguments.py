@@ -1,0 +1,99 @@
+"""The command line before Hydra reads it: what is no override and no option is said plainly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sae_cli.registry import ConfigError, nearest
+
+TRACEBACK = "--traceback"
+MULTIRUN = {"-m", "--multirun"}
+# Options of Hydra that show something instead of training.
+SHOWING = {
+    *("-h", "--help", "--hydra-help", "--version"),
+    *("-c", "--cfg", "-i", "--info", "-sc", "--shell-completion"),
+}
+CONFIG_DIR = {"-cd", "--config-dir"}
+WITH_VALUE = {"-c", "--cfg", "-p", "--package", *CONFIG_DIR}
+PLAIN = {*SHOWING, *MULTIRUN, "-r", "--run", "--resolve", TRACEBACK}
+ALLOWED = sorted(PLAIN | WITH_VALUE)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """A command line taken apart.
+
+    Attributes:
+        overrides: ``key=value`` and the like.
+        multirun: whether it asks for a sweep.
+        shows: whether it asks for help or the configuration instead of a training.
+        config_dir: the user's own folder of pages, if any.
+        traceback: whether tracebacks are wanted.
+        for_hydra: what Hydra is given.
+    """
+
+    overrides: list[str]
+    multirun: bool
+    shows: bool
+    config_dir: str | None
+    traceback: bool
+    for_hydra: list[str]
+
+
+def parse(arguments: Sequence[str]) -> Arguments:
+    """Take a command line apart.
+
+    Raises:
+        ConfigError: something on it is neither an option nor an override.
+    """
+    overrides: list[str] = []
+    config_dir: str | None = None
+    value_of: str | None = None
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        if value_of is not None:
+            config_dir = argument if value_of in CONFIG_DIR else config_dir
+            value_of = None
+        elif name in WITH_VALUE:
+            value_of = None if value else name
+            config_dir = value if value and name in CONFIG_DIR else config_dir
+        elif argument in PLAIN:
+            # `--info` alone may be followed by what to show.
+            value_of = name if name in {"-i", "--info"} and len(arguments) > 1 else None
+        else:
+            _check_override(argument)
+            overrides.append(argument)
+    if value_of in WITH_VALUE:
+        raise ConfigError(f"{value_of} needs a value")
+    return Arguments(
+        overrides,
+        multirun=bool(MULTIRUN & set(arguments)),
+        shows=any(argument.partition("=")[0] in SHOWING for argument in arguments),
+        config_dir=config_dir,
+        traceback=TRACEBACK in arguments,
+        for_hydra=[argument for argument in arguments if argument != TRACEBACK],
+    )
+
+
+def _check_override(argument: str) -> None:
+    key, equals, value = argument.partition("=")
+    if argument.startswith("-"):
+        bare = argument.lstrip("-")
+        if equals:
+            raise ConfigError(f"{argument}: settings have no dashes; write {bare}")
+        raise ConfigError(
+            f"{argument} is no option; the options are {', '.join(ALLOWED)}"
+            + nearest(argument, ALLOWED)
+        )
+    if argument == "=" or key != key.rstrip() or (equals and value[:1] == " "):
+        raise ConfigError(f"{argument!r}: write key=value without spaces around the =")
+    if not equals and not argument.startswith("~"):
+        raise ConfigError(
+            f"{argument!r} is no setting; write key=value without spaces, for example "
+            "model=sparse_kl or penalty.weight=0.05"
+        )
+    if equals and not value and key not in {"hydra.run.dir"}:
+        raise ConfigError(
+            f"{argument!r} gives no value; write {key}=value without spaces around the ="
+        )

@@ -1,0 +1,93 @@
+"""The typed configuration of one run: settings and, for each group, the chosen part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pydantic
+
+from sae_cli.activations import ACTIVATIONS
+from sae_cli.architectures import ARCHITECTURES
+from sae_cli.corruptions import CORRUPTIONS
+from sae_cli.datasets import DATASETS
+from sae_cli.devices import DEVICES
+from sae_cli.optimizers import LR_SCHEDULES, OPTIMIZERS
+from sae_cli.options import Count, Natural
+from sae_cli.penalties import PENALTIES
+from sae_cli.reconstruction import RECONSTRUCTIONS
+from sae_cli.registry import STRICT, ConfigError, Registry, nearest, validate
+from sae_cli.schedules import SCHEDULES
+
+GROUPS: dict[str, Registry[Any]] = {
+    registry.kind: registry
+    for registry in (
+        DATASETS,
+        ARCHITECTURES,
+        ACTIVATIONS,
+        PENALTIES,
+        CORRUPTIONS,
+        RECONSTRUCTIONS,
+        SCHEDULES,
+        OPTIMIZERS,
+        LR_SCHEDULES,
+        DEVICES,
+    )
+}
+
+
+class Settings(pydantic.BaseModel):
+    """What concerns the run as a whole; ``conf/train.yaml`` explains each key."""
+
+    model_config = STRICT
+
+    model: str
+    experiment: str | None
+    seed: Natural
+    epochs: Count
+    batch_size: Count
+    progress: bool
+    pictures: bool
+    sort_by: str
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A checked configuration.
+
+    Attributes:
+        settings: of the run.
+        parts: group -> the chosen part's ``name`` and options.
+    """
+
+    settings: Settings
+    parts: dict[str, dict[str, Any]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, complete: what ``config.yaml`` holds and ``check`` takes."""
+        return self.settings.model_dump() | self.parts
+
+
+def check(config: Mapping[str, Any]) -> RunConfig:
+    """Check every key, type and range of a composed configuration.
+
+    Raises:
+        ConfigError: one line on the first fault.
+    """
+    known = [*Settings.model_fields, *GROUPS]
+    for key in config:
+        if key not in known:
+            raise ConfigError(
+                f"unknown key {key}: the settings are {', '.join(Settings.model_fields)}, "
+                f"the groups {', '.join(GROUPS)}" + nearest(str(key), known)
+            )
+    for group in GROUPS:
+        if group not in config:
+            raise ConfigError(f"{group} is missing: give {group}=NAME")
+    settings = {key: value for key, value in config.items() if key not in GROUPS}
+    checked = validate(Settings, settings, "", "the settings are")
+    return RunConfig(
+        Settings.model_validate(checked),
+        {group: registry.check(config[group]) for group, registry in GROUPS.items()},
+    )

@@ -1,0 +1,91 @@
+"""What a run says while it trains: a bar, a line an epoch, a closing table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, final
+
+from tqdm import tqdm
+
+from sae_cli.loop import Terms
+
+
+@final
+class Console:
+    """Prints lines to the standard output and hands each to ``log`` as well.
+
+    Args:
+        log: keeps a line.
+        bar: show a progress bar where the standard error is a terminal.
+    """
+
+    def __init__(self, log: Callable[[str], None], bar: bool) -> None:
+        self._log = log
+        self._show = bar and sys.stderr.isatty()
+        self._bar: tqdm[Any] | None = None
+
+    def say(self, line: str) -> None:
+        """One line, above the bar."""
+        self._log(line)
+        tqdm.write(line, file=sys.stdout)
+        sys.stdout.flush()
+
+    def begin(self, stage: str, steps: int) -> None:
+        """A new bar for a stage of so many steps."""
+        self.end()
+        self._bar = tqdm(total=steps, desc=stage, unit="step", leave=False, disable=not self._show)
+
+    def step(self, terms: Terms) -> None:
+        """One step is done. Terms are read from the device only when the bar is redrawn."""
+        if self._bar is not None and self._bar.update():
+            shown = "  ".join(f"{name} {float(value):.4f}" for name, value in terms.items())
+            self._bar.set_postfix_str(shown, refresh=False)
+
+    def end(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def epoch_line(stage: str, epoch: int, last: int, metrics: Mapping[str, float]) -> str:
+    """``joint  epoch  3/10  train loss ...  val loss ...`` of one evaluation."""
+    width = len(str(last))
+    shown = [f"{stage}  epoch {epoch:{width}d}/{last}"]
+    for key, label in (
+        ("train/loss", "train loss"),
+        ("val/loss", "val loss"),
+        ("val/reconstruction", "reconstruction"),
+        ("val/penalty", "penalty"),
+        ("val/fvu", "fvu"),
+        ("val/l0", "l0"),
+        ("val/dead_latents", "dead"),
+    ):
+        if key in metrics:
+            shown.append(f"{label} {number(metrics[key])}")
+        elif key == "train/loss":
+            shown.append(f"{label} {'-':>6}")
+    return "  ".join(shown)
+
+
+def number(value: Any) -> str:
+    """A metric with four decimals, a count without, a small number with its exponent."""
+    if not isinstance(value, float):
+        return "-" if value is None else str(value)
+    if value != 0.0 and abs(value) < 1e-3:
+        return f"{value:.2e}"
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Aligned lines: the first column to the left, the others to the right."""
+    cells = [list(header)] + [[str(row[0]), *(number(value) for value in row[1:])] for row in rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    return [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]

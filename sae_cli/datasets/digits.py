@@ -1,0 +1,47 @@
+"""The 1 797 real handwritten digits that ship inside this package (no download).
+
+Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, UCI Machine Learning
+Repository, 1998, CC BY 4.0 (the test part; scikit-learn carries the same images): 8x8 pixels,
+values 0 to 16. See NOTICE.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import numpy as np
+import torch
+
+from sae_cli.datasets.dataset import DATASETS, Dataset, Split
+from sae_cli.options import Count
+from sae_cli.registry import ConfigError
+from sae_cli.shapes import UNIT
+
+N_DIGITS = 1797
+
+
+@DATASETS.register("digits")
+def digits(*, val: Count, test: Count) -> Dataset:
+    """Training rows first, then ``val`` rows, then the last ``test`` rows, in the file's order.
+
+    Raises:
+        ConfigError: nothing would be left for training.
+    """
+    if val + test >= N_DIGITS:
+        raise ConfigError(
+            f"dataset.val={val} and dataset.test={test} leave nothing of the {N_DIGITS} digits "
+            f"for training; their sum must be below {N_DIGITS}"
+        )
+    with files("sae_cli.datasets").joinpath("digits.npz").open("rb") as file:
+        arrays = np.load(file)
+        stored = torch.from_numpy(arrays["images"]).unsqueeze(1)
+        labels = torch.from_numpy(arrays["labels"]).long()
+    train, validation, held_out = torch.arange(N_DIGITS).split([N_DIGITS - val - test, val, test])
+    return Dataset(
+        train=Split(stored, train, labels, 16.0),
+        val=Split(stored, validation, labels, 16.0),
+        test=Split(stored, held_out, labels, 16.0),
+        interval=UNIT,
+        n_classes=10,
+        source="digits inside sae_cli (UCI Optical Recognition of Handwritten Digits)",
+    )

@@ -1,0 +1,73 @@
+"""The pictures of a trained run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sae_cli.autoencoder import AutoEncoder
+from sae_cli.build import Parts
+from sae_cli.datasets import Dataset
+from sae_cli.loop import EVALUATION_BATCH, Generators
+from sae_cli.objective import Objective
+from sae_cli.pictures import (
+    Picture,
+    code_histogram,
+    filters,
+    loss_curves,
+    mean_histogram,
+    reconstructions,
+)
+
+N_EXAMPLES = 12
+N_BINS = 60
+
+
+@torch.no_grad()
+def draw(
+    model: AutoEncoder,
+    data: Dataset,
+    made: Parts,
+    generators: Generators,
+    lines: Sequence[dict[str, Any]],
+    objective: Objective,
+) -> Iterator[Picture]:
+    """All pictures of a run: of the first test examples, the weights, the validation split's
+    codes, and the losses."""
+    x = next(data.test.batches(N_EXAMPLES))
+    corrupted = None if made.corruption is None else made.corruption(x, generators.corruption)
+    seen = x if corrupted is None else corrupted
+    yield reconstructions(
+        _array(x),
+        _array(made.device.run(model, seen).x_hat),
+        corrupted=None if corrupted is None else _array(corrupted),
+    )
+    shape = data.shape.input_shape
+    yield filters(_array(model.filters()), shape, name="filters", title="first-layer filters")
+    atoms = model.atoms().flatten(1)
+    yield filters(_array(atoms), shape, name="atoms", title="decoder atoms")
+    counts, edges, means = _histogram(model, data, made)
+    activation = model.activation
+    yield code_histogram(
+        counts, edges, activation_name=activation.name, active_above=activation.active_above
+    )
+    yield mean_histogram(means, target=None if made.penalty is None else made.penalty.target)
+    yield loss_curves(list(lines), terms=objective.term_names)
+
+
+def _histogram(
+    model: AutoEncoder, data: Dataset, made: Parts
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Counts and edges of all validation codes, and the mean of each latent."""
+    batches = [made.device.run(model, x).codes.cpu() for x in data.val.batches(EVALUATION_BATCH)]
+    codes = torch.cat(batches)
+    counts, edges = np.histogram(codes.numpy(), bins=N_BINS)
+    return counts, edges, codes.double().mean(0).numpy()
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.float().cpu().numpy()

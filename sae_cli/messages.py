@@ -1,0 +1,89 @@
+"""Hydra's and OmegaConf's complaints in one line: what was given, what is allowed, what to do."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+from hydra.errors import MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
+
+from sae_cli.compose import CONF, PRIMARY
+from sae_cli.registry import nearest
+
+
+def one_line(error: BaseException) -> str:
+    """The complaint of a composition, for a user."""
+    for cause in _chain(error):
+        if isinstance(cause, yaml.MarkedYAMLError) and cause.problem_mark is not None:
+            mark = cause.problem_mark
+            return (
+                f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}: not valid YAML, "
+                f"{cause.problem}"
+            )
+    text = str(error)
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override}: cannot be read as key=value; quote values with special "
+            "characters (key='\"a b\"'), lists are [a,b], and there are no spaces around the ="
+        )
+    missing = re.match(r"(?:In '(?P<page>[^']*)': )?Could not find '(?P<given>[^']*)'", text)
+    if isinstance(error, MissingConfigException) and missing:
+        return _missing_choice(missing["given"], text)
+    override = re.match(r"Could not override '(?P<key>[^']*)'", text)
+    if override:
+        return _unknown_key(override["key"])
+    return " ".join(text.split())
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    chain: list[BaseException] = []
+    while error is not None:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    return chain
+
+
+def _missing_choice(given: str, text: str) -> str:
+    group, _, choice = given.rpartition("/")
+    options = [line.strip() for line in text.partition("Available options")[2].splitlines()[1:]]
+    options = [option for option in options if option and " " not in option]
+    return f"{group}={choice} is unknown; choose one of {', '.join(options)}" + nearest(
+        choice, options
+    )
+
+
+def _unknown_key(key: str) -> str:
+    """A key that no page has: the group may have the same option in another choice."""
+    group, _, option = key.partition(".")
+    others = _choices_with(group, option)
+    if option and others:
+        example = others[0]
+        return (
+            f"{key}: the chosen {group} has no option {option}; choose one that has, with "
+            f"{group}={' or '.join(others)} (for example {group}={example} {key}=VALUE)"
+        )
+    known = _known_keys()
+    return f"unknown key {key}{nearest(key, known) or '; `sae-train --help` lists the settings'}"
+
+
+def _choices_with(group: str, option: str) -> list[str]:
+    folder = CONF / group
+    pages = sorted(folder.glob("*.yaml")) if folder.is_dir() else []
+    return [page.stem for page in pages if option in _keys(page)]
+
+
+def _known_keys() -> list[str]:
+    groups = [folder for folder in sorted(CONF.iterdir()) if folder.is_dir()]
+    keys = [key for key in _keys(CONF / f"{PRIMARY}.yaml") if key not in {"defaults", "hydra"}]
+    for group in groups:
+        keys.append(group.name)
+        if group.name not in {"model", "experiment"}:
+            for page in group.glob("*.yaml"):
+                keys += [f"{group.name}.{key}" for key in _keys(page)]
+    return sorted(set(keys))
+
+
+def _keys(page: Any) -> list[str]:
+    return [str(key) for key in OmegaConf.load(page)]

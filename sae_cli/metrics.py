@@ -1,0 +1,116 @@
+"""Metrics of a split, over all its examples, summed in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from sae_cli.autoencoder import Pass
+
+# Keras clips probabilities so before it takes logarithms.
+CLIP = 1e-7
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a split's own values say, whatever the model.
+
+    Attributes:
+        n: number of examples.
+        n_features: values of one example.
+        variation: sum over examples and features of the squared distance to the feature's mean.
+        bce_floor: mean entropy of the values as probabilities, the least BCE any reconstruction
+            can have; None unless all values lie in [0, 1].
+    """
+
+    n: int
+    n_features: int
+    variation: float
+    bce_floor: float | None
+
+    @staticmethod
+    def of(batches: Iterable[Tensor]) -> Baseline:
+        """One pass over batches ``(batch, ...)``."""
+        n, square, entropy, low, high = 0, 0.0, 0.0, 0.0, 1.0
+        sums: Tensor | None = None
+        for values in batches:
+            x = values.flatten(1).double()
+            sums = x.sum(0) if sums is None else sums + x.sum(0)
+            n += len(x)
+            square += float(x.square().sum())
+            low, high = min(low, float(x.min())), max(high, float(x.max()))
+            if low >= 0.0 and high <= 1.0:
+                entropy += float((torch.special.entr(x) + torch.special.entr(1.0 - x)).sum())
+        assert sums is not None, "a split is never empty"
+        unit = low >= 0.0 and high <= 1.0
+        floor = entropy / (n * len(sums)) if unit else None
+        return Baseline(n, len(sums), square - float(sums.square().sum()) / n, floor)
+
+
+@final
+class Metrics:
+    """Running sums over the batches of one evaluation.
+
+    Args:
+        baseline: of the split that is evaluated.
+        n_latents: width of the code.
+        active_above: a code counts as active when its magnitude exceeds this.
+        device: where the batches are.
+    """
+
+    def __init__(
+        self, baseline: Baseline, n_latents: int, active_above: float, device: torch.device
+    ) -> None:
+        self.baseline = baseline
+        self.active_above = active_above
+        self._squared_error = torch.zeros((), dtype=torch.float64, device=device)
+        self._cross_entropy = torch.zeros_like(self._squared_error)
+        self._same_rounded = torch.zeros_like(self._squared_error)
+        self._codes = torch.zeros(n_latents, dtype=torch.float64, device=device)
+        self._active = torch.zeros_like(self._codes)
+
+    def update(self, passed: Pass, target: Tensor) -> None:
+        """Add one batch."""
+        x_hat = passed.x_hat
+        self._squared_error += (x_hat - target).square().sum(dtype=torch.float64)
+        self._codes += passed.codes.sum(0, dtype=torch.float64)
+        self._active += (passed.codes.abs() > self.active_above).sum(0)
+        if self.baseline.bce_floor is not None:
+            p = x_hat.clamp(CLIP, 1.0 - CLIP)
+            log_likelihood = target * p.log() + (1.0 - target) * (-p).log1p()
+            self._cross_entropy -= log_likelihood.sum(dtype=torch.float64)
+            self._same_rounded += ((x_hat > 0.5) == (target > 0.5)).sum()
+
+    @property
+    def mean_codes(self) -> Tensor:
+        """``(n_latents,)`` float64: the mean activity of each latent."""
+        return self._codes / self.baseline.n
+
+    def result(self) -> dict[str, float]:
+        """The metrics.
+
+        ``mse``; ``fvu``, the squared error over the variation of the split; ``l0``, the mean number
+        of active codes of an example; ``mean_activity``; ``dead_latents``, the number of latents
+        that no example activates. Where all targets lie in [0, 1] also ``bce`` (of probabilities
+        clipped to [1e-7, 1 - 1e-7]), ``bce_excess`` over its floor, and ``rounded_accuracy``, the
+        share of values on the same side of 0.5 as their target.
+        """
+        baseline = self.baseline
+        elements = baseline.n * baseline.n_features
+        error = float(self._squared_error)
+        result = {"mse": error / elements}
+        if baseline.bce_floor is not None:
+            bce = float(self._cross_entropy) / elements
+            result["bce"] = bce
+            result["bce_excess"] = bce - baseline.bce_floor
+            result["rounded_accuracy"] = float(self._same_rounded) / elements
+        return result | {
+            "fvu": error / baseline.variation if baseline.variation > 0.0 else float("nan"),
+            "l0": float(self._active.sum()) / baseline.n,
+            "mean_activity": float(self.mean_codes.mean()),
+            "dead_latents": int((self._active == 0).sum()),
+        }

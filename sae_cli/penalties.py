@@ -1,0 +1,149 @@
+"""Penalties on codes: what makes an auto-encoder sparse.
+
+Every penalty is a function of a **mean over examples**: ``per_example`` gives the quantity that is
+averaged, ``of_mean`` turns the average into the penalty. Training averages over the mini-batch;
+evaluation averages over the whole split, so that its value does not depend on a batch size.
+Penalties sum over latents. ``weight`` multiplies the result.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import final
+
+from torch import Tensor, nn
+
+from sae_cli.options import NonNegative, OpenUnit
+from sae_cli.registry import Registry
+from sae_cli.shapes import NON_NEGATIVE, REALS, UNIT, Interval
+
+PENALTIES: Registry[Penalty | None] = Registry("penalty")
+
+# Keeps the KL and its gradient finite where the mean activity is exactly 0 or 1.
+EPSILON = 1e-7
+
+
+class Penalty(nn.Module, ABC):
+    """A term of the loss that looks at codes alone.
+
+    Attributes:
+        weight: multiplies the penalty in the loss.
+        divide_by_batch_size: divide the weight by the training batch size, as Keras 2 does with
+            every activity penalty that is a function of the batch mean.
+        target: the target activity, for those penalties that have one.
+        requires: the range that codes must lie in for the penalty to mean something.
+        reason: why.
+    """
+
+    weight: float
+    divide_by_batch_size: bool = False
+    target: float | None = None
+    requires: Interval = REALS
+    reason: str = ""
+
+    @abstractmethod
+    def per_example(self, codes: Tensor) -> Tensor:
+        """From codes ``(batch, n_latents)``, what is averaged over examples: ``(batch, ...)``."""
+
+    @abstractmethod
+    def of_mean(self, mean: Tensor) -> Tensor:
+        """The unweighted penalty (a scalar) from the mean of ``per_example``."""
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """The unweighted penalty of one batch of codes."""
+        return self.of_mean(self.per_example(codes).mean(0))
+
+
+@PENALTIES.register("none")
+def none() -> None:
+    """No penalty."""
+
+
+@final
+@PENALTIES.register("l1")
+class L1(Penalty):
+    """``mean over examples of sum_j |a_j|`` (Olshausen and Field 1996; Tibshirani 1996).
+
+    Scaling codes down and the decoder up lowers it for free: see ``unit_norm_decoder`` of the
+    architecture.
+    """
+
+    def __init__(self, *, weight: NonNegative) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def per_example(self, codes: Tensor) -> Tensor:
+        return codes.abs().sum(1)
+
+    def of_mean(self, mean: Tensor) -> Tensor:
+        return mean
+
+
+@final
+@PENALTIES.register("l2")
+class L2(Penalty):
+    """``mean over examples of sum_j a_j^2``: shrinks every code, makes none exactly zero."""
+
+    def __init__(self, *, weight: NonNegative) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def per_example(self, codes: Tensor) -> Tensor:
+        return codes.square().sum(1)
+
+    def of_mean(self, mean: Tensor) -> Tensor:
+        return mean
+
+
+@final
+@PENALTIES.register("kl")
+class KL(Penalty):
+    """``sum_j KL(target || mean activity of latent j)`` between Bernoulli variables.
+
+    ``p log(p/q) + (1-p) log((1-p)/(1-q))`` with p the target and q the observed mean (Ng 2011,
+    CS294A lecture notes on sparse auto-encoders). q is clamped to [1e-7, 1 - 1e-7].
+    """
+
+    requires = UNIT
+    reason = "the KL compares mean activities with a probability"
+
+    def __init__(
+        self, *, weight: NonNegative, target: OpenUnit, divide_by_batch_size: bool
+    ) -> None:
+        super().__init__()
+        self.weight = weight
+        self.target: float = target
+        self.divide_by_batch_size = divide_by_batch_size
+
+    def per_example(self, codes: Tensor) -> Tensor:
+        return codes
+
+    def of_mean(self, mean: Tensor) -> Tensor:
+        q = mean.clamp(EPSILON, 1.0 - EPSILON)
+        p = self.target
+        on = p * (p / q).log()
+        off = (1.0 - p) * ((1.0 - p) / (1.0 - q)).log()
+        return (on + off).sum()
+
+
+@final
+@PENALTIES.register("squared_target")
+class SquaredTarget(Penalty):
+    """``sum_j (mean activity of latent j - target)^2``: unlike the KL it stays bounded."""
+
+    requires = NON_NEGATIVE
+    reason = "a mean says how often a latent is on only where codes are not negative"
+
+    def __init__(
+        self, *, weight: NonNegative, target: OpenUnit, divide_by_batch_size: bool
+    ) -> None:
+        super().__init__()
+        self.weight = weight
+        self.target: float = target
+        self.divide_by_batch_size = divide_by_batch_size
+
+    def per_example(self, codes: Tensor) -> Tensor:
+        return codes
+
+    def of_mean(self, mean: Tensor) -> Tensor:
+        return (mean - self.target).square().sum()

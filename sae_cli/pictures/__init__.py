@@ -1,0 +1,17 @@
+"""The pictures that a run leaves behind: pure functions from NumPy arrays to a ``Picture``."""
+
+from sae_cli.pictures.curves import loss_curves
+from sae_cli.pictures.filters import filters
+from sae_cli.pictures.histograms import code_histogram, mean_histogram
+from sae_cli.pictures.picture import Picture, render
+from sae_cli.pictures.reconstructions import reconstructions
+
+__all__ = [
+    "Picture",
+    "code_histogram",
+    "filters",
+    "loss_curves",
+    "mean_histogram",
+    "reconstructions",
+    "render",
+]

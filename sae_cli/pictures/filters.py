@@ -1,0 +1,161 @@
+"""What single latents look for or draw: first-layer filters and decoder atoms."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sae_cli.pictures.picture import (
+    DPI,
+    GREY,
+    TEXT_POINTS,
+    Floats,
+    Picture,
+    heading,
+    heading_width,
+    new_figure,
+    plain_axes,
+)
+from sae_cli.pictures.tiles import (
+    GAP,
+    NOT_A_NUMBER,
+    colours,
+    is_image,
+    montage,
+    near_square,
+    place,
+    zoom_for,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLORMAP = "RdBu_r"  # blue below zero, white at zero, red above
+MONTAGE_PIXELS = 760  # width that a montage should fill
+TILE_PIXELS = (28, 200)  # narrowest and widest tile
+LABELS, TITLE, SCALE = 0.42, 0.52, 0.85  # inches: left of a montage, above it, right of it
+SATURATED = 99.5  # percentile of |value| that gets full colour, lest one pixel pale all others
+
+
+def filters(
+    weights: Floats, image_shape: tuple[int, ...], *, name: str, title: str, most: int = 144
+) -> Picture:
+    """Draw the first ``most`` rows of ``weights`` ``(n_latents, n_features)``.
+
+    With an image shape ``(1, h, w)`` or ``(3, h, w)`` each row is a tile, divided by its L2 norm,
+    and all tiles share one colour scale that is symmetric about zero. With any other shape the
+    rows are drawn as they are, in one heat map. ``name`` is the file stem.
+
+    Numbers: ``weights`` (those drawn, as given) and ``indices`` (which latents they are).
+
+    Raises:
+        ValueError: no latent, or rows that do not have the features of ``image_shape``.
+    """
+    if weights.ndim != 2 or not len(weights) or weights.shape[1] != math.prod(image_shape):
+        raise ValueError(
+            f"weights have shape {weights.shape}; needed: at least 1 row of "
+            f"{math.prod(image_shape)} features for {image_shape}"
+        )
+    shown = np.array(weights[:most])
+    total = len(weights)
+    heading_text = f"{title} ({total if len(shown) == total else f'{len(shown)} of {total}'})"
+    draw = _montage if is_image(image_shape) else _heat_map
+    figure = draw(shown, image_shape, heading_text)
+    return Picture(name, figure, {"weights": shown, "indices": np.arange(len(shown))})
+
+
+def unit_rows(weights: Floats) -> Floats:
+    """Rows divided by their L2 norms, in float64; a row of zeros stays zeros."""
+    wide = weights.astype(np.float64)
+    norms = np.linalg.norm(wide, axis=1, keepdims=True)
+    return np.divide(wide, norms, out=np.zeros_like(wide), where=norms != 0)
+
+
+def symmetric_limit(values: Floats, percentile: float) -> float:
+    """The absolute value that gets full colour; 1 when there is nothing but zeros."""
+    sizes = np.abs(values[np.isfinite(values)])
+    if not sizes.size or not sizes.max():
+        return 1.0
+    # Mostly zeros (masked or pruned weights): a percentile of all would be zero.
+    return float(np.percentile(sizes, percentile)) or float(sizes.max())
+
+
+def _montage(weights: Floats, image_shape: tuple[int, ...], title: str) -> Figure:
+    from matplotlib import colormaps
+
+    channels, height, width = image_shape
+    tiles = unit_rows(weights)
+    limit = symmetric_limit(tiles, SATURATED)
+    columns = near_square(len(tiles), height, width)
+    tile = int(np.clip(MONTAGE_PIXELS // columns - GAP, *TILE_PIXELS))
+    zoom = zoom_for(height, width, tile)
+    shrink = min(1.0, tile / max(height, width))
+    rgb = colours(tiles.reshape(-1, *image_shape), -limit, limit, colormaps[COLORMAP])
+    pixels = montage(rgb, columns, zoom)
+    drawn_height, drawn_width = (side * shrink / DPI for side in pixels.shape[:2])
+    right = SCALE if channels == 1 else 0.12
+    note = "each divided by its L2 norm; rows begin with the latent at their left"
+    figure = new_figure(
+        max(LABELS + drawn_width + right, heading_width(title, note)),
+        TITLE + drawn_height + 0.12,
+        constrained=False,
+    )
+    heading(figure, title, note)
+    axes = place(figure, pixels, left=LABELS, top=TITLE, shrink=shrink)
+    cell = (pixels.shape[0] - GAP) / -(-len(tiles) // columns)
+    for row, first in enumerate(range(0, len(tiles), columns)):
+        axes.annotate(
+            str(first),
+            (0, GAP + cell * row + (cell - GAP) / 2),
+            (-4, 0),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            fontsize=6.5,
+            color=GREY,
+        )
+    if channels == 1:
+        _scale_bar(figure, limit, bool(np.nanmax(np.abs(tiles)) > limit), LABELS + drawn_width)
+    return figure
+
+
+def _scale_bar(figure: Figure, limit: float, clipped: bool, left: float) -> None:
+    """The colour scale beside a montage; its ends are pointed when some values lie beyond."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    width, height = figure.get_size_inches()
+    long = min(height - TITLE - 0.12, 2.4)
+    box = ((left + 0.12) / width, 1 - (TITLE + long) / height, 0.11 / width, long / height)
+    bar = figure.colorbar(
+        ScalarMappable(Normalize(-limit, limit), COLORMAP),
+        cax=figure.add_axes(box),
+        extend="both" if clipped else "neither",
+        ticks=[-limit, 0, limit],
+    )
+    bar.ax.set_yticklabels([f"-{limit:.2g}", "0", f"{limit:.2g}"], fontsize=7)
+    bar.set_label("weight / norm", fontsize=7, labelpad=1)
+    bar.outline.set_linewidth(0.5)  # type: ignore[operator]
+
+
+def _heat_map(weights: Floats, shape: tuple[int, ...], title: str) -> Figure:
+    limit = symmetric_limit(weights, 100)
+    n_latents, n_features = weights.shape
+    height = float(np.clip(n_latents * 0.12, 1.2, 5.0))
+    figure = new_figure(7.5, height + 1.0, constrained=True)
+    heading(figure, title)
+    axes = figure.subplots()
+    plain_axes(axes, grid=False)
+    axes.set_facecolor(NOT_A_NUMBER)
+    image = axes.imshow(
+        weights, cmap=COLORMAP, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest"
+    )
+    for axis, label in ((axes.xaxis, "feature"), (axes.yaxis, "latent")):
+        axis.get_major_locator().set_params(integer=True)
+        axis.set_label_text(label, fontsize=9)
+    bar = figure.colorbar(image, ax=axes, pad=0.015, fraction=0.05)
+    bar.ax.tick_params(labelsize=7)
+    bar.set_label("weight", fontsize=TEXT_POINTS)
+    return figure

@@ -1,0 +1,131 @@
+"""How active the codes are: over all codes, and latent by latent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sae_cli.pictures.picture import (
+    FIRST,
+    SECOND,
+    TEXT_POINTS,
+    Floats,
+    Picture,
+    heading,
+    new_figure,
+    plain_axes,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FEWEST_BINS, MOST_BINS = 10, 60
+
+
+def code_histogram(
+    counts: npt.NDArray[np.integer[Any]],
+    edges: Floats,
+    *,
+    activation_name: str,
+    active_above: float,
+) -> Picture:
+    """Draw how often each code value occurs: ``counts`` ``(bins,)`` between ``edges`` ``(bins + 1,)``.
+
+    The codes of a whole split may be too many to hold, so they come counted. The vertical line
+    stands at the value above which a code counts as active.
+
+    Numbers: ``counts``, ``edges`` and ``active_above`` (a scalar).
+
+    Raises:
+        ValueError: the edges do not fit the counts.
+    """
+    if counts.ndim != 1 or not len(counts) or edges.shape != (len(counts) + 1,):
+        raise ValueError(
+            f"counts have shape {counts.shape} and edges {edges.shape}; needed: (bins,) and "
+            f"(bins + 1,), at least 1 bin"
+        )
+    figure, axes = _histogram(f"Code activations ({activation_name}): {counts.sum():,} codes")
+    axes.stairs(counts, edges, fill=True, color=FIRST, alpha=0.75)
+    if counts.any():
+        # Half a code is the floor, so that a bin of one code still has a height.
+        axes.set_yscale("log")
+        axes.set_ylim(0.5, 2.0 * float(counts.max()))
+    label = f"active above {active_above:g}"
+    axes.axvline(active_above, color=SECOND, linestyle="--", linewidth=1.3, label=label)
+    axes.set_xlabel("code value", fontsize=9)
+    axes.set_ylabel("codes (log scale)" if counts.any() else "codes", fontsize=9)
+    _legend(axes)
+    numbers = {"counts": counts.copy(), "edges": edges.copy()}
+    return Picture(
+        "code_histogram", figure, numbers | {"active_above": np.asarray(active_above, np.float64)}
+    )
+
+
+def mean_histogram(means: Floats, *, target: float | None = None) -> Picture:
+    """Draw the distribution over latents of ``means`` ``(n_latents,)``, each latent's mean activity.
+
+    The overall mean is marked, and the target if there is one. Means that are not finite are left
+    out, and the title says so.
+
+    Numbers: ``means``, ``counts``, ``edges``, ``mean`` and, if given, ``target`` (scalars).
+
+    Raises:
+        ValueError: no latent, or more than one dimension.
+    """
+    if means.ndim != 1 or not len(means):
+        raise ValueError(f"means have shape {means.shape}; needed: (n_latents,), at least 1 latent")
+    finite = means[np.isfinite(means)].astype(np.float64)
+    counts, edges = np.histogram(finite, bins=_edges(finite))
+    mean = finite.mean() if finite.size else np.float64(np.nan)
+    left_out = f", {len(means) - finite.size} not finite" if finite.size < len(means) else ""
+    noun = "latent" if len(means) == 1 else "latents"
+    figure, axes = _histogram(f"Mean activity of each latent ({len(means):,} {noun}{left_out})")
+    axes.stairs(counts, edges, fill=True, color=FIRST, alpha=0.75)
+    if finite.size:
+        axes.axvline(mean, color="0.15", linewidth=1.3, label=f"mean of all latents {mean:.3g}")
+    numbers = {"means": means.copy(), "counts": counts, "edges": edges, "mean": np.asarray(mean)}
+    if target is not None:
+        axes.axvline(
+            target, color=SECOND, linestyle="--", linewidth=1.6, label=f"target {target:g}"
+        )
+        numbers["target"] = np.asarray(target, np.float64)
+    axes.set_ylim(0, 1.06 * max(1, counts.max()))
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("mean code value over the validation set", fontsize=9)
+    axes.set_ylabel("latents", fontsize=9)
+    _legend(axes)
+    return Picture("mean_histogram", figure, numbers)
+
+
+def _edges(values: Floats) -> Floats:
+    """Bin edges over the range of the values, more of them for more values."""
+    if not values.size:
+        return np.linspace(0.0, 1.0, FEWEST_BINS + 1)
+    low, high = float(values.min()), float(values.max())
+    # A range of a few rounding errors cannot be divided into bins, and is one value to a reader.
+    if high - low <= 1e-6 * max(abs(low), abs(high), 1e-6):
+        middle = (low + high) / 2
+        half = 0.1 * abs(middle) or 0.1
+        low, high = middle - half, middle + half
+    bins = int(np.clip(2 * np.sqrt(values.size), FEWEST_BINS, MOST_BINS))
+    return np.linspace(low, high, bins + 1)
+
+
+def _histogram(title: str) -> tuple[Figure, Axes]:
+    figure = new_figure(6.4, 3.6, constrained=True)
+    heading(figure, title)
+    axes = figure.subplots()
+    plain_axes(axes, grid=True)
+    axes.grid(axis="x", visible=False)
+    return figure, axes
+
+
+def _legend(axes: Axes) -> None:
+    """The legend stands above the axes, where no bar can reach it."""
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=2, frameon=False, fontsize=TEXT_POINTS
+    )

@@ -1,0 +1,180 @@
+"""Inputs beside their reconstructions, each with its error."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sae_cli.pictures.picture import (
+    DPI,
+    FIRST,
+    GREY,
+    SECOND,
+    TEXT_POINTS,
+    Floats,
+    Picture,
+    heading,
+    heading_width,
+    new_figure,
+    plain_axes,
+)
+from sae_cli.pictures.tiles import colours, is_image, montage, place, zoom_for
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NAME = "reconstructions"
+ROWS = {"x": "input", "corrupted": "corrupted input", "x_hat": "reconstruction"}
+LINES = {  # the input is broad and pale, so that a good reconstruction does not hide it
+    "x": {"color": FIRST, "linewidth": 2.6, "alpha": 0.45},
+    "corrupted": {"color": "0.45", "linewidth": 0.6},
+    "x_hat": {"color": SECOND, "linewidth": 0.9},
+}
+STRIP = 20  # images side by side before the strip goes on below
+PLOTS = 8  # examples drawn when they are not images
+STRIP_PIXELS = 1120  # width that the tiles of a strip should fill
+TILE_PIXELS = (56, 168)  # narrowest (the error still fits below it) and widest tile
+LABELS, TITLE, ERRORS = 1.15, 0.52, 0.26  # inches: left of a strip, above it, below it
+
+
+def reconstructions(x: Floats, x_hat: Floats, *, corrupted: Floats | None = None) -> Picture:
+    """Draw ``x`` over (``corrupted`` over) ``x_hat``, all ``(n, *shape)``.
+
+    Examples of shape ``(1, h, w)`` or ``(3, h, w)`` become a strip of images. Examples of any
+    other shape become line plots of their features, for the first eight. The error of an example
+    is its squared error averaged over all features.
+
+    Numbers: ``x``, ``x_hat``, ``corrupted`` if given, and ``mse`` ``(n,)``, of what is drawn.
+
+    Raises:
+        ValueError: no example, or arrays of different shapes.
+    """
+    rows = {"x": x} | ({} if corrupted is None else {"corrupted": corrupted}) | {"x_hat": x_hat}
+    for name, row in rows.items():
+        if row.shape != x.shape or not row.size:
+            raise ValueError(f"{name} has shape {row.shape}; needed: {x.shape}, at least 1 example")
+    image = is_image(x.shape[1:])
+    shown = {name: np.array(row if image else row[:PLOTS]) for name, row in rows.items()}
+    error = shown["x_hat"].astype(np.float64) - shown["x"]
+    mse = np.mean(error.reshape(len(error), -1) ** 2, axis=1)
+    figure = _strip(shown, mse) if image else _plots(shown, mse)
+    return Picture(NAME, figure, shown | {"mse": mse})
+
+
+def _title(mse: Floats) -> str:
+    if len(mse) == 1:
+        return "Input and reconstruction of 1 example"
+    return f"Inputs and reconstructions: mean MSE {mse.mean():.3g} over {len(mse)} examples"
+
+
+def _scale(x: Floats) -> tuple[float, float]:
+    """The values drawn darkest and brightest: those of the inputs, for all rows alike."""
+    finite = x[np.isfinite(x)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    if x.shape[1] == 3 and low >= 0 and high <= 1:
+        return 0.0, 1.0  # such pixels are colours already
+    return (low, high) if low < high else (low, low + 1.0)
+
+
+def _strip(shown: dict[str, Floats], mse: Floats) -> Figure:
+    """Rows of images; more than ``STRIP`` columns go on in a further band below."""
+    from matplotlib import colormaps
+
+    n, channels, height, width = shown["x"].shape
+    columns = min(n, STRIP)
+    low, high = _scale(shown["x"])
+    tile = int(np.clip(STRIP_PIXELS // columns, *TILE_PIXELS))
+    zoom = zoom_for(height, width, tile)
+    shrink = min(1.0, tile / max(height, width))
+    bands = []
+    for start in range(0, n, columns):
+        band = [row[start : start + columns] for row in shown.values()]
+        rgb = np.concatenate([colours(row, low, high, colormaps["gray"]) for row in band])
+        bands.append(montage(rgb, len(band[0]), zoom))
+    step = bands[0].shape[0] * shrink / DPI + ERRORS
+    note = "" if (low, high) == (0.0, 1.0) and channels == 3 else _note(low, high, channels)
+    content = LABELS + bands[0].shape[1] * shrink / DPI + 0.12
+    figure = new_figure(
+        max(content, heading_width(_title(mse), note)),
+        TITLE + step * len(bands) + 0.04,
+        constrained=False,
+    )
+    heading(figure, _title(mse), note)
+    for index, pixels in enumerate(bands):
+        axes = place(figure, pixels, left=LABELS, top=TITLE + index * step, shrink=shrink)
+        errors = mse[index * columns : (index + 1) * columns]
+        _label(axes, [ROWS[name] for name in shown], errors, pixels.shape[:2])
+    return figure
+
+
+def _note(low: float, high: float, channels: int) -> str:
+    ends = "black is {:.3g}, white is {:.3g}" if channels == 1 else "channels from {:.3g} to {:.3g}"
+    return ends.format(low, high) + ", the range of the inputs, in every row"
+
+
+def _label(axes: Axes, rows: list[str], errors: Floats, size: tuple[int, ...]) -> None:
+    """Write row names to the left of a strip and each example's error under its column."""
+    height, width = size
+    for index, row in enumerate(rows):
+        y = height * (index + 0.5) / len(rows)
+        axes.annotate(
+            row, (0, y), (-6, 0), textcoords="offset points", ha="right", va="center", fontsize=9
+        )
+    axes.annotate(
+        "MSE",
+        (0, height),
+        (-6, -3),
+        textcoords="offset points",
+        ha="right",
+        va="top",
+        fontsize=TEXT_POINTS,
+        color=GREY,
+    )
+    points = 6.5 if width / len(errors) < 70 else 7.5
+    for index, error in enumerate(errors):
+        x = width * (index + 0.5) / len(errors)
+        axes.annotate(
+            f"{error:.3g}",
+            (x, height),
+            (0, -3),
+            textcoords="offset points",
+            ha="center",
+            va="top",
+            fontsize=points,
+            color=GREY,
+        )
+
+
+def _plots(shown: dict[str, Floats], mse: Floats) -> Figure:
+    """One line plot per example: the value of each feature."""
+    n = len(mse)
+    columns = 1 if n == 1 else 2 if n <= 4 else 4
+    rows = -(-n // columns)
+    figure = new_figure(max(6.5, 2.9 * columns), 0.7 + 1.75 * rows, constrained=True)
+    heading(figure, _title(mse))
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    n_features = shown["x"][0].size
+    marker = {"marker": "o", "markersize": 3} if n_features <= 32 else {}
+    for index, axes in enumerate(grid.flat):
+        if index >= n:
+            axes.set_visible(False)
+            continue
+        plain_axes(axes, grid=True)
+        for name, row in shown.items():
+            axes.plot(row[index].reshape(-1), label=ROWS[name], **LINES[name], **marker)
+        axes.set_title(f"MSE {mse[index]:.3g}", fontsize=TEXT_POINTS, color=GREY, loc="left", pad=3)
+    figure.supxlabel("feature", fontsize=9)
+    figure.supylabel("value", fontsize=9)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="upper right",
+        ncols=len(labels),
+        fontsize=TEXT_POINTS,
+        frameon=False,
+        borderaxespad=0.2,
+    )
+    return figure

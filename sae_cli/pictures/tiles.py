@@ -1,0 +1,100 @@
+"""Montages: many small images in one, drawn pixel for pixel so that no tile is blurred."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sae_cli.pictures.picture import DPI, Floats
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+
+GAP = 2  # pixels of border around each tile, whatever its zoom
+BORDER = 0.62  # grey level of that border
+NOT_A_NUMBER = (0.85, 0.75, 0.2)  # mustard: in neither a grey nor a red-blue scale
+
+
+def is_image(shape: tuple[int, ...]) -> bool:
+    """Whether one example is drawn as an image: ``(c, h, w)`` with one or three channels."""
+    return len(shape) == 3 and shape[0] in (1, 3)
+
+
+def near_square(n: int, height: int, width: int) -> int:
+    """How many columns make a montage of ``n`` tiles of this size about as wide as high."""
+    return int(np.clip(np.ceil(np.sqrt(n * height / width) - 1e-9), 1, n))
+
+
+def colours(images: Floats, low: float, high: float, colormap: Colormap) -> Floats:
+    """Images as RGB in 0 to 1: ``(n, c, h, w)`` to ``(n, h, w, 3)``.
+
+    One channel goes through the colour map, three channels are red, green and blue. Values outside
+    ``low`` to ``high`` take the colour of the nearer end; values that are not numbers stand out.
+    """
+    scaled = np.clip((images.astype(np.float64) - low) / (high - low), 0.0, 1.0)
+    missing = np.isnan(scaled).any(axis=1)
+    scaled = np.nan_to_num(scaled)
+    if images.shape[1] == 1:
+        rgb = np.asarray(colormap(scaled[:, 0]), dtype=np.float64)[..., :3]
+    else:
+        rgb = scaled.transpose(0, 2, 3, 1).copy()
+    rgb[missing] = NOT_A_NUMBER
+    return rgb
+
+
+def zoom_for(height: int, width: int, largest: int) -> int:
+    """The whole number of picture pixels per image pixel that keeps a tile within ``largest``."""
+    return max(1, largest // max(height, width))
+
+
+def montage(rgb: Floats, columns: int, zoom: int) -> npt.NDArray[np.uint8]:
+    """Tiles ``(n, h, w, 3)`` row by row, each magnified and framed: ``(height, width, 3)``.
+
+    Cells without a tile stay white, so that they are not taken for a tile.
+    """
+    n, height, width = rgb.shape[:3]
+    cell_height, cell_width = height * zoom + GAP, width * zoom + GAP
+    rows = -(-n // columns)
+    canvas = np.ones((rows * cell_height + GAP, columns * cell_width + GAP, 3))
+    for index, tile in enumerate(rgb):
+        top, left = (index // columns) * cell_height, (index % columns) * cell_width
+        canvas[top : top + cell_height + GAP, left : left + cell_width + GAP] = BORDER
+        magnified = tile.repeat(zoom, axis=0).repeat(zoom, axis=1)
+        canvas[top + GAP : top + cell_height, left + GAP : left + cell_width] = magnified
+    return np.round(canvas * 255).astype(np.uint8)
+
+
+def place(
+    figure: Figure, pixels: npt.NDArray[np.uint8], *, left: float, top: float, shrink: float = 1.0
+) -> Axes:
+    """Draw a montage with its corner ``left`` and ``top`` inches from the figure's upper left.
+
+    At ``shrink`` 1 one montage pixel is one pixel of the PNG. The axes count in montage pixels,
+    downwards, and have neither ticks nor frame.
+    """
+    height, width = pixels.shape[:2]
+    figure_width, figure_height = figure.get_size_inches()
+    box = _box(left, top, width * shrink / DPI, height * shrink / DPI, figure_width, figure_height)
+    axes = figure.add_axes(box)
+    axes.imshow(pixels, extent=(0, width, height, 0), aspect="auto")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    return axes
+
+
+def _box(
+    left: float, top: float, width: float, height: float, figure_width: Any, figure_height: Any
+) -> tuple[float, float, float, float]:
+    """Axes position in figure fractions, moved to whole pixels."""
+    left, bottom = (round(edge * DPI) / DPI for edge in (left, figure_height - top - height))
+    return (
+        left / figure_width,
+        bottom / figure_height,
+        width / figure_width,
+        height / figure_height,
+    )

@@ -1,0 +1,75 @@
+"""Reconstruction losses: how far ``x_hat`` is from the target.
+
+``reduction`` says what happens to the features of one example, ``mean`` or ``sum``; examples are
+always averaged.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal, final
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from sae_cli.autoencoder import Pass
+from sae_cli.registry import Registry
+from sae_cli.shapes import REALS, UNIT, Interval
+
+RECONSTRUCTIONS: Registry[Reconstruction] = Registry("reconstruction")
+
+Reduction = Literal["mean", "sum"]
+
+
+class Reconstruction(ABC):
+    """A loss between a pass and its target.
+
+    Attributes:
+        targets: the range that targets must lie in.
+        output_activations: the output activations it works with; empty means any.
+    """
+
+    targets: Interval = REALS
+    output_activations: tuple[str, ...] = ()
+
+    def __init__(self, reduction: Reduction) -> None:
+        self.reduction = reduction
+
+    @abstractmethod
+    def elementwise_sum(self, passed: Pass, target: Tensor) -> Tensor:
+        """The loss summed over every element of the batch."""
+
+    def __call__(self, passed: Pass, target: Tensor) -> Tensor:
+        """Scalar: over features by ``reduction``, mean over examples."""
+        elements = target.numel() if self.reduction == "mean" else len(target)
+        return self.elementwise_sum(passed, target) / elements
+
+
+@final
+@RECONSTRUCTIONS.register("mse")
+class MSE(Reconstruction):
+    """``(x_hat - target)^2``."""
+
+    def __init__(self, *, reduction: Reduction) -> None:
+        super().__init__(reduction)
+
+    def elementwise_sum(self, passed: Pass, target: Tensor) -> Tensor:
+        return F.mse_loss(passed.x_hat, target, reduction="sum")
+
+
+@final
+@RECONSTRUCTIONS.register("bce")
+class BCE(Reconstruction):
+    """``-(target log x_hat + (1 - target) log(1 - x_hat))``, computed from the logits.
+
+    Grey targets have a positive floor, the entropy of the target itself.
+    """
+
+    targets = UNIT
+    output_activations = ("sigmoid",)
+
+    def __init__(self, *, reduction: Reduction) -> None:
+        super().__init__(reduction)
+
+    def elementwise_sum(self, passed: Pass, target: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(passed.pre_x_hat, target, reduction="sum")

@@ -1,0 +1,140 @@
+"""Schedules: in which stages an auto-encoder is trained.
+
+A stage is an ordinary auto-encoder with its own objective, epochs and learning rate, trained on
+the data or on the frozen codes from below.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+from sae_cli.autoencoder import AutoEncoder
+from sae_cli.objective import Objective
+from sae_cli.options import Count, Positive
+from sae_cli.reconstruction import MSE
+from sae_cli.registry import ConfigError, Registry
+
+SCHEDULES: Registry[Schedule] = Registry("schedule")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training.
+
+    Attributes:
+        name: shown in progress, metrics and checkpoints.
+        autoencoder: what is trained.
+        objective: what it is trained to.
+        below: auto-encoders, from the input on, whose frozen codes are the stage's data.
+        epochs: passes over the data.
+        learning_rate: for the optimizer, before the schedule of the learning rate.
+    """
+
+    name: str
+    autoencoder: AutoEncoder
+    objective: Objective
+    below: Sequence[AutoEncoder]
+    epochs: int
+    learning_rate: float
+
+
+class Schedule(ABC):
+    """Makes the stages of a run.
+
+    Attributes:
+        layer_by_layer: whether hidden layers are trained as auto-encoders of their own, so that
+            penalty and corruption must suit their codes too.
+    """
+
+    layer_by_layer: bool
+
+    @abstractmethod
+    def check(self, n_layers: int) -> None:
+        """Raise ConfigError unless the schedule suits so many layers."""
+
+    @abstractmethod
+    def stages(
+        self, autoencoder: AutoEncoder, objective: Objective, epochs: int, learning_rate: float
+    ) -> list[Stage]:
+        """The stages, the last of which trains the whole auto-encoder."""
+
+
+@final
+@SCHEDULES.register("joint")
+class Joint(Schedule):
+    """All layers at once, in one stage."""
+
+    layer_by_layer = False
+
+    def __init__(self) -> None:
+        pass
+
+    def check(self, n_layers: int) -> None:
+        pass
+
+    def stages(
+        self, autoencoder: AutoEncoder, objective: Objective, epochs: int, learning_rate: float
+    ) -> list[Stage]:
+        return [Stage("joint", autoencoder, objective, (), epochs, learning_rate)]
+
+
+@final
+@SCHEDULES.register("greedy")
+class Greedy(Schedule):
+    """Layer by layer, then all together (Bengio et al. 2007).
+
+    Each layer is an auto-encoder of the frozen codes below, with those codes as its target: they
+    are no probabilities, so the reconstruction of the second and later layers is the squared error.
+    Then the layers are unrolled into one network and fine-tuned.
+    """
+
+    layer_by_layer = True
+
+    def __init__(
+        self, *, layer_epochs: list[Count], layer_learning_rates: list[Positive]
+    ) -> None:
+        self.layer_epochs = layer_epochs
+        self.layer_learning_rates = layer_learning_rates
+
+    def check(self, n_layers: int) -> None:
+        """Raises ConfigError for one layer alone, or for lists of another length."""
+        if n_layers < 2:
+            raise ConfigError(
+                "schedule=greedy stacks layers, and architecture.hidden_sizes=[] leaves one alone; "
+                "give at least one hidden size, or schedule=joint"
+            )
+        for key, given in (
+            ("layer_epochs", self.layer_epochs),
+            ("layer_learning_rates", self.layer_learning_rates),
+        ):
+            if len(given) not in {1, n_layers}:
+                raise ConfigError(
+                    f"schedule.{key}={given}: give one number, or one for each of the {n_layers} "
+                    "layers"
+                )
+
+    def stages(
+        self, autoencoder: AutoEncoder, objective: Objective, epochs: int, learning_rate: float
+    ) -> list[Stage]:
+        layers = autoencoder.layers
+        on_codes = Objective(
+            MSE(reduction=objective.reconstruction.reduction),
+            objective.penalty,
+            objective.penalty_weight,
+        )
+        stages = [
+            Stage(
+                f"layer_{i + 1}",
+                layer,
+                objective if i == 0 else on_codes,
+                layers[:i],
+                self.layer_epochs[i if len(self.layer_epochs) > 1 else 0],
+                self.layer_learning_rates[i if len(self.layer_learning_rates) > 1 else 0],
+            )
+            for i, layer in enumerate(layers)
+        ]
+        fine_tune = Stage("fine_tune", autoencoder, objective, (), epochs, learning_rate)
+        return [*stages, fine_tune]
