@@ -46,7 +46,7 @@ def run(arguments: Sequence[str]) -> int:
         sys.argv = [sys.argv[0], *parsed.for_hydra]
         _hydra_main()
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
-        text = str(error) if isinstance(error, ConfigError) else one_line(error)
+        text = str(error) if isinstance(error, ConfigError) else one_line(error, parsed.overrides)
         return _stop(text, WRONG_INPUT, wants_traceback)
     except KeyboardInterrupt:
         return _stop("interrupted", INTERRUPTED, wants_traceback)

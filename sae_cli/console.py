@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, final
 
 from tqdm import tqdm
 
 from sae_cli.loop import Terms
+from sae_cli.tables import number
 
 
 @final
@@ -50,9 +51,15 @@ class Console:
 
 
 def epoch_line(stage: str, epoch: int, last: int, metrics: Mapping[str, float]) -> str:
-    """``joint  epoch  3/10  train loss ...  val loss ...`` of one evaluation."""
+    """``epoch  3/10  train loss ...  val loss ...`` of one evaluation.
+
+    Args:
+        stage: shown before the epoch; empty for a run of one stage.
+        epoch, last: epochs done so far, and at the end of the stage.
+        metrics: by name.
+    """
     width = len(str(last))
-    shown = [f"{stage}  epoch {epoch:{width}d}/{last}"]
+    shown = [f"{stage}  epoch {epoch:{width}d}/{last}".lstrip()]
     for key, label in (
         ("train/loss", "train loss"),
         ("val/loss", "val loss"),
@@ -67,25 +74,3 @@ def epoch_line(stage: str, epoch: int, last: int, metrics: Mapping[str, float]) 
         elif key == "train/loss":
             shown.append(f"{label} {'-':>6}")
     return "  ".join(shown)
-
-
-def number(value: Any) -> str:
-    """A metric with four decimals, a count without, a small number with its exponent."""
-    if not isinstance(value, float):
-        return "-" if value is None else str(value)
-    if value != 0.0 and abs(value) < 1e-3:
-        return f"{value:.2e}"
-    return f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    """Aligned lines: the first column to the left, the others to the right."""
-    cells = [list(header)] + [[str(row[0]), *(number(value) for value in row[1:])] for row in rows]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    return [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
+from hydra import compose
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 
-from sae_cli.compose import CONF, PRIMARY
+from sae_cli.compose import CONF, PRIMARY, hydra_ready, jobs
 from sae_cli.registry import nearest
 
 
-def one_line(error: BaseException) -> str:
-    """The complaint of a composition, for a user."""
+def one_line(error: BaseException, overrides: Sequence[str]) -> str:
+    """The complaint of a composition of these overrides, for a user."""
     for cause in _chain(error):
         if isinstance(cause, yaml.MarkedYAMLError) and cause.problem_mark is not None:
             mark = cause.problem_mark
@@ -33,7 +35,7 @@ def one_line(error: BaseException) -> str:
         return _missing_choice(missing["given"], text)
     override = re.match(r"Could not override '(?P<key>[^']*)'", text)
     if override:
-        return _unknown_key(override["key"])
+        return _unknown_key(override["key"], overrides)
     return " ".join(text.split())
 
 
@@ -54,18 +56,28 @@ def _missing_choice(given: str, text: str) -> str:
     )
 
 
-def _unknown_key(key: str) -> str:
-    """A key that no page has: the group may have the same option in another choice."""
+def _unknown_key(key: str, overrides: Sequence[str]) -> str:
+    """A key that no page has, or that another choice of the group has."""
     group, _, option = key.partition(".")
     others = _choices_with(group, option)
     if option and others:
-        example = others[0]
+        choice = _choice(group, overrides)
+        why = f" (there is no {group} to {option})" if (choice, option) == ("none", "weight") else ""
         return (
-            f"{key}: the chosen {group} has no option {option}; choose one that has, with "
-            f"{group}={' or '.join(others)} (for example {group}={example} {key}=VALUE)"
+            f"{key}: {group}={choice} has no option {option}{why}; choose one that has: "
+            f"{', '.join(f'{group}={other}' for other in others)}"
         )
     known = _known_keys()
     return f"unknown key {key}{nearest(key, known) or '; `sae-train --help` lists the settings'}"
+
+
+def _choice(group: str, overrides: Sequence[str]) -> str:
+    """What the group's choice is, from those overrides that choose from a group."""
+    groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()}
+    choosing = [text for text in overrides if text.lstrip("+").partition("=")[0] in groups]
+    with hydra_ready():
+        config = compose(PRIMARY, jobs(choosing, multirun=True)[0], return_hydra_config=True)
+    return str(config.hydra.runtime.choices[group])
 
 
 def _choices_with(group: str, option: str) -> list[str]:

@@ -11,7 +11,7 @@ import yaml
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from sae_cli.console import table
+from sae_cli.tables import table
 
 SHOWN = ("val/loss", "val/mse", "val/fvu", "val/l0", "val/dead_latents")
 

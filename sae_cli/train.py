@@ -14,7 +14,7 @@ import torch
 from sae_cli import build
 from sae_cli.build import Parts, Training
 from sae_cli.config import RunConfig
-from sae_cli.console import Console, epoch_line, table
+from sae_cli.console import Console, epoch_line
 from sae_cli.datasets import Split
 from sae_cli.draw import draw
 from sae_cli.environment import environment
@@ -23,6 +23,7 @@ from sae_cli.metrics import Baseline
 from sae_cli.optimizers import LR_SCHEDULES, OPTIMIZERS
 from sae_cli.run_folder import RunFolder
 from sae_cli.schedules import Stage
+from sae_cli.tables import table
 
 
 @dataclass
@@ -175,7 +176,8 @@ def _train_stage(
             {"stage": stage.name, "epoch": progress.epoch, "step": progress.step} | line
         )
         folder.append_metrics(progress.lines[-1])
-        console.say(epoch_line(stage.name, progress.epoch, last, line))
+        shown = stage.name if len(training.stages) > 1 else ""
+        console.say(epoch_line(shown, progress.epoch, last, line))
         improved = values["loss"] < progress.best_loss
         if improved:
             progress.best_loss, progress.best_epoch = values["loss"], progress.epoch

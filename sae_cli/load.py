@@ -1,0 +1,117 @@
+"""A finished run from its folder: its configuration, metrics and trained auto-encoder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from omegaconf import OmegaConf
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from sae_cli import build
+from sae_cli.activations import ACTIVATIONS
+from sae_cli.autoencoder import AutoEncoder
+from sae_cli.config import RunConfig, check
+from sae_cli.registry import ConfigError
+from sae_cli.run_folder import CONFIG, MODEL, SUMMARY, read_json, read_metrics
+from sae_cli.shapes import DataShape
+
+
+@final
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        path: the run folder.
+        config: the checked configuration.
+        autoencoder: the trained model, on the CPU, in evaluation mode.
+        input_shape: of one example.
+    """
+
+    path: Path
+    config: RunConfig
+    autoencoder: AutoEncoder
+    input_shape: tuple[int, ...]
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """The closing metrics, as in ``summary.json``."""
+        return read_json(self.path / SUMMARY)
+
+    @cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        """One entry for each evaluation, as in ``metrics.jsonl``."""
+        return read_metrics(self.path)
+
+    @torch.no_grad()
+    def encode(self, x: Any) -> Tensor:
+        """Codes ``(batch, n_latents)``.
+
+        Args:
+            x: a tensor or array ``(batch, *input_shape)`` or ``(batch, n_features)``, in the range
+                the model was trained on (images: 0 to 1).
+
+        Raises:
+            ValueError: another shape.
+        """
+        return self.autoencoder.encode(self._examples(x))
+
+    @torch.no_grad()
+    def decode(self, codes: Any) -> Tensor:
+        """Reconstructions ``(batch, *input_shape)`` of codes ``(batch, n_latents)``.
+
+        Raises:
+            ValueError: another shape.
+        """
+        given = torch.as_tensor(codes, dtype=torch.float32)
+        if given.ndim != 2 or given.shape[1] != self.autoencoder.n_latents:
+            raise ValueError(
+                f"codes have shape {tuple(given.shape)}; expected (batch, "
+                f"{self.autoencoder.n_latents})"
+            )
+        return self.autoencoder.decode(given)
+
+    def _examples(self, x: Any) -> Tensor:
+        given = torch.as_tensor(x, dtype=torch.float32)
+        n_features = DataShape(self.input_shape, None).n_features
+        if given.ndim < 2 or given[0].numel() != n_features:
+            raise ValueError(
+                f"x has shape {tuple(given.shape)}; expected (batch, "
+                f"{', '.join(map(str, self.input_shape))}) or (batch, {n_features})"
+            )
+        return given.reshape(len(given), *self.input_shape)
+
+
+def load_run(folder: str | Path) -> Run:
+    """Load a run from its folder. Reads YAML and safetensors as data; executes nothing.
+
+    Raises:
+        ConfigError: the folder does not hold a finished run, or holds a damaged one.
+    """
+    path = Path(folder)
+    for name in (CONFIG, MODEL):
+        if not (path / name).is_file():
+            raise ConfigError(f"{path} holds no finished run: there is no {name} in it")
+    # Not resolved: an interpolation stays the text that it is.
+    config = check(OmegaConf.to_container(OmegaConf.load(path / CONFIG)))  # type: ignore[arg-type]
+    try:
+        with safe_open(path / MODEL, "pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ConfigError(f"{path / MODEL} is damaged: {error}") from None
+    shape = DataShape(
+        tuple(json.loads(metadata["input_shape"])), json.loads(metadata["n_classes"])
+    )
+    model = build.autoencoder(config, shape, ACTIVATIONS.build(config.parts["activation"]))
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ConfigError(f"{path / MODEL} does not fit {path / CONFIG}: {error}") from None
+    return Run(path, config, model.eval(), shape.input_shape)

@@ -1,0 +1,28 @@
+"""Numbers and aligned tables for people to read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def number(value: Any) -> str:
+    """A metric with four decimals, a count without, a small number with its exponent."""
+    if not isinstance(value, float):
+        return "-" if value is None else str(value)
+    if value != 0.0 and abs(value) < 1e-3:
+        return f"{value:.2e}"
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Aligned lines: the first column to the left, the others to the right."""
+    cells = [list(header)] + [[str(row[0]), *(number(value) for value in row[1:])] for row in rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    return [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
