@@ -96,9 +96,9 @@ def _check_inner_corruption(
         if corruption is not None and not given.interval.within(corruption.requires):
             raise ConfigError(
                 f"corruption={name} needs values in {corruption.requires}, and schedule=greedy "
-                f"corrupts hidden codes, which architecture.hidden_activations={given.name} puts in "
-                f"{given.interval}; choose from {', '.join(activations_within(corruption.requires))}"
-                ", or another corruption"
+                f"corrupts hidden codes too, which architecture.hidden_activations={given.name} "
+                f"puts in {given.interval}; choose from "
+                f"{', '.join(activations_within(corruption.requires))}, or another corruption"
             )
 
 
@@ -144,7 +144,8 @@ def check_data(config: RunConfig, made: Parts, data: Dataset) -> None:
     if not data.interval.within(output.interval):
         raise ConfigError(
             f"{source}, which architecture.output_activation={output.name} cannot reach (it gives "
-            f"{output.interval}); choose architecture.output_activation=identity or rescale the data"
+            f"{output.interval}); choose architecture.output_activation=identity or rescale the "
+            "data"
         )
     if config.settings.batch_size > len(data.train):
         raise ConfigError(

@@ -67,15 +67,19 @@ def jobs(overrides: Sequence[str], multirun: bool) -> list[list[str]]:
 def composed(overrides: Sequence[str]) -> dict[str, Any]:
     """The configuration that these overrides make, as plain values."""
     config = compose(PRIMARY, list(overrides), return_hydra_config=True)
-    own = [key for key in config if key != "hydra"]
+    own = [str(key) for key in config if key != "hydra"]
     return settled(OmegaConf.masked_copy(config, own), config.hydra)
 
 
-def settled(config: DictConfig, hydra: DictConfig) -> dict[str, Any]:
+def settled(config: DictConfig, hydra: Any) -> dict[str, Any]:
     """The run's part of what Hydra composed, as plain values.
 
     A part that the command line chose stands as its own page has it (with the command line's
     values): what a model or experiment page says of that group was meant for another part.
+
+    Args:
+        config: without Hydra's own node.
+        hydra: that node.
 
     Raises:
         ConfigError: an experiment page was given another model.

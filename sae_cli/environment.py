@@ -54,7 +54,9 @@ def _code(root: Path) -> dict[str, str | None]:
 
 def _git(root: Path, *arguments: str) -> bytes | None:
     try:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, check=False
+        )
     except OSError:
         return None
     return done.stdout if done.returncode == 0 else None

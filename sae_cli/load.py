@@ -106,9 +106,7 @@ def load_run(folder: str | Path) -> Run:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ConfigError(f"{path / MODEL} is damaged: {error}") from None
-    shape = DataShape(
-        tuple(json.loads(metadata["input_shape"])), json.loads(metadata["n_classes"])
-    )
+    shape = DataShape(tuple(json.loads(metadata["input_shape"])), json.loads(metadata["n_classes"]))
     model = build.autoencoder(config, shape, ACTIVATIONS.build(config.parts["activation"]))
     try:
         model.load_state_dict(tensors)

@@ -88,7 +88,8 @@ def fit(
     for epoch in range(1, epochs + 1):
         shuffled = torch.randperm(len(split), generator=generators.order)
         sums: Terms = {}
-        for rows in split.rows[shuffled.to(split.rows.device)].split(batch_size):
+        order = split.rows[shuffled.to(split.rows.device)]
+        for rows in torch.split(order, batch_size):
             factor = lr_schedule(step)
             for group, rate in zip(optimizer.param_groups, base, strict=True):
                 group["lr"] = rate * factor

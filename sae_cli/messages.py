@@ -62,7 +62,9 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> str:
     others = _choices_with(group, option)
     if option and others:
         choice = _choice(group, overrides)
-        why = f" (there is no {group} to {option})" if (choice, option) == ("none", "weight") else ""
+        why = (
+            f" (there is no {group} to {option})" if (choice, option) == ("none", "weight") else ""
+        )
         return (
             f"{key}: {group}={choice} has no option {option}{why}; choose one that has: "
             f"{', '.join(f'{group}={other}' for other in others)}"

@@ -128,14 +128,20 @@ def _describe(fault: Any, prefix: str, fields: list[str], takes: str) -> str:
     allowed = fault["msg"].replace("Input should be", "must be")
     hint = ""
     if fault["type"] == "literal_error":
-        hint = nearest(str(given), context["expected"].replace("'", "").replace(" or ", ", ").split(", "))
+        hint = nearest(
+            str(given), context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        )
     if fault["type"] == "list_type":
         hint = f", for example {key}=[{_yaml(given)}]"
     return f"{key}={_yaml(given)}: {allowed}{hint}"
 
 
 def _yaml(value: Any) -> str:
-    return {None: "null", True: "true", False: "false"}.get(value, str(value)) if _plain(value) else str(value)
+    return (
+        {None: "null", True: "true", False: "false"}.get(value, str(value))
+        if _plain(value)
+        else str(value)
+    )
 
 
 def _plain(value: Any) -> bool:

@@ -93,9 +93,7 @@ class Greedy(Schedule):
 
     layer_by_layer = True
 
-    def __init__(
-        self, *, layer_epochs: list[Count], layer_learning_rates: list[Positive]
-    ) -> None:
+    def __init__(self, *, layer_epochs: list[Count], layer_learning_rates: list[Positive]) -> None:
         self.layer_epochs = layer_epochs
         self.layer_learning_rates = layer_learning_rates
 

@@ -1,7 +1,8 @@
-"""Dense auto-encoders: linear layers with activations between, the decoder mirroring the encoder."""
+"""Dense auto-encoders: linear layers with activations between; the decoder mirrors the encoder."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import final
 
 import torch
@@ -98,9 +99,11 @@ def dense(
     sizes = [shape.n_features, *hidden_sizes, width]
     names = hidden_activation_names(hidden_sizes, hidden_activations)
     between = [Pointwise(name, activation.active_above) for name in names]
-    encoder = [linear(n_in, n_out, init, generator) for n_in, n_out in zip(sizes, sizes[1:], strict=False)]
+    encoder = [linear(n_in, n_out, init, generator) for n_in, n_out in pairwise(sizes)]
     decoder: list[nn.Module] = [
-        TiedLinear(layer) if tied else linear(layer.out_features, layer.in_features, init, generator)
+        TiedLinear(layer)
+        if tied
+        else linear(layer.out_features, layer.in_features, init, generator)
         for layer in encoder
     ]
     if unit_norm_decoder:
@@ -138,10 +141,14 @@ def hidden_activation_names(
     """
     if len(hidden_activations) not in {1, len(hidden_sizes)}:
         raise ConfigError(
-            f"architecture.hidden_activations={hidden_activations}: give one activation, or one for "
-            f"each of the {len(hidden_sizes)} hidden layers"
+            f"architecture.hidden_activations={hidden_activations}: give one activation, or one "
+            f"for each of the {len(hidden_sizes)} hidden layers"
         )
-    return hidden_activations * len(hidden_sizes) if len(hidden_activations) == 1 else hidden_activations
+    return (
+        hidden_activations * len(hidden_sizes)
+        if len(hidden_activations) == 1
+        else hidden_activations
+    )
 
 
 def _unroll(
@@ -159,8 +166,8 @@ def _unroll(
     for layer, activation in zip(encoder[:-1], activations, strict=False):
         down += [layer, activation]
     up: list[nn.Module] = [decoder[-1]]
-    for layer, activation in zip(decoder[-2::-1], activations[-2::-1], strict=True):
-        up += [activation, layer]
+    for undo, activation in zip(decoder[-2::-1], activations[-2::-1], strict=True):
+        up += [activation, undo]
     unflatten = nn.Unflatten(1, shape.input_shape)
     layers = [
         AutoEncoder(

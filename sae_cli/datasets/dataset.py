@@ -42,7 +42,7 @@ class Split:
 
     def batches(self, size: int) -> Iterator[Tensor]:
         """The split's values in order, ``size`` examples at a time."""
-        for rows in self.rows.split(size):
+        for rows in torch.split(self.rows, size):
             yield self.values(rows)
 
     def to(self, device: torch.device) -> Split:
@@ -96,9 +96,11 @@ class Dataset:
         digest = hashlib.sha256()
         for name, split in (("train", self.train), ("val", self.val), ("test", self.test)):
             stored = split.stored
-            digest.update(f"{name} {stored.dtype} {tuple(stored.shape[1:])} {len(split)}\n".encode())
+            digest.update(
+                f"{name} {stored.dtype} {tuple(stored.shape[1:])} {len(split)}\n".encode()
+            )
             row_bytes = max(1, stored[:1].numel() * stored.element_size())
-            for rows in split.rows.split(max(1, CHUNK_BYTES // row_bytes)):
+            for rows in torch.split(split.rows, max(1, CHUNK_BYTES // row_bytes)):
                 digest.update(_bytes(stored.index_select(0, rows)))
             if split.labels is not None:
                 digest.update(_bytes(split.labels.index_select(0, split.rows)))
@@ -106,7 +108,7 @@ class Dataset:
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    return memoryview(tensor.contiguous().view(torch.uint8).numpy()).cast("B")
+    return tensor.contiguous().view(torch.uint8).numpy().data
 
 
 DATASETS: Registry[Dataset] = Registry("dataset")

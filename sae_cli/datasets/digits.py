@@ -36,7 +36,9 @@ def digits(*, val: Count, test: Count) -> Dataset:
         arrays = np.load(file)
         stored = torch.from_numpy(arrays["images"]).unsqueeze(1)
         labels = torch.from_numpy(arrays["labels"]).long()
-    train, validation, held_out = torch.arange(N_DIGITS).split([N_DIGITS - val - test, val, test])
+    train, validation, held_out = torch.split(
+        torch.arange(N_DIGITS), [N_DIGITS - val - test, val, test]
+    )
     return Dataset(
         train=Split(stored, train, labels, 16.0),
         val=Split(stored, validation, labels, 16.0),

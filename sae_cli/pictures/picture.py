@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -50,8 +51,8 @@ def new_figure(width: float, height: float, *, constrained: bool) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    layout = "constrained" if constrained else "none"
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    figure.set_layout_engine("constrained" if constrained else "none")
     FigureCanvasAgg(figure)
     return figure
 
@@ -63,16 +64,12 @@ def heading(figure: Figure, title: str, note: str = "") -> None:
     """
     width, height = figure.get_size_inches()
     left = 0.08 / width
-    figure.suptitle(
-        title,
-        x=left,
-        y=1 - 0.06 / height,
-        ha="left",
-        va="top",
-        fontsize=TITLE_POINTS,
-        weight="bold",
-    )
-    figure.text(left, 1 - 0.29 / height, note, va="top", fontsize=NOTE_POINTS, color=GREY)
+    # Only a title without a height of its own is given room by a constrained layout.
+    y = 1 - 0.06 / height if figure.get_layout_engine() is None else None
+    figure.suptitle(title, x=left, y=y, ha="left", va="top", fontsize=TITLE_POINTS, weight="bold")
+    if note:
+        top = 1 - 0.29 / height
+        figure.text(left, top, note, va="top", fontsize=NOTE_POINTS, color=GREY)
 
 
 def heading_width(title: str, note: str = "") -> float:
@@ -92,3 +89,10 @@ def plain_axes(axes: Axes, *, grid: bool) -> None:
     axes.set_axisbelow(True)
     if grid:
         axes.grid(color="0.9", linewidth=0.6)
+
+
+def whole_numbers(axis: Axis) -> None:
+    """Ticks at whole numbers only, for things that are counted."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))

@@ -1,0 +1,60 @@
+"""Shared fixtures: configurations composed in this process, and the command in a fresh one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from sae_cli.compose import composed, hydra_ready
+from sae_cli.config import RunConfig, check
+
+CHECKOUT = Path(__file__).parents[1]
+
+Configure = Callable[..., RunConfig]
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+# A training that takes a blink: 97 digits, 4 steps.
+SMALL = ("dataset.test=1500", "epochs=1", "progress=false")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """GPU tests run where a GPU is there and are left out, visibly, where none is."""
+    if torch.cuda.is_available():
+        return
+    gpu = [item for item in items if "gpu" in item.keywords]
+    config.hook.pytest_deselected(items=gpu)
+    items[:] = [item for item in items if item not in gpu]
+
+
+@pytest.fixture
+def configure() -> Configure:
+    """Overrides to a checked configuration, as the command makes it."""
+
+    def make(*overrides: str) -> RunConfig:
+        with hydra_ready():
+            return check(composed(overrides))
+
+    return make
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """The command in a fresh process, in an empty folder."""
+
+    def run(*arguments: str, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "sae_cli", *arguments],
+            cwd=cwd,
+            env=os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
