@@ -25,7 +25,7 @@ from sae_cli.messages import one_line
 from sae_cli.registry import ConfigError
 from sae_cli.sweep import SweepResults
 
-DONE, SWEEP_FAILED, WRONG_INPUT, DIVERGED, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, SWEEP_FAILED, WRONG_INPUT, DIVERGED, MACHINE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 
 def main() -> None:
@@ -48,6 +48,11 @@ def run(arguments: Sequence[str]) -> int:
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
         text = str(error) if isinstance(error, ConfigError) else one_line(error, parsed.overrides)
         return _stop(text, WRONG_INPUT, wants_traceback)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        return _stop(f"{error.filename}: {error.strerror}", WRONG_INPUT, wants_traceback)
+    except OSError as error:
+        text = f"{error.filename or 'the machine gave out'}: {error.strerror}"
+        return _stop(text, MACHINE, wants_traceback)
     except KeyboardInterrupt:
         return _stop("interrupted", INTERRUPTED, wants_traceback)
     except Exception as error:

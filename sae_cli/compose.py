@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from sae_cli.registry import ConfigError
@@ -57,11 +58,26 @@ def hydra_ready() -> Iterator[None]:
 
 def jobs(overrides: Sequence[str], multirun: bool) -> list[list[str]]:
     """The overrides of each job of a sweep, in order; of the one job without a sweep."""
-    if not multirun:
-        return [list(overrides)]
     loader = GlobalHydra.instance().config_loader()
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+    for override in parsed:
+        choices = loader.list_groups("")
+        if override.key_or_group in choices and not override.is_delete():
+            _check_choice(override)
+    if not multirun:
+        return [list(overrides)]
     return [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+
+
+def _check_choice(override: Override) -> None:
+    """Hydra's own complaint about a choice that is not a name is no sentence."""
+    value = override.value()
+    if value is None or isinstance(value, (bool, int, float, dict, list)):
+        group = override.key_or_group
+        raise ConfigError(
+            f"{override.input_line}: choose a page by its name, {group}=NAME; its options are set "
+            f"one by one, {group}.OPTION=VALUE"
+        )
 
 
 def composed(overrides: Sequence[str]) -> dict[str, Any]:

@@ -33,6 +33,9 @@ def one_line(error: BaseException, overrides: Sequence[str]) -> str:
     missing = re.match(r"(?:In '(?P<page>[^']*)': )?Could not find '(?P<given>[^']*)'", text)
     if isinstance(error, MissingConfigException) and missing:
         return _missing_choice(missing["given"], text)
+    twice = re.match(r"Multiple values for (?P<group>\w+)", text)
+    if twice:
+        return f"{twice['group']} is chosen twice; write {twice['group']}=NAME once, without a +"
     override = re.match(r"Could not override '(?P<key>[^']*)'", text)
     if override:
         return _unknown_key(override["key"], overrides)
