@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -26,6 +27,8 @@ from sae_cli.registry import ConfigError
 from sae_cli.sweep import SweepResults
 
 DONE, SWEEP_FAILED, WRONG_INPUT, DIVERGED, MACHINE, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+_raised: list[Exception] = []
 
 
 def main() -> None:
@@ -45,8 +48,12 @@ def run(arguments: Sequence[str]) -> int:
         register_resolvers()
         sys.argv = [sys.argv[0], *parsed.for_hydra]
         _hydra_main()
-    except (ConfigError, HydraException, OmegaConfBaseException) as error:
-        text = str(error) if isinstance(error, ConfigError) else one_line(error, parsed.overrides)
+        if _raised:
+            raise _raised.pop()
+    except ConfigError as error:
+        return _stop(str(error), WRONG_INPUT, wants_traceback)
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        text = one_line(error, parsed.overrides)
         return _stop(text, WRONG_INPUT, wants_traceback)
     except (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
         return _stop(f"{error.filename}: {error.strerror}", WRONG_INPUT, wants_traceback)
@@ -101,7 +108,9 @@ def _hydra_main(configuration: DictConfig) -> None:
         if job.mode is not RunMode.MULTIRUN:
             if not any(path.iterdir()):
                 path.rmdir()
-            raise
+            # Kept for ``run``: Hydra would print a line of its own.
+            _raised.append(error)
+            return
         folder = RunFolder(path)
         folder.log(traceback.format_exc())
         folder.write_overrides(overrides)

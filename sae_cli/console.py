@@ -40,7 +40,9 @@ class Console:
     def step(self, terms: Terms) -> None:
         """One step is done. Terms are read from the device only when the bar is redrawn."""
         if self._bar is not None and self._bar.update():
-            shown = "  ".join(f"{name} {float(value):.4f}" for name, value in terms.items())
+            shown = "  ".join(
+                f"{name} {float(value.detach()):.4f}" for name, value in terms.items()
+            )
             self._bar.set_postfix_str(shown, refresh=False)
 
     def end(self) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
+import yaml
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -98,18 +100,29 @@ def load_run(folder: str | Path) -> Run:
     for name in (CONFIG, MODEL):
         if not (path / name).is_file():
             raise ConfigError(f"{path} holds no finished run: there is no {name} in it")
-    # Not resolved: an interpolation stays the text that it is.
-    config = check(OmegaConf.to_container(OmegaConf.load(path / CONFIG)))  # type: ignore[arg-type]
+    config = _config(path / CONFIG)
     try:
         with safe_open(path / MODEL, "pt") as file:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ConfigError(f"{path / MODEL} is damaged: {error}") from None
-    shape = DataShape(tuple(json.loads(metadata["input_shape"])), json.loads(metadata["n_classes"]))
+    trained_on = json.loads(metadata["shape"])
+    shape = DataShape(tuple(trained_on["input_shape"]), trained_on["n_classes"])
     model = build.autoencoder(config, shape, ACTIVATIONS.build(config.parts["activation"]))
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise ConfigError(f"{path / MODEL} does not fit {path / CONFIG}: {error}") from None
     return Run(path, config, model.eval(), shape.input_shape)
+
+
+def _config(file: Path) -> RunConfig:
+    try:
+        # Not resolved: an interpolation stays the text that it is.
+        content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    except (OmegaConfBaseException, yaml.YAMLError) as error:
+        raise ConfigError(f"{file} is no configuration: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{file} is no configuration: it holds no keys")
+    return check({str(key): value for key, value in content.items()})

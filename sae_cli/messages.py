@@ -62,27 +62,33 @@ def _missing_choice(given: str, text: str) -> str:
 def _unknown_key(key: str, overrides: Sequence[str]) -> str:
     """A key that no page has, or that another choice of the group has."""
     group, _, option = key.partition(".")
-    others = _choices_with(group, option)
-    if option and others:
-        choice = _choice(group, overrides)
-        why = (
-            f" (there is no {group} to {option})" if (choice, option) == ("none", "weight") else ""
-        )
-        return (
-            f"{key}: {group}={choice} has no option {option}{why}; choose one that has: "
-            f"{', '.join(f'{group}={other}' for other in others)}"
+    if option and (CONF / group).is_dir():
+        choice, takes = _chosen(group, option, overrides)
+        others = _choices_with(group, option)
+        if others:
+            nothing = f" (there is no {group} to {option})" if choice == "none" else ""
+            return (
+                f"{key}: {group}={choice} has no option {option}{nothing}; choose one that has: "
+                f"{', '.join(f'{group}={other}' for other in others)}"
+            )
+        return f"unknown key {key}: {group}={choice} takes {', '.join(takes)}" + nearest(
+            key, [f"{group}.{name}" for name in takes]
         )
     known = _known_keys()
     return f"unknown key {key}{nearest(key, known) or '; `sae-train --help` lists the settings'}"
 
 
-def _choice(group: str, overrides: Sequence[str]) -> str:
-    """What the group's choice is, from those overrides that choose from a group."""
+def _chosen(group: str, option: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
+    """The choice that lacks the option, in the first such job, and the options it has."""
     groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()}
     choosing = [text for text in overrides if text.lstrip("+").partition("=")[0] in groups]
     with hydra_ready():
-        config = compose(PRIMARY, jobs(choosing, multirun=True)[0], return_hydra_config=True)
-    return str(config.hydra.runtime.choices[group])
+        for job in jobs(choosing, multirun=True):
+            config = compose(PRIMARY, job, return_hydra_config=True)
+            takes = [str(name) for name in config[group] if name != "name"]
+            if option not in takes:
+                break
+    return str(config.hydra.runtime.choices[group]), takes
 
 
 def _choices_with(group: str, option: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import final
@@ -12,7 +13,7 @@ from torch import Tensor
 from sae_cli.autoencoder import Pass
 
 # Keras clips probabilities so before it takes logarithms.
-CLIP = 1e-7
+LOG_CLIP = math.log(1e-7)
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,10 @@ class Metrics:
         self._codes += passed.codes.sum(0, dtype=torch.float64)
         self._active += (passed.codes.abs() > self.active_above).sum(0)
         if self.baseline.bce_floor is not None:
-            p = x_hat.clamp(CLIP, 1.0 - CLIP)
-            log_likelihood = target * p.log() + (1.0 - target) * (-p).log1p()
+            p = x_hat.clamp(0.0, 1.0)
+            # The logarithms are clipped, since 1 - 1e-7 is not a float32.
+            on, off = p.log().clamp_min(LOG_CLIP), (-p).log1p().clamp_min(LOG_CLIP)
+            log_likelihood = target * on + (1.0 - target) * off
             self._cross_entropy -= log_likelihood.sum(dtype=torch.float64)
             self._same_rounded += ((x_hat > 0.5) == (target > 0.5)).sum()
 

@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, final
 
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from sae_cli.pictures.picture import Picture, render
 from sae_cli.registry import ConfigError
+from sae_cli.shapes import DataShape
 
 STATUS = "status.json"
 CONFIG = "config.yaml"
@@ -96,8 +98,10 @@ class RunFolder:
         torch.save(dict(state), buffer)
         self._write(f"checkpoints/{name}.pt", buffer.getvalue())
 
-    def save_model(self, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-        """``model.safetensors``."""
+    def save_model(self, tensors: Mapping[str, Tensor], shape: DataShape) -> None:
+        """``model.safetensors``, with the shape of the data it was trained on."""
+        # One key: safetensors writes several in a random order, and the file would not repeat.
+        metadata = {"shape": json.dumps(asdict(shape))}
         on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         self._write(MODEL, safetensors.torch.save(on_cpu, metadata))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -92,10 +91,7 @@ def _train(run: Run) -> dict[str, Any]:
     for stage in run.training.stages:
         train_stage(run, stage)
     final = _closing_metrics(run)
-    shape = {"input_shape": data.shape.input_shape, "n_classes": data.n_classes}
-    run.folder.save_model(
-        model.state_dict(), {key: json.dumps(value) for key, value in shape.items()}
-    )
+    run.folder.save_model(model.state_dict(), data.shape)
     for line in _closing_table(final, model.activation.active_above):
         run.console.say(line)
     if run.config.settings.pictures:

@@ -13,6 +13,8 @@ import torch
 
 from sae_cli.compose import composed, hydra_ready
 from sae_cli.config import RunConfig, check
+from sae_cli.datasets import DATASETS
+from sae_cli.registry import ConfigError
 
 CHECKOUT = Path(__file__).parents[1]
 
@@ -58,3 +60,19 @@ def command(tmp_path: Path) -> Command:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def fashion_mnist() -> dict[str, torch.Tensor]:
+    """Real Fashion-MNIST as bytes, split as the book does; skipped where it is not installed."""
+    try:
+        data = DATASETS.build(
+            {
+                "name": "fashion_mnist",
+                **{"root": "data", "download": False, "verify": True, "val": 5000},
+            }
+        )
+    except ConfigError as error:
+        pytest.skip(f"Fashion-MNIST is not on this machine: {error}")
+    splits = {"train": data.train, "val": data.val, "test": data.test}
+    return {name: split.stored[split.rows] for name, split in splits.items()}

@@ -1,5 +1,7 @@
 """The pictures that a run leaves behind: pure functions from NumPy arrays to a ``Picture``."""
 
+from __future__ import annotations
+
 from sae_cli.pictures.curves import loss_curves
 from sae_cli.pictures.filters import filters
 from sae_cli.pictures.histograms import code_histogram, mean_histogram

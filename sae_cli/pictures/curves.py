@@ -19,18 +19,20 @@ from sae_cli.pictures.picture import (
     new_figure,
     plain_axes,
     text_width,
+    whole_numbers,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDTH, PANEL = 7.2, 1.75  # inches: of the figure, and of a panel's height
-PARTS = {
-    "train": {"color": FIRST, "marker": "o"},
-    "val": {"color": SECOND, "marker": "s"},
+PARTS: dict[str, dict[str, Any]] = {
+    # Train is broad and pale, so that it is seen where the two lie on each other.
+    "train": {"color": FIRST, "marker": "o", "linewidth": 2.6, "alpha": 0.5},
+    "val": {"color": SECOND, "marker": "s", "linewidth": 1.1},
 }
 LOG_FROM = 30  # largest over smallest value from which a panel gets a logarithmic scale
-LONGEST_NAME = 28  # letters of a stage's name
+LONGEST_NAME = 20  # letters of a stage's name
 
 
 def loss_curves(lines: Sequence[Mapping[str, Any]], *, terms: Sequence[str]) -> Picture:
@@ -97,7 +99,6 @@ def _panel(
                 epoch,
                 values,
                 markersize=size,
-                linewidth=1.3,
                 label=part if index == 0 else None,
                 **style,
             )
@@ -120,8 +121,12 @@ def _epochs(axes: Axes, epoch: npt.NDArray[np.int64]) -> None:
     if not epoch.size:
         axes.set_xticks([])
         return
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    margin = max(0.5 if epoch.min() == epoch.max() else 0.0, 0.02 * float(np.ptp(epoch)))
+    span = float(np.ptp(epoch))
+    if span:
+        whole_numbers(axes.xaxis)
+    else:
+        axes.set_xticks([int(epoch[0])])
+    margin = 0.02 * span or 0.5
     axes.set_xlim(epoch.min() - margin, epoch.max() + margin)
 
 
@@ -132,10 +137,7 @@ def _name_stages(axes: Axes, numbers: dict[str, npt.NDArray[Any]], stages: list[
     epoch = numbers["epoch"]
     starts = [int(epoch[stage][0]) for stage in stages]
     stops = [*starts[1:], int(epoch[-1])]
-    names = [str(numbers["stage"][stage][0]) for stage in stages]
-    names = [
-        name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…" for name in names
-    ]
+    names = [_shortened(str(numbers["stage"][stage][0])) for stage in stages]
     inches = (WIDTH - 1.0) / max(1, int(np.ptp(epoch)))
     slanted = any(
         text_width(name, TEXT_POINTS) > (stop - start) * inches
@@ -147,3 +149,7 @@ def _name_stages(axes: Axes, numbers: dict[str, npt.NDArray[Any]], stages: list[
     top.spines[:].set_visible(False)
     for label in top.get_xticklabels() if slanted else []:
         label.set(rotation=40, ha="left", rotation_mode="anchor", fontsize=7)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"

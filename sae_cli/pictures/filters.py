@@ -17,6 +17,7 @@ from sae_cli.pictures.picture import (
     heading_width,
     new_figure,
     plain_axes,
+    whole_numbers,
 )
 from sae_cli.pictures.tiles import (
     GAP,
@@ -36,6 +37,7 @@ COLORMAP = "RdBu_r"  # blue below zero, white at zero, red above
 MONTAGE_PIXELS = 760  # width that a montage should fill
 TILE_PIXELS = (28, 200)  # narrowest and widest tile
 LABELS, TITLE, SCALE = 0.42, 0.52, 0.85  # inches: left of a montage, above it, right of it
+SHORTEST = 0.9  # inches: the least height beside which the colour scale's name fits
 SATURATED = 99.5  # percentile of |value| that gets full colour, lest one pixel pale all others
 
 
@@ -70,7 +72,9 @@ def unit_rows(weights: Floats) -> Floats:
     """Rows divided by their L2 norms, in float64; a row of zeros stays zeros."""
     wide = weights.astype(np.float64)
     norms = np.linalg.norm(wide, axis=1, keepdims=True)
-    return np.divide(wide, norms, out=np.zeros_like(wide), where=norms != 0)
+    norms[norms == 0] = 1.0
+    with np.errstate(invalid="ignore"):  # an infinite weight makes its row not-a-number
+        return np.asarray(wide / norms)
 
 
 def symmetric_limit(values: Floats, percentile: float) -> float:
@@ -96,10 +100,10 @@ def _montage(weights: Floats, image_shape: tuple[int, ...], title: str) -> Figur
     pixels = montage(rgb, columns, zoom)
     drawn_height, drawn_width = (side * shrink / DPI for side in pixels.shape[:2])
     right = SCALE if channels == 1 else 0.12
-    note = "each divided by its L2 norm; rows begin with the latent at their left"
+    note = "each divided by its L2 norm; at the left: the index of a row's first latent"
     figure = new_figure(
         max(LABELS + drawn_width + right, heading_width(title, note)),
-        TITLE + drawn_height + 0.12,
+        TITLE + max(drawn_height, SHORTEST) + 0.12,
         constrained=False,
     )
     heading(figure, title, note)
@@ -117,7 +121,7 @@ def _montage(weights: Floats, image_shape: tuple[int, ...], title: str) -> Figur
             color=GREY,
         )
     if channels == 1:
-        _scale_bar(figure, limit, bool(np.nanmax(np.abs(tiles)) > limit), LABELS + drawn_width)
+        _scale_bar(figure, limit, bool((np.abs(tiles) > limit).any()), LABELS + drawn_width)
     return figure
 
 
@@ -136,14 +140,13 @@ def _scale_bar(figure: Figure, limit: float, clipped: bool, left: float) -> None
         ticks=[-limit, 0, limit],
     )
     bar.ax.set_yticklabels([f"-{limit:.2g}", "0", f"{limit:.2g}"], fontsize=7)
-    bar.set_label("weight / norm", fontsize=7, labelpad=1)
-    bar.outline.set_linewidth(0.5)  # type: ignore[operator]
+    bar.set_label("weight / norm", fontsize=7, labelpad=3)
+    bar.outline.set_linewidth(0.5)
 
 
 def _heat_map(weights: Floats, shape: tuple[int, ...], title: str) -> Figure:
     limit = symmetric_limit(weights, 100)
-    n_latents, n_features = weights.shape
-    height = float(np.clip(n_latents * 0.12, 1.2, 5.0))
+    height = float(np.clip(len(weights) * 0.12, 1.2, 5.0))
     figure = new_figure(7.5, height + 1.0, constrained=True)
     heading(figure, title)
     axes = figure.subplots()
@@ -153,9 +156,9 @@ def _heat_map(weights: Floats, shape: tuple[int, ...], title: str) -> Figure:
         weights, cmap=COLORMAP, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest"
     )
     for axis, label in ((axes.xaxis, "feature"), (axes.yaxis, "latent")):
-        axis.get_major_locator().set_params(integer=True)
+        whole_numbers(axis)
         axis.set_label_text(label, fontsize=9)
-    bar = figure.colorbar(image, ax=axes, pad=0.015, fraction=0.05)
+    bar = figure.colorbar(image, ax=axes, pad=0.015, fraction=0.03, aspect=30)
     bar.ax.tick_params(labelsize=7)
     bar.set_label("weight", fontsize=TEXT_POINTS)
     return figure

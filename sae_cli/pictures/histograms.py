@@ -16,13 +16,14 @@ from sae_cli.pictures.picture import (
     heading,
     new_figure,
     plain_axes,
+    whole_numbers,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FEWEST_BINS, MOST_BINS = 10, 60
+FEWEST_BINS, MOST_BINS = 11, 60  # the fewest an odd number, so that there is a middle bin
 
 
 def code_histogram(
@@ -32,7 +33,7 @@ def code_histogram(
     activation_name: str,
     active_above: float,
 ) -> Picture:
-    """Draw how often each code value occurs: ``counts`` ``(bins,)`` between ``edges`` ``(bins + 1,)``.
+    """Draw how often each code value occurs: ``counts`` ``(bins,)``, ``edges`` ``(bins + 1,)``.
 
     The codes of a whole split may be too many to hold, so they come counted. The vertical line
     stands at the value above which a code counts as active.
@@ -53,6 +54,9 @@ def code_histogram(
         # Half a code is the floor, so that a bin of one code still has a height.
         axes.set_yscale("log")
         axes.set_ylim(0.5, 2.0 * float(counts.max()))
+    else:
+        axes.set_ylim(0, 1)
+        whole_numbers(axes.yaxis)
     label = f"active above {active_above:g}"
     axes.axvline(active_above, color=SECOND, linestyle="--", linewidth=1.3, label=label)
     axes.set_xlabel("code value", fontsize=9)
@@ -65,7 +69,7 @@ def code_histogram(
 
 
 def mean_histogram(means: Floats, *, target: float | None = None) -> Picture:
-    """Draw the distribution over latents of ``means`` ``(n_latents,)``, each latent's mean activity.
+    """Draw the distribution of the latents' mean activities, ``means`` ``(n_latents,)``.
 
     The overall mean is marked, and the target if there is one. Means that are not finite are left
     out, and the title says so.
@@ -86,14 +90,14 @@ def mean_histogram(means: Floats, *, target: float | None = None) -> Picture:
     axes.stairs(counts, edges, fill=True, color=FIRST, alpha=0.75)
     if finite.size:
         axes.axvline(mean, color="0.15", linewidth=1.3, label=f"mean of all latents {mean:.3g}")
-    numbers = {"means": means.copy(), "counts": counts, "edges": edges, "mean": np.asarray(mean)}
+    numbers = {"means": means.copy(), "counts": counts, "edges": edges, "mean": np.array(mean)}
     if target is not None:
         axes.axvline(
             target, color=SECOND, linestyle="--", linewidth=1.6, label=f"target {target:g}"
         )
         numbers["target"] = np.asarray(target, np.float64)
     axes.set_ylim(0, 1.06 * max(1, counts.max()))
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    whole_numbers(axes.yaxis)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("mean code value over the validation set", fontsize=9)
     axes.set_ylabel("latents", fontsize=9)
@@ -110,7 +114,7 @@ def _edges(values: Floats) -> Floats:
     if high - low <= 1e-6 * max(abs(low), abs(high), 1e-6):
         middle = (low + high) / 2
         half = 0.1 * abs(middle) or 0.1
-        low, high = middle - half, middle + half
+        return np.linspace(middle - half, middle + half, FEWEST_BINS + 1)  # in the middle bin
     bins = int(np.clip(2 * np.sqrt(values.size), FEWEST_BINS, MOST_BINS))
     return np.linspace(low, high, bins + 1)
 
@@ -126,6 +130,13 @@ def _histogram(title: str) -> tuple[Figure, Axes]:
 
 def _legend(axes: Axes) -> None:
     """The legend stands above the axes, where no bar can reach it."""
+    handles, labels = axes.get_legend_handles_labels()
     axes.legend(
-        loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=2, frameon=False, fontsize=TEXT_POINTS
+        handles,
+        labels,
+        loc="lower left",
+        bbox_to_anchor=(-0.01, 1.0),
+        ncols=2,
+        frameon=False,
+        fontsize=TEXT_POINTS,
     )

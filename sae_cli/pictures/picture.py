@@ -39,7 +39,7 @@ class Picture:
 
 
 def render(picture: Picture) -> bytes:
-    """The picture as the bytes of a PNG; the same picture gives the same bytes."""
+    """The picture as the bytes of a PNG; the same numbers give the same bytes."""
     buffer = io.BytesIO()
     # matplotlib would write its own version into the file.
     picture.figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from sae_cli.pictures.picture import (
     heading_width,
     new_figure,
     plain_axes,
+    whole_numbers,
 )
 from sae_cli.pictures.tiles import colours, is_image, montage, place, zoom_for
 
@@ -27,13 +28,16 @@ if TYPE_CHECKING:
 
 NAME = "reconstructions"
 ROWS = {"x": "input", "corrupted": "corrupted input", "x_hat": "reconstruction"}
-LINES = {  # the input is broad and pale, so that a good reconstruction does not hide it
+LINES: dict[
+    str, dict[str, Any]
+] = {  # the input is broad and pale, so that a good reconstruction does not hide it
     "x": {"color": FIRST, "linewidth": 2.6, "alpha": 0.45},
     "corrupted": {"color": "0.45", "linewidth": 0.6},
     "x_hat": {"color": SECOND, "linewidth": 0.9},
 }
 STRIP = 20  # images side by side before the strip goes on below
 PLOTS = 8  # examples drawn when they are not images
+WIDTH = 9.4  # inches: the least in which the title of the plots and their legend stand side by side
 STRIP_PIXELS = 1120  # width that the tiles of a strip should fill
 TILE_PIXELS = (56, 168)  # narrowest (the error still fits below it) and widest tile
 LABELS, TITLE, ERRORS = 1.15, 0.52, 0.26  # inches: left of a strip, above it, below it
@@ -57,10 +61,16 @@ def reconstructions(x: Floats, x_hat: Floats, *, corrupted: Floats | None = None
             raise ValueError(f"{name} has shape {row.shape}; needed: {x.shape}, at least 1 example")
     image = is_image(x.shape[1:])
     shown = {name: np.array(row if image else row[:PLOTS]) for name, row in rows.items()}
-    error = shown["x_hat"].astype(np.float64) - shown["x"]
-    mse = np.mean(error.reshape(len(error), -1) ** 2, axis=1)
+    mse = _mse(shown["x"], shown["x_hat"])
     figure = _strip(shown, mse) if image else _plots(shown, mse)
     return Picture(NAME, figure, shown | {"mse": mse})
+
+
+def _mse(x: Floats, x_hat: Floats) -> Floats:
+    """Mean over features of the squared error, in float64: ``(n,)``."""
+    with np.errstate(invalid="ignore", over="ignore"):  # a diverged run still gets its picture
+        error = x_hat.astype(np.float64) - x
+        return np.asarray(np.mean(error.reshape(len(error), -1) ** 2, axis=1))
 
 
 def _title(mse: Floats) -> str:
@@ -94,7 +104,7 @@ def _strip(shown: dict[str, Floats], mse: Floats) -> Figure:
         rgb = np.concatenate([colours(row, low, high, colormaps["gray"]) for row in band])
         bands.append(montage(rgb, len(band[0]), zoom))
     step = bands[0].shape[0] * shrink / DPI + ERRORS
-    note = "" if (low, high) == (0.0, 1.0) and channels == 3 else _note(low, high, channels)
+    note = _note(low, high, channels)
     content = LABELS + bands[0].shape[1] * shrink / DPI + 0.12
     figure = new_figure(
         max(content, heading_width(_title(mse), note)),
@@ -110,8 +120,9 @@ def _strip(shown: dict[str, Floats], mse: Floats) -> Figure:
 
 
 def _note(low: float, high: float, channels: int) -> str:
-    ends = "black is {:.3g}, white is {:.3g}" if channels == 1 else "channels from {:.3g} to {:.3g}"
-    return ends.format(low, high) + ", the range of the inputs, in every row"
+    if channels == 1:
+        return f"black is {low:.3g} and white is {high:.3g} (the range of the inputs) in every row"
+    return f"colour channels from {low:.3g} to {high:.3g} in every row"
 
 
 def _label(axes: Axes, rows: list[str], errors: Floats, size: tuple[int, ...]) -> None:
@@ -132,11 +143,12 @@ def _label(axes: Axes, rows: list[str], errors: Floats, size: tuple[int, ...]) -
         fontsize=TEXT_POINTS,
         color=GREY,
     )
-    points = 6.5 if width / len(errors) < 70 else 7.5
+    # Narrow tiles: one digit fewer, or neighbours would touch.
+    digits, points = (2, 6.5) if width / len(errors) < 70 else (3, 7.5)
     for index, error in enumerate(errors):
         x = width * (index + 0.5) / len(errors)
         axes.annotate(
-            f"{error:.3g}",
+            f"{error:#.{digits}g}".rstrip("."),
             (x, height),
             (0, -3),
             textcoords="offset points",
@@ -150,9 +162,9 @@ def _label(axes: Axes, rows: list[str], errors: Floats, size: tuple[int, ...]) -
 def _plots(shown: dict[str, Floats], mse: Floats) -> Figure:
     """One line plot per example: the value of each feature."""
     n = len(mse)
-    columns = 1 if n == 1 else 2 if n <= 4 else 4
+    columns = 1 if n == 1 else max(2, -(-n // 2))
     rows = -(-n // columns)
-    figure = new_figure(max(6.5, 2.9 * columns), 0.7 + 1.75 * rows, constrained=True)
+    figure = new_figure(max(WIDTH, 2.9 * columns), 0.7 + 1.75 * rows, constrained=True)
     heading(figure, _title(mse))
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     n_features = shown["x"][0].size
@@ -162,6 +174,8 @@ def _plots(shown: dict[str, Floats], mse: Floats) -> Figure:
             axes.set_visible(False)
             continue
         plain_axes(axes, grid=True)
+        whole_numbers(axes.xaxis)
+        axes.tick_params(labelbottom=index + columns >= n)  # also above an empty cell
         for name, row in shown.items():
             axes.plot(row[index].reshape(-1), label=ROWS[name], **LINES[name], **marker)
         axes.set_title(f"MSE {mse[index]:.3g}", fontsize=TEXT_POINTS, color=GREY, loc="left", pad=3)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GAP = 2  # pixels of border around each tile, whatever its zoom
-BORDER = 0.62  # grey level of that border
+BORDER = 0.5  # grey level of that border
 NOT_A_NUMBER = (0.85, 0.75, 0.2)  # mustard: in neither a grey nor a red-blue scale
 
 

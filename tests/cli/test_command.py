@@ -1,0 +1,224 @@
+"""The command in fresh processes: a run, its folder, two runs to the bit, a sweep, help."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+import yaml
+
+from tests.conftest import Command
+
+SMALL = ("dataset.test=1500", "epochs=2", "pictures=false")
+CLOSING = {"loss", "reconstruction", "penalty", "penalty_raw", "mse", "bce", "bce_excess"} | {
+    *("rounded_accuracy", "fvu", "l0", "mean_activity", "dead_latents")
+}
+
+
+def only_run(folder: Path) -> Path:
+    (run,) = (folder / "outputs").iterdir()
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """One run with pictures, and what it printed."""
+    folder = tmp_path_factory.mktemp("finished")
+    done = subprocess.run(
+        [sys.executable, "-m", "sae_cli", "penalty.weight=0.05", "epochs=2", "corruption=masking"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return only_run(folder), done.stdout
+
+
+def test_a_run_says_what_it_does(finished: tuple[Path, str]) -> None:
+    folder, printed = finished
+    lines = printed.splitlines()
+    assert sum(line.startswith("epoch ") for line in lines) == 3
+    table = {line.split()[0] for line in lines[lines.index("") + 2 : -2]}
+    assert table == CLOSING
+    assert lines[-1] == f"run folder: outputs/{folder.name}"
+    assert (folder / "train.log").read_text().splitlines() == lines
+
+
+def test_a_run_folder_is_complete(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    pictures = ["reconstructions", "filters", "atoms", "code_histogram"]
+    pictures += ["mean_histogram", "loss_curves"]
+    assert found == {
+        *("config.yaml", "overrides.yaml", "environment.json", "metrics.jsonl", "status.json"),
+        *("summary.json", "train.log", "model.safetensors"),
+        *("checkpoints/last.pt", "checkpoints/best.pt"),
+        *(f"pictures/{name}.{kind}" for name in pictures for kind in ("png", "npz")),
+    }
+    assert json.loads((folder / "status.json").read_text())["status"] == "finished"
+    assert yaml.safe_load((folder / "overrides.yaml").read_text()) == [
+        *("penalty.weight=0.05", "epochs=2", "corruption=masking"),
+    ]
+
+
+def test_metrics_and_summary_have_their_keys(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["epoch"], line["step"], line["stage"]) for line in lines] == [
+        (0, 0, "joint"),
+        (1, 41, "joint"),
+        (2, 82, "joint"),
+    ]
+    assert {key for key in lines[-1] if key.startswith("val/")} == {f"val/{k}" for k in CLOSING}
+    assert {key for key in lines[-1] if key.startswith("train/")} == {
+        f"train/{key}" for key in ("loss", "reconstruction", "penalty", "penalty_raw")
+    }
+    summary = json.loads((folder / "summary.json").read_text())
+    assert {key for key in summary if "/" in key} == {
+        f"{split}/{key}" for split in ("train", "val", "test") for key in CLOSING
+    }
+    assert {"status", "best_epoch", "seconds"} <= set(summary)
+    for name in CLOSING:
+        assert summary[f"val/{name}"] == lines[-1][f"val/{name}"]
+    assert summary["val/penalty"] == pytest.approx(0.05 * summary["val/penalty_raw"])
+
+
+def test_the_environment_names_what_the_run_depended_on(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    found = json.loads((folder / "environment.json").read_text())
+    assert found["packages"]["torch"] == torch.__version__.partition("+")[0]
+    assert found["command"][-1] == "corruption=masking"
+    assert len(found["dataset"]["fingerprint"]) == 64
+    assert found["dataset"]["input_shape"] == [1, 8, 8]
+    assert {"code", "hardware", "threads", "device", "python"} <= set(found)
+
+
+def test_checkpoints_hold_tensors_and_plain_types(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    last = torch.load(folder / "checkpoints" / "last.pt", weights_only=True)
+    assert (last["epoch"], last["step"]) == (2, 82)
+    model = safetensors.torch.load_file(folder / "model.safetensors")
+    assert all(torch.equal(last["model"][name], model[name]) for name in model)
+    best = torch.load(folder / "checkpoints" / "best.pt", weights_only=True)
+    assert best["epoch"] == json.loads((folder / "summary.json").read_text())["best_epoch"]
+
+
+@pytest.mark.parametrize(
+    "choice",
+    ["model=sparse_kl", "model=denoising optimizer=adam lr_schedule=cosine", "model=stacked"],
+)
+def test_one_seed_gives_one_result_to_the_bit(
+    command: Command, tmp_path: Path, choice: str
+) -> None:
+    contents = []
+    for name in ("one", "two"):
+        done = command(*choice.split(), *SMALL, f"hydra.run.dir={name}")
+        assert done.returncode == 0, done.stderr
+        folder = tmp_path / name
+        contents.append(
+            [(folder / file).read_bytes() for file in ("model.safetensors", "metrics.jsonl")]
+        )
+    assert contents[0] == contents[1]
+
+
+def test_runs_of_the_same_second_get_folders_of_their_own(tmp_path: Path) -> None:
+    arguments = [sys.executable, "-m", "sae_cli", *SMALL]
+    both = [subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    folders = list((tmp_path / "outputs").iterdir())
+    assert len(folders) == 2
+    assert all((folder / "summary.json").is_file() for folder in folders)
+
+
+def test_a_folder_that_holds_a_run_is_left_alone(command: Command, tmp_path: Path) -> None:
+    assert command(*SMALL, "hydra.run.dir=mine").returncode == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "mine").rglob("*") if path.is_file()}
+    again = command(*SMALL, "seed=1", "hydra.run.dir=mine")
+    assert again.returncode == 2
+    assert "already holds a run" in again.stderr
+    assert before == {
+        path: path.read_bytes() for path in (tmp_path / "mine").rglob("*") if path.is_file()
+    }
+
+
+def test_a_sweep_of_models_and_weights(command: Command, tmp_path: Path) -> None:
+    done = command(
+        "-m", "model=sparse_l1,sparse_target", "penalty.weight=0.01,0.05", "dataset=digits", *SMALL
+    )
+    assert done.returncode == 0, done.stderr
+    sweep = only_run(tmp_path)
+    with (sweep / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["model"], row["penalty.weight"]) for row in rows} == {
+        (model, weight) for model in ("sparse_l1", "sparse_target") for weight in ("0.01", "0.05")
+    }
+    scores = [float(row["val/fvu"]) for row in rows]
+    assert scores == sorted(scores)
+    for row in rows:
+        summary = json.loads((sweep / row["job"] / "summary.json").read_text())
+        assert float(row["val/fvu"]) == summary["val/fvu"]
+        assert row["model"] in row["job"]
+    assert "4 of 4 jobs finished" in done.stdout
+
+
+def test_a_sweep_goes_on_when_a_job_fails(command: Command, tmp_path: Path) -> None:
+    done = command("-m", "optimizer=sgd", "optimizer.learning_rate=0.001,1e30,0.002", *SMALL)
+    assert done.returncode == 1
+    (error,) = done.stderr.splitlines()
+    assert error.startswith("error in job 1_optimizer=sgd,optimizer.learning_rate=1")
+    assert "2 of 3 jobs finished" in done.stdout
+    sweep = only_run(tmp_path)
+    (failed,) = sweep.glob("1_*")
+    assert "DivergedError" in (failed / "train.log").read_text()
+    with (sweep / "results.csv").open() as file:
+        statuses = [row["status"] for row in csv.DictReader(file)]
+    assert statuses == ["finished", "finished", "failed"]
+
+
+def test_a_sweep_with_missing_data_shows_every_failure(command: Command, tmp_path: Path) -> None:
+    done = command("-m", "dataset=array", "dataset.path=a.npy,b/../../c.npy", *SMALL[1:])
+    assert done.returncode == 1
+    assert done.stderr.count("error in job") == 2
+    assert "0 of 2 jobs finished" in done.stdout
+    folders = [path for path in only_run(tmp_path).iterdir() if path.is_dir()]
+    assert len(folders) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"outputs"}
+
+
+def test_a_run_that_diverges_says_so(command: Command, tmp_path: Path) -> None:
+    done = command("optimizer=sgd", "optimizer.learning_rate=1e30", *SMALL)
+    assert done.returncode == 3
+    assert "became" in done.stderr
+    status = json.loads((only_run(tmp_path) / "status.json").read_text())
+    assert status["status"] == "failed"
+
+
+def test_help_shows_what_can_be_typed(command: Command) -> None:
+    done = command("--help")
+    assert done.returncode == 0
+    assert "model: ae, denoising, linear" in done.stdout
+    assert "sae-train -m penalty.weight=0.01,0.05,0.2" in done.stdout
+
+
+def test_the_configuration_without_a_training(command: Command, tmp_path: Path) -> None:
+    done = command("--cfg", "job", "model=sparse_l1")
+    assert yaml.safe_load(done.stdout)["penalty"] == {"name": "l1", "weight": 0.05}
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_pages_of_the_user(command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "penalty"
+    folder.mkdir(parents=True)
+    (folder / "gentle.yaml").write_text("name: l1\nweight: 0.001\n")
+    done = command("--config-dir", "mine", "model=sparse_l1", "penalty=gentle", *SMALL)
+    assert done.returncode == 0, done.stderr
+    config = yaml.safe_load((only_run(tmp_path) / "config.yaml").read_text())
+    assert config["penalty"] == {"name": "l1", "weight": 0.001}

@@ -1,0 +1,123 @@
+"""Montages of filters and atoms: unit norms, one colour scale, the right ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from sae_cli.pictures import Picture, filters
+from sae_cli.pictures.filters import symmetric_limit, unit_rows
+from sae_cli.pictures.tiles import GAP
+
+RNG = np.random.default_rng(2)
+
+
+def normal(*shape: int) -> npt.NDArray[np.float32]:
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+def tile_values(picture: Picture, index: int, columns: int, side: int) -> npt.NDArray[np.uint8]:
+    """The middle colour of every pixel of one tile: (side, side, 3)."""
+    pixels = np.asarray(picture.figure.axes[0].images[0].get_array())
+    cell = (pixels.shape[1] - GAP) // columns
+    zoom = (cell - GAP) // side
+    top, left = (edge * cell + GAP + zoom // 2 for edge in divmod(index, columns))
+    return pixels[top : top + side * zoom : zoom, left : left + side * zoom : zoom]
+
+
+def title(picture: Picture) -> str:
+    return picture.figure.get_suptitle()
+
+
+def test_the_first_ones_are_drawn_and_counted() -> None:
+    weights = normal(300, 64)
+    picture = filters(weights, (1, 8, 8), name="first_layer_filters", title="first-layer filters")
+    assert picture.name == "first_layer_filters"
+    assert title(picture) == "first-layer filters (144 of 300)"
+    assert set(picture.numbers) == {"weights", "indices"}
+    np.testing.assert_array_equal(picture.numbers["weights"], weights[:144])
+    np.testing.assert_array_equal(picture.numbers["indices"], np.arange(144))
+    few = filters(weights, (1, 8, 8), name="f", title="atoms", most=3)
+    assert title(few) == "atoms (3 of 300)"
+    assert title(filters(weights[:9], (1, 8, 8), name="f", title="atoms")) == "atoms (9)"
+
+
+def test_tiles_do_not_depend_on_the_norms_of_the_rows() -> None:
+    weights = normal(9, 64)
+    scaled = weights * (2.0 ** np.arange(9))[:, None].astype(np.float32)
+    one, other = (
+        np.asarray(filters(w, (1, 8, 8), name="f", title="t").figure.axes[0].images[0].get_array())
+        for w in (weights, scaled)
+    )
+    np.testing.assert_array_equal(one, other)
+
+
+def test_zero_is_white_and_signs_have_their_colours() -> None:
+    weights = np.zeros((4, 9), np.float32)
+    weights[0] = 3.0
+    weights[1] = -0.1
+    picture = filters(weights, (1, 3, 3), name="f", title="t")
+    positive, negative, zero = (tile_values(picture, i, 2, 3).astype(int) for i in range(3))
+    assert (positive[..., 0] > positive[..., 2]).all()
+    assert (negative[..., 2] > negative[..., 0]).all()
+    assert (zero > 240).all()
+
+
+def test_one_channel_pixels_lie_in_rows() -> None:
+    weights = np.zeros((1, 9), np.float32)
+    weights[0, 2] = 1.0  # first row, last column
+    red = tile_values(filters(weights, (1, 3, 3), name="f", title="t"), 0, 1, 3)
+    assert red[0, 2, 0] > red[0, 2, 2]
+    assert (np.delete(red.reshape(9, 3), 2, axis=0) > 240).all()
+
+
+def test_three_channels_are_centred_on_grey() -> None:
+    weights = np.zeros((1, 3, 2, 2), np.float32)
+    weights[0, 1, 0, 0] = 1.0  # green up
+    weights[0, 1, 1, 1] = -1.0  # green down
+    tile = tile_values(
+        filters(weights.reshape(1, 12), (3, 2, 2), name="f", title="t"), 0, 1, 2
+    ).astype(int)
+    assert tile[0, 0].tolist() == [128, 255, 128]
+    assert tile[1, 1].tolist() == [128, 0, 128]
+    assert tile[0, 1].tolist() == [128, 128, 128]
+
+
+def test_vectors_become_a_heat_map_of_the_weights_themselves() -> None:
+    weights = normal(200, 7)
+    picture = filters(weights, (7,), name="f", title="decoder atoms")
+    image = picture.figure.axes[0].images[0]
+    np.testing.assert_array_equal(np.asarray(image.get_array()), weights[:144])
+    limit = float(np.abs(weights[:144]).max())
+    np.testing.assert_allclose(np.array(image.get_clim()), [-limit, limit])
+    assert [axes.get_ylabel() for axes in picture.figure.axes] == ["latent", "weight"]
+
+
+def test_unit_rows_against_numpy() -> None:
+    weights = normal(6, 10)
+    weights[2] = 0.0
+    units = unit_rows(weights)
+    norms = np.sqrt(np.square(units).sum(1))
+    np.testing.assert_allclose(np.delete(norms, 2), 1.0)
+    np.testing.assert_array_equal(units[2], 0.0)
+    np.testing.assert_allclose(
+        units[0], weights[0] / np.sqrt((weights[0].astype(float) ** 2).sum())
+    )
+
+
+def test_the_limit_is_a_percentile_unless_that_is_zero() -> None:
+    values = np.arange(-1000, 1001.0)
+    assert symmetric_limit(values, 99.5) == pytest.approx(np.percentile(np.abs(values), 99.5))
+    sparse = np.zeros(1000)
+    sparse[3] = -4.0
+    assert symmetric_limit(sparse, 99.5) == 4.0
+    assert symmetric_limit(np.zeros(3), 99.5) == 1.0
+    assert symmetric_limit(np.array([np.nan, 2.0]), 100) == 2.0
+
+
+def test_rows_that_do_not_fit_the_image_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(4, 63\); needed: at least 1 row of 64 features"):
+        filters(normal(4, 63), (1, 8, 8), name="f", title="t")
+    with pytest.raises(ValueError, match="at least 1 row"):
+        filters(normal(0, 64), (1, 8, 8), name="f", title="t")

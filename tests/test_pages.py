@@ -1,0 +1,229 @@
+"""The pages of ``conf/``: each fits its part, each model trains, each crossing trains or says why
+it does not, and every option does something."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sae_cli import build
+from sae_cli.compose import CONF, composed, hydra_ready
+from sae_cli.config import GROUPS, Settings, check
+from sae_cli.registry import ConfigError
+from sae_cli.train import train
+from tests.conftest import SMALL, Configure
+
+PARTS = sorted(path.relative_to(CONF) for group in GROUPS for path in (CONF / group).glob("*.yaml"))
+MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+PENALTIES = GROUPS["penalty"].names
+CORRUPTIONS = GROUPS["corruption"].names
+
+
+@pytest.mark.parametrize("page", PARTS, ids=str)
+def test_a_page_states_every_option_of_its_part_in_order(page: Path) -> None:
+    content = yaml.safe_load((CONF / page).read_text())
+    assert content["name"] == page.stem
+    schema = GROUPS[page.parent.name].schema(page.stem)
+    assert list(content) == ["name", *schema.model_fields]
+
+
+def test_every_part_has_a_page_and_every_page_a_part() -> None:
+    for group, registry in GROUPS.items():
+        assert registry.names == sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_page_names_itself_and_trains(
+    name: str, configure: Configure, tmp_path: Path
+) -> None:
+    config = configure(
+        f"model={name}", "schedule.layer_epochs=[1]" if name == "stacked" else "seed=0", *SMALL
+    )
+    assert config.settings.model == name
+    summary = train(config, tmp_path / "run", [])
+    assert summary["val/fvu"] > 0
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_page_composes_and_says_where_it_is_from(
+    name: str, configure: Configure
+) -> None:
+    config = configure(f"experiment={name}")
+    assert config.settings.experiment == name
+    build.parts(config)
+    head = (CONF / "experiment" / f"{name}.yaml").read_text().partition("defaults:")[0]
+    for entry in ("Source:", "Equation:", "Published:", "Measured:"):
+        assert f"# {entry}" in head
+    assert f"# Command: sae-train experiment={name}\n" in head
+
+
+@pytest.mark.parametrize(("model", "penalty"), list(product(MODELS, PENALTIES)))
+def test_every_crossing_trains_or_says_why_not(
+    model: str, penalty: str, configure: Configure, tmp_path: Path
+) -> None:
+    """Each model with each penalty and each corruption."""
+    for corruption in CORRUPTIONS:
+        stages = ["schedule.layer_epochs=[1]"] if model == "stacked" else []
+        chosen = (f"model={model}", f"penalty={penalty}", f"corruption={corruption}", *stages)
+        config = configure(*chosen, "pictures=false", *SMALL)
+        activation = config.parts["activation"]["name"]
+        hidden = ["selu"] if model == "stacked" else []
+        fits = all(
+            penalty not in {"kl", "squared_target"}
+            or name == "sigmoid"
+            or (penalty, name) == ("squared_target", "relu")
+            for name in [activation, *hidden]
+        ) and not (hidden and corruption == "salt_and_pepper")
+        if fits:
+            summary = train(config, tmp_path / corruption, [])
+            assert summary["status"] == "finished"
+        else:
+            with pytest.raises(ConfigError, match=r"needs (codes|values) in .*; choose"):
+                train(config, tmp_path / corruption, [])
+            assert not (tmp_path / corruption).exists()
+
+
+def test_a_chosen_part_leaves_nothing_of_the_page_behind() -> None:
+    with hydra_ready():
+        swapped = composed(["model=sparse_kl", "penalty=l1"])
+        page = composed(["experiment=hands_on_sparse_kl", "penalty=l1", "penalty.weight=0.3"])
+        denoised = composed(["experiment=hands_on_denoising", "corruption=masking"])
+    assert swapped["penalty"] == {"name": "l1", "weight": 0.05}
+    assert page["penalty"] == {"name": "l1", "weight": 0.3}
+    assert denoised["corruption"] == {"name": "masking", "fraction": 0.25}
+
+
+def test_the_command_line_wins_over_an_experiment_page() -> None:
+    with hydra_ready():
+        found = composed(["experiment=hands_on_sparse_kl", "penalty.weight=0.3", "epochs=2"])
+    assert found["penalty"]["weight"] == 0.3
+    assert found["penalty"]["target"] == 0.1
+    assert found["epochs"] == 2
+
+
+def test_a_saved_configuration_checks_as_it_was(configure: Configure, tmp_path: Path) -> None:
+    config = configure("model=stacked", *SMALL)
+    train(config, tmp_path / "run", [])
+    assert check(yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())) == config
+
+
+# For each option another value, and what it has to be tried with to matter.
+CHANGES: dict[str, tuple[str, ...]] = {
+    "seed": ("seed=1",),
+    "epochs": ("epochs=2",),
+    "batch_size": ("batch_size=16",),
+    "dataset.digits.val": ("dataset.val=100",),
+    "dataset.digits.test": ("dataset.test=1501",),
+    "architecture.dense.hidden_sizes": ("architecture.hidden_sizes=[9]",),
+    "architecture.dense.hidden_activations": (
+        "architecture.hidden_sizes=[9]",
+        "architecture.hidden_activations=[tanh]",
+    ),
+    "architecture.dense.n_latents": ("architecture.n_latents=9",),
+    "architecture.dense.expansion_factor": (
+        "architecture.n_latents=null",
+        "architecture.expansion_factor=1.0",
+    ),
+    "architecture.dense.output_activation": ("architecture.output_activation=sigmoid",),
+    "architecture.dense.tied": ("architecture.tied=true",),
+    "architecture.dense.unit_norm_decoder": ("architecture.unit_norm_decoder=true",),
+    "architecture.dense.init": ("architecture.init=he_normal",),
+    "penalty.l1.weight": ("penalty=l1", "penalty.weight=0.3"),
+    "penalty.l2.weight": ("penalty=l2", "penalty.weight=0.3"),
+    "penalty.kl.weight": ("penalty.weight=0.3",),
+    "penalty.kl.target": ("penalty.target=0.3",),
+    "penalty.kl.divide_by_batch_size": ("penalty.divide_by_batch_size=true",),
+    "penalty.squared_target.weight": ("penalty=squared_target", "penalty.weight=0.3"),
+    "penalty.squared_target.target": ("penalty=squared_target", "penalty.target=0.3"),
+    "penalty.squared_target.divide_by_batch_size": (
+        "penalty=squared_target",
+        "penalty.divide_by_batch_size=true",
+    ),
+    "corruption.gaussian.std": ("corruption=gaussian", "corruption.std=0.5"),
+    "corruption.gaussian.clip": ("corruption=gaussian", "corruption.clip=true"),
+    "corruption.masking.fraction": ("corruption=masking", "corruption.fraction=0.5"),
+    "corruption.dropout.fraction": ("corruption=dropout", "corruption.fraction=0.5"),
+    "corruption.salt_and_pepper.fraction": (
+        "corruption=salt_and_pepper",
+        "corruption.fraction=0.5",
+    ),
+    "reconstruction.mse.reduction": ("reconstruction=mse", "reconstruction.reduction=sum"),
+    "reconstruction.bce.reduction": (
+        "architecture.output_activation=sigmoid",
+        "reconstruction=bce",
+        "reconstruction.reduction=sum",
+    ),
+    "schedule.greedy.layer_epochs": (
+        *("model=stacked", "schedule.layer_learning_rates=[0.1]"),
+        "schedule.layer_epochs=[2]",
+    ),
+    "schedule.greedy.layer_learning_rates": (
+        *("model=stacked", "schedule.layer_epochs=[1]"),
+        "schedule.layer_learning_rates=[0.1]",
+    ),
+    "device.auto.precision": ("device=auto", "device.precision=bfloat16"),
+    "device.cpu.precision": ("device=cpu", "device.precision=bfloat16"),
+    "device.cuda.precision": ("device=cuda", "device.precision=bfloat16"),
+}
+NEW_VALUES = {
+    "active_above": 0.3,
+    "learning_rate": 0.02,
+    "momentum": 0.5,
+    "weight_decay": 0.5,
+    "beta1": 0.5,
+    "beta2": 0.5,
+    "alpha": 0.5,
+    "eps": 0.1,
+    "warmup_steps": 2,
+    "final": 0.7,
+    "start": 0.5,
+}
+# Their effect is elsewhere: which files there are, what is printed, how a sweep is sorted.
+SHOWN_ELSEWHERE = {"model", "experiment", "progress", "pictures", "sort_by"}
+
+
+def options() -> list[Any]:
+    settings = [key for key in Settings.model_fields if key not in SHOWN_ELSEWHERE]
+    named = settings + [
+        f"{group}.{name}.{option}"
+        for group, registry in GROUPS.items()
+        for name in registry.names
+        if group != "dataset" or name == "digits"
+        for option in registry.schema(name).model_fields
+    ]
+    gpu = [option for option in named if option.startswith("device.cuda")]
+    marked = [pytest.param(option, marks=pytest.mark.gpu) for option in gpu]
+    return [option for option in named if option not in gpu] + marked
+
+
+def outcome(folder: Path) -> tuple[bytes, Any]:
+    return (folder / "model.safetensors").read_bytes(), json.loads(
+        (folder / "summary.json").read_text(), object_hook=lambda d: d | {"seconds": 0}
+    )
+
+
+@pytest.mark.parametrize("option", options())
+def test_every_option_has_an_effect(option: str, configure: Configure, tmp_path: Path) -> None:
+    group, _, rest = option.partition(".")
+    name, _, key = rest.partition(".")
+    change = CHANGES.get(option)
+    if change is None:
+        base_part = ("penalty=none",) if group == "activation" else ()
+        change = (*base_part, f"{group}={name}", f"{group}.{key}={NEW_VALUES[key]}")
+    base, changed = change[:-1], change
+    outcomes = []
+    for place, overrides in (("base", base), ("changed", changed)):
+        given = {text.partition("=")[0] for text in overrides}
+        small = [text for text in SMALL if text.partition("=")[0] not in given]
+        if option == "architecture.dense.expansion_factor" and place == "base":
+            overrides = ()
+        config = configure("pictures=false", *small, *overrides)
+        train(config, tmp_path / place, [])
+        outcomes.append(outcome(tmp_path / place))
+    assert outcomes[0] != outcomes[1]
