@@ -13,11 +13,9 @@ import numpy as np
 import torch
 
 from sae_cli.datasets.dataset import DATASETS, Dataset, Split
+from sae_cli.datasets.splits import by_counts
 from sae_cli.options import Count
-from sae_cli.registry import ConfigError
 from sae_cli.shapes import UNIT
-
-N_DIGITS = 1797
 
 
 @DATASETS.register("digits")
@@ -27,18 +25,11 @@ def digits(*, val: Count, test: Count) -> Dataset:
     Raises:
         ConfigError: nothing would be left for training.
     """
-    if val + test >= N_DIGITS:
-        raise ConfigError(
-            f"dataset.val={val} and dataset.test={test} leave nothing of the {N_DIGITS} digits "
-            f"for training; their sum must be below {N_DIGITS}"
-        )
     with files("sae_cli.datasets").joinpath("digits.npz").open("rb") as file:
         arrays = np.load(file)
         stored = torch.from_numpy(arrays["images"]).unsqueeze(1)
         labels = torch.from_numpy(arrays["labels"]).long()
-    train, validation, held_out = torch.split(
-        torch.arange(N_DIGITS), [N_DIGITS - val - test, val, test]
-    )
+    train, validation, held_out = by_counts(torch.arange(len(stored)), val, test)
     return Dataset(
         train=Split(stored, train, labels, 16.0),
         val=Split(stored, validation, labels, 16.0),

@@ -37,6 +37,7 @@ COLORMAP = "RdBu_r"  # blue below zero, white at zero, red above
 MONTAGE_PIXELS = 760  # width that a montage should fill
 TILE_PIXELS = (28, 200)  # narrowest and widest tile
 LABELS, TITLE, SCALE = 0.42, 0.52, 0.85  # inches: left of a montage, above it, right of it
+LABEL_PIXELS = 16  # the least height of a row whose label does not touch the next
 SHORTEST = 0.9  # inches: the least height beside which the colour scale's name fits
 SATURATED = 99.5  # percentile of |value| that gets full colour, lest one pixel pale all others
 
@@ -109,9 +110,10 @@ def _montage(weights: Floats, image_shape: tuple[int, ...], title: str) -> Figur
     heading(figure, title, note)
     axes = place(figure, pixels, left=LABELS, top=TITLE, shrink=shrink)
     cell = (pixels.shape[0] - GAP) / -(-len(tiles) // columns)
-    for row, first in enumerate(range(0, len(tiles), columns)):
+    labelled = math.ceil(LABEL_PIXELS / (cell * shrink))  # every so many rows: tiles may be flat
+    for row in range(0, -(-len(tiles) // columns), labelled):
         axes.annotate(
-            str(first),
+            str(row * columns),
             (0, GAP + cell * row + (cell - GAP) / 2),
             (-4, 0),
             textcoords="offset points",

@@ -56,7 +56,7 @@ CASES: list[tuple[str, str]] = [
     ("corruption=masking corruption.fraction=1", "corruption.fraction=1: must be less than 1"),
     ("seed=-1", "seed=-1: must be greater than or equal to 0"),
     ("batch_size=5000", "batch_size=5000 is more than the 1297 training examples"),
-    ("dataset.val=1000 dataset.test=797", "leave nothing of the 1797 digits"),
+    ("dataset.val=1000 dataset.test=797", "leave nothing of the 1797 examples"),
     ("epochs=1 lr_schedule.warmup_steps=50", "must be below the 41 steps of the stage"),
     # Values that are missing
     ("dataset=array", "dataset.path needs a value; give dataset.path=VALUE"),

@@ -43,6 +43,13 @@ def test_the_first_ones_are_drawn_and_counted() -> None:
     assert title(filters(weights[:9], (1, 8, 8), name="f", title="atoms")) == "atoms (9)"
 
 
+def test_rows_are_labelled_with_their_first_latent_as_far_as_there_is_room() -> None:
+    square = filters(normal(10, 64), (1, 8, 8), name="f", title="t").figure.axes[0]
+    assert [text.get_text() for text in square.texts] == ["0", "4", "8"]
+    flat = filters(normal(7, 200), (1, 2, 100), name="f", title="t").figure.axes[0]
+    assert [text.get_text() for text in flat.texts] == ["0", "3", "6"]
+
+
 def test_tiles_do_not_depend_on_the_norms_of_the_rows() -> None:
     weights = normal(9, 64)
     scaled = weights * (2.0 ** np.arange(9))[:, None].astype(np.float32)

@@ -78,6 +78,7 @@ def test_means_are_counted_as_numpy_counts_them() -> None:
     expected, _ = np.histogram(means.astype(np.float64), numbers["edges"])
     np.testing.assert_array_equal(numbers["counts"], expected)
     assert numbers["counts"].sum() == 300
+    assert len(numbers["counts"]) == int(2 * 300**0.5)
     assert float(numbers["mean"]) == pytest.approx(sum(map(float, means)) / 300)
     assert float(numbers["target"]) == 0.1
     np.testing.assert_array_equal(bars(picture)[0], expected)
