@@ -56,7 +56,9 @@ def draw(
         counts, edges, activation_name=activation.name, active_above=activation.active_above
     )
     yield mean_histogram(means, target=None if made.penalty is None else made.penalty.target)
-    yield loss_curves(list(lines), terms=objective.term_names)
+    # Without a penalty the reconstruction is the loss, which is drawn anyway.
+    terms = [] if objective.penalty is None else objective.term_names
+    yield loss_curves(list(lines), terms=terms)
 
 
 def _histogram(

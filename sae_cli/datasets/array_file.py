@@ -14,7 +14,9 @@ from torch import Tensor
 from sae_cli.registry import ConfigError, nearest
 
 KINDS = (".npy", ".npz", ".safetensors")
-TYPES = "float16, bfloat16, float32, float64, uint8, int8, int16, int32, int64"
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+TYPES = ", ".join(str(dtype).removeprefix("torch.") for dtype in FLOATS + INTEGERS)
 
 
 def read_array(file: Path, key: str | None, path_option: str, key_option: str) -> Tensor:
@@ -37,7 +39,8 @@ def read_array(file: Path, key: str | None, path_option: str, key_option: str) -
             # Copy-on-write: the file is never changed, and torch may take the memory.
             found: np.ndarray | Tensor = np.load(file, mmap_mode="c", allow_pickle=False)
         elif file.suffix == ".npz":
-            with np.load(file, allow_pickle=False) as arrays:
+            # Opened here, since np.load leaves a damaged file open.
+            with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
                 found = arrays[_key(file, key, list(arrays.files), key_option)]
         else:
             with safe_open(file, "pt") as tensors:
@@ -54,7 +57,10 @@ def read_array(file: Path, key: str | None, path_option: str, key_option: str) -
         raise ConfigError(
             f"{file} is damaged or holds no plain array ({reason}); save it again"
         ) from None
-    return found if isinstance(found, Tensor) else _tensor(file, found)
+    tensor = found if isinstance(found, Tensor) else _tensor(file, found)
+    if tensor.dtype not in FLOATS + INTEGERS:
+        raise _unfit(file, str(tensor.dtype).removeprefix("torch."))
+    return tensor
 
 
 def _key(file: Path, key: str | None, keys: list[str], option: str) -> str:
@@ -73,4 +79,8 @@ def _tensor(file: Path, found: np.ndarray) -> Tensor:
     try:
         return torch.from_numpy(native)
     except TypeError:
-        raise ConfigError(f"{file} holds {found.dtype}; expected {TYPES}") from None
+        raise _unfit(file, str(found.dtype)) from None
+
+
+def _unfit(file: Path, dtype: str) -> ConfigError:
+    return ConfigError(f"{file} holds {dtype}; expected {TYPES}")
