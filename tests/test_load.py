@@ -34,7 +34,7 @@ def test_encode_and_decode_what_the_run_reported(folder: Path) -> None:
     x_hat = run.decode(run.encode(x)).numpy()[:, 0]
     assert run.summary["test/mse"] == pytest.approx(((x_hat - x) ** 2).mean(), rel=1e-5)
     codes = run.encode(x)
-    assert codes.shape == (1500, 128)
+    assert codes.shape == (1500, 64)
     assert run.summary["test/l0"] == pytest.approx(float((codes > 0).sum(1).float().mean()))
 
 
@@ -47,7 +47,7 @@ def test_flat_examples_will_do(folder: Path) -> None:
 
 def test_configuration_and_metrics_are_at_hand(folder: Path) -> None:
     run = load_run(folder)
-    assert run.config.parts["penalty"] == {"name": "l1", "weight": 0.05}
+    assert run.config.parts["penalty"] == {"name": "l1", "weight": 0.1}
     assert [line["epoch"] for line in run.metrics] == [0, 1]
     assert run.metrics[-1]["val/fvu"] == run.summary["val/fvu"]
 
@@ -56,7 +56,7 @@ def test_wrong_shapes_are_refused(folder: Path) -> None:
     run = load_run(folder)
     with pytest.raises(ValueError, match=r"shape \(3, 63\); expected \(batch, 1, 8, 8\) or"):
         run.encode(np.zeros((3, 63)))
-    with pytest.raises(ValueError, match=r"shape \(3, 5\); expected \(batch, 128\)"):
+    with pytest.raises(ValueError, match=r"shape \(3, 5\); expected \(batch, 64\)"):
         run.decode(np.zeros((3, 5)))
 
 
@@ -75,7 +75,7 @@ def test_a_model_of_another_configuration_is_refused(folder: Path, tmp_path: Pat
     other = tmp_path / "other"
     shutil.copytree(folder, other)
     config = (other / "config.yaml").read_text()
-    (other / "config.yaml").write_text(config.replace("n_latents: 128", "n_latents: 127"))
+    (other / "config.yaml").write_text(config.replace("n_latents: 64", "n_latents: 63"))
     with pytest.raises(ConfigError, match="does not fit"):
         load_run(other)
 

@@ -94,7 +94,7 @@ def test_a_chosen_part_leaves_nothing_of_the_page_behind() -> None:
         swapped = composed(["model=sparse_kl", "penalty=l1"])
         page = composed(["experiment=hands_on_sparse_kl", "penalty=l1", "penalty.weight=0.3"])
         denoised = composed(["experiment=hands_on_denoising", "corruption=masking"])
-    assert swapped["penalty"] == {"name": "l1", "weight": 0.05}
+    assert swapped["penalty"] == {"name": "l1", "weight": 0.1}
     assert page["penalty"] == {"name": "l1", "weight": 0.3}
     assert denoised["corruption"] == {"name": "masking", "fraction": 0.25}
 

@@ -210,7 +210,7 @@ def test_help_shows_what_can_be_typed(command: Command) -> None:
 
 def test_the_configuration_without_a_training(command: Command, tmp_path: Path) -> None:
     done = command("--cfg", "job", "model=sparse_l1")
-    assert yaml.safe_load(done.stdout)["penalty"] == {"name": "l1", "weight": 0.05}
+    assert yaml.safe_load(done.stdout)["penalty"] == {"name": "l1", "weight": 0.1}
     assert not (tmp_path / "outputs").exists()
 
 

@@ -1,0 +1,70 @@
+"""Stages of a stack: each layer alone on frozen codes, then the whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sae_cli.run_folder import read_metrics
+from sae_cli.train import train
+from tests.conftest import Configure
+
+STAGES = ["layer_1", "layer_2", "layer_3", "fine_tune"]
+
+
+@pytest.fixture(params=["none", "l1"])
+def stack(request: pytest.FixtureRequest, configure: Configure, tmp_path: Path) -> Path:
+    config = configure(
+        "model=stacked",
+        f"penalty={request.param}",
+        "corruption=masking",
+        "architecture.hidden_sizes=[40,20]",
+        "architecture.n_latents=10",
+        "schedule.layer_epochs=[2,3,1]",
+        "schedule.layer_learning_rates=[0.01]",
+        "epochs=3",
+        "pictures=false",
+    )
+    train(config, tmp_path / "run", [])
+    return tmp_path / "run"
+
+
+def checkpoint(run: Path, stage: str) -> dict[str, Any]:
+    found: dict[str, Any] = torch.load(run / "checkpoints" / f"{stage}.pt", weights_only=True)
+    return found
+
+
+def test_epochs_and_names_of_the_stages(stack: Path) -> None:
+    lines = [(line["stage"], line["epoch"]) for line in read_metrics(stack)]
+    assert lines == [
+        *[("layer_1", epoch) for epoch in (0, 1, 2)],
+        *[("layer_2", epoch) for epoch in (2, 3, 4, 5)],
+        *[("layer_3", epoch) for epoch in (5, 6)],
+        *[("fine_tune", epoch) for epoch in (6, 7, 8, 9)],
+    ]
+
+
+def test_a_stage_moves_its_own_layer_alone(stack: Path) -> None:
+    """Others stay to the bit; the last stage moves all."""
+    layers = {"layer_1": ("encoder.1", "decoder.4"), "layer_2": ("encoder.3", "decoder.2")}
+    layers["layer_3"] = ("encoder.5", "decoder.0")
+    for before, after in zip(STAGES, STAGES[1:], strict=False):
+        old, new = checkpoint(stack, before)["model"], checkpoint(stack, after)["model"]
+        moved = {name.rpartition(".")[0] for name in old if not torch.equal(old[name], new[name])}
+        every = {name for pair in layers.values() for name in pair}
+        assert moved == (every if after == "fine_tune" else set(layers[after]))
+
+
+def test_fine_tuning_improves_on_the_unrolled_stack(stack: Path) -> None:
+    losses = [line["val/loss"] for line in read_metrics(stack) if line["stage"] == "fine_tune"]
+    assert losses[-1] < losses[0]
+
+
+def test_a_layer_reconstructs_the_codes_below_it(stack: Path) -> None:
+    """Its error is measured against those codes: more of them explained than at first."""
+    fvu = [line["val/fvu"] for line in read_metrics(stack) if line["stage"] == "layer_2"]
+    assert fvu[-1] < fvu[0]
+    assert "val/bce" not in read_metrics(stack)[3]
