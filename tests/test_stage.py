@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def test_a_stage_moves_its_own_layer_alone(stack: Path) -> None:
     """Others stay to the bit; the last stage moves all."""
     layers = {"layer_1": ("encoder.1", "decoder.4"), "layer_2": ("encoder.3", "decoder.2")}
     layers["layer_3"] = ("encoder.5", "decoder.0")
-    for before, after in zip(STAGES, STAGES[1:], strict=False):
+    for before, after in pairwise(STAGES):
         old, new = checkpoint(stack, before)["model"], checkpoint(stack, after)["model"]
         moved = {name.rpartition(".")[0] for name in old if not torch.equal(old[name], new[name])}
         every = {name for pair in layers.values() for name in pair}
