@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, final
@@ -29,8 +30,12 @@ class Console:
     def say(self, line: str) -> None:
         """One line, above the bar."""
         self._log(line)
-        tqdm.write(line, file=sys.stdout)
-        sys.stdout.flush()
+        try:
+            tqdm.write(line, file=sys.stdout)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read the output (`| head`, say) has gone; the run goes on without it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def begin(self, stage: str, steps: int) -> None:
         """A new bar for a stage of so many steps."""

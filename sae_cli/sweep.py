@@ -9,6 +9,7 @@ from typing import Any, ClassVar, final
 
 import yaml
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from sae_cli.tables import table
@@ -26,23 +27,34 @@ class SweepResults(Callback):
 
     failed: ClassVar[int] = 0
 
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Gather the jobs' summaries, write ``results.csv``, print the table."""
-        from sae_cli.run_folder import write_atomically
+    def on_job_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Keep ``results.csv`` of a sweep complete at any moment."""
+        if config.hydra.mode == RunMode.MULTIRUN:
+            write_results(Path(config.hydra.sweep.dir), config.sort_by)
 
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Print the table."""
         sweep = Path(config.hydra.sweep.dir)
-        rows = gather(sweep, config.sort_by)
+        rows = write_results(sweep, config.sort_by)
         SweepResults.failed = sum(row["status"] != "finished" for row in rows)
-        text = io.StringIO()
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        writer = csv.DictWriter(text, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-        write_atomically(sweep / "results.csv", text.getvalue().encode())
         for line in results_table(rows, config.sort_by):
             print(line)
         done = len(rows) - SweepResults.failed
         print(f"{done} of {len(rows)} jobs finished; results: {sweep / 'results.csv'}")
+
+
+def write_results(sweep: Path, sort_by: str) -> list[dict[str, Any]]:
+    """Gather the jobs' summaries into ``results.csv``, and return its rows."""
+    from sae_cli.run_folder import write_atomically
+
+    rows = gather(sweep, sort_by)
+    text = io.StringIO()
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(sweep / "results.csv", text.getvalue().encode())
+    return rows
 
 
 def gather(sweep: Path, sort_by: str) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
-"""Data sets: one file for each source."""
+"""The data sets; importing this package registers them all."""
 
-# Importing a source registers it.
+from __future__ import annotations
+
 from sae_cli.datasets import array, cifar10, digits, image_folder, mnist, mnist_5k
 from sae_cli.datasets.dataset import DATASETS, Dataset, Split
 

@@ -1,21 +1,30 @@
-"""Arrays of examples: ``.npy`` (memory-mapped), ``.npz`` and ``.safetensors`` (memory-mapped)."""
+"""A user's own numbers: the rows of an array in a .npy, .npz or .safetensors file."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from sae_cli.datasets.array_file import read_array
-from sae_cli.datasets.dataset import CHUNK_BYTES, DATASETS, Dataset, Split
-from sae_cli.datasets.splits import by_shares, shuffled
-from sae_cli.options import Natural, OpenUnit
-from sae_cli.registry import ConfigError
-from sae_cli.shapes import Interval
+from sae_cli.datasets.array_file import ArrayFile, open_array_file
+from sae_cli.datasets.array_scan import interval_of
+from sae_cli.datasets.dataset import DATASETS, Dataset, Split
+from sae_cli.datasets.splits import Seed, Share, split_shares
+from sae_cli.registry import ConfigError, nearest
 
-LEAST_ROWS = 3
+DTYPES = (
+    torch.float16,
+    torch.bfloat16,
+    torch.float32,
+    torch.float64,
+    torch.uint8,
+    torch.int8,
+    torch.int16,
+    torch.int32,
+    torch.int64,
+)
+INTEGERS = (*DTYPES[4:], torch.uint16, torch.uint32, torch.uint64)
 
 
 @DATASETS.register("array")
@@ -24,74 +33,113 @@ def array(
     path: str,
     key: str | None,
     labels: str | None,
-    val: OpenUnit,
-    test: OpenUnit,
-    shuffle_seed: Natural | None,
+    val: Share,
+    test: Share,
+    shuffle_seed: Seed | None,
 ) -> Dataset:
-    """The first axis counts examples; the others are the shape of one.
+    """Rows of ``(n, d)``, ``(n, c, h, w)`` or any ``(n, ...)``: train, then val, then test.
 
-    Training rows come first, then validation, then test, in the file's order or, with
-    ``shuffle_seed``, in the one it draws. ``labels`` is a file, or a key of the same file.
+    Values stay in the file where its format allows (.npy, .safetensors), so that an array may be
+    larger than the memory; they are read through once, to refuse what would spoil a training.
+
+    Args:
+        key: which array of a file that holds several.
+        labels: a .npy file of classes 0, 1, ..., or a key of the same file.
+        shuffle_seed: draws the order of the rows; None keeps the order of the file.
 
     Raises:
         ConfigError: the file is missing, damaged or of another kind; values are not finite or all
-            the same; labels do not fit.
+            the same; labels do not fit; a split would be empty.
     """
-    file = Path(path).expanduser()
-    stored = read_array(file, key, "dataset.path", "dataset.key")
-    if stored.ndim < 2 or len(stored) < LEAST_ROWS or stored[0].numel() == 0:
-        raise ConfigError(
-            f"{file} has shape {tuple(stored.shape)}; expected (examples, features) or "
-            f"(examples, channels, height, width) with at least {LEAST_ROWS} examples"
-        )
-    interval = _range(file, stored)
+    file = open_array_file(path, "dataset.path")
+    name = _data_key(file, key, labels)
+    stored = file.load(name)
+    what = file.name_of(name)
+    _check_kind(stored, what)
+    rows = split_shares(len(stored), val=val, test=test, seed=shuffle_seed)
     classes = None if labels is None else _labels(file, labels, len(stored))
-    order = (
-        torch.arange(len(stored)) if shuffle_seed is None else shuffled(len(stored), shuffle_seed)
-    )
-    train, validation, held_out = by_shares(order, val, test)
-    dtype = str(stored.dtype).removeprefix("torch.")
+    interval = interval_of(stored, what)
     return Dataset(
-        train=Split(stored, train, classes),
-        val=Split(stored, validation, classes),
-        test=Split(stored, held_out, classes),
+        train=Split(stored, rows.train, classes),
+        val=Split(stored, rows.val, classes),
+        test=Split(stored, rows.test, classes),
         interval=interval,
         n_classes=None if classes is None else int(classes.max()) + 1,
-        source=f"{file.absolute()}: {dtype} {tuple(stored.shape)}, range {interval}",
+        source=f"{what}: {_dtype(stored)} {tuple(stored.shape)}, range {interval}",
     )
 
 
-def _range(file: Path, stored: Tensor) -> Interval:
-    """The least and greatest value, read chunk by chunk.
-
-    Raises:
-        ConfigError: a value is not a finite float32, or all are the same.
-    """
-    low, high = math.inf, -math.inf
-    rows = max(1, CHUNK_BYTES // (stored[0].numel() * 8))
-    for start in range(0, len(stored), rows):
-        chunk = stored[start : start + rows].to(torch.float32).flatten(1)
-        finite = chunk.isfinite().all(1)
-        if not bool(finite.all()):
-            row = start + int((~finite).nonzero()[0])
+def _data_key(file: ArrayFile, key: str | None, labels: str | None) -> str | None:
+    """Which of the file's arrays holds the examples."""
+    if file.keys is None:
+        if key is not None:
             raise ConfigError(
-                f"{file} holds a value in row {row} that is not a finite number; remove such rows"
+                f"dataset.key={key}: {file.path} holds a single array; leave dataset.key=null"
             )
-        low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
-    if low == high:
-        raise ConfigError(f"{file} holds nothing but {low:g}; there is nothing to learn from it")
-    return Interval(low, high)
-
-
-def _labels(file: Path, labels: str, n: int) -> Tensor:
-    """int64 ``(n,)``, from a file of their own or a key of the examples' file."""
-    if Path(labels).suffix:
-        found = read_array(Path(labels).expanduser(), None, "dataset.labels", "dataset.labels")
-    else:
-        found = read_array(file, labels, "dataset.path", "dataset.labels")
-    if found.is_floating_point() or found.shape != (n,) or int(found.min()) < 0:
+        return None
+    if key is not None:
+        if key not in file.keys:
+            raise ConfigError(
+                f"dataset.key={key} is not in {file.path}; choose one of {', '.join(file.keys)}"
+                + nearest(key, file.keys)
+            )
+        return key
+    others = [name for name in file.keys if name != labels]
+    if len(others) != 1:
         raise ConfigError(
-            f"dataset.labels={labels} has shape {tuple(found.shape)} and type {found.dtype}; "
-            f"expected {n} integers from 0 on, one for each example"
+            f"{file.path} holds {len(others)} arrays of examples ({', '.join(others) or 'none'}); "
+            "choose one with dataset.key=NAME"
         )
-    return found.long()
+    return others[0]
+
+
+def _check_kind(stored: Tensor, what: str) -> None:
+    if stored.dtype not in DTYPES:
+        raise ConfigError(
+            f"{what} is of {_dtype(stored)}; convert it to one of "
+            f"{', '.join(str(dtype).removeprefix('torch.') for dtype in DTYPES)}"
+        )
+    shape = tuple(stored.shape)
+    if stored.ndim < 2:
+        raise ConfigError(
+            f"{what} has the shape {shape}; the first of at least two axes counts the examples, "
+            "so reshape single numbers to (n, 1)"
+        )
+    if shape[0] < 3 or stored.numel() == 0:
+        raise ConfigError(
+            f"{what} has the shape {shape}; at least 3 examples of at least 1 value are needed, so "
+            "that there is one to train, to validate and to test"
+        )
+
+
+def _labels(file: ArrayFile, labels: str, n_rows: int) -> Tensor:
+    """int64 ``(n_rows,)`` from a key of the same file or from a .npy file."""
+    if file.keys is not None and labels in file.keys:
+        found, what = file.load(labels), file.name_of(labels)
+    elif Path(labels).suffix.lower() == ".npy":
+        found, what = open_array_file(labels, "dataset.labels").load(None), labels
+    else:
+        keys = file.keys or []
+        listed = f"one of the keys {', '.join(keys)}, or " if keys else ""
+        raise ConfigError(
+            f"dataset.labels={labels} is not in {file.path}; give {listed}the path of a .npy file"
+            + nearest(labels, keys)
+        )
+    if found.dtype not in INTEGERS or tuple(found.shape) != (n_rows,):
+        raise ConfigError(
+            f"dataset.labels={labels}: {what} is of {_dtype(found)} {tuple(found.shape)}; the "
+            f"labels must be integers of the shape ({n_rows},), one for each example"
+        )
+    classes = found.to(torch.int64)
+    low, high = int(classes.min()), int(classes.max())
+    # As many classes as examples or more: these are ids or hashes, not classes.
+    if low < 0 or high >= n_rows:
+        raise ConfigError(
+            f"dataset.labels={labels}: {what} has values from {low} to {high}; classes must be "
+            f"numbered 0, 1, ..., below the number of examples ({n_rows})"
+        )
+    return classes
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

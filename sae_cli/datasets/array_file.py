@@ -1,86 +1,192 @@
-"""One array out of a ``.npy``, ``.npz`` or ``.safetensors`` file; nothing is unpickled."""
+"""Arrays in .npy, .npz and .safetensors files, never unpickled.
+
+.npy and .safetensors are memory-mapped read-only. A writable private mapping (NumPy's mode ``c``,
+and safetensors' own) counts as memory: the system refuses it for a file larger than the memory.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import struct
+import tokenize
+import warnings
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from sae_cli.registry import ConfigError, nearest
+from sae_cli.registry import ConfigError
 
-KINDS = (".npy", ".npz", ".safetensors")
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-TYPES = ", ".join(str(dtype).removeprefix("torch.") for dtype in FLOATS + INTEGERS)
+# bfloat16, unknown to NumPy, is mapped as the integers of its size.
+SAFETENSORS_DTYPES = {
+    "F16": np.float16,
+    "BF16": np.uint16,
+    "F32": np.float32,
+    "F64": np.float64,
+    "U8": np.uint8,
+    "I8": np.int8,
+    "U16": np.uint16,
+    "I16": np.int16,
+    "U32": np.uint32,
+    "I32": np.int32,
+    "U64": np.uint64,
+    "I64": np.int64,
+}
 
 
-def read_array(file: Path, key: str | None, path_option: str, key_option: str) -> Tensor:
-    """The array, memory-mapped where the format allows it.
+@dataclass(frozen=True)
+class ArrayFile:
+    """An opened file.
 
-    Args:
-        file: the file.
-        key: which array of several; None for the only one.
-        path_option, key_option: what the command line calls them, for errors.
+    Attributes:
+        path: absolute.
+        keys: the names of its arrays; None for a format that holds a single one without a name.
+        load: the array of that name (None for a single one); raises ConfigError.
+    """
+
+    path: Path
+    keys: list[str] | None
+    load: Callable[[str | None], Tensor]
+
+    def name_of(self, key: str | None) -> str:
+        """What messages call the array."""
+        return str(self.path) if key is None else f"{self.path}[{key}]"
+
+
+def open_array_file(given: str, option: str) -> ArrayFile:
+    """Open a file by its ending; ``option`` is the configuration's key of ``given``.
 
     Raises:
-        ConfigError: the file is missing, of another kind or damaged; no such key; not numbers.
+        ConfigError: missing, of another ending, or damaged.
     """
-    if file.suffix not in KINDS:
-        raise ConfigError(f"{path_option}={file}: the file must end in {', '.join(KINDS)}")
-    if not file.is_file():
-        raise ConfigError(f"{path_option}={file}: no such file")
+    path = Path(given).expanduser().absolute()
+    suffix = path.suffix.lower()
+    if suffix not in OPENERS:
+        raise ConfigError(
+            f"{option}={given} ends in {suffix or 'nothing'}; give a file that ends in "
+            f"{', '.join(OPENERS)}"
+        )
+    if not path.is_file():
+        what = "is not a file" if path.exists() else "does not exist"
+        raise ConfigError(f"{option}={given}: {path} {what}; give the path of the array's file")
+    with _reading(path):
+        return OPENERS[suffix](path)
+
+
+def _open_npy(path: Path) -> ArrayFile:
+    # Not np.load, which takes a .npz or a pickle by any name.
+    array = open_memmap(path, mode="r")
+    surplus = path.stat().st_size - array.offset - array.nbytes
+    if surplus:
+        raise ValueError(f"{surplus} bytes too many after its array")
+    return ArrayFile(path, None, lambda _: _tensor(array, str(path)))
+
+
+def _open_npz(path: Path) -> ArrayFile:
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is not a zip archive")
+
+    def load(key: str | None) -> Tensor:
+        with (
+            _reading(path),
+            path.open("rb") as opened,
+            np.load(opened, allow_pickle=False) as arrays,
+        ):
+            return _tensor(arrays[str(key)], f"{path}[{key}]")
+
+    # Opened here: np.load leaves a damaged file open.
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+        return ArrayFile(path, list(arrays.files), load)
+
+
+def _open_safetensors(path: Path) -> ArrayFile:
+    # The library checks the header, and that the arrays fill the file.
+    with safe_open(path, framework="numpy") as file:
+        keys = sorted(file.keys())
+    with path.open("rb") as opened:
+        (length,) = struct.unpack("<Q", opened.read(8))
+        header = json.loads(opened.read(length))
+
+    def load(key: str | None) -> Tensor:
+        entry, what = header[key], f"{path}[{key}]"
+        if entry["dtype"] not in SAFETENSORS_DTYPES:
+            raise ConfigError(
+                f"{what} is of {entry['dtype']}; convert it to one of "
+                f"{', '.join(SAFETENSORS_DTYPES)}"
+            )
+        dtype = np.dtype(SAFETENSORS_DTYPES[entry["dtype"]])
+        shape, start = tuple(entry["shape"]), 8 + length + entry["data_offsets"][0]
+        if 0 in shape:
+            return torch.empty(shape)
+        with _reading(path):
+            array = np.memmap(path, dtype.newbyteorder("<"), "r", start, shape)
+        tensor = _tensor(array, what)
+        return tensor.view(torch.bfloat16) if entry["dtype"] == "BF16" else tensor
+
+    return ArrayFile(path, keys, load)
+
+
+OPENERS: dict[str, Callable[[Path], ArrayFile]] = {
+    ".npy": _open_npy,
+    ".npz": _open_npz,
+    ".safetensors": _open_safetensors,
+}
+
+
+def _tensor(array: NDArray[Any], what: str) -> Tensor:
+    """The array as a tensor of the same memory.
+
+    Raises:
+        ConfigError: a type that torch does not have.
+    """
+    if not array.dtype.isnative:
+        raise ConfigError(
+            f"{what} has the bytes of its numbers the other way round than this machine; save it "
+            "with array.astype(array.dtype.newbyteorder('='))"
+        )
+    with warnings.catch_warnings():
+        # A mapped array is read-only, and nothing writes to a data set's stored values.
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        try:
+            return torch.from_numpy(np.require(array, requirements="A"))
+        except TypeError:
+            raise ConfigError(
+                f"{what} is of {array.dtype}; convert it to numbers, for example float32"
+            ) from None
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """What the readers raise on a damaged file, as a ConfigError that names it."""
     try:
-        if file.suffix == ".npy":
-            # Copy-on-write: the file is never changed, and torch may take the memory.
-            found: np.ndarray | Tensor = np.load(file, mmap_mode="c", allow_pickle=False)
-        elif file.suffix == ".npz":
-            # Opened here, since np.load leaves a damaged file open.
-            with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-                found = arrays[_key(file, key, list(arrays.files), key_option)]
-        else:
-            with safe_open(file, "pt") as tensors:
-                found = tensors.get_tensor(_key(file, key, list(tensors.keys()), key_option))
+        yield
     except (
-        OSError,
-        EOFError,
         ValueError,
+        TypeError,
+        SyntaxError,
+        OverflowError,
+        KeyError,
+        EOFError,
+        NotImplementedError,
+        SafetensorError,
+        tokenize.TokenError,
         zipfile.BadZipFile,
         zlib.error,
-        SafetensorError,
+        struct.error,
     ) as error:
-        reason = " ".join(str(error).split())
+        text = " ".join(str(error).split())
+        if "object" in text.lower():
+            text = "it holds Python objects, and these are never unpickled"
         raise ConfigError(
-            f"{file} is damaged or holds no plain array ({reason}); save it again"
+            f"{path} cannot be read ({text}); save it again, as an array of numbers"
         ) from None
-    tensor = found if isinstance(found, Tensor) else _tensor(file, found)
-    if tensor.dtype not in FLOATS + INTEGERS:
-        raise _unfit(file, str(tensor.dtype).removeprefix("torch."))
-    return tensor
-
-
-def _key(file: Path, key: str | None, keys: list[str], option: str) -> str:
-    listed = ", ".join(keys)
-    if key is None:
-        if len(keys) != 1:
-            raise ConfigError(f"{file} holds {listed or 'nothing'}; choose one with {option}=KEY")
-        return keys[0]
-    if key not in keys:
-        raise ConfigError(f"{option}={key}: {file} holds {listed}{nearest(key, keys)}")
-    return key
-
-
-def _tensor(file: Path, found: np.ndarray) -> Tensor:
-    native = found if found.dtype.isnative else found.astype(found.dtype.newbyteorder("="))
-    try:
-        return torch.from_numpy(native)
-    except TypeError:
-        raise _unfit(file, str(found.dtype)) from None
-
-
-def _unfit(file: Path, dtype: str) -> ConfigError:
-    return ConfigError(f"{file} holds {dtype}; expected {TYPES}")

@@ -1,92 +1,157 @@
-"""CIFAR-10: 50 000 and 10 000 colour images of 32x32 (Krizhevsky 2009)."""
+"""CIFAR-10: 50 000 + 10 000 colour photographs of 32x32 pixels, ten classes (Krizhevsky, 2009)."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sae_cli.datasets.dataset import DATASETS, Dataset, Split
-from sae_cli.datasets.download import download as fetch
-from sae_cli.datasets.download import not_found
-from sae_cli.datasets.splits import by_counts
+from sae_cli.datasets.download import DownloadError, download_files, missing_files, root_folder
+from sae_cli.datasets.splits import last_rows
 from sae_cli.options import Count
 from sae_cli.registry import ConfigError
 from sae_cli.shapes import UNIT
 
-BINARY = "cifar-10-batches-bin"
-PICKLED = "cifar-10-batches-py"
-TRAIN_FILES = [f"data_batch_{i}.bin" for i in range(1, 6)]
-TEST_FILES = ["test_batch.bin"]
-RECORD = 1 + 3 * 32 * 32
+N_PER_FILE, CHANNELS, SIDE, N_CLASSES = 10_000, 3, 32, 10
+RECORD_BYTES = 1 + CHANNELS * SIDE * SIDE
 
-Images = tuple[Tensor, Tensor]
+BINARY = "cifar-10-batches-bin"
+BINARY_TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
+BINARY_TEST = ("test_batch.bin",)
+
+PICKLED = "cifar-10-batches-py"
+PICKLED_FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
+
+Arrays = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 @DATASETS.register("cifar10")
 def cifar10(*, root: str, download: bool, val: Count) -> Dataset:
-    """Training rows, the last ``val`` of the training files, and the test file.
+    """Validation: the last ``val`` of the 50 000 training images; test: the 10 000 test images.
 
-    The binary version is read as bytes. Of the Python version only what torchvision has checked
-    against its published digests is unpickled, by torchvision.
+    The folder without pickles is preferred; torchvision reads the other one, because it compares
+    the MD5 of every file before it unpickles any.
 
     Raises:
-        ConfigError: the files are nowhere and cannot be downloaded, or are damaged.
+        ConfigError: files are missing or damaged; ``val`` is too large.
     """
-    base = Path(root).expanduser()
-    folders = [base / BINARY, base / PICKLED]
-    if folders[0].is_dir():
-        (images, labels), (test_images, test_labels) = (
-            _binary(folders[0], names) for names in (TRAIN_FILES, TEST_FILES)
-        )
-        source = folders[0]
+    folder = root_folder(root)
+    if (folder / BINARY).is_dir():
+        source = folder / BINARY
+        training, testing = _binary(source, BINARY_TRAIN), _binary(source, BINARY_TEST)
     else:
-        if not folders[1].is_dir():
-            wanted = ["data_batch_1 to data_batch_5", "test_batch"]
-            if not download:
-                raise not_found("cifar10", wanted, folders, "")
-            fetch("cifar10", "CIFAR10", base, wanted, folders, "")
-        (images, labels), (test_images, test_labels) = (_pickled(base, t) for t in (True, False))
-        source = folders[1]
-    train, validation, _ = by_counts(torch.arange(len(images)), val, 0)
+        source = folder / PICKLED
+        if not _whole(source, download):
+            _fetch(folder, download)
+        training, testing = _pickled(folder)
+    images, labels = _tensors(training)
+    test_images, test_labels = _tensors(testing)
+    train, validation = last_rows(len(images), val=val)
     return Dataset(
         train=Split(images, train, labels, 255.0),
         val=Split(images, validation, labels, 255.0),
         test=Split(test_images, torch.arange(len(test_images)), test_labels, 255.0),
         interval=UNIT,
-        n_classes=10,
-        source=f"cifar10 from {source}",
+        n_classes=N_CLASSES,
+        source=str(source),
     )
 
 
-def _binary(folder: Path, names: list[str]) -> Images:
-    """Records of a label and 3x32x32 bytes."""
-    parts = []
-    for name in names:
+def _tensors(arrays: Arrays) -> tuple[Tensor, Tensor]:
+    images, labels = arrays
+    return torch.from_numpy(images), torch.from_numpy(labels).long()
+
+
+def _binary(folder: Path, names: Sequence[str]) -> Arrays:
+    """uint8 ``(n, 3, 32, 32)`` and labels ``(n,)`` of files of (label, pixels) records."""
+    records = np.empty((len(names), N_PER_FILE, RECORD_BYTES), np.uint8)
+    expected = N_PER_FILE * RECORD_BYTES
+    for name, part in zip(names, records, strict=True):
         path = folder / name
         if not path.is_file():
-            raise ConfigError(f"dataset=cifar10: {path} is missing")
-        content = np.fromfile(path, np.uint8)
-        if len(content) == 0 or len(content) % RECORD:
             raise ConfigError(
-                f"{path} is damaged: {len(content)} bytes are no multiple of {RECORD}; replace it"
+                f"{path} is missing; put it there, or remove {folder} to use {PICKLED} or a "
+                "download instead"
             )
-        parts.append(content.reshape(-1, RECORD))
-    records = torch.from_numpy(np.concatenate(parts))
-    return records[:, 1:].reshape(-1, 3, 32, 32).contiguous(), records[:, 0].long()
+        size = path.stat().st_size
+        if size != expected:
+            raise ConfigError(
+                f"{path} has {size} bytes, expected {expected} ({N_PER_FILE} records of "
+                f"{RECORD_BYTES}); get a fresh copy"
+            )
+        part.reshape(-1)[:] = np.fromfile(path, np.uint8, expected)
+        if part[:, 0].max() >= N_CLASSES:
+            raise ConfigError(
+                f"{path} is damaged: it holds the label {part[:, 0].max()}, labels are 0 to "
+                f"{N_CLASSES - 1}; get a fresh copy"
+            )
+    flat = records.reshape(-1, RECORD_BYTES)
+    images = np.ascontiguousarray(flat[:, 1:]).reshape(-1, CHANNELS, SIDE, SIDE)
+    return images, flat[:, 0].copy()
 
 
-def _pickled(root: Path, train: bool) -> Images:
+def _whole(folder: Path, may_download: bool) -> bool:
+    """Whether torchvision's files are all there; half of them may be completed by a download."""
+    lacking = [name for name in PICKLED_FILES if not (folder / name).is_file()]
+    if lacking and len(lacking) < len(PICKLED_FILES) and not may_download:
+        raise ConfigError(
+            f"dataset=cifar10: {folder} lacks {', '.join(lacking)}; put them there, or give "
+            "dataset.download=true"
+        )
+    return not lacking
+
+
+def _fetch(root: Path, may_download: bool) -> None:
+    why, way = "dataset.download=false forbids a download", "give dataset.download=true"
+    if may_download:
+        try:
+            download_files(root, PICKLED, PICKLED_FILES, _torchvision_download)
+            return
+        except DownloadError as error:
+            why, way = f"the download failed ({error})", "try again with a network"
+    wanted = [f"{BINARY} (with {', '.join(BINARY_TRAIN + BINARY_TEST)})", PICKLED]
+    raise missing_files("cifar10", wanted, [root], [way], why)
+
+
+def _torchvision_download(staging: Path) -> None:
+    _unpickled(staging, train=False, download=True)
+
+
+def _pickled(root: Path) -> tuple[Arrays, Arrays]:
+    """Training and test arrays, read by torchvision."""
+    try:
+        from torchvision.datasets import CIFAR10
+        from torchvision.datasets.utils import check_integrity
+    except (ImportError, RuntimeError) as error:
+        raise ConfigError(
+            f"{root / PICKLED} is read by torchvision, which cannot be imported "
+            f"({' '.join(str(error).split())}); mend its installation, or put {BINARY} beside it"
+        ) from None
+    checksums = [*CIFAR10.train_list, *CIFAR10.test_list]
+    checksums.append([CIFAR10.meta["filename"], CIFAR10.meta["md5"]])
+    for name, md5 in checksums:
+        path = root / PICKLED / name
+        # torchvision checks again, and then says only that something is missing or corrupted.
+        if not check_integrity(path, md5):
+            raise ConfigError(
+                f"{path} is not the published file: its MD5 is not {md5}; remove it and get a "
+                "fresh copy"
+            )
+    return _unpickled(root, train=True), _unpickled(root, train=False)
+
+
+def _unpickled(root: Path, *, train: bool, download: bool = False) -> Arrays:
     from torchvision.datasets import CIFAR10
 
-    try:
-        data = CIFAR10(root, train=train, download=False)
-    except RuntimeError:
-        raise ConfigError(
-            f"{root / PICKLED} is incomplete or damaged (its digests are not the published ones); "
-            "replace it, or remove it to download it again"
-        ) from None
-    images = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
-    return images, torch.tensor(data.targets)
+    with warnings.catch_warnings():
+        # The published pickles spell a dtype in a way that today's NumPy warns of.
+        warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
+        found = CIFAR10(str(root), train=train, download=download)
+    images = np.ascontiguousarray(found.data.transpose(0, 3, 1, 2))
+    return images, np.asarray(found.targets, np.uint8)

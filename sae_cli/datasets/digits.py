@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from sae_cli.datasets.dataset import DATASETS, Dataset, Split
-from sae_cli.datasets.splits import by_counts
+from sae_cli.datasets.splits import split_counts
 from sae_cli.options import Count
 from sae_cli.shapes import UNIT
 
@@ -29,11 +29,11 @@ def digits(*, val: Count, test: Count) -> Dataset:
         arrays = np.load(file)
         stored = torch.from_numpy(arrays["images"]).unsqueeze(1)
         labels = torch.from_numpy(arrays["labels"]).long()
-    train, validation, held_out = by_counts(torch.arange(len(stored)), val, test)
+    rows = split_counts(len(stored), val=val, test=test, seed=None)
     return Dataset(
-        train=Split(stored, train, labels, 16.0),
-        val=Split(stored, validation, labels, 16.0),
-        test=Split(stored, held_out, labels, 16.0),
+        train=Split(stored, rows.train, labels, 16.0),
+        val=Split(stored, rows.val, labels, 16.0),
+        test=Split(stored, rows.test, labels, 16.0),
         interval=UNIT,
         n_classes=10,
         source="digits inside sae_cli (UCI Optical Recognition of Handwritten Digits)",

@@ -1,55 +1,105 @@
-"""torchvision's downloads, and what to say when files are nowhere."""
+"""Downloads that leave either whole files or nothing, and the message when files are missing."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import http.client
+import os
+import socket
+import tempfile
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from urllib.error import URLError
 
 from sae_cli.registry import ConfigError
 
-
-def download(
-    name: str, torchvision_class: str, root: Path, files: list[str], folders: list[Path], hint: str
-) -> None:
-    """Let torchvision fetch a data set into its own layout under ``root``, with its progress.
-
-    Raises:
-        ConfigError: it cannot; folders that it made are gone again.
-    """
-    from torchvision import datasets
-
-    absent = [path for path in (root, *_parents(root)) if not path.exists()]
-    try:
-        getattr(datasets, torchvision_class)(root, download=True)
-    except (OSError, RuntimeError, URLError) as error:
-        _remove_empty(root, absent)
-        # What comes before the list of mirrors that were tried.
-        reason = " ".join(str(error).split()).partition(": Tried")[0][:200]
-        raise not_found(name, files, folders, hint, f"; the download failed: {reason}") from None
+# A connection that stays silent for this long is given up.
+TIMEOUT_SECONDS = 30.0
 
 
-def not_found(
-    name: str, files: list[str], folders: list[Path], hint: str, failed: str = ""
+class DownloadError(Exception):
+    """A download failed; the text says why, in one line."""
+
+
+def missing_files(
+    dataset: str, names: Sequence[str], folders: Sequence[Path], ways: Sequence[str], why: str
 ) -> ConfigError:
-    """The error that says which files were looked for where, and the ways to get them."""
-    ways = [f"put them into {folders[0]}", "set dataset.root=FOLDER", *([hint] if hint else [])]
-    ways.append("try again with a network" if failed else "set dataset.download=true")
+    """The error for files that lie nowhere: what was looked for, where, and the ways to get it.
+
+    Args:
+        ways: further ways than putting the files there and naming another ``dataset.root``.
+        why: why they were not downloaded.
+    """
+    places = ", ".join(str(folder) for folder in folders)
+    means = [f"put them into {folders[0]}", "give dataset.root=FOLDER that has them", *ways]
     return ConfigError(
-        f"dataset={name}: {', '.join(files)} (or .gz) were looked for in "
-        f"{', '.join(map(str, folders))}{failed}; {'; or '.join(ways)}"
+        f"dataset={dataset}: did not find {', '.join(names)} in {places}; {why}; "
+        f"{', or '.join(means)}"
     )
 
 
-def _parents(path: Path) -> list[Path]:
-    return list(path.absolute().parents)
+def root_folder(root: str) -> Path:
+    """``dataset.root`` as an absolute path, with ``~`` expanded.
+
+    Raises:
+        ConfigError: there is a file in the way, or no such user.
+    """
+    try:
+        folder = Path(root).expanduser().absolute()
+    except RuntimeError as error:
+        raise ConfigError(f"dataset.root={root}: {error}; give the whole path") from None
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"dataset.root={root} is a file; give the folder of the data set's files")
+    return folder
 
 
-def _remove_empty(root: Path, absent: list[Path]) -> None:
-    """Folders below ``root`` that hold nothing, and those above it that were not there before."""
-    if root.is_dir():
-        for path in sorted(root.rglob("*"), reverse=True):
-            if path.is_dir() and not any(path.iterdir()):
+def download_files(
+    root: Path, folder: str, names: Sequence[str], fetch: Callable[[Path], None]
+) -> None:
+    """Let ``fetch`` download into an empty folder, then move what ``root/folder`` lacks there.
+
+    Files that are there already are kept. A failure, or Ctrl-C, leaves nothing behind.
+
+    Args:
+        root: created if need be.
+        folder: where, below the folder given to ``fetch`` and below ``root``, the files lie.
+        names: the files wanted.
+
+    Raises:
+        DownloadError: no network, a damaged download, torchvision cannot be imported, ...
+        OSError: the disk is full.
+    """
+    target = root / folder
+    created = [path for path in (target, *target.parents) if not path.exists()]
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as staging, _timeout():
+            fetch(Path(staging))
+            target.mkdir(parents=True, exist_ok=True)
+            for name in names:
+                if not (target / name).exists():
+                    os.replace(Path(staging) / folder / name, target / name)
+    # torchvision raises RuntimeError for most failures; also where it cannot be imported because
+    # it does not fit the installed torch.
+    except (ImportError, RuntimeError, OSError, EOFError, http.client.HTTPException) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        # torchvision's text has lines for every mirror; the first words say enough.
+        text = textwrap.shorten(str(error), 200, placeholder=" ...")
+        raise DownloadError(f"{type(error).__name__}: {text}" if text else repr(error)) from None
+    finally:
+        for path in created:
+            # Only an empty folder goes, and only one that was not there before.
+            with contextlib.suppress(OSError):
                 path.rmdir()
-    for path in absent:
-        if path.is_dir() and not any(path.iterdir()):
-            path.rmdir()
+
+
+@contextlib.contextmanager
+def _timeout() -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT_SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,70 +1,108 @@
-"""IDX files: the format of MNIST and its relatives (LeCun, Cortes and Burges 1998)."""
+"""The IDX format of MNIST and its relatives: a magic number, big-endian sizes, then the bytes."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import math
+import os
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from sae_cli.registry import ConfigError
 
-UNSIGNED_BYTE = 0x08
-# Above any known set of this format, far below any machine's memory.
-MOST_BYTES = 1 << 31
+UINT8 = 0x08
+GZIP_START = b"\x1f\x8b"
+# No byte of a deflate stream gives more than this many bytes.
+GZIP_MAX_RATIO = 1032
+READ_BYTES = 1 << 20
 
 
-def read_idx(path: Path, n_dims: int, sha256: str | None) -> Tensor:
-    """uint8 tensor of an IDX file, plain or gzipped.
+class IdxArray(NamedTuple):
+    """The values of an IDX file, and the SHA-256 of the whole unpacked file."""
+
+    values: NDArray[np.uint8]
+    sha256: str
+
+
+def read_idx(path: Path, shape: Sequence[int | None], hint: str) -> IdxArray:
+    """Read an IDX file of uint8 values, plain or (by its name) gzipped.
+
+    Nothing is taken on trust: no more memory is taken than the expected sizes need, and no more
+    than a file of this length can hold.
 
     Args:
-        path: the file; a name ending in ``.gz`` is unpacked on the way.
-        n_dims: how many axes it must have.
-        sha256: of the unpacked bytes, if they are known.
+        shape: the expected sizes; None allows any size there.
+        hint: what to do where the sizes are others.
 
     Raises:
-        ConfigError: the file is truncated, too long, of another format or not the known one.
+        ConfigError: not readable, not such a file, other sizes, too short, too long, damaged.
     """
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            header = file.read(4 + 4 * n_dims)
-            sizes = _sizes(path, header, n_dims)
-            wanted = math.prod(sizes)
-            # One more than wanted tells a file that is too long; more is never taken in.
-            body = file.read(wanted + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise _damaged(path, f"it cannot be unpacked or read ({error})") from None
-    if len(body) != wanted:
-        found = f"only {len(body)}" if len(body) < wanted else "more"
-        raise _damaged(path, f"its header tells of {wanted} values {sizes} and it holds {found}")
-    if sha256 is not None and hashlib.sha256(header + body).hexdigest() != sha256:
-        raise _damaged(
-            path,
-            "its SHA-256 is not that of the published file (dataset.verify=false reads it anyway)",
+        with path.open("rb") as packed:
+            if path.suffix == ".gz":
+                with gzip.GzipFile(fileobj=packed) as unpacked:
+                    return _read(path, cast(BinaryIO, unpacked), shape, hint)
+            return _read(path, packed, shape, hint)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ConfigError(f"{path} is a damaged gzip file ({error}); get a fresh copy") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _read(path: Path, file: BinaryIO, shape: Sequence[int | None], hint: str) -> IdxArray:
+    magic = bytes([0, 0, UINT8, len(shape)])
+    start = file.read(len(magic))
+    if start != magic:
+        packed = start[:2] == GZIP_START
+        mend = "it looks like a gzip file: name it .gz" if packed else "get a fresh copy"
+        raise ConfigError(
+            f"{path} is not an IDX file of {len(shape)} dimensions of uint8: it starts with "
+            f"{start.hex() or 'nothing'}, expected {magic.hex()}; {mend}"
         )
-    return torch.frombuffer(bytearray(body), dtype=torch.uint8).view(sizes)
-
-
-def _sizes(path: Path, header: bytes, n_dims: int) -> tuple[int, ...]:
-    if len(header) < 4 + 4 * n_dims:
-        raise _damaged(path, f"it ends within its header, after {len(header)} bytes")
-    zeros, kind, dims = struct.unpack(">HBB", header[:4])
-    if (zeros, kind, dims) != (0, UNSIGNED_BYTE, n_dims):
-        raise _damaged(
-            path,
-            f"it begins with {header[:4].hex()}, an IDX file of bytes with {n_dims} axes with "
-            f"{bytes([0, 0, UNSIGNED_BYTE, n_dims]).hex()}",
+    header = file.read(4 * len(shape))
+    if len(header) < 4 * len(shape):
+        raise ConfigError(f"{path} ends inside its header; get a fresh copy")
+    sizes = struct.unpack(f">{len(shape)}I", header)
+    if any(want not in (None, size) for want, size in zip(shape, sizes, strict=True)):
+        wanted = " x ".join("any" if want is None else str(want) for want in shape)
+        raise ConfigError(
+            f"{path} holds {' x '.join(map(str, sizes))} values, expected {wanted}; {hint}"
         )
-    sizes = struct.unpack(f">{n_dims}I", header[4:])
-    if math.prod(sizes) > MOST_BYTES:
-        raise _damaged(path, f"its header tells of {sizes}, more than {MOST_BYTES} values")
-    return sizes
+    length = int(np.prod(sizes, dtype=object))
+    packed_bytes = os.fstat(file.fileno()).st_size
+    if length > packed_bytes * (GZIP_MAX_RATIO if path.suffix == ".gz" else 1):
+        raise ConfigError(
+            f"{path} is too short: its header announces {length} values, and the file has "
+            f"{packed_bytes} bytes; get a fresh copy"
+        )
+    values = np.empty(length, np.uint8)
+    found = _fill(file, values)
+    if found != length:
+        more = "more" if found > length else str(found)
+        raise ConfigError(
+            f"{path} is too {'long' if found > length else 'short'}: its header announces "
+            f"{length} values, found {more}; get a fresh copy"
+        )
+    digest = hashlib.sha256(magic + header)
+    digest.update(memoryview(values.data))
+    return IdxArray(values.reshape(sizes), digest.hexdigest())
 
 
-def _damaged(path: Path, why: str) -> ConfigError:
-    return ConfigError(f"{path} is damaged or no IDX file: {why}; replace it")
+def _fill(file: BinaryIO, values: NDArray[np.uint8]) -> int:
+    """Fill ``values`` from the file; the number of bytes found, at most one more than asked."""
+    view = memoryview(values.data)
+    found = 0
+    # In pieces, so that pages of memory are touched only as bytes arrive.
+    while found < len(view):
+        piece = file.readinto(view[found : found + READ_BYTES])  # type: ignore[attr-defined]
+        if not piece:
+            return found
+        found += piece
+    # Reading on to the end also makes gzip compare its checksum.
+    return found + len(file.read(1))

@@ -1,76 +1,126 @@
-"""Images in folders, one folder a class, as torchvision's ImageFolder reads them."""
+"""A user's own pictures, one folder per class: torchvision's ImageFolder layout, path/class/x.png.
+
+Pictures are decoded once, before training. The same pixels come out as from torchvision's
+``Resize(size)`` and ``CenterCrop(size)``, without the seconds that its import takes.
+"""
 
 from __future__ import annotations
 
+import os
+import struct
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sae_cli.datasets.dataset import DATASETS, Dataset, Split
-from sae_cli.datasets.splits import by_shares, shuffled
-from sae_cli.options import Count, Natural, OpenUnit
+from sae_cli.datasets.splits import Seed, Share, split_shares
+from sae_cli.options import Count
 from sae_cli.registry import ConfigError
 from sae_cli.shapes import UNIT
+
+# torchvision's list.
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+
+
+class Picture(NamedTuple):
+    """A picture's file and the number of its class."""
+
+    path: Path
+    label: int
 
 
 @DATASETS.register("image_folder")
 def image_folder(
-    *,
-    path: str,
-    size: Count,
-    channels: Literal[1, 3],
-    val: OpenUnit,
-    test: OpenUnit,
-    split_seed: Natural,
+    *, path: str, size: Count, channels: Literal[1, 3], val: Share, test: Share, split_seed: Seed
 ) -> Dataset:
-    """Every image, its shorter side resized to ``size`` and its centre cut out, decoded once.
+    """Shares of the pictures, drawn with ``split_seed``, to validate and to test; the rest train.
 
     Raises:
-        ConfigError: no such folder, no images in class folders, or an image that cannot be read.
+        ConfigError: no such folder, no classes, a class without pictures, an unreadable picture,
+            or a split would be empty.
     """
-    folder = Path(path).expanduser()
-    found = _listing(folder)
-    images = _decoded([Path(file) for file, _ in found.samples], size, channels)
-    labels = torch.tensor(found.targets)
-    train, validation, held_out = by_shares(shuffled(len(images), split_seed), val, test)
+    folder = Path(path).expanduser().absolute()
+    classes, pictures = _listing(folder)
+    rows = split_shares(len(pictures), val=val, test=test, seed=split_seed)
+    decoded = np.empty((len(pictures), channels, size, size), np.uint8)
+    # disable=None: quiet where the output is not a terminal.
+    for row, picture in enumerate(tqdm(pictures, "decoding pictures", disable=None)):
+        decoded[row] = _decoded(picture.path, size, channels)
+    stored = torch.from_numpy(decoded)
+    labels = torch.tensor([picture.label for picture in pictures])
     return Dataset(
-        train=Split(images, train, labels, 255.0),
-        val=Split(images, validation, labels, 255.0),
-        test=Split(images, held_out, labels, 255.0),
+        train=Split(stored, rows.train, labels, 255.0),
+        val=Split(stored, rows.val, labels, 255.0),
+        test=Split(stored, rows.test, labels, 255.0),
         interval=UNIT,
-        n_classes=len(found.classes),
-        source=f"{len(images)} images in {folder.absolute()}",
+        n_classes=len(classes),
+        source=f"{folder}: {len(pictures)} pictures in {len(classes)} classes",
     )
 
 
-def _listing(folder: Path) -> Any:
-    from torchvision.datasets import ImageFolder
-
+def _listing(folder: Path) -> tuple[list[str], list[Picture]]:
+    """Class names and pictures in alphabetical order, so that every machine has the same."""
     if not folder.is_dir():
-        raise ConfigError(f"dataset.path={folder}: no such folder")
-    try:
-        return ImageFolder(folder)
-    except FileNotFoundError as error:
+        what = "is not a folder" if folder.exists() else "does not exist"
+        raise ConfigError(f"dataset.path={folder} {what}; give the folder of the class folders")
+    # Hidden folders are what editors and version control leave.
+    classes = sorted(
+        entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."
+    )
+    if not classes:
         raise ConfigError(
-            f"dataset.path={folder}: expected images in one folder a class, "
-            f"{folder}/CLASS/IMAGE.png; {' '.join(str(error).split())}"
+            f"dataset.path={folder} has no class folders; put the pictures into one sub-folder per "
+            "class (a single one will do)"
+        )
+    pictures = []
+    for label, name in enumerate(classes):
+        found = sorted(_pictures(folder / name))
+        if not found:
+            raise ConfigError(
+                f"dataset.path={folder}: the class folder {name} has no pictures "
+                f"({', '.join(EXTENSIONS)}); put some there, or remove it"
+            )
+        pictures += [Picture(path, label) for path in found]
+    return classes, pictures
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return [
+        Path(parent) / name
+        for parent, _, names in os.walk(folder, followlinks=True)
+        for name in names
+        if name.lower().endswith(EXTENSIONS)
+    ]
+
+
+def _decoded(path: Path, size: int, channels: int) -> NDArray[np.uint8]:
+    """uint8 ``(channels, size, size)``: shorter side resized to ``size``, the centre cut out."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as opened:
+            image: Image.Image = opened
+            if image.mode.startswith(("I", "F")):
+                raise ConfigError(
+                    f"{path} has pixels of more than 8 bits (mode {image.mode}); convert it to 8"
+                )
+            if "transparency" in image.info:
+                image = image.convert("RGBA")
+            flat = image.convert("L" if channels == 1 else "RGB")
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
+        text = " ".join(str(error).split())
+        raise ConfigError(
+            f"{path} cannot be read as a picture ({text}); mend or remove it"
         ) from None
-
-
-def _decoded(files: list[Path], size: int, channels: int) -> Tensor:
-    """uint8 ``(n, channels, size, size)``."""
-    from PIL import Image, UnidentifiedImageError
-    from torchvision.transforms import v2
-
-    prepare = v2.Compose([v2.PILToTensor(), v2.Resize(size, antialias=True), v2.CenterCrop(size)])
-    images = torch.empty((len(files), channels, size, size), dtype=torch.uint8)
-    for i, file in enumerate(tqdm(files, desc="decoding", unit="image", disable=None)):
-        try:
-            with Image.open(file) as image:
-                images[i] = prepare(image.convert("L" if channels == 1 else "RGB"))
-        except (OSError, UnidentifiedImageError) as error:
-            raise ConfigError(f"{file} cannot be read as an image ({error})") from None
-    return images
+    width, height = flat.size
+    short = min(width, height)
+    flat = flat.resize(
+        (int(size * width / short), int(size * height / short)), Image.Resampling.BILINEAR
+    )
+    left, top = (round((side - size) / 2) for side in flat.size)
+    pixels = np.asarray(flat.crop((left, top, left + size, top + size)))
+    return pixels.reshape(size, size, channels).transpose(2, 0, 1)

@@ -1,145 +1,224 @@
-"""MNIST, Fashion-MNIST and KMNIST: 60 000 and 10 000 grey images of 28x28 in IDX files.
+"""Fashion-MNIST, MNIST and KMNIST: 60 000 + 10 000 grey images of 28x28 pixels, ten classes.
 
-LeCun, Cortes and Burges 1998; Xiao, Rasul and Vollgraf 2017; Clanuwat et al. 2018. Local files
-come first; torchvision downloads what is not there.
+All three come as the same four IDX files. Fashion-MNIST: Xiao, Rasul, Vollgraf, 2017; MNIST:
+LeCun, Cortes, Burges; Kuzushiji-MNIST: Clanuwat et al., 2018.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sae_cli.datasets.dataset import DATASETS, Dataset, Split
-from sae_cli.datasets.download import download, not_found
-from sae_cli.datasets.idx import read_idx
-from sae_cli.datasets.splits import by_counts
+from sae_cli.datasets.download import DownloadError, download_files, missing_files, root_folder
+from sae_cli.datasets.idx import IdxArray, read_idx
+from sae_cli.datasets.splits import last_rows
 from sae_cli.options import Count
 from sae_cli.registry import ConfigError
 from sae_cli.shapes import UNIT
 
-FILES = {
-    "train-images-idx3-ubyte": 3,
-    "train-labels-idx1-ubyte": 1,
-    "t10k-images-idx3-ubyte": 3,
-    "t10k-labels-idx1-ubyte": 1,
-}
+N_TRAIN, N_TEST, SIDE, N_CLASSES = 60_000, 10_000, 28, 10
+TRAIN_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+TEST_FILES = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+FILES = TRAIN_FILES + TEST_FILES
 
 
 @dataclass(frozen=True)
-class Source:
-    """One member of the family.
+class Family:
+    """What tells one of these data sets from the others.
 
     Attributes:
-        torchvision: its class there, and its folder's name.
-        sha256: of the unpacked files, in the order of ``FILES``, where known.
-        system: a folder that a package of the operating system fills.
-        hint: how else to get it.
+        layout: torchvision's name of it, both of its class and of its folder.
+        sha256: of the four unpacked files, in the order of ``FILES``; empty where not known.
+        system: folders where a system's package puts the files.
+        ways: how to get the files, other than by a download.
     """
 
-    torchvision: str
-    sha256: tuple[str, ...] | None = None
-    system: Path | None = None
-    hint: str = ""
+    name: str
+    layout: str
+    sha256: tuple[str, ...] = ()
+    system: tuple[Path, ...] = ()
+    ways: tuple[str, ...] = ()
+
+    @property
+    def raw(self) -> str:
+        """torchvision's folder of the files, below ``dataset.root``."""
+        return f"{self.layout}/raw"
 
 
-SOURCES = {
-    "mnist": Source(
-        "MNIST",
-        (
-            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-        ),
-        hint="choose dataset=mnist_5k for 5 000 of them from a Python package",
+FASHION_MNIST = Family(
+    "fashion_mnist",
+    "FashionMNIST",
+    (
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     ),
-    "fashion_mnist": Source(
-        "FashionMNIST",
-        (
-            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-        ),
-        system=Path("/usr/share/datasets/fashion-mnist"),
-        hint="on Debian and Ubuntu, apt install dataset-fashion-mnist",
+    (Path("/usr/share/datasets/fashion-mnist"),),
+    ("run `apt install dataset-fashion-mnist`",),
+)
+MNIST = Family(
+    "mnist",
+    "MNIST",
+    (
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     ),
-    "kmnist": Source("KMNIST"),
-}
+)
+KMNIST = Family("kmnist", "KMNIST")
+OWNERS = {digest: family.name for family in (FASHION_MNIST, MNIST) for digest in family.sha256}
 
 
-def _register(name: str) -> None:
-    @DATASETS.register(name)
-    def idx_images(*, root: str, download: bool, verify: bool, val: Count) -> Dataset:
-        return read(SOURCES[name], name, Path(root), download, verify, val)
-
-
-for _name in SOURCES:
-    _register(_name)
-
-
-def read(
-    source: Source, name: str, root: Path, may_download: bool, verify: bool, val: int
-) -> Dataset:
-    """Training rows, the last ``val`` of the training file, and the test file.
-
-    Args:
-        source: which of the family.
-        name: what to call it in an error.
-        root: where to look for the files, and to download them to.
-        may_download: ask torchvision for files that are nowhere.
-        verify: compare with the published SHA-256 where it is known.
-        val: number of validation examples.
+@DATASETS.register("fashion_mnist")
+def fashion_mnist(*, root: str, download: bool, verify: bool, val: Count) -> Dataset:
+    """Validation: the last ``val`` of the training file; test: the whole test file.
 
     Raises:
-        ConfigError: the files are nowhere and cannot be downloaded, or are damaged.
+        ConfigError: files are missing, damaged or others than expected; ``val`` is too large.
     """
-    root = root.expanduser()
-    layout = root / source.torchvision / "raw"
-    folders = [root, layout, *([source.system] if source.system else [])]
-    paths = _find(folders)
-    if paths is None:
-        if not may_download:
-            raise not_found(name, list(FILES), folders, source.hint)
-        download(name, source.torchvision, root, list(FILES), folders, source.hint)
-        paths = _find([layout])
-        if paths is None:
-            raise not_found(name, list(FILES), folders, source.hint)
-    known = source.sha256 if verify and source.sha256 else (None,) * len(FILES)
-    images, labels, test_images, test_labels = (
-        read_idx(path, n_dims, sha256)
-        for path, n_dims, sha256 in zip(paths, FILES.values(), known, strict=True)
-    )
-    _check_counts(paths[1], images, labels)
-    _check_counts(paths[3], test_images, test_labels)
-    train, validation, _ = by_counts(torch.arange(len(images)), val, 0)
+    return _read(FASHION_MNIST, root, download, verify, val)
+
+
+@DATASETS.register("mnist")
+def mnist(*, root: str, download: bool, verify: bool, val: Count) -> Dataset:
+    """As :func:`fashion_mnist`, with handwritten digits."""
+    return _read(MNIST, root, download, verify, val)
+
+
+@DATASETS.register("kmnist")
+def kmnist(*, root: str, download: bool, verify: bool, val: Count) -> Dataset:
+    """As :func:`fashion_mnist`, with handwritten Japanese characters."""
+    return _read(KMNIST, root, download, verify, val)
+
+
+def _read(family: Family, root: str, may_download: bool, verify: bool, val: int) -> Dataset:
+    folder = _folder(family, root_folder(root), may_download)
+    images, labels = _read_pair(family, folder, TRAIN_FILES, N_TRAIN if verify else None)
+    train, validation = last_rows(len(images), val=val)
+    test_images, test_labels = _read_pair(family, folder, TEST_FILES, N_TEST if verify else None)
     return Dataset(
-        train=Split(images.unsqueeze(1), train, labels.long(), 255.0),
-        val=Split(images.unsqueeze(1), validation, labels.long(), 255.0),
-        test=Split(
-            test_images.unsqueeze(1), torch.arange(len(test_images)), test_labels.long(), 255.0
-        ),
+        train=Split(images, train, labels, 255.0),
+        val=Split(images, validation, labels, 255.0),
+        test=Split(test_images, torch.arange(len(test_images)), test_labels, 255.0),
         interval=UNIT,
-        n_classes=10,
-        source=f"{name} from {paths[0].parent}",
+        n_classes=N_CLASSES,
+        source=str(folder),
     )
 
 
-def _find(folders: list[Path]) -> list[Path] | None:
-    """The four files, plain before gzipped, from the first folder that has them all."""
-    for folder in folders:
-        found = [
-            next((path for path in (folder / file, folder / f"{file}.gz") if path.is_file()), None)
-            for file in FILES
-        ]
-        if all(found):
-            return [path for path in found if path is not None]
+class Search(NamedTuple):
+    """What was found in a folder."""
+
+    folder: Path
+    lacking: list[str]
+
+
+def _search(folder: Path) -> Search:
+    return Search(folder, [name for name in FILES if _file(folder, name) is None])
+
+
+def _file(folder: Path, name: str) -> Path | None:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
     return None
 
 
-def _check_counts(path: Path, images: Tensor, labels: Tensor) -> None:
-    if len(images) != len(labels) or len(images) == 0:
-        raise ConfigError(f"{path} has {len(labels)} labels for {len(images)} images")
+def _folder(family: Family, root: Path, may_download: bool) -> Path:
+    """The first folder with all four files, after a download if need be."""
+    raw = root / family.raw
+    own = [_search(root), _search(raw)]
+    for search in own:
+        if not search.lacking:
+            return search.folder
+    # Half a data set of the user's own is no reason to quietly train on somebody else's files;
+    # torchvision's own folder alone may be completed.
+    partial = [search for search in own if len(search.lacking) < len(FILES)]
+    if not partial:
+        for folder in family.system:
+            if not _search(folder).lacking:
+                return folder
+    if partial and (partial[0].folder != raw or not may_download):
+        raise ConfigError(
+            f"dataset={family.name}: {partial[0].folder} lacks {', '.join(partial[0].lacking)} "
+            "(plain or .gz); put them there, or give dataset.root=FOLDER that has all of "
+            f"{', '.join(FILES)}"
+        )
+    if may_download:
+        try:
+            _download(family, root)
+            return raw
+        except DownloadError as error:
+            why, more = f"the download failed ({error})", "try again with a network"
+    else:
+        why, more = "dataset.download=false forbids a download", "give dataset.download=true"
+    wanted = [f"{name}[.gz]" for name in FILES]
+    folders = [root, raw, *family.system]
+    raise missing_files(family.name, wanted, folders, [*family.ways, more], why)
+
+
+def _download(family: Family, root: Path) -> None:
+    def fetch(staging: Path) -> None:
+        # Only here: importing torchvision takes seconds and may fail.
+        from torchvision import datasets
+
+        getattr(datasets, family.layout)(str(staging), download=True)
+
+    download_files(root, family.raw, _search(root / family.raw).lacking, fetch)
+
+
+def _read_pair(
+    family: Family, folder: Path, names: Sequence[str], n_expected: int | None
+) -> tuple[Tensor, Tensor]:
+    """uint8 ``(n, 1, 28, 28)`` and int64 ``(n,)`` of an image and a label file."""
+    image_path, label_path = (_existing(folder, name) for name in names)
+    own = "" if n_expected is None else ", or give dataset.verify=false for files of your own"
+    images = read_idx(image_path, (n_expected, SIDE, SIDE), f"get the right file{own}")
+    labels = read_idx(label_path, (n_expected,), f"get the right file{own}")
+    if n_expected is not None:
+        _verify(family, image_path, names[0], images)
+        _verify(family, label_path, names[1], labels)
+    if len(images.values) != len(labels.values):
+        raise ConfigError(
+            f"{image_path} holds {len(images.values)} images and {label_path} holds "
+            f"{len(labels.values)} labels; they must be as many"
+        )
+    if not len(images.values):
+        raise ConfigError(f"{image_path} holds no images; at least one is needed")
+    if labels.values.max() >= N_CLASSES:
+        raise ConfigError(
+            f"{label_path} holds the label {labels.values.max()}; labels must be 0 to "
+            f"{N_CLASSES - 1}"
+        )
+    return torch.from_numpy(images.values).unsqueeze(1), torch.from_numpy(labels.values).long()
+
+
+def _existing(folder: Path, name: str) -> Path:
+    path = _file(folder, name)
+    if path is None:
+        raise ConfigError(f"{folder / name} has just gone; put it back")
+    return path
+
+
+def _verify(family: Family, path: Path, name: str, found: IdxArray) -> None:
+    """Compare with the published file, or at least make sure that it is not another data set's."""
+    owner = OWNERS.get(found.sha256)
+    if owner is not None and owner != family.name:
+        raise ConfigError(
+            f"{path} is a file of dataset={owner}, not of dataset={family.name}; give "
+            "dataset.root=FOLDER of the right one"
+        )
+    if family.sha256 and found.sha256 != family.sha256[FILES.index(name)]:
+        raise ConfigError(
+            f"{path} is not the published file: the SHA-256 of its unpacked bytes is "
+            f"{found.sha256}, expected {family.sha256[FILES.index(name)]}; get a fresh copy, or "
+            "give dataset.verify=false for files of your own"
+        )

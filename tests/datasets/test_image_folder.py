@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
 
 from sae_cli.datasets import DATASETS, Dataset
 from sae_cli.registry import ConfigError
@@ -57,13 +59,13 @@ def test_the_centre_of_a_wide_image_is_cut_out(tmp_path: Path) -> None:
 
 
 def test_folders_and_files_that_will_not_do(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such folder"):
+    with pytest.raises(ConfigError, match="does not exist"):
         read(tmp_path / "nowhere")
-    with pytest.raises(ConfigError, match=r"expected images in one folder a class"):
+    with pytest.raises(ConfigError, match=r"has no class folders"):
         read(tmp_path)
     write(tmp_path)
     (tmp_path / "a" / "bad.png").write_bytes(b"no image")
-    with pytest.raises(ConfigError, match=r"bad\.png cannot be read as an image"):
+    with pytest.raises(ConfigError, match=r"bad\.png cannot be read as a picture"):
         read(tmp_path)
 
 
@@ -71,3 +73,30 @@ def test_shares_that_leave_nothing(tmp_path: Path) -> None:
     write(tmp_path)
     with pytest.raises(ConfigError, match=r"val=0\.5 and dataset\.test=0\.5 leave nothing"):
         read(tmp_path, val=0.5, test=0.5)
+
+
+def test_pixels_are_those_of_torchvision(tmp_path: Path) -> None:
+    write(tmp_path, height=20, width=31)
+    prepare = v2.Compose([v2.Resize(8), v2.CenterCrop(8), v2.PILToTensor()])
+    theirs = [image for image, _ in ImageFolder(str(tmp_path), prepare)]
+    np.testing.assert_array_equal(read(tmp_path).train.stored, np.stack(theirs))
+
+
+def test_what_is_no_class_and_what_is_no_picture(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "a" / "notes.txt").write_text("no picture")
+    assert read(tmp_path).n_classes == 2
+    deep = Image.fromarray((np.arange(64).reshape(8, 8) * 900).astype(np.uint16))
+    deep.save(tmp_path / "a" / "deep.png")
+    with pytest.raises(ConfigError, match=r"pixels of more than 8 bits"):
+        read(tmp_path)
+    (tmp_path / "c").mkdir()
+    with pytest.raises(ConfigError, match="the class folder c has no pictures"):
+        read(tmp_path)
+
+
+def test_a_share_that_is_no_picture(tmp_path: Path) -> None:
+    write(tmp_path)
+    with pytest.raises(ConfigError, match=r"dataset\.val=0\.01 is none of the 10 examples"):
+        read(tmp_path, val=0.01)

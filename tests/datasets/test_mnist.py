@@ -84,13 +84,14 @@ def test_torchvision_reads_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda b: b[:-1], "and it holds only 31359"),
-        (lambda b: b + b"x", "and it holds more"),
-        (lambda b: b[:9], "ends within its header, after 9 bytes"),
-        (lambda b: b"", "ends within its header, after 0 bytes"),
-        (lambda b: b"\x00\x00\x0d\x03" + b[4:], "it begins with 00000d03"),
-        (lambda b: b"<html>not found</html>", "it begins with 3c68746d"),
-        (lambda b: b[:4] + b"\xff" * 12 + b[16:], "more than 2147483648 values"),
+        (lambda b: b[:-1], "is too short: its header announces 31360 values, found 31359"),
+        (lambda b: b + b"x", "is too long: its header announces 31360 values"),
+        (lambda b: b[:9], "ends inside its header"),
+        (lambda b: b"", "it starts with nothing"),
+        (lambda b: b"\x00\x00\x0d\x03" + b[4:], "it starts with 00000d03"),
+        (lambda b: b"<html>not found</html>", "it starts with 3c68746d"),
+        (lambda b: b[:4] + b"\xff" * 12 + b[16:], "4294967295 values, expected any x 28 x 28"),
+        (lambda b: b[:4] + b"\xff" * 4 + b[8:], "too short: its header announces"),
     ],
 )
 def test_damage_names_the_file(tmp_path: Path, change: Any, says: str) -> None:
@@ -102,32 +103,53 @@ def test_damage_names_the_file(tmp_path: Path, change: Any, says: str) -> None:
 def test_a_gzip_file_cut_in_half(tmp_path: Path) -> None:
     path = write(tmp_path, gzipped=True) / "t10k-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:500])
-    assert str(path) in expect(tmp_path, "cannot be unpacked or read")
+    assert str(path) in expect(tmp_path, "is a damaged gzip file")
 
 
 def test_a_changed_value_is_found_by_its_digest(tmp_path: Path) -> None:
-    write(tmp_path)
-    path = tmp_path / "train-images-idx3-ubyte"
-    assert str(path) in expect(tmp_path, "SHA-256 is not that of the published file", verify=True)
+    """Files of the right size, with nothing but zeros in them."""
+    sizes = ((60_000, 28, 28), (60_000,), (10_000, 28, 28), (10_000,))
+    for name, size in zip(FILES, sizes, strict=True):
+        (tmp_path / name).write_bytes(idx(np.zeros(size, np.uint8)))
+    said = expect(tmp_path, "is not the published file: the SHA-256", verify=True)
+    assert str(tmp_path / "train-images-idx3-ubyte") in said
+
+
+def test_a_smaller_set_is_no_published_one(tmp_path: Path) -> None:
+    expect(write(tmp_path), "holds 40 x 28 x 28 values, expected 60000 x 28 x 28", verify=True)
 
 
 def test_labels_for_other_images(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(ARRAYS[1][:-1]))
-    expect(tmp_path, "has 39 labels for 40 images")
+    expect(tmp_path, "holds 39 labels; they must be as many")
 
 
 def test_too_many_validation_images(tmp_path: Path) -> None:
-    expect(write(tmp_path), "leave nothing of the 40 examples", val=40)
+    expect(write(tmp_path), "leaves nothing of the 40 training examples", val=40)
 
 
 def test_missing_files_say_where_they_were_looked_for(tmp_path: Path) -> None:
-    write(tmp_path / "MNIST" / "raw")
-    (tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").unlink()
-    said = expect(tmp_path, "t10k-labels-idx1-ubyte (or .gz) were looked for in")
-    assert f"{tmp_path}, {tmp_path}/MNIST/raw" in said
-    assert "set dataset.root=FOLDER" in said
-    assert "dataset.download=true" in said
+    said = expect(tmp_path, "did not find train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte")
+    assert f"in {tmp_path}, {tmp_path}/MNIST/raw; dataset.download=false forbids" in said
+    assert "give dataset.root=FOLDER" in said
+    assert "give dataset.download=true" in said
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_half_of_ones_own_files_is_no_reason_to_take_others(tmp_path: Path, name: str) -> None:
+    write(tmp_path)
+    (tmp_path / "t10k-labels-idx1-ubyte").unlink()
+    expect(tmp_path, f"{tmp_path} lacks t10k-labels-idx1-ubyte", name=name)
+
+
+@pytest.mark.parametrize(("file", "label"), [(1, 11), (3, 10)])
+def test_a_label_that_is_none(tmp_path: Path, file: int, label: int) -> None:
+    write(tmp_path)
+    labels = ARRAYS[file].copy()
+    labels[3] = label
+    (tmp_path / FILES[file]).write_bytes(idx(labels))
+    expect(tmp_path, f"holds the label {label}; labels must be 0 to 9")
 
 
 def test_without_a_network_the_download_says_so_and_leaves_nothing(
@@ -136,12 +158,9 @@ def test_without_a_network_the_download_says_so_and_leaves_nothing(
     def no_network(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError("Error downloading train-images-idx3-ubyte.gz:\nTried everything")
 
-    monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", no_network)
     monkeypatch.setattr("torchvision.datasets.MNIST.download", no_network)
     root = tmp_path / "new" / "data"
-    expect(
-        root, "the download failed: Error downloading train-images-idx3-ubyte.gz;", download=True
-    )
+    expect(root, "the download failed (RuntimeError: Error downloading train-images", download=True)
     assert not (tmp_path / "new").exists()
 
 
