@@ -12,10 +12,12 @@ MULTIRUN = {"-m", "--multirun"}
 # Options of Hydra that show something instead of training.
 SHOWING = {
     *("-h", "--help", "--hydra-help", "--version"),
-    *("-c", "--cfg", "-i", "--info", "-sc", "--shell-completion"),
+    *("-c", "--cfg", "-sc", "--shell-completion"),
 }
 CONFIG_DIR = {"-cd", "--config-dir"}
-WITH_VALUE = {"-c", "--cfg", "-p", "--package", *CONFIG_DIR}
+CFG = {"-c", "--cfg"}
+CFG_VALUES = ("job", "hydra", "all")
+WITH_VALUE = {"-p", "--package", *CFG, *CONFIG_DIR}
 PLAIN = {*SHOWING, *MULTIRUN, "-r", "--run", "--resolve", TRACEBACK}
 ALLOWED = sorted(PLAIN | WITH_VALUE)
 
@@ -27,17 +29,19 @@ class Arguments:
     Attributes:
         overrides: ``key=value`` and the like.
         multirun: whether it asks for a sweep.
-        shows: whether it asks for help or the configuration instead of a training.
+        shows: whether it asks for help or the like instead of a training.
+        shows_config: whether it asks for the run's configuration.
+        version: whether it asks for the version.
         config_dir: the user's own folder of pages, if any.
-        traceback: whether tracebacks are wanted.
         for_hydra: what Hydra is given.
     """
 
     overrides: list[str]
     multirun: bool
     shows: bool
+    shows_config: bool
+    version: bool
     config_dir: str | None
-    traceback: bool
     for_hydra: list[str]
 
 
@@ -49,29 +53,34 @@ def parse(arguments: Sequence[str]) -> Arguments:
     """
     overrides: list[str] = []
     config_dir: str | None = None
+    shown: str | None = None
     value_of: str | None = None
     for argument in arguments:
         name, _, value = argument.partition("=")
         if value_of is not None:
             config_dir = argument if value_of in CONFIG_DIR else config_dir
+            shown = argument if value_of in CFG else shown
             value_of = None
         elif name in WITH_VALUE:
             value_of = None if value else name
             config_dir = value if value and name in CONFIG_DIR else config_dir
+            shown = value if value and name in CFG else shown
         elif argument in PLAIN:
-            # `--info` alone may be followed by what to show.
-            value_of = name if name in {"-i", "--info"} and len(arguments) > 1 else None
+            continue
         else:
             _check_override(argument)
             overrides.append(argument)
     if value_of in WITH_VALUE:
         raise ConfigError(f"{value_of} needs a value")
+    if shown is not None and shown not in CFG_VALUES:
+        raise ConfigError(f"--cfg {shown}: choose one of {', '.join(CFG_VALUES)}")
     return Arguments(
         overrides,
         multirun=bool(MULTIRUN & set(arguments)),
         shows=any(argument.partition("=")[0] in SHOWING for argument in arguments),
+        shows_config=shown == "job" and not {"-p", "--package"} & set(arguments),
+        version="--version" in arguments,
         config_dir=config_dir,
-        traceback=TRACEBACK in arguments,
         for_hydra=[argument for argument in arguments if argument != TRACEBACK],
     )
 

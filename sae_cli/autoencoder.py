@@ -75,15 +75,16 @@ class AutoEncoder(nn.Module):
         pre_x_hat = self.decoder(codes)
         return Pass(pre_codes, codes, pre_x_hat, self.output_activation(pre_x_hat))
 
-    def atoms(self) -> Tensor:
-        """``(n_latents, *input_shape)``: what each latent alone adds to the decoder's output.
+    def atoms(self, first: int) -> Tensor:
+        """``(at most first, *input_shape)``: what a latent alone adds to the decoder's output.
 
         The change of ``pre_x_hat`` as one latent goes from 0 to 1. For a linear decoder these are
         the columns of its weight, for a deep one its response to each unit code.
         """
         with torch.no_grad():
             reference = next(self.parameters())
-            codes = torch.zeros(self.n_latents + 1, self.n_latents).to(reference)
+            n = min(first, self.n_latents)
+            codes = torch.zeros(n + 1, self.n_latents).to(reference)
             codes[1:].fill_diagonal_(1.0)
             answers: Tensor = self.decoder(codes)
             return answers[1:] - answers[0]

@@ -137,8 +137,7 @@ def check_data(config: RunConfig, made: Parts, data: Dataset) -> None:
     if made.corruption is not None and not data.interval.within(made.corruption.requires):
         raise ConfigError(
             f"{source}, and corruption={config.parts['corruption']['name']} needs inputs in "
-            f"{made.corruption.requires}; choose another corruption (or corruption.clip=false) or "
-            "rescale the data"
+            f"{made.corruption.requires}; choose another corruption or rescale the data"
         )
     output = Pointwise(config.parts["architecture"]["output_activation"])
     if not data.interval.within(output.interval):

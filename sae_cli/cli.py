@@ -1,38 +1,37 @@
 """The command ``sae-train``.
 
 Every configuration is composed and checked before Hydra starts a run, so that wrong input leaves
-no folder behind. torch is imported only once a configuration has been composed.
+no folder behind. torch is imported only once the configurations have been composed.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any, NoReturn
 
-import hydra
 import yaml
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.types import RunMode
-from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from sae_cli.arguments import Arguments, parse
-from sae_cli.compose import CONF, PRIMARY, composed, hydra_ready, jobs, register_resolvers, settled
+from sae_cli.arguments import TRACEBACK, Arguments, parse
+from sae_cli.compose import composed, hydra_ready, jobs
+from sae_cli.launch import launch, launch_sweep, show
 from sae_cli.messages import one_line
 from sae_cli.registry import ConfigError
-from sae_cli.sweep import SweepResults
 
-DONE, SWEEP_FAILED, WRONG_INPUT, DIVERGED, MACHINE, INTERRUPTED = 0, 1, 2, 3, 4, 130
-
-_raised: list[Exception] = []
+DONE, SWEEP_FAILED, WRONG_INPUT, DIVERGED, MACHINE = 0, 1, 2, 3, 4
+COMPOSITION = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 
 
 def main() -> None:
     """The console command; exits with the codes the README lists."""
+    signal.signal(signal.SIGTERM, _stopped)
     sys.exit(run(sys.argv[1:]))
 
 
@@ -40,41 +39,51 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code."""
     # Hydra then raises what it would otherwise print in its own way.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    wants_traceback = "--traceback" in arguments
     try:
-        parsed = parse(arguments)
-        if not parsed.shows:
-            check(parsed)
-        register_resolvers()
-        sys.argv = [sys.argv[0], *parsed.for_hydra]
-        _hydra_main()
-        if _raised:
-            raise _raised.pop()
+        return _run(parse(arguments))
     except ConfigError as error:
-        return _stop(str(error), WRONG_INPUT, wants_traceback)
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-        text = one_line(error, parsed.overrides)
-        return _stop(text, WRONG_INPUT, wants_traceback)
-    except (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
-        return _stop(f"{error.filename}: {error.strerror}", WRONG_INPUT, wants_traceback)
-    except OSError as error:
-        text = f"{error.filename or 'the machine gave out'}: {error.strerror}"
-        return _stop(text, MACHINE, wants_traceback)
+        return _stop(str(error), WRONG_INPUT, arguments)
+    except COMPOSITION as error:
+        return _stop(one_line(error, ()), WRONG_INPUT, arguments)
     except KeyboardInterrupt:
-        return _stop("interrupted", INTERRUPTED, wants_traceback)
+        return _stop("interrupted", 128 + signal.SIGINT, arguments)
+    except BrokenPipeError:
+        # Whoever read the output has gone; Python would complain once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
     except Exception as error:
-        # Known by name only here, so that help and typos are answered without importing torch.
-        if type(error).__name__ == "DivergedError":
-            return _stop(str(error), DIVERGED, wants_traceback)
-        raise
-    return SWEEP_FAILED if SweepResults.failed else DONE
+        code, text = _machine_or_training(error)
+        if code is None:
+            raise
+        return _stop(text, code, arguments)
 
 
-def check(arguments: Arguments) -> None:
-    """Compose and check the configuration of every job.
+def _run(arguments: Arguments) -> int:
+    if arguments.version:
+        print(f"sae-train {version('sae-train')}")
+        return DONE
+    if arguments.shows_config:
+        (configuration, _), *_ = _composed(arguments)
+        print(yaml.safe_dump(configuration, sort_keys=False), end="")
+        return DONE
+    if arguments.shows:
+        show(arguments)
+        return DONE
+    found = _composed(arguments)
+    there = _check_folders(found[0][1], arguments)
+    configurations = _checked([run for run, _ in found], arguments)
+    if arguments.multirun:
+        failed = launch_sweep(arguments, configurations)
+        return SWEEP_FAILED if failed else DONE
+    launch(arguments, configurations[0], there)
+    return DONE
+
+
+def _composed(arguments: Arguments) -> list[tuple[dict[str, Any], Any]]:
+    """The configuration of every job, and Hydra's own settings with each.
 
     Raises:
-        ConfigError, HydraException, OmegaConfBaseException: on the first fault.
+        ConfigError: on the first fault.
     """
     overrides = list(arguments.overrides)
     if arguments.config_dir is not None:
@@ -82,44 +91,71 @@ def check(arguments: Arguments) -> None:
         if not folder.is_dir():
             raise ConfigError(f"--config-dir {arguments.config_dir}: no such folder")
         overrides.append(f"hydra.searchpath=[file://{folder}]")
+    found = []
     with hydra_ready():
-        configurations = [composed(job) for job in jobs(overrides, arguments.multirun)]
+        for job in jobs(overrides, arguments.multirun):
+            try:
+                found.append(composed(job))
+            except COMPOSITION as error:
+                raise ConfigError(one_line(error, job)) from error
+    return found
 
+
+def _checked(configurations: Sequence[dict[str, Any]], arguments: Arguments) -> list[Any]:
+    """Typed configurations whose parts go together."""
     from sae_cli import build, config
 
-    for configuration in configurations:
-        build.parts(config.check(configuration))
+    checked = [config.check(configuration) for configuration in configurations]
+    for typed in checked:
+        build.parts(typed)
+    return checked
 
 
-@hydra.main(config_path=str(CONF), config_name=PRIMARY, version_base="1.3")
-def _hydra_main(configuration: DictConfig) -> None:
-    """What Hydra calls for each job."""
-    from sae_cli.config import check
-    from sae_cli.run_folder import RunFolder
-    from sae_cli.train import train
+def _check_folders(hydra: Any, arguments: Arguments) -> set[Path]:
+    """Refuse a folder that is taken, and one that would not be used.
 
-    job = HydraConfig.get()
-    path = Path(job.runtime.output_dir)
-    overrides = list(job.overrides.task)
-    try:
-        train(check(settled(configuration, job)), path, overrides)
-    except Exception as error:
-        # A sweep goes on: the error stands in this job's log and is shown at once.
-        if job.mode is not RunMode.MULTIRUN:
-            if not any(path.iterdir()):
-                path.rmdir()
-            # Kept for ``run``: Hydra would print a line of its own.
-            _raised.append(error)
-            return
-        folder = RunFolder(path)
-        folder.log(traceback.format_exc())
-        folder.write_overrides(overrides)
-        folder.set_status("failed", error=str(error))
-        print(f"error in job {path.name}: {error}", file=sys.stderr, flush=True)
+    Returns:
+        the folders on the way to it that are there already.
+    """
+    asked = {override.partition("=")[0] for override in arguments.overrides}
+    if arguments.multirun and "hydra.run.dir" in asked:
+        raise ConfigError("hydra.run.dir is not used in a sweep; give hydra.sweep.dir=FOLDER")
+    if not arguments.multirun and "hydra.sweep.dir" in asked:
+        raise ConfigError("hydra.sweep.dir is used in a sweep only; give -m, or hydra.run.dir=")
+    key = "sweep" if arguments.multirun else "run"
+    folder = Path(str(hydra[key].dir))
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(
+            f"hydra.{key}.dir={folder} is not an empty folder; choose another, or leave it out for "
+            "a new one"
+        )
+    return {path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()}
 
 
-def _stop(text: str, code: int, wants_traceback: bool) -> int:
-    if wants_traceback:
+def _machine_or_training(error: Exception) -> tuple[int | None, str]:
+    """Exit code and line of what is neither wrong input nor a bug; None for a bug."""
+    # Known by name, so that help and typos are answered without importing torch.
+    if type(error).__name__ == "DivergedError":
+        return DIVERGED, str(error)
+    if isinstance(error, OSError):
+        path = (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError)
+        code = WRONG_INPUT if isinstance(error, path) else MACHINE
+        return code, f"{error.filename or 'input or output'}: {error.strerror or error}"
+    memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if memory or "DefaultCPUAllocator" in str(error):
+        return MACHINE, (
+            "out of memory; lower batch_size, architecture.n_latents or architecture.hidden_sizes"
+        )
+    return None, ""
+
+
+def _stopped(number: int, frame: Any) -> NoReturn:
+    """A signal to stop ends the run as Ctrl-C does, with its own exit code."""
+    raise SystemExit(128 + number)
+
+
+def _stop(text: str, code: int, arguments: Sequence[str]) -> int:
+    if TRACEBACK in arguments:
         traceback.print_exc()
     print(f"error: {text}", file=sys.stderr)
     return code

@@ -16,7 +16,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from sae_cli.registry import ConfigError
 
@@ -26,6 +26,8 @@ CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"
 PRIMARY = "train"
 PAGES = ("model", "experiment")
 LONGEST_NAME = 80
+# Where Hydra's launchers and sweepers come from; it would call whatever a page names.
+TRUSTED = re.compile(r"hydra\._internal\.core_plugins\.|hydra_plugins\.")
 
 
 def _unique_stamp() -> str:
@@ -57,16 +59,23 @@ def hydra_ready() -> Iterator[None]:
 
 
 def jobs(overrides: Sequence[str], multirun: bool) -> list[list[str]]:
-    """The overrides of each job of a sweep, in order; of the one job without a sweep."""
+    """The overrides of each job of a sweep, in Hydra's order; of the one job without a sweep.
+
+    Raises:
+        ConfigError: a choice that is no name, or a sweep over nothing.
+    """
     loader = GlobalHydra.instance().config_loader()
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+    groups = loader.list_groups("")
     for override in parsed:
-        choices = loader.list_groups("")
-        if override.key_or_group in choices and not override.is_delete():
+        if override.key_or_group in groups and not override.is_delete():
             _check_choice(override)
     if not multirun:
         return [list(overrides)]
-    return [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+    found = [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+    if not found:
+        raise ConfigError(f"{' '.join(overrides)} sweeps over nothing; give KEY=A,B,C")
+    return found
 
 
 def _check_choice(override: Override) -> None:
@@ -80,51 +89,77 @@ def _check_choice(override: Override) -> None:
         )
 
 
-def composed(overrides: Sequence[str]) -> dict[str, Any]:
-    """The configuration that these overrides make, as plain values."""
-    config = compose(PRIMARY, list(overrides), return_hydra_config=True)
-    own = [str(key) for key in config if key != "hydra"]
-    return settled(OmegaConf.masked_copy(config, own), config.hydra)
+def composed(overrides: Sequence[str]) -> tuple[dict[str, Any], DictConfig]:
+    """The run's configuration that these overrides make, as plain values, and Hydra's own.
 
-
-def settled(config: DictConfig, hydra: Any) -> dict[str, Any]:
-    """The run's part of what Hydra composed, as plain values.
-
-    A part that the command line chose stands as its own page has it (with the command line's
-    values): what a model or experiment page says of that group was meant for another part.
-
-    Args:
-        config: without Hydra's own node.
-        hydra: that node.
+    A part that the command line chose instead of a page's stands as its own page has it, with the
+    command line's values: what the page says of that group was meant for the other part.
 
     Raises:
-        ConfigError: an experiment page was given another model.
+        ConfigError: an experiment with another model; a page without its package line; Hydra's own
+            settings name code that is not Hydra's.
     """
-    given = OverridesParser.create().parse_overrides(list(hydra.overrides.task))
-    keys = {override.key_or_group for override in given}
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
-    run: dict[str, Any] = {str(key): value for key, value in plain.items()}
+    config = compose(PRIMARY, list(overrides), return_hydra_config=True)
+    hydra = config.hydra
+    _check_trusted(hydra)
+    choices = hydra.runtime.choices
+    for page in PAGES:
+        if isinstance(config.get(page), DictConfig):
+            raise ConfigError(
+                f"{page}={choices[page]}: its page must begin with the line '# @package _global_'"
+            )
+    run = _plain(config)
+    run = {page: choices[page] for page in PAGES} | run
+    keys = {override.key_or_group for override in _parsed(overrides)}
     if "model" in keys and run["experiment"] is not None:
         raise ConfigError(
             f"experiment={run['experiment']} brings its own model; leave out model=, or the "
             "experiment"
         )
-    for group in keys - set(PAGES):
-        if isinstance(run.get(group), dict):
-            page = _page(hydra.runtime.config_sources, group, hydra.runtime.choices[group])
-            from_line = {k: v for k, v in run[group].items() if f"{group}.{k}" in keys}
-            run[group] = page | from_line
-    return run
+    for group in sorted(keys - set(PAGES)):
+        if isinstance(run.get(group), dict) and _replaced(group, overrides, choices[group]):
+            on_line = {k: v for k, v in run[group].items() if f"{group}.{k}" in keys}
+            run[group] = _own_page(group, overrides) | on_line
+    return run, hydra
 
 
-def _page(sources: ListConfig, group: str, choice: str) -> dict[str, Any]:
-    """A part's own page, from the folder that Hydra found it in."""
-    folders = [Path(source.path) for source in sources if source.schema == "file"]
-    for folder in folders:
-        file = folder / group / f"{choice}.yaml"
-        if file.is_file():
-            page = OmegaConf.to_container(OmegaConf.load(file))
-            assert isinstance(page, dict)
-            return {str(key): value for key, value in page.items()}
-    raise ConfigError(f"{group}={choice}: no such page in {', '.join(map(str, folders))}")
+def _plain(config: DictConfig) -> dict[str, Any]:
+    own = [str(key) for key in config if key != "hydra"]
+    plain = OmegaConf.to_container(OmegaConf.masked_copy(config, own), resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _parsed(overrides: Sequence[str]) -> list[Override]:
+    return list(OverridesParser.create().parse_overrides(list(overrides)))
+
+
+def _replaced(group: str, overrides: Sequence[str], choice: str) -> bool:
+    """Whether the command line's choice is another than the pages' own."""
+    others = [o.input_line for o in _parsed(overrides) if o.key_or_group.split(".")[0] != group]
+    pages = compose(PRIMARY, [str(other) for other in others], return_hydra_config=True)
+    return bool(pages.hydra.runtime.choices[group] != choice)
+
+
+def _own_page(group: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """The chosen part as its own page has it, without a model or an experiment."""
+    kept = {group, "hydra.searchpath"}
+    lines = [str(o.input_line) for o in _parsed(overrides) if o.key_or_group in kept]
+    page = _plain(compose(PRIMARY, [*lines, "~model", "~experiment"]))[group]
+    assert isinstance(page, dict)
+    return page
+
+
+def _check_trusted(hydra: DictConfig) -> None:
+    """Hydra calls what its own settings name, so a page that somebody sent could run anything."""
+    named = {f"hydra.{part}": str(hydra[part]._target_) for part in ("launcher", "sweeper")}
+    named |= {
+        f"hydra.callbacks.{name}": str(callback.get("_target_"))
+        for name, callback in (hydra.callbacks or {}).items()
+    }
+    for key, target in named.items():
+        if key.startswith("hydra.callbacks") or not TRUSTED.match(target):
+            raise ConfigError(f"{key} asks to run {target}, which sae-train does not; remove it")
+    for key in ("job_logging", "hydra_logging"):
+        if (hydra[key] or {}).get("handlers"):
+            raise ConfigError(f"hydra.{key} is not used by sae-train; remove it")

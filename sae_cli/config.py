@@ -13,6 +13,7 @@ from sae_cli.architectures import ARCHITECTURES
 from sae_cli.corruptions import CORRUPTIONS
 from sae_cli.datasets import DATASETS
 from sae_cli.devices import DEVICES
+from sae_cli.metrics import metric_names
 from sae_cli.optimizers import LR_SCHEDULES, OPTIMIZERS
 from sae_cli.options import Count, Natural
 from sae_cli.penalties import PENALTIES
@@ -85,9 +86,12 @@ def check(config: Mapping[str, Any]) -> RunConfig:
     for group in GROUPS:
         if group not in config:
             raise ConfigError(f"{group} is missing: give {group}=NAME")
-    settings = {key: value for key, value in config.items() if key not in GROUPS}
-    checked = validate(Settings, settings, "", "the settings are")
-    return RunConfig(
-        Settings.model_validate(checked),
-        {group: registry.check(config[group]) for group, registry in GROUPS.items()},
-    )
+    given = {key: value for key, value in config.items() if key not in GROUPS}
+    settings = Settings(**validate(Settings, given, "", "the settings are"))
+    if settings.sort_by not in metric_names():
+        raise ConfigError(
+            f"sort_by={settings.sort_by} is no metric; choose one of {', '.join(metric_names())}"
+            + nearest(settings.sort_by, metric_names())
+        )
+    parts = {group: registry.check(config[group]) for group, registry in GROUPS.items()}
+    return RunConfig(settings, parts)

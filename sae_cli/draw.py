@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -23,7 +25,10 @@ from sae_cli.pictures import (
     reconstructions,
 )
 
+Floats = npt.NDArray[np.floating[Any]]
+
 N_EXAMPLES = 12
+N_TILES = 144
 N_BINS = 60
 
 
@@ -47,9 +52,16 @@ def draw(
         corrupted=None if corrupted is None else _array(corrupted),
     )
     shape = data.shape.input_shape
-    yield filters(_array(model.filters()), shape, name="filters", title="first-layer filters")
-    atoms = model.atoms().flatten(1)
-    yield filters(_array(atoms), shape, name="atoms", title="decoder atoms")
+    first = model.filters()
+    yield filters(
+        _array(first[:N_TILES]),
+        shape,
+        name="filters",
+        title="first-layer filters",
+        total=len(first),
+    )
+    atoms = model.atoms(N_TILES).flatten(1)
+    yield filters(_array(atoms), shape, name="atoms", title="decoder atoms", total=model.n_latents)
     counts, edges, means = _histogram(model, data, made)
     activation = model.activation
     yield code_histogram(
@@ -63,13 +75,24 @@ def draw(
 
 def _histogram(
     model: AutoEncoder, data: Dataset, made: Parts
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Counts and edges of all validation codes, and the mean of each latent."""
-    batches = [made.device.run(model, x).codes.cpu() for x in data.val.batches(EVALUATION_BATCH)]
-    codes = torch.cat(batches)
-    counts, edges = np.histogram(codes.numpy(), bins=N_BINS)
-    return counts, edges, codes.double().mean(0).numpy()
+) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
+    """Counts and edges of all validation codes, and the mean of each latent.
+
+    Two passes, range first, since all codes of a split may be too many to hold.
+    """
+
+    def codes() -> Iterator[Tensor]:
+        return (made.device.run(model, x).codes for x in data.val.batches(EVALUATION_BATCH))
+
+    low, high, total = math.inf, -math.inf, torch.zeros(model.n_latents, dtype=torch.float64)
+    for batch in codes():
+        low, high = min(low, float(batch.min())), max(high, float(batch.max()))
+        total += batch.sum(0, dtype=torch.float64).cpu()
+    counts, edges = np.histogram([], bins=N_BINS, range=(low, high))
+    for batch in codes():
+        counts = counts + np.histogram(batch.cpu().numpy(), bins=edges)[0]
+    return counts, edges, (total / len(data.val)).numpy()
 
 
-def _array(tensor: Tensor) -> np.ndarray:
+def _array(tensor: Tensor) -> Floats:
     return tensor.float().cpu().numpy()

@@ -7,7 +7,7 @@ within an epoch, except what ``on_step`` reads.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +28,19 @@ Terms = dict[str, Tensor]
 
 
 class DivergedError(Exception):
-    """The loss is no longer a finite number."""
+    """The loss is no longer a finite number.
+
+    Args:
+        terms: the terms of the loss by name.
+        when: in the course of the training.
+    """
+
+    def __init__(self, terms: Mapping[str, float], when: str) -> None:
+        broken = [name for name, value in terms.items() if not math.isfinite(value)]
+        super().__init__(
+            f"training diverged: {', '.join(broken)} became {terms[broken[0]]} {when}; try a lower "
+            "optimizer.learning_rate or penalty.weight"
+        )
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,7 @@ def fit(
     lr_schedule: LrSchedule,
     split: Split,
     *,
+    learning_rate: float,
     epochs: int,
     batch_size: int,
     corruption: Corruption | None,
@@ -83,16 +96,14 @@ def fit(
     Raises:
         DivergedError: the loss of an epoch is not finite.
     """
-    base = [group["lr"] for group in optimizer.param_groups]
     step = 0
     for epoch in range(1, epochs + 1):
         shuffled = torch.randperm(len(split), generator=generators.order)
         sums: Terms = {}
         order = split.rows[shuffled.to(split.rows.device)]
         for rows in torch.split(order, batch_size):
-            factor = lr_schedule(step)
-            for group, rate in zip(optimizer.param_groups, base, strict=True):
-                group["lr"] = rate * factor
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate * lr_schedule(step)
             target = split.values(rows)
             x = target if corruption is None else corruption(target, generators.corruption)
             terms: Terms = objective(device.run(autoencoder, x), target)
@@ -106,10 +117,7 @@ def fit(
             step += 1
         means = {name: float(value) / len(split) for name, value in sums.items()}
         if not math.isfinite(means["loss"]):
-            broken = [name for name, value in means.items() if not math.isfinite(value)]
-            raise DivergedError(
-                f"{', '.join(broken)} became {means['loss']} in epoch {epoch} of this stage"
-            )
+            raise DivergedError(means, f"in epoch {epoch}")
         yield means
 
 
@@ -120,13 +128,13 @@ def evaluate(
     split: Split,
     baseline: Baseline,
     device: Device,
-) -> tuple[dict[str, float], Metrics]:
+) -> dict[str, float]:
     """All terms and metrics over the whole split, without corruption.
 
     Penalties of a mean activity use the mean over the whole split.
 
     Returns:
-        the terms and metrics by name, and the running sums behind the metrics.
+        the terms and metrics by name.
     """
     activation = autoencoder.activation
     metrics = Metrics(baseline, autoencoder.n_latents, activation.active_above, device.torch)
@@ -137,7 +145,7 @@ def evaluate(
         for name, mean in objective.means(passed, target).items():
             sums[name] = sums.get(name, 0.0) + mean.double() * len(target)
     terms = objective.terms({name: value / len(split) for name, value in sums.items()})
-    return {name: float(value) for name, value in terms.items()} | metrics.result(), metrics
+    return {name: float(value) for name, value in terms.items()} | metrics.result()
 
 
 @torch.no_grad()

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import yaml
 from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 
-from sae_cli.compose import CONF, PRIMARY, hydra_ready, jobs
+from sae_cli.compose import CONF, PRIMARY, hydra_ready
 from sae_cli.registry import nearest
 
 
 def one_line(error: BaseException, overrides: Sequence[str]) -> str:
-    """The complaint of a composition of these overrides, for a user."""
+    """The complaint of the composition of one job, for a user."""
     for cause in _chain(error):
         if isinstance(cause, yaml.MarkedYAMLError) and cause.problem_mark is not None:
             mark = cause.problem_mark
@@ -30,6 +32,9 @@ def one_line(error: BaseException, overrides: Sequence[str]) -> str:
             f"{error.override}: cannot be read as key=value; quote values with special "
             "characters (key='\"a b\"'), lists are [a,b], and there are no spaces around the ="
         )
+    if text.startswith("Ambiguous value"):
+        given = text.splitlines()[0].partition("'")[2].rstrip("'")
+        return f"{given}: add -m to sweep over it, or write [a,b] for a list"
     missing = re.match(r"(?:In '(?P<page>[^']*)': )?Could not find '(?P<given>[^']*)'", text)
     if isinstance(error, MissingConfigException) and missing:
         return _missing_choice(missing["given"], text)
@@ -63,7 +68,7 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> str:
     """A key that no page has, or that another choice of the group has."""
     group, _, option = key.partition(".")
     if option and (CONF / group).is_dir():
-        choice, takes = _chosen(group, option, overrides)
+        choice, takes = _chosen(group, overrides)
         others = _choices_with(group, option)
         if others:
             nothing = f" (there is no {group} to {option})" if choice == "none" else ""
@@ -71,23 +76,20 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> str:
                 f"{key}: {group}={choice} has no option {option}{nothing}; choose one that has: "
                 f"{', '.join(f'{group}={other}' for other in others)}"
             )
-        return f"unknown key {key}: {group}={choice} takes {', '.join(takes)}" + nearest(
-            key, [f"{group}.{name}" for name in takes]
-        )
+        near = nearest(option, takes).replace("mean ", f"mean {group}.")
+        return f"unknown key {key}: {group}={choice} takes {', '.join(takes)}{near}"
     known = _known_keys()
     return f"unknown key {key}{nearest(key, known) or '; `sae-train --help` lists the settings'}"
 
 
-def _chosen(group: str, option: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
-    """The choice that lacks the option, in the first such job, and the options it has."""
+def _chosen(group: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
+    """The group's choice and the options it has."""
     groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()}
     choosing = [text for text in overrides if text.lstrip("+").partition("=")[0] in groups]
-    with hydra_ready():
-        for job in jobs(choosing, multirun=True):
-            config = compose(PRIMARY, job, return_hydra_config=True)
-            takes = [str(name) for name in config[group] if name != "name"]
-            if option not in takes:
-                break
+    within = GlobalHydra.instance().is_initialized()
+    with nullcontext() if within else hydra_ready():
+        config = compose(PRIMARY, choosing, return_hydra_config=True)
+    takes = [str(name) for name in config[group] if name != "name"]
     return str(config.hydra.runtime.choices[group]), takes
 
 

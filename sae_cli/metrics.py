@@ -15,6 +15,22 @@ from sae_cli.autoencoder import Pass
 # Keras clips probabilities so before it takes logarithms.
 LOG_CLIP = math.log(1e-7)
 
+NAMES = (
+    *("mse", "bce", "bce_excess", "rounded_accuracy", "fvu"),
+    *("l0", "mean_activity", "dead_latents"),
+)
+TERMS = ("loss", "reconstruction", "penalty", "penalty_raw")
+SPLITS = ("train", "val", "test")
+
+
+def metric_names() -> list[str]:
+    """Every key that a summary may have, split first."""
+    return [f"{split}/{name}" for split in SPLITS for name in TERMS + NAMES]
+
+
+def higher_is_better(name: str) -> bool:
+    return name.endswith("/rounded_accuracy")
+
 
 @dataclass(frozen=True)
 class Baseline:
@@ -88,11 +104,6 @@ class Metrics:
             self._cross_entropy -= log_likelihood.sum(dtype=torch.float64)
             self._same_rounded += ((x_hat > 0.5) == (target > 0.5)).sum()
 
-    @property
-    def mean_codes(self) -> Tensor:
-        """``(n_latents,)`` float64: the mean activity of each latent."""
-        return self._codes / self.baseline.n
-
     def result(self) -> dict[str, float]:
         """The metrics.
 
@@ -114,6 +125,6 @@ class Metrics:
         return result | {
             "fvu": error / baseline.variation if baseline.variation > 0.0 else float("nan"),
             "l0": float(self._active.sum()) / baseline.n,
-            "mean_activity": float(self.mean_codes.mean()),
+            "mean_activity": float(self._codes.mean()) / baseline.n,
             "dead_latents": int((self._active == 0).sum()),
         }

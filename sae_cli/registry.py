@@ -119,9 +119,8 @@ def _describe(fault: Any, prefix: str, fields: list[str], takes: str) -> str:
     given = fault["input"]
     listed = f"{takes} {', '.join(fields) if fields else 'no options'}"
     if fault["type"] == "extra_forbidden":
-        return f"unknown option {key}={_yaml(given)}: {listed}" + nearest(
-            key, [prefix + field for field in fields]
-        )
+        near = nearest(key.removeprefix(prefix), fields).replace("mean ", f"mean {prefix}")
+        return f"unknown option {key}={_yaml(given)}: {listed}{near}"
     if fault["type"] == "missing":
         return f"{key} is missing: {listed}; give {key}=VALUE"
     context = fault.get("ctx", {})
@@ -137,12 +136,7 @@ def _describe(fault: Any, prefix: str, fields: list[str], takes: str) -> str:
 
 
 def _yaml(value: Any) -> str:
-    return (
-        {None: "null", True: "true", False: "false"}.get(value, str(value))
-        if _plain(value)
-        else str(value)
-    )
-
-
-def _plain(value: Any) -> bool:
-    return value is None or isinstance(value, bool)
+    """As it would be typed."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)

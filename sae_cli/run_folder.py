@@ -10,7 +10,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -50,17 +50,19 @@ class RunFolder:
         """Make the folder this run's.
 
         Raises:
-            ConfigError: it holds a run already, or cannot be written.
+            ConfigError: it holds something already, or cannot be written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            if any(self.path.iterdir()):
+                raise FileExistsError
             # Exclusive creation decides between two runs that start in the same folder.
             with (self.path / STATUS).open("x") as file:
                 file.write(_json({"status": "running", "pid": os.getpid()}))
         except FileExistsError:
             raise ConfigError(
-                f"{self.path} already holds a run (or is a file); choose another folder with "
-                "hydra.run.dir= or leave it out for a new one"
+                f"{self.path} is not an empty folder; choose another with hydra.run.dir=, or leave "
+                "it out for a new one"
             ) from None
         except OSError as error:
             raise ConfigError(
@@ -91,12 +93,13 @@ class RunFolder:
         """One line of ``train.log``."""
         self._append(LOG, line)
 
-    def save_checkpoint(self, name: str, state: Mapping[str, Any]) -> None:
+    def save_checkpoint(self, names: Sequence[str], state: Mapping[str, Any]) -> None:
         """``checkpoints/<name>.pt``: tensors and plain types, for ``weights_only=True``."""
         # Through memory, so that a full disk shows as such and not as a torn archive.
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
-        self._write(f"checkpoints/{name}.pt", buffer.getvalue())
+        for name in names:
+            self._write(f"checkpoints/{name}.pt", buffer.getvalue())
 
     def save_model(self, tensors: Mapping[str, Tensor], shape: DataShape) -> None:
         """``model.safetensors``, with the shape of the data it was trained on."""

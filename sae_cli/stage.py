@@ -13,8 +13,15 @@ from sae_cli.build import Parts, Training
 from sae_cli.config import RunConfig
 from sae_cli.console import Console, epoch_line
 from sae_cli.datasets import Split
-from sae_cli.loop import EVALUATION_BATCH, Generators, encode, evaluate, fit
-from sae_cli.metrics import Baseline
+from sae_cli.loop import (
+    EVALUATION_BATCH,
+    DivergedError,
+    Generators,
+    encode,
+    evaluate,
+    fit,
+)
+from sae_cli.metrics import TERMS, Baseline
 from sae_cli.optimizers import LR_SCHEDULES, OPTIMIZERS, LrSchedule
 from sae_cli.run_folder import RunFolder
 from sae_cli.schedules import Stage
@@ -63,8 +70,11 @@ def train_stage(run: Run, stage: Stage) -> None:
     last = progress.epoch + stage.epochs
 
     def evaluated(train_terms: Mapping[str, float]) -> None:
-        values, _ = evaluate(stage.autoencoder, stage.objective, val, baseline, run.parts.device)
+        values = evaluate(stage.autoencoder, stage.objective, val, baseline, run.parts.device)
         _record(run, stage, last, train_terms, values)
+        if not math.isfinite(values["loss"]):
+            terms = {name: value for name, value in values.items() if name in TERMS}
+            raise DivergedError(terms, f"after epoch {progress.epoch}")
         _save(run, stage, optimizer, values["loss"])
 
     run.console.begin(stage.name, steps * stage.epochs)
@@ -75,6 +85,7 @@ def train_stage(run: Run, stage: Stage) -> None:
         optimizer,
         lr_schedule(run.config, stage, len(train)),
         train,
+        learning_rate=stage.learning_rate,
         epochs=stage.epochs,
         batch_size=run.config.settings.batch_size,
         corruption=run.parts.corruption,
@@ -87,7 +98,7 @@ def train_stage(run: Run, stage: Stage) -> None:
         evaluated(means)
     run.console.end()
     if len(run.training.stages) > 1:
-        run.folder.save_checkpoint(stage.name, _state(run, stage, optimizer))
+        run.folder.save_checkpoint([stage.name], _state(run, stage, optimizer))
 
 
 def steps_per_epoch(config: RunConfig, n_examples: int) -> int:
@@ -135,8 +146,7 @@ def _save(run: Run, stage: Stage, optimizer: Optimizer, loss: float) -> None:
     if improved:
         run.progress.best_loss, run.progress.best_epoch = loss, run.progress.epoch
     state = _state(run, stage, optimizer)
-    for name in ("last", "best") if improved else ("last",):
-        run.folder.save_checkpoint(name, state)
+    run.folder.save_checkpoint(["last", "best"] if improved else ["last"], state)
 
 
 def _state(run: Run, stage: Stage, optimizer: Optimizer) -> dict[str, Any]:

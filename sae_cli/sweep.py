@@ -4,89 +4,59 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import Any
 
 import yaml
-from hydra.experimental.callback import Callback
-from hydra.types import RunMode
-from omegaconf import DictConfig
 
+from sae_cli.metrics import higher_is_better
+from sae_cli.run_folder import OVERRIDES, STATUS, SUMMARY, read_json, write_atomically
 from sae_cli.tables import table
 
+RESULTS = "results.csv"
 SHOWN = ("val/loss", "val/mse", "val/fvu", "val/l0", "val/dead_latents")
 
 
-@final
-class SweepResults(Callback):
-    """Hydra's callback around a sweep.
+def write_results(folders: Sequence[Path], sort_by: str) -> list[dict[str, Any]]:
+    """Gather the jobs' summaries into ``results.csv`` beside their folders; return its rows.
 
-    Attributes:
-        failed: how many jobs of this process's sweep did not finish.
+    Best by ``sort_by`` first, jobs without it last.
     """
-
-    failed: ClassVar[int] = 0
-
-    def on_job_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Keep ``results.csv`` of a sweep complete at any moment."""
-        if config.hydra.mode == RunMode.MULTIRUN:
-            write_results(Path(config.hydra.sweep.dir), config.sort_by)
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Print the table."""
-        sweep = Path(config.hydra.sweep.dir)
-        rows = write_results(sweep, config.sort_by)
-        SweepResults.failed = sum(row["status"] != "finished" for row in rows)
-        for line in results_table(rows, config.sort_by):
-            print(line)
-        done = len(rows) - SweepResults.failed
-        print(f"{done} of {len(rows)} jobs finished; results: {sweep / 'results.csv'}")
-
-
-def write_results(sweep: Path, sort_by: str) -> list[dict[str, Any]]:
-    """Gather the jobs' summaries into ``results.csv``, and return its rows."""
-    from sae_cli.run_folder import write_atomically
-
-    rows = gather(sweep, sort_by)
+    rows = [_row(folder) for folder in folders]
+    sign = -1.0 if higher_is_better(sort_by) else 1.0
+    rows.sort(key=lambda row: _rank(row.get(sort_by), sign))
     text = io.StringIO()
     columns = list(dict.fromkeys(key for row in rows for key in row))
     writer = csv.DictWriter(text, columns)
     writer.writeheader()
     writer.writerows(rows)
-    write_atomically(sweep / "results.csv", text.getvalue().encode())
+    write_atomically(folders[0].parent / RESULTS, text.getvalue().encode())
     return rows
 
 
-def gather(sweep: Path, sort_by: str) -> list[dict[str, Any]]:
-    """A row for each job's folder, lowest ``sort_by`` first, jobs without it last."""
-    from sae_cli.run_folder import STATUS, SUMMARY, read_json
-
-    rows = []
-    for folder in sorted(sweep.iterdir()):
-        if not (folder / STATUS).is_file():
-            continue
-        overrides = yaml.safe_load((folder / "overrides.yaml").read_text())
-        row = {"job": folder.name, "status": read_json(folder / STATUS)["status"]}
-        row |= dict(override.split("=", 1) for override in overrides)
-        if (folder / SUMMARY).is_file():
-            row |= read_json(folder / SUMMARY)
-        rows.append(row)
-    return sorted(rows, key=lambda row: _rank(row.get(sort_by)))
+def _row(folder: Path) -> dict[str, Any]:
+    overrides = yaml.safe_load((folder / OVERRIDES).read_text())
+    row: dict[str, Any] = {"job": folder.name, "status": read_json(folder / STATUS)["status"]}
+    row |= dict(override.split("=", 1) for override in overrides if "=" in override)
+    summary = read_json(folder / SUMMARY) if (folder / SUMMARY).is_file() else {}
+    return row | {key: value for key, value in summary.items() if key != "status"}
 
 
-def _rank(value: Any) -> tuple[bool, float]:
-    return (value is None, 0.0 if value is None else value)
+def _rank(value: Any, sign: float) -> tuple[bool, float]:
+    return (value is None, 0.0 if value is None else sign * value)
 
 
-def results_table(rows: list[dict[str, Any]], sort_by: str) -> list[str]:
-    """The jobs' rank, overrides, status and main metrics as aligned lines."""
+def results_table(rows: Sequence[dict[str, Any]], varied: Sequence[str], sort_by: str) -> list[str]:
+    """The jobs with what varies between them, their status and main metrics, as aligned lines."""
     metrics = list(dict.fromkeys([sort_by, *SHOWN]))
-    cells = [
-        [
-            row["job"].partition("_")[2] or row["job"],
-            row["status"],
-            *(row.get(metric) for metric in metrics),
-        ]
-        for row in rows
-    ]
-    return ["", f"best first by {sort_by}", *table(["job", "status", *metrics], cells)]
+    header = ["job", *varied, "status", *metrics]
+    cells = [[row["job"].partition("_")[0], *(row.get(key) for key in header[1:])] for row in rows]
+    return ["", f"best first by {sort_by}", *table(header, cells)]
+
+
+def varied_keys(jobs: Sequence[Sequence[str]]) -> list[str]:
+    """The keys whose overrides differ between the jobs."""
+    first = jobs[0]
+    changing = [text for job in jobs for text in job if text not in first]
+    return list(dict.fromkeys(text.partition("=")[0] for text in changing))

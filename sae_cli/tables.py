@@ -1,9 +1,16 @@
-"""Numbers and aligned tables for people to read."""
+"""Numbers, paths and aligned tables for people to read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+
+def short(path: Path) -> str:
+    """A path relative to where the user is, where that is shorter to read."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def number(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from sae_cli.loop import EVALUATION_BATCH, evaluate
 from sae_cli.metrics import Baseline
 from sae_cli.run_folder import RunFolder
 from sae_cli.stage import Progress, Run, lr_schedule, train_stage
-from sae_cli.tables import table
+from sae_cli.tables import short, table
 
 
 def train(config: RunConfig, path: Path, overrides: list[str]) -> dict[str, Any]:
@@ -57,11 +58,13 @@ def train(config: RunConfig, path: Path, overrides: list[str]) -> dict[str, Any]
         folder.write_summary(summary)
     except BaseException as error:
         console.end()
-        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        folder.log(traceback.format_exc())
+        status = "failed" if isinstance(error, Exception) else "interrupted"
         folder.set_status(status, error=str(error) or type(error).__name__)
+        console.say(f"run folder: {short(path)} ({status})")
         raise
     folder.set_status("finished")
-    console.say(f"run folder: {_shown(path)}")
+    console.say(f"run folder: {short(path)}")
     return summary
 
 
@@ -119,7 +122,7 @@ def _closing_metrics(run: Run) -> dict[str, float]:
     data = run.training.dataset
     final: dict[str, float] = {}
     for name, split in (("train", data.train), ("val", data.val), ("test", data.test)):
-        values, _ = evaluate(
+        values = evaluate(
             run.training.autoencoder,
             run.training.objective,
             split,
@@ -140,9 +143,3 @@ def _closing_table(final: Mapping[str, float], active_above: float) -> list[str]
         f"{active_above:g}."
     )
     return ["", *table(["metric", *splits], rows), note]
-
-
-def _shown(path: Path) -> str:
-    """Relative to where the user is, where that is shorter to read."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)

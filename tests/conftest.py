@@ -40,7 +40,7 @@ def configure() -> Configure:
 
     def make(*overrides: str) -> RunConfig:
         with hydra_ready():
-            return check(composed(overrides))
+            return check(composed(overrides)[0])
 
     return make
 

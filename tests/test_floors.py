@@ -19,10 +19,10 @@ FLOORS = [
     {"loop", "run_folder", "pictures", "devices", "environment", "console"},
     {"config", "build"},
     {"draw", "stage"},
-    {"train", "load", "compose", "arguments", "messages", "sweep", "cli"},
+    {"train", "load", "compose", "arguments", "messages", "sweep", "launch", "cli"},
     {"__init__", "__main__"},
 ]
-HYDRA = {"compose", "messages", "sweep", "cli"}
+HYDRA = {"compose", "messages", "launch", "cli"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

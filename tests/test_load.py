@@ -22,7 +22,7 @@ from tests.conftest import SMALL
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "run"
     with hydra_ready():
-        config = check(composed(["model=sparse_l1", "pictures=false", *SMALL]))
+        config = check(composed(["model=sparse_l1", "pictures=false", *SMALL])[0])
     train(config, path, [])
     return path
 

@@ -91,9 +91,9 @@ def test_every_crossing_trains_or_says_why_not(
 
 def test_a_chosen_part_leaves_nothing_of_the_page_behind() -> None:
     with hydra_ready():
-        swapped = composed(["model=sparse_kl", "penalty=l1"])
-        page = composed(["experiment=hands_on_sparse_kl", "penalty=l1", "penalty.weight=0.3"])
-        denoised = composed(["experiment=hands_on_denoising", "corruption=masking"])
+        swapped = composed(["model=sparse_kl", "penalty=l1"])[0]
+        page = composed(["experiment=hands_on_sparse_kl", "penalty=l1", "penalty.weight=0.3"])[0]
+        denoised = composed(["experiment=hands_on_denoising", "corruption=masking"])[0]
     assert swapped["penalty"] == {"name": "l1", "weight": 0.1}
     assert page["penalty"] == {"name": "l1", "weight": 0.3}
     assert denoised["corruption"] == {"name": "masking", "fraction": 0.25}
@@ -101,7 +101,7 @@ def test_a_chosen_part_leaves_nothing_of_the_page_behind() -> None:
 
 def test_the_command_line_wins_over_an_experiment_page() -> None:
     with hydra_ready():
-        found = composed(["experiment=hands_on_sparse_kl", "penalty.weight=0.3", "epochs=2"])
+        found = composed(["experiment=hands_on_sparse_kl", "penalty.weight=0.3", "epochs=2"])[0]
     assert found["penalty"]["weight"] == 0.3
     assert found["penalty"]["target"] == 0.1
     assert found["epochs"] == 2

@@ -45,14 +45,6 @@ class Split:
         for rows in torch.split(self.rows, size):
             yield self.values(rows)
 
-    def to(self, device: torch.device) -> Split:
-        return replace(
-            self,
-            stored=self.stored.to(device),
-            rows=self.rows.to(device),
-            labels=None if self.labels is None else self.labels.to(device),
-        )
-
 
 @dataclass(frozen=True)
 class Dataset:

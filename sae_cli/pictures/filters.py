@@ -43,9 +43,14 @@ SATURATED = 99.5  # percentile of |value| that gets full colour, lest one pixel 
 
 
 def filters(
-    weights: Floats, image_shape: tuple[int, ...], *, name: str, title: str, most: int = 144
+    weights: Floats,
+    image_shape: tuple[int, ...],
+    *,
+    name: str,
+    title: str,
+    total: int | None = None,
 ) -> Picture:
-    """Draw the first ``most`` rows of ``weights`` ``(n_latents, n_features)``.
+    """Draw ``weights`` ``(n_latents, n_features)``, the first of ``total`` latents.
 
     With an image shape ``(1, h, w)`` or ``(3, h, w)`` each row is a tile, divided by its L2 norm,
     and all tiles share one colour scale that is symmetric about zero. With any other shape the
@@ -61,9 +66,9 @@ def filters(
             f"weights have shape {weights.shape}; needed: at least 1 row of "
             f"{math.prod(image_shape)} features for {image_shape}"
         )
-    shown = np.array(weights[:most])
-    total = len(weights)
-    heading_text = f"{title} ({total if len(shown) == total else f'{len(shown)} of {total}'})"
+    shown = np.array(weights)
+    of_all = "" if total in (None, len(shown)) else f" of {total}"
+    heading_text = f"{title} ({len(shown)}{of_all})"
     draw = _montage if is_image(image_shape) else _heat_map
     figure = draw(shown, image_shape, heading_text)
     return Picture(name, figure, {"weights": shown, "indices": np.arange(len(shown))})

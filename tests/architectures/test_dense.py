@@ -135,17 +135,18 @@ def test_unit_norm_decoder_holds_through_training(tied: bool) -> None:
 def test_with_unit_norm_a_smaller_code_is_a_smaller_reconstruction() -> None:
     """Scaling all parameters of the decoder does not scale what it makes of a code."""
     made = built(hidden_sizes=[], unit_norm_decoder=True)
-    before = made.atoms()
+    before = made.atoms(6)
     with torch.no_grad():
         for parameter in made.decoder.parameters():
             parameter.mul_(10.0)
-    assert torch.allclose(made.atoms(), before, atol=1e-6)
+    assert torch.allclose(made.atoms(6), before, atol=1e-6)
 
 
 def test_atoms_of_a_linear_decoder_are_its_columns() -> None:
     made = built(hidden_sizes=[])
     columns = made.decoder[0].weight.t()  # type: ignore[index]
-    assert torch.allclose(made.atoms().flatten(1), columns, atol=1e-6)
+    assert torch.allclose(made.atoms(99).flatten(1), columns, atol=1e-6)
+    assert torch.allclose(made.atoms(2).flatten(1), columns[:2], atol=1e-6)
 
 
 def test_layers_share_their_parameters_with_the_whole() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -143,7 +145,7 @@ def test_a_folder_that_holds_a_run_is_left_alone(command: Command, tmp_path: Pat
     before = {path: path.read_bytes() for path in (tmp_path / "mine").rglob("*") if path.is_file()}
     again = command(*SMALL, "seed=1", "hydra.run.dir=mine")
     assert again.returncode == 2
-    assert "already holds a run" in again.stderr
+    assert "hydra.run.dir=mine is not an empty folder" in again.stderr
     assert before == {
         path: path.read_bytes() for path in (tmp_path / "mine").rglob("*") if path.is_file()
     }
@@ -196,7 +198,9 @@ def test_a_sweep_with_missing_data_shows_every_failure(command: Command, tmp_pat
 def test_a_run_that_diverges_says_so(command: Command, tmp_path: Path) -> None:
     done = command("optimizer=sgd", "optimizer.learning_rate=1e30", *SMALL)
     assert done.returncode == 3
-    assert "became" in done.stderr
+    assert "training diverged: loss, reconstruction" in done.stderr
+    assert "try a lower optimizer.learning_rate" in done.stderr
+    assert "(failed)" in done.stdout.splitlines()[-1]
     status = json.loads((only_run(tmp_path) / "status.json").read_text())
     assert status["status"] == "failed"
 
@@ -222,3 +226,97 @@ def test_pages_of_the_user(command: Command, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     config = yaml.safe_load((only_run(tmp_path) / "config.yaml").read_text())
     assert config["penalty"] == {"name": "l1", "weight": 0.001}
+
+
+def test_a_reader_that_goes_does_not_stop_the_run(tmp_path: Path) -> None:
+    arguments = [sys.executable, "-m", "sae_cli", *SMALL, "hydra.run.dir=run"]
+    run = subprocess.Popen(
+        arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert run.stdout is not None
+    assert run.stderr is not None
+    run.stdout.readline()
+    run.stdout.close()
+    assert run.wait() == 0
+    assert run.stderr.read() == ""
+    run.stderr.close()
+    assert (tmp_path / "run" / "summary.json").is_file()
+    assert "run folder: run" in (tmp_path / "run" / "train.log").read_text()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_interrupts_a_run_and_says_so(tmp_path: Path, number: int, code: int) -> None:
+    arguments = [sys.executable, "-m", "sae_cli", "epochs=5000", "hydra.run.dir=run"]
+    run = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_for(tmp_path / "run" / "metrics.jsonl")
+    run.send_signal(number)
+    printed, _ = run.communicate()
+    assert run.returncode == code
+    assert printed.decode().splitlines()[-1] == "run folder: run (interrupted)"
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert status["status"] == "interrupted"
+
+
+def test_an_interrupted_sweep_shows_what_is_done(tmp_path: Path) -> None:
+    arguments = [sys.executable, "-m", "sae_cli", "-m", "epochs=1,5000,1", "hydra.sweep.dir=sweep"]
+    sweep = subprocess.Popen(
+        arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    wait_for(tmp_path / "sweep" / "1_epochs=5000" / "metrics.jsonl")
+    sweep.send_signal(signal.SIGINT)
+    printed, _ = sweep.communicate()
+    assert sweep.returncode == 130
+    assert b"1 of 3 jobs finished; results: sweep/results.csv" in printed
+    with (tmp_path / "sweep" / "results.csv").open() as file:
+        rows = [(row["epochs"], row["status"]) for row in csv.DictReader(file)]
+    assert rows == [("1", "finished"), ("5000", "interrupted")]
+
+
+def wait_for(path: Path) -> None:
+    for _ in range(600):
+        if path.is_file():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{path} has not come")
+
+
+def test_a_sweep_is_not_started_in_the_folder_of_another(command: Command, tmp_path: Path) -> None:
+    assert command("-m", "seed=0,1", "hydra.sweep.dir=sweep", *SMALL).returncode == 0
+    files = [path for path in (tmp_path / "sweep").rglob("*") if path.is_file()]
+    before = {path: path.read_bytes() for path in files}
+    again = command("-m", "seed=0,1", "hydra.sweep.dir=sweep", *SMALL)
+    assert again.returncode == 2
+    assert "hydra.sweep.dir=sweep is not an empty folder" in again.stderr
+    assert before == {path: path.read_bytes() for path in files}
+
+
+def test_folders_of_the_user_stay_when_data_are_missing(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    missing = ("dataset=array", "dataset.path=no.npy")
+    assert command(*missing, "hydra.run.dir=mine").returncode == 2
+    assert command(*missing, "hydra.run.dir=new/deeper").returncode == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_naming_what_a_page_chose_anyway_changes_nothing(command: Command) -> None:
+    page = command("--cfg", "job", "model=sparse_kl")
+    named = command("--cfg", "job", "model=sparse_kl", "reconstruction=mse")
+    assert named.stdout == page.stdout
+    assert yaml.safe_load(page.stdout)["reconstruction"]["reduction"] == "sum"
+
+
+def test_out_of_memory(command: Command, tmp_path: Path) -> None:
+    done = command("architecture.n_latents=100000000000")
+    assert done.returncode == 4
+    assert "out of memory; lower batch_size, architecture.n_latents" in done.stderr
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_validation_that_diverges_alone(command: Command) -> None:
+    """One step so long that only what comes after it is not finite."""
+    done = command(
+        *("model=ae", "optimizer=sgd", "optimizer.learning_rate=1e38", "epochs=1"),
+        "batch_size=1297",
+    )
+    assert done.returncode == 3
+    assert "became nan after epoch 1" in done.stderr

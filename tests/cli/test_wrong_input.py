@@ -31,10 +31,11 @@ CASES: list[tuple[str, str]] = [
     ("penalty=l3", "penalty=l3 is unknown; choose one of kl, l1, l2, none, squared_target"),
     ("dataset=imagenet", "choose one of array, cifar10, digits, fashion_mnist"),
     ("device=gpu", "device=gpu is unknown; choose one of auto, cpu, cuda"),
+    ("sort_by=val/nope", "sort_by=val/nope is no metric; choose one of train/loss"),
     ("penalty=null", "choose a page by its name, penalty=NAME"),
     ("penalty=[l1,kl]", "choose a page by its name, penalty=NAME"),
     ("penalty={weight:1}", "choose a page by its name, penalty=NAME"),
-    ("penalty=l1,kl", "add --multirun"),
+    ("penalty=l1,kl", "penalty=l1,kl: add -m to sweep over it, or write [a,b]"),
     ("+experiment=hands_on_tied", "experiment is chosen twice"),
     ("experiment=hands_on_tied model=ae", "experiment=hands_on_tied brings its own model"),
     # Types
@@ -77,7 +78,19 @@ CASES: list[tuple[str, str]] = [
     ("model=stacked architecture.hidden_sizes=[]", "give at least one hidden size"),
     ("architecture.expansion_factor=2", "give a number for one of them and null for the other"),
     # Folders
-    ("hydra.run.dir=taken", "taken: File exists"),
+    ("hydra.run.dir=taken", "hydra.run.dir=taken is not an empty folder"),
+    ("-m hydra.run.dir=x seed=1,2", "not used in a sweep; give hydra.sweep.dir=FOLDER"),
+    ("hydra.sweep.dir=x", "used in a sweep only"),
+    ("-m hydra.sweep.dir=taken seed=1,2", "hydra.sweep.dir=taken is not an empty folder"),
+    ("-m seed=range(1,1)", "sweeps over nothing"),
+    ("--cfg jab", "--cfg jab: choose one of job, hydra, all"),
+    # What Hydra would run
+    (
+        "+hydra.callbacks.x._target_=os.getcwd",
+        "hydra.callbacks.x asks to run os.getcwd, which sae-train does not",
+    ),
+    ("hydra.launcher._target_=os.getcwd", "hydra.launcher asks to run os.getcwd"),
+    ("hydra/job_logging=default", "hydra.job_logging is not used by sae-train"),
     # A sweep is checked whole before its first job
     ("-m penalty.weight=0.1,-1", "penalty.weight=-1: must be greater than or equal to 0"),
     ("-m model=sparse_kl,ae penalty.weight=0.1", "there is no penalty to weight"),
