@@ -132,7 +132,8 @@ def check_data(config: RunConfig, made: Parts, data: Dataset) -> None:
     if not data.interval.within(made.reconstruction.targets):
         raise ConfigError(
             f"{source}, and reconstruction={config.parts['reconstruction']['name']} needs targets "
-            f"in {made.reconstruction.targets}; choose reconstruction=mse or rescale the data"
+            f"in {made.reconstruction.targets}; choose reconstruction=mse or rescale the data "
+            "(dataset=array has a divisor)"
         )
     if made.corruption is not None and not data.interval.within(made.corruption.requires):
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Literal
 
@@ -22,7 +23,7 @@ def _register(name: str, choose: Callable[[], torch.device]) -> None:
 
 
 def _auto() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return _gpu() if torch.cuda.is_available() else torch.device("cpu")
 
 
 def _cuda() -> torch.device:
@@ -35,6 +36,13 @@ def _cuda() -> torch.device:
         raise ConfigError(
             f"device=cuda: {why} (torch {torch.__version__}); choose device=cpu or device=auto"
         )
+    return _gpu()
+
+
+def _gpu() -> torch.device:
+    """The GPU, set to give the same numbers each time."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
     return torch.device("cuda")
 
 

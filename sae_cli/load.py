@@ -103,25 +103,26 @@ def load_run(folder: str | Path) -> Run:
     config = _config(path / CONFIG)
     try:
         with safe_open(path / MODEL, "pt") as file:
-            metadata = file.metadata()
+            shape = DataShape(**json.loads((file.metadata() or {})["shape"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ConfigError(f"{path / MODEL} is damaged: {error}") from None
-    trained_on = json.loads(metadata["shape"])
-    shape = DataShape(tuple(trained_on["input_shape"]), trained_on["n_classes"])
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{path / MODEL} is damaged or was not saved by sae-train ({error})"
+        ) from None
     model = build.autoencoder(config, shape, ACTIVATIONS.build(config.parts["activation"]))
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise ConfigError(f"{path / MODEL} does not fit {path / CONFIG}: {error}") from None
-    return Run(path, config, model.eval(), shape.input_shape)
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path / MODEL} does not fit {path / CONFIG}: {reason}") from None
+    return Run(path, config, model.eval(), tuple(shape.input_shape))
 
 
 def _config(file: Path) -> RunConfig:
     try:
         # Not resolved: an interpolation stays the text that it is.
         content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-    except (OmegaConfBaseException, yaml.YAMLError) as error:
+    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} is no configuration: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{file} is no configuration: it holds no keys")

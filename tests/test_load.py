@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from sklearn.datasets import load_digits
 
@@ -69,6 +70,19 @@ def test_folders_that_are_no_run(folder: Path, tmp_path: Path) -> None:
     (damaged / "model.safetensors").write_bytes(model[:-10])
     with pytest.raises(ConfigError, match=r"model\.safetensors is damaged"):
         load_run(damaged)
+
+
+def test_a_model_that_says_nothing_of_its_data(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    for metadata in (None, {"shape": "[1"}, {"shape": "{}"}, {"shape": "[]"}):
+        safetensors.torch.save_file(tensors, other / "model.safetensors", metadata)
+        with pytest.raises(ConfigError, match="damaged or was not saved by sae-train"):
+            load_run(other)
+    (other / "config.yaml").write_bytes(b"\xff\xfe seed")
+    with pytest.raises(ConfigError, match="is no configuration"):
+        load_run(other)
 
 
 def test_a_model_of_another_configuration_is_refused(folder: Path, tmp_path: Path) -> None:

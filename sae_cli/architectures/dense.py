@@ -89,7 +89,8 @@ def dense(
         output_activation: of the reconstruction.
         tied: the decoder's weights are the encoder's, transposed (biases are its own).
         unit_norm_decoder: the columns of every decoder weight have unit norm. With one layer these
-            are the atoms; with more, no later layer can undo a smaller code.
+            are the atoms, and a smaller code is a smaller reconstruction; with more, what later
+            layers can make up for a smaller code is bounded.
         init: how initial weights are drawn.
 
     Raises:

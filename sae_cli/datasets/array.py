@@ -11,7 +11,9 @@ from sae_cli.datasets.array_file import ArrayFile, open_array_file
 from sae_cli.datasets.array_scan import interval_of
 from sae_cli.datasets.dataset import DATASETS, Dataset, Split
 from sae_cli.datasets.splits import Seed, Share, split_shares
+from sae_cli.options import Positive
 from sae_cli.registry import ConfigError, nearest
+from sae_cli.shapes import Interval
 
 DTYPES = (
     torch.float16,
@@ -33,6 +35,7 @@ def array(
     path: str,
     key: str | None,
     labels: str | None,
+    divisor: Positive,
     val: Share,
     test: Share,
     shuffle_seed: Seed | None,
@@ -45,6 +48,7 @@ def array(
     Args:
         key: which array of a file that holds several.
         labels: a .npy file of classes 0, 1, ..., or a key of the same file.
+        divisor: a model sees the values divided by this (255 for images of bytes).
         shuffle_seed: draws the order of the rows; None keeps the order of the file.
 
     Raises:
@@ -58,14 +62,15 @@ def array(
     _check_kind(stored, what)
     rows = split_shares(len(stored), val=val, test=test, seed=shuffle_seed)
     classes = None if labels is None else _labels(file, labels, len(stored))
-    interval = interval_of(stored, what)
+    stored_interval = interval_of(stored, what)
+    interval = Interval(stored_interval.low / divisor, stored_interval.high / divisor)
     return Dataset(
-        train=Split(stored, rows.train, classes),
-        val=Split(stored, rows.val, classes),
-        test=Split(stored, rows.test, classes),
+        train=Split(stored, rows.train, classes, divisor),
+        val=Split(stored, rows.val, classes, divisor),
+        test=Split(stored, rows.test, classes, divisor),
         interval=interval,
         n_classes=None if classes is None else int(classes.max()) + 1,
-        source=f"{what}: {_dtype(stored)} {tuple(stored.shape)}, range {interval}",
+        source=f"{what}: {_dtype(stored)} {tuple(stored.shape)}, range {stored_interval}",
     )
 
 

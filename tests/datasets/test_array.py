@@ -19,7 +19,13 @@ X = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
 
 
 def read(path: Path, **options: Any) -> Dataset:
-    section: dict[str, Any] = {"name": "array", "path": str(path), "key": None, "labels": None}
+    section: dict[str, Any] = {
+        "name": "array",
+        "path": str(path),
+        "key": None,
+        "labels": None,
+        "divisor": 1.0,
+    }
     section |= {"val": 0.1, "test": 0.2, "shuffle_seed": None}
     return DATASETS.build(DATASETS.check(section | options))
 
@@ -224,3 +230,11 @@ def test_an_array_larger_than_the_memory_is_mapped(tmp_path: Path) -> None:
         file.write(np.float32(np.nan).tobytes())
         file.truncate(start + 4 * shape[0] * shape[1])
     expect(path, "row 0 (the first is 0) holds nan")
+
+
+def test_values_are_divided(tmp_path: Path) -> None:
+    bytes_ = (X * 20 + 100).clip(0, 255).astype(np.uint8)
+    data = read(save(tmp_path / "x.npy", bytes_), divisor=255.0)
+    (values,) = data.train.batches(100)
+    np.testing.assert_array_equal(values.numpy(), bytes_[:35].astype(np.float32) / 255)
+    assert data.interval == Interval(bytes_.min() / 255, bytes_.max() / 255)
