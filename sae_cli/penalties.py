@@ -95,17 +95,8 @@ class L2(Penalty):
         return mean
 
 
-@final
-@PENALTIES.register("kl")
-class KL(Penalty):
-    """``sum_j KL(target || mean activity of latent j)`` between Bernoulli variables.
-
-    ``p log(p/q) + (1-p) log((1-p)/(1-q))`` with p the target and q the observed mean (Ng 2011,
-    CS294A lecture notes on sparse auto-encoders). q is clamped to [1e-7, 1 - 1e-7].
-    """
-
-    requires = UNIT
-    reason = "the KL compares mean activities with a probability"
+class TargetPenalty(Penalty, ABC):
+    """A penalty on how far each latent's mean activity is from a target."""
 
     def __init__(
         self, *, weight: NonNegative, target: OpenUnit, divide_by_batch_size: bool
@@ -117,6 +108,19 @@ class KL(Penalty):
 
     def per_example(self, codes: Tensor) -> Tensor:
         return codes
+
+
+@final
+@PENALTIES.register("kl")
+class KL(TargetPenalty):
+    """``sum_j KL(target || mean activity of latent j)`` between Bernoulli variables.
+
+    ``p log(p/q) + (1-p) log((1-p)/(1-q))`` with p the target and q the observed mean (Ng 2011,
+    CS294A lecture notes on sparse auto-encoders). q is clamped to [1e-7, 1 - 1e-7].
+    """
+
+    requires = UNIT
+    reason = "the KL compares mean activities with a probability"
 
     def of_mean(self, mean: Tensor) -> Tensor:
         q = mean.clamp(EPSILON, 1.0 - EPSILON)
@@ -128,22 +132,11 @@ class KL(Penalty):
 
 @final
 @PENALTIES.register("squared_target")
-class SquaredTarget(Penalty):
+class SquaredTarget(TargetPenalty):
     """``sum_j (mean activity of latent j - target)^2``: unlike the KL it stays bounded."""
 
     requires = NON_NEGATIVE
     reason = "a mean says how often a latent is on only where codes are not negative"
-
-    def __init__(
-        self, *, weight: NonNegative, target: OpenUnit, divide_by_batch_size: bool
-    ) -> None:
-        super().__init__()
-        self.weight = weight
-        self.target: float = target
-        self.divide_by_batch_size = divide_by_batch_size
-
-    def per_example(self, codes: Tensor) -> Tensor:
-        return codes
 
     def of_mean(self, mean: Tensor) -> Tensor:
         return (mean - self.target).square().sum()
