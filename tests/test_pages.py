@@ -131,7 +131,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "architecture.dense.n_latents": ("architecture.n_latents=9",),
     "architecture.dense.expansion_factor": (
         "architecture.n_latents=null",
-        "architecture.expansion_factor=1.0",
+        "architecture.expansion_factor=0.5",
     ),
     "architecture.dense.output_activation": ("architecture.output_activation=sigmoid",),
     "architecture.dense.tied": ("architecture.tied=true",),
@@ -156,7 +156,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
         "corruption=salt_and_pepper",
         "corruption.fraction=0.5",
     ),
-    "reconstruction.mse.reduction": ("reconstruction=mse", "reconstruction.reduction=sum"),
+    "reconstruction.mse.reduction": ("reconstruction=mse", "reconstruction.reduction=mean"),
     "reconstruction.bce.reduction": (
         "architecture.output_activation=sigmoid",
         "reconstruction=bce",
