@@ -70,12 +70,12 @@ def _run(arguments: Arguments) -> int:
         show(arguments)
         return DONE
     found = _composed(arguments)
-    there = _check_folders(found[0][1], arguments)
-    configurations = _checked([run for run, _ in found], arguments)
+    folder = _folder(found[0][1], arguments)
+    configs = _checked([run for run, _ in found])
     if arguments.multirun:
-        failed = launch_sweep(arguments, configurations)
-        return SWEEP_FAILED if failed else DONE
-    launch(arguments, configurations[0], there)
+        overrides = [list(hydra.overrides.task) for _, hydra in found]
+        return SWEEP_FAILED if launch_sweep(arguments, configs, overrides, folder) else DONE
+    launch(arguments, configs[0], folder)
     return DONE
 
 
@@ -101,7 +101,7 @@ def _composed(arguments: Arguments) -> list[tuple[dict[str, Any], Any]]:
     return found
 
 
-def _checked(configurations: Sequence[dict[str, Any]], arguments: Arguments) -> list[Any]:
+def _checked(configurations: Sequence[dict[str, Any]]) -> list[Any]:
     """Typed configurations whose parts go together."""
     from sae_cli import build, config
 
@@ -111,11 +111,11 @@ def _checked(configurations: Sequence[dict[str, Any]], arguments: Arguments) -> 
     return checked
 
 
-def _check_folders(hydra: Any, arguments: Arguments) -> set[Path]:
-    """Refuse a folder that is taken, and one that would not be used.
+def _folder(hydra: Any, arguments: Arguments) -> Path:
+    """The folder of the run or sweep.
 
-    Returns:
-        the folders on the way to it that are there already.
+    Raises:
+        ConfigError: it is taken, or would not be used.
     """
     asked = {override.partition("=")[0] for override in arguments.overrides}
     if arguments.multirun and "hydra.run.dir" in asked:
@@ -129,7 +129,7 @@ def _check_folders(hydra: Any, arguments: Arguments) -> set[Path]:
             f"hydra.{key}.dir={folder} is not an empty folder; choose another, or leave it out for "
             "a new one"
         )
-    return {path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()}
+    return folder.absolute()
 
 
 def _machine_or_training(error: Exception) -> tuple[int | None, str]:

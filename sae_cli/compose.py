@@ -31,7 +31,7 @@ TRUSTED = re.compile(r"hydra\._internal\.core_plugins\.|hydra_plugins\.")
 
 
 def _unique_stamp() -> str:
-    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(2)}"
+    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(3)}"
 
 
 def job_folder(number: int, overrides: Sequence[str]) -> str:

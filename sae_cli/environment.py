@@ -19,7 +19,8 @@ PACKAGES = ("sae-train", "torch", "numpy", "hydra-core", "omegaconf", "pydantic"
 def environment() -> dict[str, Any]:
     """Command line, versions, code, hardware and threads, as plain values."""
     return {
-        "command": sys.argv,
+        # As typed: Hydra is given a command line of its own in sys.argv.
+        "command": sys.orig_argv,
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "code": _code(Path(__file__).parents[1]),

@@ -26,38 +26,47 @@ def show(arguments: Arguments) -> None:
     _hydra(arguments, lambda configuration: None)
 
 
-def launch(arguments: Arguments, config: RunConfig, there: set[Path]) -> None:
+def launch(arguments: Arguments, config: RunConfig, folder: Path) -> None:
     """One run, in the folder that Hydra makes for it.
 
     Args:
         arguments: the command line.
         config: what it asks for.
-        there: folders that were there before.
+        folder: the run folder, absolute.
 
     Raises:
         whatever stops the run; no folder is left behind when nothing was written.
     """
     raised: list[BaseException] = []
+    there = {path for path in (folder, *folder.parents) if path.exists()}
 
     def task(configuration: DictConfig) -> None:
         from sae_cli.train import train
 
-        job = HydraConfig.get()
-        path = Path(job.runtime.output_dir)
         try:
-            train(config, path, list(job.overrides.task))
+            train(config, folder, list(HydraConfig.get().overrides.task))
         except BaseException as error:
-            _remove_empty(path, there)
+            _remove_empty(folder, there)
             # Raised again below: Hydra would print a line of its own first.
             raised.append(error)
 
-    _hydra(arguments, task)
+    _hydra(arguments, task, _override("hydra.run.dir", folder))
     if raised:
         raise raised[0]
 
 
-def launch_sweep(arguments: Arguments, configs: Sequence[RunConfig]) -> int:
+def launch_sweep(
+    arguments: Arguments, configs: Sequence[RunConfig], jobs: Sequence[list[str]], folder: Path
+) -> int:
     """A folder for each job, ``results.csv`` after each, a table at the end.
+
+    Everything is gathered from the folders, so that jobs may run in other processes.
+
+    Args:
+        arguments: the command line.
+        configs: of each job.
+        jobs: the overrides of each job.
+        folder: the sweep's folder, absolute.
 
     Returns:
         how many jobs did not finish.
@@ -65,34 +74,27 @@ def launch_sweep(arguments: Arguments, configs: Sequence[RunConfig]) -> int:
     from sae_cli.sweep import RESULTS, results_table, varied_keys, write_results
     from sae_cli.tables import short
 
-    finished = 0
-    folders: list[Path] = []
-    jobs: list[list[str]] = []
+    sort_by = configs[0].settings.sort_by
 
     def task(configuration: DictConfig) -> None:
         job = HydraConfig.get()
         number = int(job.job.num)
-        path = Path(job.runtime.output_dir)
-        jobs.append(list(job.overrides.task))
-        print(f"\njob {number + 1} of {len(configs)}: {' '.join(jobs[-1])}", flush=True)
-        folders.append(path)
+        print(f"\njob {number + 1} of {len(jobs)}: {' '.join(jobs[number])}", flush=True)
         try:
-            _train_job(configs[number], path, jobs[-1])
+            _train_job(configs[number], Path(job.runtime.output_dir), jobs[number])
         finally:
-            write_results(folders, configs[0].settings.sort_by)
+            write_results(folder, sort_by)
 
     try:
-        _hydra(arguments, task)
+        _hydra(arguments, task, _override("hydra.sweep.dir", folder))
     finally:
-        if folders:
-            sort_by = configs[0].settings.sort_by
-            rows = write_results(folders, sort_by)
+        rows = write_results(folder, sort_by) if folder.is_dir() else []
+        finished = len([row for row in rows if row["status"] == "finished"])
+        if rows:
             for line in results_table(rows, varied_keys(jobs), sort_by):
                 print(line)
-            finished = sum(row["status"] == "finished" for row in rows)
-            results = short(folders[0].parent / RESULTS)
-            print(f"{finished} of {len(configs)} jobs finished; results: {results}")
-    return len(configs) - finished
+            print(f"{finished} of {len(jobs)} jobs finished; results: {short(folder / RESULTS)}")
+    return len(jobs) - finished
 
 
 def _train_job(config: RunConfig, path: Path, overrides: list[str]) -> None:
@@ -111,15 +113,21 @@ def _train_job(config: RunConfig, path: Path, overrides: list[str]) -> None:
         print(f"error in job {path.name}: {error}", file=sys.stderr, flush=True)
 
 
-def _hydra(arguments: Arguments, task: Task) -> None:
+def _hydra(arguments: Arguments, task: Task, *overrides: str) -> None:
     register_resolvers()
-    sys.argv = [sys.argv[0], *arguments.for_hydra]
+    sys.argv = [sys.argv[0], *arguments.for_hydra, *overrides]
     hydra.main(config_path=str(CONF), config_name=PRIMARY, version_base="1.3")(task)()
+
+
+def _override(key: str, folder: Path) -> str:
+    """The folder that was checked, so that Hydra does not make up another name for it."""
+    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    return f"{key}='{quoted}'"
 
 
 def _remove_empty(path: Path, there: set[Path]) -> None:
     """Remove a run folder that holds nothing, and empty folders above it that are new."""
-    for folder in (path.absolute(), *path.absolute().parents):
+    for folder in (path, *path.parents):
         if folder in there or any(folder.iterdir()):
             return
         folder.rmdir()

@@ -129,7 +129,8 @@ class RunFolder:
 def write_atomically(target: Path, content: bytes) -> None:
     """Write beside the target, flush to disk, rename: readers see the old file or the new one."""
     target.parent.mkdir(exist_ok=True)
-    temporary = target.with_name(target.name + ".tmp")
+    # The process in the name, since the jobs of a sweep may write its results at the same time.
+    temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     with temporary.open("wb") as file:
         file.write(content)
         file.flush()

@@ -18,11 +18,16 @@ RESULTS = "results.csv"
 SHOWN = ("val/loss", "val/mse", "val/fvu", "val/l0", "val/dead_latents")
 
 
-def write_results(folders: Sequence[Path], sort_by: str) -> list[dict[str, Any]]:
-    """Gather the jobs' summaries into ``results.csv`` beside their folders; return its rows.
+def write_results(sweep: Path, sort_by: str) -> list[dict[str, Any]]:
+    """Gather the jobs' summaries into the sweep's ``results.csv``; return its rows.
 
     Best by ``sort_by`` first, jobs without it last.
     """
+    folders = [
+        folder
+        for folder in sorted(sweep.iterdir())
+        if (folder / STATUS).is_file() and (folder / OVERRIDES).is_file()
+    ]
     rows = [_row(folder) for folder in folders]
     sign = -1.0 if higher_is_better(sort_by) else 1.0
     rows.sort(key=lambda row: _rank(row.get(sort_by), sign))
@@ -31,7 +36,7 @@ def write_results(folders: Sequence[Path], sort_by: str) -> list[dict[str, Any]]
     writer = csv.DictWriter(text, columns)
     writer.writeheader()
     writer.writerows(rows)
-    write_atomically(folders[0].parent / RESULTS, text.getvalue().encode())
+    write_atomically(sweep / RESULTS, text.getvalue().encode())
     return rows
 
 
