@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from sae_cli import build
 from sae_cli.autoencoder import AutoEncoder
 from sae_cli.build import Parts
 from sae_cli.datasets import Dataset
-from sae_cli.loop import EVALUATION_BATCH, Generators
-from sae_cli.objective import Objective
+from sae_cli.loop import EVALUATION_BATCH
 from sae_cli.pictures import (
     Picture,
     code_histogram,
@@ -24,6 +24,7 @@ from sae_cli.pictures import (
     mean_histogram,
     reconstructions,
 )
+from sae_cli.stage import Run
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -33,18 +34,14 @@ N_BINS = 60
 
 
 @torch.no_grad()
-def draw(
-    model: AutoEncoder,
-    data: Dataset,
-    made: Parts,
-    generators: Generators,
-    lines: Sequence[dict[str, Any]],
-    objective: Objective,
-) -> Iterator[Picture]:
-    """All pictures of a run: of the first test examples, the weights, the validation split's
-    codes, and the losses."""
+def draw(run: Run) -> Iterator[Picture]:
+    """All pictures of a trained run: of the first test examples, the weights, the validation
+    split's codes, and the losses."""
+    model, data, made = run.training.autoencoder, run.training.dataset, run.parts
     x = next(data.test.batches(N_EXAMPLES))
-    corrupted = None if made.corruption is None else made.corruption(x, generators.corruption)
+    # A stream of its own, so that a picture shows the same noise however long the run was.
+    noise = build.generators(run.config, made.device).corruption
+    corrupted = None if made.corruption is None else made.corruption(x, noise)
     seen = x if corrupted is None else corrupted
     yield reconstructions(
         _array(x),
@@ -69,8 +66,8 @@ def draw(
     )
     yield mean_histogram(means, target=None if made.penalty is None else made.penalty.target)
     # Without a penalty the reconstruction is the loss, which is drawn anyway.
-    terms = [] if objective.penalty is None else objective.term_names
-    yield loss_curves(list(lines), terms=terms)
+    terms = [] if made.penalty is None else run.training.objective.term_names
+    yield loss_curves(run.progress.lines, terms=terms)
 
 
 def _histogram(

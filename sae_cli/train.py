@@ -98,14 +98,7 @@ def _train(run: Run) -> dict[str, Any]:
     for line in _closing_table(final, model.activation.active_above):
         run.console.say(line)
     if run.config.settings.pictures:
-        for picture in draw(
-            model,
-            data,
-            run.parts,
-            build.generators(run.config, run.parts.device),
-            run.progress.lines,
-            run.training.objective,
-        ):
+        for picture in draw(run):
             run.folder.save_picture(picture)
     return {
         "status": "finished",
