@@ -17,8 +17,9 @@ SHOWING = {
 CONFIG_DIR = {"-cd", "--config-dir"}
 CFG = {"-c", "--cfg"}
 CFG_VALUES = ("job", "hydra", "all")
-WITH_VALUE = {"-p", "--package", *CFG, *CONFIG_DIR}
-PLAIN = {*SHOWING, *MULTIRUN, "-r", "--run", "--resolve", TRACEBACK}
+PACKAGE = {"-p", "--package"}
+WITH_VALUE = {*PACKAGE, *CFG, *CONFIG_DIR}
+PLAIN = {*SHOWING, *MULTIRUN, TRACEBACK}
 ALLOWED = sorted(PLAIN | WITH_VALUE)
 
 
@@ -31,6 +32,7 @@ class Arguments:
         multirun: whether it asks for a sweep.
         shows: whether it asks for help or the like instead of a training.
         shows_config: whether it asks for the run's configuration.
+        package: which part of it.
         version: whether it asks for the version.
         config_dir: the user's own folder of pages, if any.
         for_hydra: what Hydra is given.
@@ -40,6 +42,7 @@ class Arguments:
     multirun: bool
     shows: bool
     shows_config: bool
+    package: str | None
     version: bool
     config_dir: str | None
     for_hydra: list[str]
@@ -54,17 +57,20 @@ def parse(arguments: Sequence[str]) -> Arguments:
     overrides: list[str] = []
     config_dir: str | None = None
     shown: str | None = None
+    package: str | None = None
     value_of: str | None = None
     for argument in arguments:
         name, _, value = argument.partition("=")
         if value_of is not None:
             config_dir = argument if value_of in CONFIG_DIR else config_dir
             shown = argument if value_of in CFG else shown
+            package = argument if value_of in PACKAGE else package
             value_of = None
         elif name in WITH_VALUE:
             value_of = None if value else name
             config_dir = value if value and name in CONFIG_DIR else config_dir
             shown = value if value and name in CFG else shown
+            package = value if value and name in PACKAGE else package
         elif argument in PLAIN:
             continue
         else:
@@ -72,13 +78,16 @@ def parse(arguments: Sequence[str]) -> Arguments:
             overrides.append(argument)
     if value_of in WITH_VALUE:
         raise ConfigError(f"{value_of} needs a value")
+    if package is not None and shown is None:
+        raise ConfigError("--package says which part of --cfg to show; give --cfg job with it")
     if shown is not None and shown not in CFG_VALUES:
         raise ConfigError(f"--cfg {shown}: choose one of {', '.join(CFG_VALUES)}")
     return Arguments(
         overrides,
         multirun=bool(MULTIRUN & set(arguments)),
         shows=any(argument.partition("=")[0] in SHOWING for argument in arguments),
-        shows_config=shown == "job" and not {"-p", "--package"} & set(arguments),
+        shows_config=shown == "job",
+        package=package,
         version="--version" in arguments,
         config_dir=config_dir,
         for_hydra=[argument for argument in arguments if argument != TRACEBACK],

@@ -6,6 +6,7 @@ no folder behind. torch is imported only once the configurations have been compo
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -20,7 +21,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from sae_cli.arguments import TRACEBACK, Arguments, parse
-from sae_cli.compose import composed, hydra_ready, jobs
+from sae_cli.compose import composed, hydra_ready, jobs, quoted
 from sae_cli.launch import launch, launch_sweep, show
 from sae_cli.messages import one_line
 from sae_cli.registry import ConfigError
@@ -64,10 +65,14 @@ def _run(arguments: Arguments) -> int:
         return DONE
     if arguments.shows_config:
         (configuration, _), *_ = _composed(arguments)
-        print(yaml.safe_dump(configuration, sort_keys=False), end="")
+        shown = _package(configuration, arguments.package)
+        print(yaml.safe_dump(shown, sort_keys=False), end="")
         return DONE
     if arguments.shows:
-        show(arguments)
+        try:
+            show(arguments)
+        except (ValueError, KeyError) as error:
+            raise ConfigError(" ".join(str(error).split())) from error
         return DONE
     found = _composed(arguments)
     folder = _folder(found[0][1], arguments)
@@ -77,6 +82,18 @@ def _run(arguments: Arguments) -> int:
         return SWEEP_FAILED if launch_sweep(arguments, configs, overrides, folder) else DONE
     launch(arguments, configs[0], folder)
     return DONE
+
+
+def _package(configuration: dict[str, Any], package: str | None) -> Any:
+    """A part of the configuration, by its dotted name; all of it without one."""
+    shown: Any = configuration
+    for key in package.split(".") if package else ():
+        if not isinstance(shown, dict) or key not in shown:
+            raise ConfigError(
+                f"--package {package}: no such key; the keys are {', '.join(configuration)}"
+            )
+        shown = shown[key]
+    return shown
 
 
 def _composed(arguments: Arguments) -> list[tuple[dict[str, Any], Any]]:
@@ -90,7 +107,7 @@ def _composed(arguments: Arguments) -> list[tuple[dict[str, Any], Any]]:
         folder = Path(arguments.config_dir).absolute()
         if not folder.is_dir():
             raise ConfigError(f"--config-dir {arguments.config_dir}: no such folder")
-        overrides.append(f"hydra.searchpath=[file://{folder}]")
+        overrides.append(f"hydra.searchpath=[{quoted(f'file://{folder}')}]")
     found = []
     with hydra_ready():
         for job in jobs(overrides, arguments.multirun):
@@ -98,6 +115,9 @@ def _composed(arguments: Arguments) -> list[tuple[dict[str, Any], Any]]:
                 found.append(composed(job))
             except COMPOSITION as error:
                 raise ConfigError(one_line(error, job)) from error
+            except (ValueError, AssertionError) as error:
+                # What Hydra thinks of a page or an override that is none.
+                raise ConfigError(" ".join(str(error).split())) from error
     return found
 
 
@@ -124,6 +144,11 @@ def _folder(hydra: Any, arguments: Arguments) -> Path:
         raise ConfigError("hydra.sweep.dir is used in a sweep only; give -m, or hydra.run.dir=")
     key = "sweep" if arguments.multirun else "run"
     folder = Path(str(hydra[key].dir))
+    if any(mark in str(folder.absolute()) for mark in ("\\", "${", "\n")):
+        raise ConfigError(
+            f"{folder.absolute()} holds a backslash or ${{, which Hydra does not take in the name "
+            f"of a folder; give another with hydra.{key}.dir="
+        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(
             f"hydra.{key}.dir={folder} is not an empty folder; choose another, or leave it out for "
@@ -138,9 +163,9 @@ def _machine_or_training(error: Exception) -> tuple[int | None, str]:
     if type(error).__name__ == "DivergedError":
         return DIVERGED, str(error)
     if isinstance(error, OSError):
-        path = (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError)
-        code = WRONG_INPUT if isinstance(error, path) else MACHINE
-        return code, f"{error.filename or 'input or output'}: {error.strerror or error}"
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM}
+        text = f"{error.filename or 'input or output'}: {error.strerror or error}"
+        return MACHINE if full else WRONG_INPUT, text
     memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if memory or "DefaultCPUAllocator" in str(error):
         return MACHINE, (

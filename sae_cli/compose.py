@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 
 from sae_cli.registry import ConfigError
@@ -26,8 +28,7 @@ CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"
 PRIMARY = "train"
 PAGES = ("model", "experiment")
 LONGEST_NAME = 80
-# Where Hydra's launchers and sweepers come from; it would call whatever a page names.
-TRUSTED = re.compile(r"hydra\._internal\.core_plugins\.|hydra_plugins\.")
+CHOSEN_PER_RUN = {"run", "sweep", "launcher", "searchpath", "overrides", "runtime", "job"}
 
 
 def _unique_stamp() -> str:
@@ -68,6 +69,8 @@ def jobs(overrides: Sequence[str], multirun: bool) -> list[list[str]]:
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
     groups = loader.list_groups("")
     for override in parsed:
+        if override.is_delete() and override.key_or_group in PAGES:
+            raise ConfigError(f"{override.input_line}: a run needs one; choose another instead")
         if override.key_or_group in groups and not override.is_delete():
             _check_choice(override)
     if not multirun:
@@ -101,7 +104,7 @@ def composed(overrides: Sequence[str]) -> tuple[dict[str, Any], DictConfig]:
     """
     config = compose(PRIMARY, list(overrides), return_hydra_config=True)
     hydra = config.hydra
-    _check_trusted(hydra)
+    _check_hydra(hydra)
     choices = hydra.runtime.choices
     for page in PAGES:
         if isinstance(config.get(page), DictConfig):
@@ -143,23 +146,60 @@ def _replaced(group: str, overrides: Sequence[str], choice: str) -> bool:
 
 def _own_page(group: str, overrides: Sequence[str]) -> dict[str, Any]:
     """The chosen part as its own page has it, without a model or an experiment."""
-    kept = {group, "hydra.searchpath"}
-    lines = [str(o.input_line) for o in _parsed(overrides) if o.key_or_group in kept]
+    groups = GlobalHydra.instance().config_loader().list_groups("")
+    # With the run's settings, which a page may refer to.
+    lines = [
+        str(o.input_line)
+        for o in _parsed(overrides)
+        if o.key_or_group in {group, "hydra.searchpath"}
+        or ("." not in o.key_or_group and o.key_or_group not in groups)
+    ]
     page = _plain(compose(PRIMARY, [*lines, "~model", "~experiment"]))[group]
     assert isinstance(page, dict)
     return page
 
 
-def _check_trusted(hydra: DictConfig) -> None:
-    """Hydra calls what its own settings name, so a page that somebody sent could run anything."""
-    named = {f"hydra.{part}": str(hydra[part]._target_) for part in ("launcher", "sweeper")}
-    named |= {
-        f"hydra.callbacks.{name}": str(callback.get("_target_"))
-        for name, callback in (hydra.callbacks or {}).items()
+def quoted(text: str) -> str:
+    """As a value on Hydra's command line."""
+    escaped = text.replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _check_hydra(hydra: DictConfig) -> None:
+    """Hydra runs what its settings name, so a page that somebody sent could run anything.
+
+    Raises:
+        ConfigError: a setting of Hydra's own is changed that is not meant to be.
+    """
+    given, shipped = _settings(hydra), _shipped_hydra()
+    for key in shipped:
+        if given.get(key) != shipped[key]:
+            raise ConfigError(
+                f"hydra.{key} is not for a page or the command line to change; of Hydra's own "
+                "settings only hydra.run.dir, hydra.sweep.dir and hydra/launcher are"
+            )
+    launcher = hydra.launcher
+    target = launcher.get("_target_") if isinstance(launcher, DictConfig) else launcher
+    known = target in Plugins.instance().class_name_to_class
+    if not known or OmegaConf.to_yaml(launcher).count("_target_") > 1:
+        raise ConfigError(
+            f"hydra.launcher asks to run {target}, or something within it, that is no launcher; "
+            "choose one with hydra/launcher=NAME"
+        )
+
+
+@cache
+def _shipped_hydra() -> dict[str, Any]:
+    return _settings(compose(PRIMARY, [], return_hydra_config=True).hydra)
+
+
+def _settings(hydra: DictConfig) -> dict[str, Any]:
+    """Hydra's settings but for those that differ from run to run or may be chosen."""
+    plain = OmegaConf.to_container(hydra, resolve=False)
+    assert isinstance(plain, dict)
+    settings = {str(k): v for k, v in plain.items() if k not in CHOSEN_PER_RUN}
+    settings["sweep.subdir"] = plain["sweep"]["subdir"]
+    settings |= {
+        f"job.{key}": plain["job"].get(key) for key in ("name", "chdir", "env_set", "env_copy")
     }
-    for key, target in named.items():
-        if key.startswith("hydra.callbacks") or not TRUSTED.match(target):
-            raise ConfigError(f"{key} asks to run {target}, which sae-train does not; remove it")
-    for key in ("job_logging", "hydra_logging"):
-        if (hydra[key] or {}).get("handlers"):
-            raise ConfigError(f"hydra.{key} is not used by sae-train; remove it")
+    return settings

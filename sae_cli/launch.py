@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from sae_cli.arguments import Arguments
-from sae_cli.compose import CONF, PRIMARY, register_resolvers
+from sae_cli.compose import CONF, PRIMARY, quoted, register_resolvers
 
 if TYPE_CHECKING:
     from sae_cli.config import RunConfig
@@ -121,8 +121,7 @@ def _hydra(arguments: Arguments, task: Task, *overrides: str) -> None:
 
 def _override(key: str, folder: Path) -> str:
     """The folder that was checked, so that Hydra does not make up another name for it."""
-    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-    return f"{key}='{quoted}'"
+    return f"{key}={quoted(str(folder))}"
 
 
 def _remove_empty(path: Path, there: set[Path]) -> None:

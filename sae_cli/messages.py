@@ -85,7 +85,8 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> str:
 def _chosen(group: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
     """The group's choice and the options it has."""
     groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()}
-    choosing = [text for text in overrides if text.lstrip("+").partition("=")[0] in groups]
+    kept = groups | {"hydra.searchpath"}
+    choosing = [text for text in overrides if text.lstrip("+").partition("=")[0] in kept]
     within = GlobalHydra.instance().is_initialized()
     with nullcontext() if within else hydra_ready():
         config = compose(PRIMARY, choosing, return_hydra_config=True)

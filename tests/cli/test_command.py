@@ -218,14 +218,54 @@ def test_the_configuration_without_a_training(command: Command, tmp_path: Path) 
     assert not (tmp_path / "outputs").exists()
 
 
-def test_pages_of_the_user(command: Command, tmp_path: Path) -> None:
-    folder = tmp_path / "mine" / "penalty"
+@pytest.mark.parametrize("name", ["mine", "caf\u00e9 (a=b, it's [x])"])
+def test_pages_of_the_user(command: Command, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name / "penalty"
     folder.mkdir(parents=True)
     (folder / "gentle.yaml").write_text("name: l1\nweight: 0.001\n")
-    done = command("--config-dir", "mine", "model=sparse_l1", "penalty=gentle", *SMALL)
+    (folder / "derived.yaml").write_text("defaults: [gentle, _self_]\nweight: ${epochs}\n")
+    mine = ("--config-dir", name, "--cfg", "job", "-p", "penalty", "model=sparse_kl")
+    for page, weight in (("gentle", 0.001), ("derived", 7)):
+        done = command(*mine, f"penalty={page}", "epochs=7")
+        assert done.returncode == 0, done.stderr
+        assert yaml.safe_load(done.stdout) == {"name": "l1", "weight": weight}
+    done = command(*mine, "penalty=gentle", "penalty.wight=1")
+    assert done.stderr == (
+        "error: unknown key penalty.wight: penalty=gentle takes weight; did you mean "
+        "penalty.weight?\n"
+    )
+
+
+def test_a_run_with_a_page_of_the_user(command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "model"
+    folder.mkdir(parents=True)
+    page = "# @package _global_\ndefaults:\n  - override /penalty: l1\n  - _self_\nbatch_size: 16\n"
+    (folder / "wide.yaml").write_text(page)
+    done = command("--config-dir", "mine", "model=wide", *SMALL)
     assert done.returncode == 0, done.stderr
     config = yaml.safe_load((only_run(tmp_path) / "config.yaml").read_text())
-    assert config["penalty"] == {"name": "l1", "weight": 0.001}
+    assert (config["model"], config["batch_size"]) == ("wide", 16)
+    assert config["penalty"] == {"name": "l1", "weight": 0.1}
+    (folder / "wide.yaml").write_text(page.partition("\n")[2])
+    done = command("--config-dir", "mine", "model=wide", *SMALL)
+    assert done.returncode == 2
+
+
+def test_a_page_cannot_make_hydra_run_anything(command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "sent" / "experiment"
+    folder.mkdir(parents=True)
+    for hydra in (
+        "{sweeper: {params: {_target_: os.mkdir, path: marker}}}",
+        "{callbacks: {x: {_target_: os.mkdir, path: marker}}}",
+        "{launcher: {x: {_target_: os.mkdir, path: marker}}}",
+        "{job_logging: {handlers: {x: {class: logging.FileHandler, filename: marker}}}}",
+        "{job: {env_set: {SECRET: marker}}}",
+    ):
+        (folder / "evil.yaml").write_text(f"# @package _global_\nhydra: {hydra}\n")
+        done = command("--config-dir", "sent", "-m", "experiment=evil", "seed=1,2", *SMALL)
+        assert done.returncode == 2, done.stdout
+        assert done.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["sent"]
 
 
 def test_a_reader_that_goes_does_not_stop_the_run(tmp_path: Path) -> None:

@@ -87,10 +87,24 @@ CASES: list[tuple[str, str]] = [
     # What Hydra would run
     (
         "+hydra.callbacks.x._target_=os.getcwd",
-        "hydra.callbacks.x asks to run os.getcwd, which sae-train does not",
+        "hydra.callbacks is not for a page or the command line to change",
     ),
     ("hydra.launcher._target_=os.getcwd", "hydra.launcher asks to run os.getcwd"),
-    ("hydra/job_logging=default", "hydra.job_logging is not used by sae-train"),
+    ("+hydra.launcher.x._target_=os.getcwd", "choose one with hydra/launcher=NAME"),
+    ("hydra.launcher=basic", "choose one with hydra/launcher=NAME"),
+    ("-m hydra.sweeper.max_batch_size=1 seed=1,2", "hydra.sweeper is not for a page"),
+    ("-m +hydra.sweeper.params.x=1,2 seed=1", "error: "),
+    ("hydra/job_logging=default", "hydra.job_logging is not for a page"),
+    ("hydra.output_subdir=x", "hydra.output_subdir is not for a page"),
+    ("-m hydra.sweep.subdir=same seed=1,2", "hydra.sweep.subdir is not for a page"),
+    ("hydra.mode=MULTIRUN", "hydra.mode is not for a page"),
+    (r"hydra.run.dir='a\b'", "which Hydra does not take in the name of a folder"),
+    ("~model", "~model: a run needs one"),
+    # Showing instead of running
+    ("--cfg job -p nope", "--package nope: no such key; the keys are model, experiment"),
+    ("-p penalty", "give --cfg job with it"),
+    ("--resolve", "--resolve is no option"),
+    ("-sc query=bash", "error: "),
     # A sweep is checked whole before its first job
     ("-m penalty.weight=0.1,-1", "penalty.weight=-1: must be greater than or equal to 0"),
     ("-m model=sparse_kl,ae penalty.weight=0.1", "there is no penalty to weight"),
@@ -127,12 +141,16 @@ def test_no_gpu(command: Command) -> None:
         ("name: k\nweight: 1\n", "penalty=k is unknown; choose one of kl"),
         ("weight: 1\n", "is not a part with a name"),
         ("name: kl\nweight: 1\nwieght: 2\n", "unknown option penalty.wieght=2"),
+        ("defaults: 3\n", "defaults must be a list"),
+        (b"name: \xff\xfe\n", "can't decode byte 0xff"),
     ],
 )
-def test_a_faulty_page_of_the_user(command: Command, tmp_path: Path, page: str, says: str) -> None:
+def test_a_faulty_page_of_the_user(
+    command: Command, tmp_path: Path, page: str | bytes, says: str
+) -> None:
     folder = tmp_path / "mine" / "penalty"
     folder.mkdir(parents=True)
-    (folder / "kl2.yaml").write_text(page)
+    (folder / "kl2.yaml").write_bytes(page if isinstance(page, bytes) else page.encode())
     done = command("--config-dir", "mine", "penalty=kl2")
     assert done.returncode == 2, done.stderr
     assert says in done.stderr
