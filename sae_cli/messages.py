@@ -76,7 +76,7 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> str:
                 f"{key}: {group}={choice} has no option {option}{nothing}; choose one that has: "
                 f"{', '.join(f'{group}={other}' for other in others)}"
             )
-        near = nearest(option, takes).replace("mean ", f"mean {group}.")
+        near = nearest(option, takes, f"{group}.")
         return f"unknown key {key}: {group}={choice} takes {', '.join(takes)}{near}"
     known = _known_keys()
     return f"unknown key {key}{nearest(key, known) or '; `sae-train --help` lists the settings'}"

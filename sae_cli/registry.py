@@ -27,10 +27,13 @@ class ConfigError(Exception):
     """
 
 
-def nearest(given: str, allowed: Iterable[str]) -> str:
-    """``; did you mean X?`` for the allowed name nearest to the given one, else nothing."""
+def nearest(given: str, allowed: Iterable[str], prefix: str = "") -> str:
+    """``; did you mean X?`` for the allowed name nearest to the given one, else nothing.
+
+    ``prefix`` stands before the name that is suggested, and plays no part in the comparison.
+    """
     close = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
+    return f"; did you mean {prefix}{close[0]}?" if close else ""
 
 
 class Registry(Generic[T]):
@@ -119,7 +122,7 @@ def _describe(fault: Any, prefix: str, fields: list[str], takes: str) -> str:
     given = fault["input"]
     listed = f"{takes} {', '.join(fields) if fields else 'no options'}"
     if fault["type"] == "extra_forbidden":
-        near = nearest(key.removeprefix(prefix), fields).replace("mean ", f"mean {prefix}")
+        near = nearest(key.removeprefix(prefix), fields, prefix)
         return f"unknown option {key}={_yaml(given)}: {listed}{near}"
     if fault["type"] == "missing":
         return f"{key} is missing: {listed}; give {key}=VALUE"

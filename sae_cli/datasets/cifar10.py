@@ -11,12 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sae_cli.datasets.dataset import DATASETS, Dataset, Split
+from sae_cli.datasets.dataset import DATASETS, Dataset
 from sae_cli.datasets.download import DownloadError, download_files, missing_files, root_folder
-from sae_cli.datasets.splits import last_rows
+from sae_cli.datasets.published import published_images
 from sae_cli.options import Count
 from sae_cli.registry import ConfigError
-from sae_cli.shapes import UNIT
 
 N_PER_FILE, CHANNELS, SIDE, N_CLASSES = 10_000, 3, 32, 10
 RECORD_BYTES = 1 + CHANNELS * SIDE * SIDE
@@ -50,16 +49,8 @@ def cifar10(*, root: str, download: bool, val: Count) -> Dataset:
         if not _whole(source, download):
             _fetch(folder, download)
         training, testing = _pickled(folder)
-    images, labels = _tensors(training)
-    test_images, test_labels = _tensors(testing)
-    train, validation = last_rows(len(images), val=val)
-    return Dataset(
-        train=Split(images, train, labels, 255.0),
-        val=Split(images, validation, labels, 255.0),
-        test=Split(test_images, torch.arange(len(test_images)), test_labels, 255.0),
-        interval=UNIT,
-        n_classes=N_CLASSES,
-        source=str(source),
+    return published_images(
+        _tensors(training), _tensors(testing), val=val, n_classes=N_CLASSES, folder=source
     )
 
 

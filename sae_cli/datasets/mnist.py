@@ -14,13 +14,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sae_cli.datasets.dataset import DATASETS, Dataset, Split
+from sae_cli.datasets.dataset import DATASETS, Dataset
 from sae_cli.datasets.download import DownloadError, download_files, missing_files, root_folder
 from sae_cli.datasets.idx import IdxArray, read_idx
-from sae_cli.datasets.splits import last_rows
+from sae_cli.datasets.published import published_images
 from sae_cli.options import Count
 from sae_cli.registry import ConfigError
-from sae_cli.shapes import UNIT
 
 N_TRAIN, N_TEST, SIDE, N_CLASSES = 60_000, 10_000, 28, 10
 TRAIN_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
@@ -101,17 +100,9 @@ def kmnist(*, root: str, download: bool, verify: bool, val: Count) -> Dataset:
 
 def _read(family: Family, root: str, may_download: bool, verify: bool, val: int) -> Dataset:
     folder = _folder(family, root_folder(root), may_download)
-    images, labels = _read_pair(family, folder, TRAIN_FILES, N_TRAIN if verify else None)
-    train, validation = last_rows(len(images), val=val)
-    test_images, test_labels = _read_pair(family, folder, TEST_FILES, N_TEST if verify else None)
-    return Dataset(
-        train=Split(images, train, labels, 255.0),
-        val=Split(images, validation, labels, 255.0),
-        test=Split(test_images, torch.arange(len(test_images)), test_labels, 255.0),
-        interval=UNIT,
-        n_classes=N_CLASSES,
-        source=str(folder),
-    )
+    training = _read_pair(family, folder, TRAIN_FILES, N_TRAIN if verify else None)
+    testing = _read_pair(family, folder, TEST_FILES, N_TEST if verify else None)
+    return published_images(training, testing, val=val, n_classes=N_CLASSES, folder=folder)
 
 
 class Search(NamedTuple):
