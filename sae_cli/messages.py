@@ -49,7 +49,8 @@ def one_line(error: BaseException, overrides: Sequence[str]) -> str:
 
 def _chain(error: BaseException | None) -> list[BaseException]:
     chain: list[BaseException] = []
-    while error is not None:
+    # Hydra raises some errors from each other in a circle.
+    while error is not None and all(error is not seen for seen in chain):
         chain.append(error)
         error = error.__cause__ or error.__context__
     return chain

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from sae_cli.messages import one_line
 from tests.conftest import Command
 
 CASES: list[tuple[str, str]] = [
@@ -180,3 +181,9 @@ def test_help_and_typos_do_not_wait_for_torch(arguments: str, tmp_path: Path) ->
         check=True,
     )
     assert done.stderr.splitlines()[-1] == "torch imported: False"
+
+
+def test_errors_that_cause_each_other_end() -> None:
+    first, second = ValueError("first"), ValueError("second")
+    first.__cause__, second.__cause__ = second, first
+    assert one_line(first, ()) == "first"
