@@ -1,4 +1,8 @@
-"""A data set in memory (or memory-mapped): stored values, and which rows each split takes."""
+"""A data set in memory (or memory-mapped): stored values, and which rows each split takes.
+
+Where the stored values lie on the device, batches are taken there. A set too large for it stays
+where it is and is streamed.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from sae_cli.datasets.stream import stream, too_large
 from sae_cli.registry import Registry
 from sae_cli.shapes import DataShape, Interval
 
-CHUNK_BYTES = 1 << 26
+CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -22,28 +27,52 @@ class Split:
     Attributes:
         stored: ``(n_stored, *input_shape)``, any number type, possibly memory-mapped and shared
             with other splits.
-        rows: ``(n,)`` int64, the rows of ``stored`` that belong to this split, in order.
-        labels: ``(n_stored,)`` int64, or None.
+        rows: ``(n,)`` int64, the rows of ``stored`` that belong to this split, in order; they lie
+            on the same device.
+        labels: ``(n_stored,)`` int64, or None; on the device where values come out.
         divisor: stored values divided by this are the values that a model sees.
+        streamed_to: the device where values come out, where they are streamed; None where that is
+            the device of ``stored``.
     """
 
     stored: Tensor
     rows: Tensor
     labels: Tensor | None = None
     divisor: float = 1.0
+    streamed_to: torch.device | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def values(self, rows: Tensor) -> Tensor:
-        """float32 ``(len(rows), *input_shape)`` of these rows of ``stored``."""
-        taken = self.stored.index_select(0, rows).to(torch.float32)
-        return taken if self.divisor == 1.0 else taken.div_(self.divisor)
+        """float32 ``(len(rows), *input_shape)`` of these rows of ``stored``, at once."""
+        taken = self.stored.index_select(0, rows.to(self.stored.device))
+        return self._as_seen(taken if self.streamed_to is None else taken.to(self.streamed_to))
 
     def batches(self, size: int) -> Iterator[Tensor]:
         """The split's values in order, ``size`` examples at a time."""
-        for rows in torch.split(self.rows, size):
-            yield self.values(rows)
+        return self._batches(self.rows, size)
+
+    def shuffled(self, order: Tensor, batch_size: int) -> Iterator[Tensor]:
+        """The split's values in another order; the last batch may be smaller.
+
+        Args:
+            order: int64 ``(n,)`` positions 0 to ``len(self) - 1`` on the CPU.
+        """
+        return self._batches(self.rows[order.to(self.rows.device)], batch_size)
+
+    def _batches(self, rows: Tensor, size: int) -> Iterator[Tensor]:
+        pieces = (rows[start : start + size] for start in range(0, len(rows), size))
+        if self.streamed_to is None:
+            for piece in pieces:
+                yield self.values(piece)
+        else:
+            for taken in stream(self.stored, pieces, self.streamed_to):
+                yield self._as_seen(taken)
+
+    def _as_seen(self, taken: Tensor) -> Tensor:
+        values = taken.to(torch.float32)
+        return values if self.divisor == 1.0 else values.div_(self.divisor)
 
 
 @dataclass(frozen=True)
@@ -69,7 +98,13 @@ class Dataset:
         return DataShape(tuple(self.train.stored.shape[1:]), self.n_classes)
 
     def to(self, device: torch.device) -> Dataset:
-        """A copy on ``device``; storage that splits share is moved once."""
+        """A copy whose values come out on ``device``; storage that splits share is moved once.
+
+        A set that would take too much of the device's memory stays where it is, to be streamed.
+        """
+        splits = (self.train, self.val, self.test)
+        on_host = {id(s.stored): s.stored.nbytes for s in splits if s.stored.device.type == "cpu"}
+        streamed = too_large(sum(on_host.values()), device)
         moved: dict[int, Tensor] = {}
 
         def move(tensor: Tensor) -> Tensor:
@@ -77,7 +112,10 @@ class Dataset:
 
         def move_split(split: Split) -> Split:
             labels = None if split.labels is None else move(split.labels)
-            return replace(split, stored=move(split.stored), rows=move(split.rows), labels=labels)
+            if streamed:
+                return replace(split, labels=labels, streamed_to=device)
+            stored, rows = move(split.stored), move(split.rows)
+            return replace(split, stored=stored, rows=rows, labels=labels, streamed_to=None)
 
         return replace(
             self, train=move_split(self.train), val=move_split(self.val), test=move_split(self.test)
@@ -95,12 +133,12 @@ class Dataset:
             for rows in torch.split(split.rows, max(1, CHUNK_BYTES // row_bytes)):
                 digest.update(_bytes(stored.index_select(0, rows)))
             if split.labels is not None:
-                digest.update(_bytes(split.labels.index_select(0, split.rows)))
+                digest.update(_bytes(split.labels[split.rows]))
         return digest.hexdigest()
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    return tensor.contiguous().view(torch.uint8).numpy().data
+    return tensor.cpu().contiguous().view(torch.uint8).numpy().data
 
 
 DATASETS: Registry[Dataset] = Registry("dataset")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import os
 import struct
 import zlib
@@ -14,12 +15,15 @@ from typing import BinaryIO, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from sae_cli.datasets.decoded import Decoded, decoded
 from sae_cli.registry import ConfigError
 
 UINT8 = 0x08
 GZIP_START = b"\x1f\x8b"
 # No byte of a deflate stream gives more than this many bytes.
 GZIP_MAX_RATIO = 1032
+# A magic number and a size for each of at most 255 dimensions.
+HEADER_MAX = 4 * 256
 READ_BYTES = 1 << 20
 
 
@@ -34,7 +38,7 @@ def read_idx(path: Path, shape: Sequence[int | None], hint: str) -> IdxArray:
     """Read an IDX file of uint8 values, plain or (by its name) gzipped.
 
     Nothing is taken on trust: no more memory is taken than the expected sizes need, and no more
-    than a file of this length can hold.
+    than a file of this length can hold. An unpacked file is kept in the cache.
 
     Args:
         shape: the expected sizes; None allows any size there.
@@ -44,18 +48,36 @@ def read_idx(path: Path, shape: Sequence[int | None], hint: str) -> IdxArray:
         ConfigError: not readable, not such a file, other sizes, too short, too long, damaged.
     """
     try:
-        with path.open("rb") as packed:
+        with path.open("rb") as file:
             if path.suffix == ".gz":
-                with gzip.GzipFile(fileobj=packed) as unpacked:
-                    return _read(path, cast(BinaryIO, unpacked), shape, hint)
-            return _read(path, packed, shape, hint)
+                whole = _unpacked(path, file, shape, hint)
+            else:
+                values = _read(path, file, shape, hint)
+                whole = Decoded(values, hashlib.sha256(values.data).hexdigest())
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ConfigError(f"{path} is a damaged gzip file ({error}); get a fresh copy") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    # Again, because the cache knows nothing of what is expected here.
+    start, sizes = _header(path, io.BytesIO(whole.values[:HEADER_MAX].data), shape, hint)
+    return IdxArray(whole.values[len(start) :].reshape(sizes), whole.sha256)
 
 
-def _read(path: Path, file: BinaryIO, shape: Sequence[int | None], hint: str) -> IdxArray:
+def _unpacked(
+    path: Path, packed: io.BufferedReader, shape: Sequence[int | None], hint: str
+) -> Decoded:
+    def unpack() -> NDArray[np.uint8]:
+        packed.seek(0)
+        with gzip.GzipFile(fileobj=packed) as unpacked:
+            return _read(path, cast(BinaryIO, unpacked), shape, hint)
+
+    return decoded(hashlib.file_digest(packed, "sha256").hexdigest(), unpack)
+
+
+def _header(
+    path: Path, file: BinaryIO, shape: Sequence[int | None], hint: str
+) -> tuple[bytes, tuple[int, ...]]:
+    """The bytes ahead of the values, and the sizes that they announce."""
     magic = bytes([0, 0, UINT8, len(shape)])
     start = file.read(len(magic))
     if start != magic:
@@ -74,6 +96,12 @@ def _read(path: Path, file: BinaryIO, shape: Sequence[int | None], hint: str) ->
         raise ConfigError(
             f"{path} holds {' x '.join(map(str, sizes))} values, expected {wanted}; {hint}"
         )
+    return start + header, sizes
+
+
+def _read(path: Path, file: BinaryIO, shape: Sequence[int | None], hint: str) -> NDArray[np.uint8]:
+    """The whole file, header and values, of the length that its header announces."""
+    header, sizes = _header(path, file, shape, hint)
     length = int(np.prod(sizes, dtype=object))
     packed_bytes = os.fstat(file.fileno()).st_size
     if length > packed_bytes * (GZIP_MAX_RATIO if path.suffix == ".gz" else 1):
@@ -81,17 +109,16 @@ def _read(path: Path, file: BinaryIO, shape: Sequence[int | None], hint: str) ->
             f"{path} is too short: its header announces {length} values, and the file has "
             f"{packed_bytes} bytes; get a fresh copy"
         )
-    values = np.empty(length, np.uint8)
-    found = _fill(file, values)
+    whole = np.empty(len(header) + length, np.uint8)
+    whole[: len(header)] = np.frombuffer(header, np.uint8)
+    found = _fill(file, whole[len(header) :])
     if found != length:
         more = "more" if found > length else str(found)
         raise ConfigError(
             f"{path} is too {'long' if found > length else 'short'}: its header announces "
             f"{length} values, found {more}; get a fresh copy"
         )
-    digest = hashlib.sha256(magic + header)
-    digest.update(memoryview(values.data))
-    return IdxArray(values.reshape(sizes), digest.hexdigest())
+    return whole
 
 
 def _fill(file: BinaryIO, values: NDArray[np.uint8]) -> int:

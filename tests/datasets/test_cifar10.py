@@ -65,8 +65,26 @@ def test_python_version_as_torchvision_reads_it(
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "_check_integrity", lambda self: True)
     for module in ("cifar", "utils"):
         monkeypatch.setattr(f"torchvision.datasets.{module}.check_integrity", lambda *args: True)
-    (test,) = read(tmp_path).test.batches(100)
+    data = read(tmp_path)
+    check(data)
+    # From the cache: nothing is unpickled again, unless a file is another one.
+    monkeypatch.setattr("sae_cli.datasets.cifar10._torchvision_read", None)
+    again = read(tmp_path)
+    check(again)
+    assert again.fingerprint() == data.fingerprint()
+    (folder / "batches.meta").write_bytes(b"changed")
+    with pytest.raises(TypeError):
+        read(tmp_path)
+
+
+def check(data: Dataset) -> None:
+    (test,) = data.test.batches(100)
     np.testing.assert_array_equal(test.numpy(), IMAGES[50:].astype(np.float32) / 255)
+    np.testing.assert_array_equal(data.train.stored.numpy(), IMAGES[:50])
+    assert data.train.labels is not None
+    assert data.test.labels is not None
+    assert data.train.labels.tolist() == LABELS[:50].tolist()
+    assert data.test.labels.tolist() == LABELS[50:].tolist()
 
 
 def test_a_pickle_of_another_digest_is_never_opened(tmp_path: Path) -> None:
