@@ -1,0 +1,63 @@
+"""Contender ``products``: the matrix products of an epoch and nothing else, the limit.
+
+Forward and backward of each training step, and the forward pass of the validation, at the job's
+shapes, into buffers made beforehand. Their values mean nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+
+from job import EVALUATION_BATCH, N_TRAIN, N_VAL, Page, arguments, report
+
+
+def passes(page: Page, n: int) -> tuple[Callable[[], None], Callable[[], None]]:
+    """The products of a forward and of a backward pass over ``n`` examples."""
+    sizes = page.sizes
+    weights = [torch.randn(n_out, n_in) * n_in**-0.5 for n_in, n_out in pairwise(sizes)]
+    values = [torch.randn(n, size) for size in sizes]
+    above = [torch.randn(n, size) for size in sizes]
+    gradients = [torch.empty_like(weight) for weight in weights]
+
+    def forward() -> None:
+        for layer, weight in enumerate(weights):
+            torch.mm(values[layer], weight.t(), out=values[layer + 1])
+
+    def backward() -> None:
+        for layer in reversed(range(len(weights))):
+            torch.mm(above[layer + 1].t(), values[layer], out=gradients[layer])
+            if layer:
+                torch.mm(above[layer + 1], weights[layer], out=above[layer])
+
+    return forward, backward
+
+
+def batches(n: int, size: int) -> list[int]:
+    """The sizes of the batches that ``n`` examples fall into."""
+    return [size] * (n // size) + ([n % size] if n % size else [])
+
+
+@torch.inference_mode()
+def main() -> None:
+    parser = arguments(__doc__ or "")
+    parser.add_argument("threads", type=int)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    torch.manual_seed(0)
+    train, val = batches(N_TRAIN, given.batch_size), batches(N_VAL, EVALUATION_BATCH)
+    made = {n: passes(given.page, n) for n in {*train, *val}}
+    for epoch in range(1, given.epochs + 1):
+        for n in train:
+            forward, backward = made[n]
+            forward()
+            backward()
+        for n in val:
+            made[n][0]()
+        report(epoch, None, None)
+
+
+if __name__ == "__main__":
+    main()
