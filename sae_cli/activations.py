@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, final
 
 import torch
@@ -33,18 +34,60 @@ ActivationName = Literal[
     "hard_sigmoid",
 ]
 
-_FUNCTIONS: dict[ActivationName, tuple[Callable[[Tensor], Tensor], Interval]] = {
-    "identity": (lambda x: x, REALS),
-    "relu": (torch.relu, NON_NEGATIVE),
-    "leaky_relu": (F.leaky_relu, REALS),
-    "elu": (F.elu, Interval(-1.0, math.inf)),
-    "selu": (torch.selu, Interval(-1.7581, math.inf)),
-    "gelu": (F.gelu, Interval(-0.17, math.inf)),
-    "silu": (F.silu, Interval(-0.2785, math.inf)),
-    "softplus": (F.softplus, NON_NEGATIVE),
-    "tanh": (torch.tanh, Interval(-1.0, 1.0)),
-    "sigmoid": (torch.sigmoid, UNIT),
-    "hard_sigmoid": (F.hardsigmoid, UNIT),
+
+@dataclass(frozen=True)
+class _Function:
+    """A function of one number.
+
+    Attributes:
+        forward: from pre-codes to codes.
+        backward: the gradient of the pre-codes from that of the codes, the pre-codes and the codes;
+            the very kernel that autograd would call.
+        interval: the range that codes lie in.
+    """
+
+    forward: Callable[[Tensor], Tensor]
+    backward: Callable[[Tensor, Tensor, Tensor], Tensor]
+    interval: Interval
+
+
+_aten = torch.ops.aten
+_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
+
+_FUNCTIONS: dict[ActivationName, _Function] = {
+    "identity": _Function(lambda x: x, lambda g, x, y: g, REALS),
+    "relu": _Function(
+        torch.relu, lambda g, x, y: _aten.threshold_backward.default(g, y, 0), NON_NEGATIVE
+    ),
+    "leaky_relu": _Function(
+        F.leaky_relu, lambda g, x, y: _aten.leaky_relu_backward.default(g, x, 0.01, False), REALS
+    ),
+    "elu": _Function(
+        F.elu,
+        lambda g, x, y: _aten.elu_backward.default(g, 1.0, 1.0, 1.0, False, x),
+        Interval(-1.0, math.inf),
+    ),
+    "selu": _Function(
+        torch.selu,
+        lambda g, x, y: _aten.elu_backward.default(g, _SELU_ALPHA, _SELU_SCALE, 1.0, False, x),
+        Interval(-1.7581, math.inf),
+    ),
+    "gelu": _Function(
+        F.gelu, lambda g, x, y: _aten.gelu_backward.default(g, x), Interval(-0.17, math.inf)
+    ),
+    "silu": _Function(
+        F.silu, lambda g, x, y: _aten.silu_backward.default(g, x), Interval(-0.2785, math.inf)
+    ),
+    "softplus": _Function(
+        F.softplus, lambda g, x, y: _aten.softplus_backward.default(g, x, 1.0, 20.0), NON_NEGATIVE
+    ),
+    "tanh": _Function(
+        torch.tanh, lambda g, x, y: _aten.tanh_backward.default(g, y), Interval(-1.0, 1.0)
+    ),
+    "sigmoid": _Function(torch.sigmoid, lambda g, x, y: _aten.sigmoid_backward.default(g, y), UNIT),
+    "hard_sigmoid": _Function(
+        F.hardsigmoid, lambda g, x, y: _aten.hardsigmoid_backward.default(g, x), UNIT
+    ),
 }
 
 ACTIVATIONS: Registry[Activation] = Registry("activation")
@@ -75,11 +118,16 @@ class Pointwise(Activation):
     def __init__(self, name: ActivationName, active_above: float = 0.0) -> None:
         super().__init__()
         self.name = name
-        self._function, self.interval = _FUNCTIONS[name]
+        self._function = _FUNCTIONS[name]
+        self.interval = self._function.interval
         self.active_above = active_above
 
     def forward(self, pre_codes: Tensor) -> Tensor:
-        return self._function(pre_codes)
+        return self._function.forward(pre_codes)
+
+    def backward(self, gradient: Tensor, pre_codes: Tensor, codes: Tensor) -> Tensor:
+        """The gradient of the pre-codes from that of the codes; every shape ``(batch, n)``."""
+        return self._function.backward(gradient, pre_codes, codes)
 
     def extra_repr(self) -> str:
         return self.name
@@ -97,4 +145,4 @@ for _name in _FUNCTIONS:
 
 def activations_within(interval: Interval) -> list[str]:
     """Names of the pointwise activations whose codes lie in ``interval``."""
-    return [name for name, (_, own) in _FUNCTIONS.items() if own.within(interval)]
+    return [name for name, own in _FUNCTIONS.items() if own.interval.within(interval)]

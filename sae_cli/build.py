@@ -16,7 +16,8 @@ from sae_cli.config import RunConfig
 from sae_cli.corruptions import CORRUPTIONS, Corruption
 from sae_cli.datasets import DATASETS, Dataset
 from sae_cli.devices import DEVICES
-from sae_cli.loop import Device, Generators
+from sae_cli.gradients import Device
+from sae_cli.loop import Generators
 from sae_cli.objective import Objective
 from sae_cli.penalties import PENALTIES, Penalty
 from sae_cli.reconstruction import RECONSTRUCTIONS, Reconstruction

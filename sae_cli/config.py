@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 
@@ -13,8 +13,9 @@ from sae_cli.architectures import ARCHITECTURES
 from sae_cli.corruptions import CORRUPTIONS
 from sae_cli.datasets import DATASETS
 from sae_cli.devices import DEVICES
+from sae_cli.lr_schedules import LR_SCHEDULES
 from sae_cli.metrics import metric_names
-from sae_cli.optimizers import LR_SCHEDULES, OPTIMIZERS
+from sae_cli.optimizers import OPTIMIZERS
 from sae_cli.options import Count, Natural
 from sae_cli.penalties import PENALTIES
 from sae_cli.reconstruction import RECONSTRUCTIONS
@@ -48,9 +49,17 @@ class Settings(pydantic.BaseModel):
     seed: Natural
     epochs: Count
     batch_size: Count
+    compile: Literal["auto", "on", "off"]
+    profile: bool
     progress: bool
     pictures: bool
     sort_by: str
+
+    @pydantic.field_validator("compile", mode="before")
+    @classmethod
+    def _yaml_switch(cls, given: Any) -> Any:
+        """YAML reads on and off as truth values."""
+        return {True: "on", False: "off"}[given] if isinstance(given, bool) else given
 
 
 @dataclass(frozen=True)

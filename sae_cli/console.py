@@ -9,7 +9,7 @@ from typing import Any, final
 
 from tqdm import tqdm
 
-from sae_cli.loop import Terms
+from sae_cli.gradients import Terms
 from sae_cli.tables import number
 
 

@@ -8,7 +8,8 @@ from typing import Literal
 
 import torch
 
-from sae_cli.loop import Device
+from sae_cli.gradients import Device
+from sae_cli.options import Count
 from sae_cli.registry import ConfigError, Registry
 
 Precision = Literal["float32", "bfloat16"]
@@ -18,7 +19,7 @@ DEVICES: Registry[Device] = Registry("device")
 
 def _register(name: str, choose: Callable[[], torch.device]) -> None:
     @DEVICES.register(name)
-    def device(*, precision: Precision) -> Device:
+    def device(*, precision: Precision, threads: Count | None) -> Device:
         return Device(choose(), bfloat16=precision == "bfloat16")
 
 

@@ -66,7 +66,11 @@ def draw(run: Run) -> Iterator[Picture]:
     )
     yield mean_histogram(means, target=None if made.penalty is None else made.penalty.target)
     # Without a penalty the reconstruction is the loss, which is drawn anyway.
-    terms = [] if made.penalty is None else run.training.objective.term_names
+    terms = (
+        []
+        if made.penalty is None
+        else [name for name in run.training.objective.term_names if not name.endswith("_raw")]
+    )
     yield loss_curves(run.progress.lines, terms=terms)
 
 

@@ -11,20 +11,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Generator, Tensor
-from torch.optim import Optimizer
+from torch import Generator
 
-from sae_cli.autoencoder import AutoEncoder, Pass
-from sae_cli.corruptions import Corruption
+from sae_cli.autoencoder import AutoEncoder
 from sae_cli.datasets.dataset import Split
+from sae_cli.gradients import Device, Terms
+from sae_cli.lr_schedules import LrSchedule
 from sae_cli.metrics import Baseline, Metrics
 from sae_cli.objective import Objective
-from sae_cli.optimizers import LrSchedule
+from sae_cli.step import Step
 
 # Large enough that the products, not the calls, take the time; small enough for any memory.
 EVALUATION_BATCH = 1024
-
-Terms = dict[str, Tensor]
 
 
 class DivergedError(Exception):
@@ -44,28 +42,6 @@ class DivergedError(Exception):
 
 
 @dataclass(frozen=True)
-class Device:
-    """Where and how precisely to compute.
-
-    Attributes:
-        torch: the device.
-        bfloat16: run the auto-encoder under bfloat16 autocast; losses stay float32.
-    """
-
-    torch: torch.device
-    bfloat16: bool = False
-
-    def run(self, autoencoder: AutoEncoder, x: Tensor) -> Pass:
-        """One forward pass, its results in float32."""
-        if not self.bfloat16:
-            passed: Pass = autoencoder(x)
-            return passed
-        with torch.autocast(self.torch.type, torch.bfloat16):
-            passed = autoencoder(x)
-        return Pass(*(made.float() for made in passed))
-
-
-@dataclass(frozen=True)
 class Generators:
     """The random streams of a training: the order of examples (always drawn on the CPU, so that it
     is the same on every device) and the corruption (drawn on the device)."""
@@ -75,47 +51,33 @@ class Generators:
 
 
 def fit(
-    autoencoder: AutoEncoder,
-    objective: Objective,
-    optimizer: Optimizer,
-    lr_schedule: LrSchedule,
+    step: Step,
     split: Split,
+    lr_schedule: LrSchedule,
     *,
     learning_rate: float,
     epochs: int,
     batch_size: int,
-    corruption: Corruption | None,
-    generators: Generators,
-    device: Device,
+    order: Generator,
     on_step: Callable[[Terms], None],
 ) -> Iterator[dict[str, float]]:
     """Train, and after each epoch give the mean of every term over the epoch's examples.
 
     The means are taken while the weights move, on corrupted input where there is a corruption.
 
+    Args:
+        order: draws the order of the examples, on the CPU.
+
     Raises:
         DivergedError: the loss of an epoch is not finite.
     """
-    step = 0
+    n_steps = 0
     for epoch in range(1, epochs + 1):
-        shuffled = torch.randperm(len(split), generator=generators.order)
-        sums: Terms = {}
-        order = split.rows[shuffled.to(split.rows.device)]
-        for rows in torch.split(order, batch_size):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate * lr_schedule(step)
-            target = split.values(rows)
-            x = target if corruption is None else corruption(target, generators.corruption)
-            terms: Terms = objective(device.run(autoencoder, x), target)
-            optimizer.zero_grad()
-            terms["loss"].backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            for name, value in terms.items():
-                sums.setdefault(name, torch.zeros_like(value, dtype=torch.float64))
-                sums[name].add_(value.detach(), alpha=len(rows))
-            on_step(terms)
-            step += 1
-        means = {name: float(value) / len(split) for name, value in sums.items()}
+        shuffled = torch.randperm(len(split), generator=order)
+        for target in split.shuffled(shuffled, batch_size):
+            on_step(step(target, learning_rate * lr_schedule(n_steps)))
+            n_steps += 1
+        means = step.means(len(split))
         if not math.isfinite(means["loss"]):
             raise DivergedError(means, f"in epoch {epoch}")
         yield means

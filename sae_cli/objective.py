@@ -31,8 +31,9 @@ class Objective(nn.Module):
 
     @property
     def term_names(self) -> list[str]:
-        """The weighted terms, ``loss`` (their sum) first."""
-        return ["loss", "reconstruction"] + ([] if self.penalty is None else ["penalty"])
+        """The names of ``terms``, in order."""
+        without = ["loss", "reconstruction"]
+        return without if self.penalty is None else [*without, "penalty", "penalty_raw"]
 
     def means(self, passed: Pass, target: Tensor) -> dict[str, Tensor]:
         """The means over this batch from which ``terms`` are made."""
@@ -51,7 +52,9 @@ class Objective(nn.Module):
         reconstruction = means["reconstruction"]
         if self.penalty is None:
             return {"loss": reconstruction, "reconstruction": reconstruction}
-        raw = self.penalty.of_mean(means["penalty"])
+        return self._with_penalty(reconstruction, self.penalty.of_mean(means["penalty"]))
+
+    def _with_penalty(self, reconstruction: Tensor, raw: Tensor) -> dict[str, Tensor]:
         weighted = self.penalty_weight * raw
         return {
             "loss": reconstruction + weighted,
@@ -63,3 +66,18 @@ class Objective(nn.Module):
     def forward(self, passed: Pass, target: Tensor) -> dict[str, Tensor]:
         """The terms of one batch."""
         return self.terms(self.means(passed, target))
+
+    def terms_and_gradients(
+        self, passed: Pass, target: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor | None]:
+        """The terms of one batch and how the loss changes, without a graph.
+
+        Returns:
+            the terms, the gradient of what ``reconstruction.differentiated`` names, and that of
+            the codes through the penalty alone (it broadcasts to them; None without a penalty).
+        """
+        reconstruction, of_output = self.reconstruction.value_and_gradient(passed, target)
+        if self.penalty is None:
+            return {"loss": reconstruction, "reconstruction": reconstruction}, of_output, None
+        raw, of_codes = self.penalty.value_and_gradient(passed.codes, self.penalty_weight)
+        return self._with_penalty(reconstruction, raw), of_output, of_codes

@@ -1,139 +1,239 @@
-"""Optimizers and how the learning rate goes over a stage."""
+"""Optimizers: what becomes of the parameters once their gradients are known."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, final
 
-from torch import nn, optim
+import torch
+from torch import Tensor, nn
+from torch.optim.adam import adam
+from torch.optim.nadam import nadam
+from torch.optim.rmsprop import rmsprop
+from torch.optim.sgd import sgd
 
-from sae_cli.options import Fraction, Natural, NonNegative, Positive, UnitInterval
-from sae_cli.registry import ConfigError, Registry
+from sae_cli.options import Fraction, NonNegative, Positive
+from sae_cli.registry import Registry
 
 Parameters = Iterable[nn.Parameter]
 
-OPTIMIZERS: Registry[optim.Optimizer] = Registry("optimizer")
+OPTIMIZERS: Registry[Optimizer] = Registry("optimizer")
 
 
+class Optimizer(ABC):
+    """Moves parameters, by PyTorch's own functions.
+
+    ``torch.optim``'s classes hold the same functions, but the first object of one of them imports
+    PyTorch's compiler, which takes longer than a short training.
+
+    Attributes:
+        parameters: what is moved.
+        state: name to one tensor for each parameter, all there is to remember between two steps.
+    """
+
+    def __init__(self, parameters: Parameters, *moments: str) -> None:
+        self.parameters: list[Tensor] = list(parameters)
+        self.state = {name: [torch.zeros_like(p) for p in self.parameters] for name in moments}
+        self._on_gpu = self.parameters[0].is_cuda
+
+    def _scalars(self, value: float) -> list[Tensor]:
+        """One number for each parameter, beside it."""
+        return [torch.tensor(value, device=p.device) for p in self.parameters]
+
+    @torch.no_grad()
+    def step(self, gradients: list[Tensor], learning_rate: float | Tensor) -> None:
+        """Move every parameter once.
+
+        Args:
+            gradients: one for each parameter.
+            learning_rate: a number, or a scalar tensor on the parameters' device.
+        """
+        self._step(gradients, learning_rate)
+
+    @abstractmethod
+    def _step(self, gradients: list[Tensor], learning_rate: float | Tensor) -> None: ...
+
+    def state_dict(self) -> dict[str, list[Tensor]]:
+        """The state, to be saved."""
+        return self.state
+
+    def load_state_dict(self, state: Mapping[str, Sequence[Tensor]]) -> None:
+        """Go on from a saved state."""
+        for name, tensors in self.state.items():
+            for own, saved in zip(tensors, state[name], strict=True):
+                own.copy_(saved)
+
+
+@final
 @OPTIMIZERS.register("sgd")
-def sgd(
-    parameters: Parameters,
-    *,
-    learning_rate: Positive,
-    momentum: Fraction,
-    weight_decay: NonNegative,
-) -> optim.Optimizer:
+class SGD(Optimizer):
     """Stochastic gradient descent."""
-    return optim.SGD(parameters, learning_rate, momentum, weight_decay=weight_decay)
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        *,
+        learning_rate: Positive,
+        momentum: Fraction,
+        weight_decay: NonNegative,
+    ) -> None:
+        super().__init__(parameters, *(["momentum"] if momentum > 0.0 else []))
+        self._momentum = momentum
+        self._weight_decay = weight_decay
+        self._velocities: list[Tensor | None] = [None] * len(self.parameters)
+        if momentum > 0.0:
+            self._velocities = [*self.state["momentum"]]
+
+    def _step(self, gradients: list[Tensor], learning_rate: float | Tensor) -> None:
+        sgd(
+            self.parameters,
+            gradients,
+            self._velocities,
+            foreach=False,
+            fused=self._on_gpu,
+            weight_decay=self._weight_decay,
+            momentum=self._momentum,
+            lr=learning_rate,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+        )
 
 
+class _Adam(Optimizer, ABC):
+    """The two moments, with weight decay in the gradient or apart from it."""
+
+    _decoupled: bool
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        *,
+        learning_rate: Positive,
+        beta1: Fraction,
+        beta2: Fraction,
+        eps: Positive,
+        weight_decay: NonNegative,
+    ) -> None:
+        super().__init__(parameters, "mean", "square")
+        self.state["steps"] = self._scalars(0.0)
+        self._options: dict[str, Any] = {
+            "beta1": beta1,
+            "beta2": beta2,
+            "eps": eps,
+            "weight_decay": weight_decay,
+        }
+
+    def _step(self, gradients: list[Tensor], learning_rate: float | Tensor) -> None:
+        adam(
+            self.parameters,
+            gradients,
+            self.state["mean"],
+            self.state["square"],
+            [],
+            self.state["steps"],
+            foreach=False,
+            fused=True,
+            decoupled_weight_decay=self._decoupled,
+            amsgrad=False,
+            lr=learning_rate,
+            maximize=False,
+            **self._options,
+        )
+
+
+@final
 @OPTIMIZERS.register("adam")
-def adam(
-    parameters: Parameters,
-    *,
-    learning_rate: Positive,
-    beta1: Fraction,
-    beta2: Fraction,
-    eps: Positive,
-    weight_decay: NonNegative,
-) -> optim.Optimizer:
+class Adam(_Adam):
     """Kingma and Ba 2015; ``weight_decay`` is added to the gradient."""
-    return optim.Adam(parameters, learning_rate, (beta1, beta2), eps, weight_decay)
+
+    _decoupled = False
 
 
+@final
 @OPTIMIZERS.register("adamw")
-def adamw(
-    parameters: Parameters,
-    *,
-    learning_rate: Positive,
-    beta1: Fraction,
-    beta2: Fraction,
-    eps: Positive,
-    weight_decay: NonNegative,
-) -> optim.Optimizer:
+class AdamW(_Adam):
     """Adam with weight decay apart from the gradient (Loshchilov and Hutter 2019)."""
-    return optim.AdamW(parameters, learning_rate, (beta1, beta2), eps, weight_decay)
+
+    _decoupled = True
 
 
+@final
 @OPTIMIZERS.register("nadam")
-def nadam(
-    parameters: Parameters,
-    *,
-    learning_rate: Positive,
-    beta1: Fraction,
-    beta2: Fraction,
-    eps: Positive,
-    weight_decay: NonNegative,
-) -> optim.Optimizer:
+class NAdam(Optimizer):
     """Adam with Nesterov's momentum (Dozat 2016)."""
-    return optim.NAdam(parameters, learning_rate, (beta1, beta2), eps, weight_decay)
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        *,
+        learning_rate: Positive,
+        beta1: Fraction,
+        beta2: Fraction,
+        eps: Positive,
+        weight_decay: NonNegative,
+    ) -> None:
+        super().__init__(parameters, "mean", "square")
+        self.state |= {"momentum_product": self._scalars(1.0), "steps": self._scalars(0.0)}
+        self._options: dict[str, Any] = {
+            "beta1": beta1,
+            "beta2": beta2,
+            "eps": eps,
+            "weight_decay": weight_decay,
+        }
+
+    def _step(self, gradients: list[Tensor], learning_rate: float | Tensor) -> None:
+        nadam(
+            self.parameters,
+            gradients,
+            self.state["mean"],
+            self.state["square"],
+            self.state["momentum_product"],
+            self.state["steps"],
+            foreach=self._on_gpu,
+            capturable=self._on_gpu,
+            lr=learning_rate,
+            momentum_decay=0.004,
+            **self._options,
+        )
 
 
+@final
 @OPTIMIZERS.register("rmsprop")
-def rmsprop(
-    parameters: Parameters,
-    *,
-    learning_rate: Positive,
-    alpha: Fraction,
-    eps: Positive,
-    momentum: Fraction,
-    weight_decay: NonNegative,
-) -> optim.Optimizer:
+class RMSprop(Optimizer):
     """Hinton's lecture 6e; ``alpha`` keeps the running mean of squared gradients (Keras: rho)."""
-    return optim.RMSprop(parameters, learning_rate, alpha, eps, weight_decay, momentum)
 
+    def __init__(
+        self,
+        parameters: Parameters,
+        *,
+        learning_rate: Positive,
+        alpha: Fraction,
+        eps: Positive,
+        momentum: Fraction,
+        weight_decay: NonNegative,
+    ) -> None:
+        super().__init__(parameters, "square", *(["momentum"] if momentum > 0.0 else []))
+        self.state["steps"] = self._scalars(0.0)
+        self._options: dict[str, Any] = {
+            "alpha": alpha,
+            "eps": eps,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+        }
 
-LrSchedule = Callable[[int], float]
-"""Step (from 0) to the factor on the learning rate."""
-
-LR_SCHEDULES: Registry[LrSchedule] = Registry("lr_schedule")
-
-
-def _warmed_up(total: int, warmup_steps: int, after: LrSchedule) -> LrSchedule:
-    """Linear rise over ``warmup_steps``, then ``after`` of the share of the rest that is done."""
-    if warmup_steps >= total:
-        raise ConfigError(
-            f"lr_schedule.warmup_steps={warmup_steps} must be below the {total} steps of the stage"
+    def _step(self, gradients: list[Tensor], learning_rate: float | Tensor) -> None:
+        rmsprop(
+            self.parameters,
+            gradients,
+            self.state["square"],
+            [],
+            self.state.get("momentum", []),
+            self.state["steps"],
+            foreach=self._on_gpu,
+            capturable=self._on_gpu,
+            lr=learning_rate,
+            centered=False,
+            **self._options,
         )
-
-    def factor(step: int) -> float:
-        if step < warmup_steps:
-            return (step + 1) / (warmup_steps + 1)
-        return after(step)
-
-    return factor
-
-
-def _share(step: int, warmup_steps: int, total: int) -> float:
-    return (step - warmup_steps) / max(1, total - 1 - warmup_steps)
-
-
-@LR_SCHEDULES.register("constant")
-def constant(total_steps: int, *, warmup_steps: Natural) -> LrSchedule:
-    """The learning rate as given."""
-    return _warmed_up(total_steps, warmup_steps, lambda step: 1.0)
-
-
-@LR_SCHEDULES.register("cosine")
-def cosine(total_steps: int, *, warmup_steps: Natural, final: UnitInterval) -> LrSchedule:
-    """Half a cosine from 1 to ``final`` at the last step (Loshchilov and Hutter 2017)."""
-
-    def factor(step: int) -> float:
-        return final + (1 - final) * (
-            0.5 + 0.5 * math.cos(math.pi * _share(step, warmup_steps, total_steps))
-        )
-
-    return _warmed_up(total_steps, warmup_steps, factor)
-
-
-@LR_SCHEDULES.register("linear_decay")
-def linear_decay(
-    total_steps: int, *, warmup_steps: Natural, start: Fraction, final: UnitInterval
-) -> LrSchedule:
-    """Full until the share ``start`` of the steps after warm-up, then a line to ``final``."""
-
-    def factor(step: int) -> float:
-        share = _share(step, warmup_steps, total_steps)
-        return 1.0 - (1.0 - final) * max(0.0, (share - start) / (1.0 - start))
-
-    return _warmed_up(total_steps, warmup_steps, factor)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import final
 
+import torch
 from torch import Tensor, nn
 
 from sae_cli.options import NonNegative, OpenUnit
@@ -53,6 +54,21 @@ class Penalty(nn.Module, ABC):
         """The unweighted penalty of one batch of codes."""
         return self.of_mean(self.per_example(codes).mean(0))
 
+    def value_and_gradient(self, codes: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+        """The unweighted penalty, and the gradient of ``weight`` times it.
+
+        Penalties whose step time counts override it, operation by operation as autograd goes, so
+        that not a bit differs.
+
+        Returns:
+            a scalar, and what broadcasts to the codes ``(batch, n_latents)``.
+        """
+        with torch.enable_grad():
+            leaf = codes.detach().requires_grad_()
+            value = self(leaf)
+            (gradient,) = torch.autograd.grad(weight * value, leaf)
+        return value.detach(), gradient
+
 
 @PENALTIES.register("none")
 def none() -> None:
@@ -77,6 +93,9 @@ class L1(Penalty):
 
     def of_mean(self, mean: Tensor) -> Tensor:
         return mean
+
+    def value_and_gradient(self, codes: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+        return self(codes), codes.sgn().mul_(codes.new_full((), weight) / len(codes))
 
 
 @final
@@ -122,12 +141,29 @@ class KL(TargetPenalty):
     requires = UNIT
     reason = "the KL compares mean activities with a probability"
 
+    def __init__(
+        self, *, weight: NonNegative, target: OpenUnit, divide_by_batch_size: bool
+    ) -> None:
+        super().__init__(weight=weight, target=target, divide_by_batch_size=divide_by_batch_size)
+        self._p: Tensor
+        self.register_buffer("_p", torch.tensor([[target], [1.0 - target]]), persistent=False)
+
     def of_mean(self, mean: Tensor) -> Tensor:
         q = mean.clamp(EPSILON, 1.0 - EPSILON)
         p = self.target
         on = p * (p / q).log()
         off = (1.0 - p) * ((1.0 - p) / (1.0 - q)).log()
         return (on + off).sum()
+
+    def value_and_gradient(self, codes: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+        mean = codes.mean(0)
+        q = mean.clamp(EPSILON, 1.0 - EPSILON)
+        # First row for being on, second for being off.
+        one_over = torch.stack((q, 1.0 - q)).reciprocal_()
+        ratio = one_over * self._p
+        value = (ratio.log().mul_(self._p)).sum(0).sum()
+        on, off = (weight * self._p / ratio).mul_(self._p).mul_(one_over.square_())
+        return value, (off - on).div_(len(codes)).mul_(mean == q)
 
 
 @final

@@ -115,6 +115,10 @@ class RunFolder:
         self._write(f"pictures/{picture.name}.npz", numbers.getvalue())
         self._write(f"pictures/{picture.name}.png", render(picture))
 
+    def save_profile(self, name: str, trace: bytes) -> None:
+        """``profiles/<name>.json.gz``, a trace."""
+        self._write(f"profiles/{name}.json.gz", trace)
+
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         self._write(SUMMARY, _json(summary).encode())
 

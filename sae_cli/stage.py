@@ -5,26 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from torch.optim import Optimizer
-
+from sae_cli import engine
 from sae_cli.build import Parts, Training
 from sae_cli.config import RunConfig
 from sae_cli.console import Console, epoch_line
 from sae_cli.datasets import Split
 from sae_cli.loop import (
-    EVALUATION_BATCH,
     DivergedError,
     Generators,
     encode,
     evaluate,
     fit,
 )
-from sae_cli.metrics import TERMS, Baseline
-from sae_cli.optimizers import LR_SCHEDULES, OPTIMIZERS, LrSchedule
+from sae_cli.lr_schedules import LR_SCHEDULES, LrSchedule
+from sae_cli.metrics import BASELINE_BATCH, TERMS, Baseline
+from sae_cli.optimizers import OPTIMIZERS, Optimizer
+from sae_cli.profiling import profiled
 from sae_cli.run_folder import RunFolder
 from sae_cli.schedules import Stage
+from sae_cli.step import Step
 
 
 @dataclass
@@ -60,11 +62,11 @@ class Run:
 def train_stage(run: Run, stage: Stage) -> None:
     """Train: a line of metrics before the first and after each epoch, checkpoints with each."""
     train, val = _splits(run, stage)
-    optimizer = OPTIMIZERS.build(
-        run.config.parts["optimizer"] | {"learning_rate": stage.learning_rate},
-        [*stage.autoencoder.parameters(), *stage.objective.parameters()],
-    )
-    baseline = Baseline.of(val.batches(EVALUATION_BATCH))
+    gradients = engine.gradients(run.config, run.parts, stage)
+    optimizer = OPTIMIZERS.build(run.config.parts["optimizer"], gradients.parameters)
+    batch_size, generators = run.config.settings.batch_size, run.generators
+    step = Step(gradients, optimizer, run.parts.corruption, generators.corruption, batch_size)
+    baseline = Baseline.of(val.batches(BASELINE_BATCH))
     progress, steps = run.progress, steps_per_epoch(run.config, len(train))
     progress.best_loss, progress.best_epoch = math.inf, progress.epoch
     last = progress.epoch + stage.epochs
@@ -79,20 +81,19 @@ def train_stage(run: Run, stage: Stage) -> None:
 
     run.console.begin(stage.name, steps * stage.epochs)
     evaluated({})
-    for means in fit(
-        stage.autoencoder,
-        stage.objective,
-        optimizer,
-        lr_schedule(run.config, stage, len(train)),
+    epochs = fit(
+        step,
         train,
+        lr_schedule(run.config, stage, len(train)),
         learning_rate=stage.learning_rate,
         epochs=stage.epochs,
-        batch_size=run.config.settings.batch_size,
-        corruption=run.parts.corruption,
-        generators=run.generators,
-        device=run.parts.device,
+        batch_size=batch_size,
+        order=generators.order,
         on_step=run.console.step,
-    ):
+    )
+    if run.config.settings.profile:
+        epochs = profiled(epochs, stage.epochs, partial(run.folder.save_profile, stage.name))
+    for means in epochs:
         progress.epoch += 1
         progress.step += steps
         evaluated(means)

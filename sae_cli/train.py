@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sae_cli import build
+from sae_cli import build, engine
 from sae_cli.config import RunConfig
 from sae_cli.console import Console
 from sae_cli.datasets import Dataset
 from sae_cli.draw import draw
 from sae_cli.environment import environment
-from sae_cli.loop import EVALUATION_BATCH, evaluate
-from sae_cli.metrics import Baseline
+from sae_cli.loop import evaluate
+from sae_cli.metrics import BASELINE_BATCH, Baseline
 from sae_cli.run_folder import RunFolder
 from sae_cli.stage import Progress, Run, lr_schedule, train_stage
 from sae_cli.tables import short, table
@@ -40,10 +40,12 @@ def train(config: RunConfig, path: Path, overrides: list[str]) -> dict[str, Any]
     parts = build.parts(config)
     data = build.dataset(config)
     build.check_data(config, parts, data)
-    about = environment() | {"dataset": _about(data), "device": str(parts.device.torch)}
     training = build.training(config, parts, data)
     for stage in training.stages:
         lr_schedule(config, stage, len(data.train))
+    config = engine.settled(config, parts, training)
+    engine.use_threads(config)
+    about = environment() | {"dataset": _about(data), "device": str(parts.device.torch)}
 
     folder = RunFolder(path)
     folder.claim()
@@ -119,7 +121,7 @@ def _closing_metrics(run: Run) -> dict[str, float]:
             run.training.autoencoder,
             run.training.objective,
             split,
-            Baseline.of(split.batches(EVALUATION_BATCH)),
+            Baseline.of(split.batches(BASELINE_BATCH)),
             run.parts.device,
         )
         final |= {f"{name}/{key}": value for key, value in values.items()}

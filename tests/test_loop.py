@@ -12,13 +12,17 @@ from torch.nn import functional as F
 
 from sae_cli.activations import Pointwise
 from sae_cli.autoencoder import AutoEncoder
+from sae_cli.chain import Chain
 from sae_cli.corruptions import Corruption, Masking
 from sae_cli.datasets import Split
-from sae_cli.loop import Device, DivergedError, Generators, encode, evaluate, fit
+from sae_cli.gradients import Autograd, Device
+from sae_cli.loop import DivergedError, encode, evaluate, fit
 from sae_cli.metrics import Baseline
 from sae_cli.objective import Objective
+from sae_cli.optimizers import SGD
 from sae_cli.penalties import KL
 from sae_cli.reconstruction import MSE
+from sae_cli.step import Step
 
 X = torch.rand((23, 6), generator=Generator().manual_seed(0))
 CPU = Device(torch.device("cpu"))
@@ -50,30 +54,34 @@ def fitted(
     learning_rate: float = 0.1,
     corruption: Corruption | None = None,
     steps: list[int] | None = None,
+    autograd: bool = False,
 ) -> list[dict[str, float]]:
-    generators = Generators(Generator().manual_seed(1), Generator().manual_seed(2))
-    optimizer = torch.optim.SGD(autoencoder.parameters(), learning_rate)
+    goal = objective()
+    step = Step(
+        Autograd(autoencoder, goal, CPU) if autograd else Chain(autoencoder, goal),
+        SGD(autoencoder.parameters(), learning_rate=0.1, momentum=0.0, weight_decay=0.0),
+        corruption,
+        Generator().manual_seed(2),
+        batch_size,
+    )
     return list(
         fit(
-            autoencoder,
-            objective(),
-            optimizer,
-            lambda step: 1.0 / (1 + step),
+            step,
             data,
+            lambda step: 1.0 / (1 + step),
             learning_rate=learning_rate,
             epochs=epochs,
             batch_size=batch_size,
-            corruption=corruption,
-            generators=generators,
-            device=CPU,
+            order=Generator().manual_seed(1),
             on_step=lambda terms: None if steps is None else steps.append(len(terms)),
         )
     )
 
 
-def test_against_a_training_by_hand() -> None:
+@pytest.mark.parametrize("autograd", [False, True])
+def test_against_a_training_by_hand(autograd: bool) -> None:
     trained, by_hand = model(), model()
-    means = fitted(trained, split())
+    means = fitted(trained, split(), autograd=autograd)
     encoder, decoder = by_hand.encoder, by_hand.decoder
     order, step = Generator().manual_seed(1), 0
     for epoch in range(3):
@@ -166,19 +174,21 @@ def test_bfloat16_is_near_float32_and_keeps_weights_in_float32() -> None:
 def test_a_gpu_gives_what_the_cpu_gives() -> None:
     gpu = Device(torch.device("cuda"))
     on_gpu = model().to(gpu.torch)
-    generators = Generators(Generator().manual_seed(1), Generator(gpu.torch).manual_seed(2))
+    step = Step(
+        Chain(on_gpu, objective()),
+        SGD(on_gpu.parameters(), learning_rate=0.1, momentum=0.0, weight_decay=0.0),
+        None,
+        Generator(gpu.torch).manual_seed(2),
+        5,
+    )
     means = fit(
-        on_gpu,
-        objective(),
-        torch.optim.SGD(on_gpu.parameters(), 0.1),
-        lambda step: 1.0 / (1 + step),
+        step,
         Split(X.to(gpu.torch), torch.arange(len(X), device=gpu.torch)),
+        lambda step: 1.0 / (1 + step),
         learning_rate=0.1,
         epochs=3,
         batch_size=5,
-        corruption=None,
-        generators=generators,
-        device=gpu,
+        order=Generator().manual_seed(1),
         on_step=lambda terms: None,
     )
     on_cpu = fitted(model(), split())

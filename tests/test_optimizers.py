@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Generator, nn
 
-from sae_cli.optimizers import LR_SCHEDULES, OPTIMIZERS
+from sae_cli.lr_schedules import LR_SCHEDULES
+from sae_cli.optimizers import OPTIMIZERS
 from sae_cli.registry import ConfigError
 
-ADAM = {"learning_rate": 0.1, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.0}
+MOMENTS = {"beta1": 0.9, "beta2": 0.99, "eps": 1e-8}
+ADAM = {"learning_rate": 0.1, **MOMENTS, "weight_decay": 0.0}
 
 
 def trained(section: dict[str, Any], steps: int = 5) -> list[float]:
@@ -22,11 +27,62 @@ def trained(section: dict[str, Any], steps: int = 5) -> list[float]:
     optimizer = OPTIMIZERS.build(OPTIMIZERS.check(section), [w])
     path = []
     for _ in range(steps):
-        optimizer.zero_grad()
-        ((w - 3).square() / 2).sum().backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        optimizer.step([w.detach() - 3], section["learning_rate"])
         path.append(float(w.detach()))
     return path
+
+
+@pytest.mark.parametrize(
+    ("section", "peer"),
+    [
+        ({"name": "sgd", "momentum": 0.0}, torch.optim.SGD),
+        ({"name": "sgd", "momentum": 0.9}, torch.optim.SGD),
+        ({"name": "adam", **MOMENTS}, torch.optim.Adam),
+        ({"name": "adamw", **MOMENTS}, torch.optim.AdamW),
+        ({"name": "nadam", **MOMENTS}, torch.optim.NAdam),
+        ({"name": "rmsprop", "alpha": 0.9, "eps": 1e-8, "momentum": 0.0}, torch.optim.RMSprop),
+        ({"name": "rmsprop", "alpha": 0.9, "eps": 1e-8, "momentum": 0.5}, torch.optim.RMSprop),
+    ],
+    ids=lambda value: value["name"] if isinstance(value, dict) else "",
+)
+def test_against_the_classes_of_torch(section: dict[str, Any], peer: Any) -> None:
+    """Also from a saved state, half way, and with a learning rate that changes."""
+    section = section | {"learning_rate": 0.1, "weight_decay": 0.01}
+    start = [torch.rand(3, 2, generator=Generator().manual_seed(i)) for i in range(2)]
+    own, others = ([nn.Parameter(p.clone()) for p in start] for _ in range(2))
+    options = {key: value for key, value in section.items() if key not in {*MOMENTS, "name"}}
+    if "beta1" in section:
+        options |= {"betas": (section["beta1"], section["beta2"]), "eps": section["eps"]}
+    options["lr"] = options.pop("learning_rate")
+    theirs = peer(others, **options, **({"eps": 1e-8} if section["name"] == "rmsprop" else {}))
+    optimizer = OPTIMIZERS.build(OPTIMIZERS.check(section), own)
+    for step in range(6):
+        if step == 3:
+            saved = copy.deepcopy(optimizer.state_dict())
+            optimizer = OPTIMIZERS.build(OPTIMIZERS.check(section), own)
+            optimizer.load_state_dict(saved)
+        gradients = [torch.sin(p.detach() * (step + 1)) for p in own]
+        for other, gradient in zip(others, gradients, strict=True):
+            other.grad = gradient.clone()
+        theirs.param_groups[0]["lr"] = 0.1 / (1 + step)
+        theirs.step()
+        optimizer.step(gradients, 0.1 / (1 + step))
+    for one, other in zip(own, others, strict=True):
+        assert torch.allclose(one, other, rtol=1e-6, atol=1e-7)
+
+
+def test_no_optimizer_imports_the_compiler() -> None:
+    """It takes longer than a short training."""
+    code = (
+        "import sys, torch; from torch import nn;"
+        "from sae_cli.optimizers import OPTIMIZERS;"
+        "w = nn.Parameter(torch.ones(3));"
+        f"o = OPTIMIZERS.build({ {'name': 'adam', **ADAM}!r}, [w]);"
+        "o.step([torch.ones(3)], 0.1);"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
 
 
 def test_sgd_with_momentum_and_weight_decay() -> None:

@@ -111,9 +111,19 @@ def test_the_command_line_wins_over_an_experiment_page() -> None:
 
 
 def test_a_saved_configuration_checks_as_it_was(configure: Configure, tmp_path: Path) -> None:
+    """But for what was left to the program, which is decided there and stays so."""
     config = configure("model=stacked", *SMALL)
     train(config, tmp_path / "run", [])
-    assert check(yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())) == config
+    saved = check(yaml.safe_load((tmp_path / "run" / "config.yaml").read_text()))
+    train(saved, tmp_path / "again", [])
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "again")
+    again = check(yaml.safe_load((tmp_path / "again" / "config.yaml").read_text()))
+    assert saved == again
+    plain = saved.as_dict()
+    assert (plain["compile"], plain["device"]["threads"]) == ("off", 1)
+    assert plain | {"compile": "auto", "device": plain["device"] | {"threads": None}} == (
+        config.as_dict()
+    )
 
 
 # For each option another value, and what it has to be tried with to matter.
@@ -188,7 +198,7 @@ NEW_VALUES = {
     "start": 0.5,
 }
 # Their effect is elsewhere: which files there are, what is printed, how a sweep is sorted.
-SHOWN_ELSEWHERE = {"model", "experiment", "progress", "pictures", "sort_by"}
+SHOWN_ELSEWHERE = {"model", "experiment", "progress", "pictures", "sort_by", "compile", "profile"}
 
 
 def options() -> list[Any]:
@@ -199,6 +209,8 @@ def options() -> list[Any]:
         for name in registry.names
         if group != "dataset" or name == "digits"
         for option in registry.schema(name).model_fields
+        # How many threads there are is seen in tests/test_engine.py.
+        if option != "threads"
     ]
     gpu = [option for option in named if option.startswith("device.cuda")]
     marked = [pytest.param(option, marks=pytest.mark.gpu) for option in gpu]

@@ -1,0 +1,119 @@
+"""One step of training, on a GPU as a single launch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import final
+
+import torch
+from torch import Generator, Tensor
+
+from sae_cli.corruptions import Corruption
+from sae_cli.gradients import Gradients, Terms
+from sae_cli.optimizers import Optimizer
+
+Function = Callable[[Tensor, float | Tensor], Terms]
+
+
+@final
+class Step:
+    """Corrupts, differentiates, moves the parameters, and adds up the terms of the loss.
+
+    Nothing is read back from the device.
+
+    Args:
+        gradients: of the objective.
+        optimizer: over the same parameters.
+        corruption: of the input, or None.
+        generator: of the corruption, on the device.
+        batch_size: of all batches but the last of an epoch.
+    """
+
+    def __init__(
+        self,
+        gradients: Gradients,
+        optimizer: Optimizer,
+        corruption: Corruption | None,
+        generator: Generator,
+        batch_size: int,
+    ) -> None:
+        self._gradients = gradients
+        self._optimizer = optimizer
+        self._corruption = corruption
+        self._generator = generator
+        device = optimizer.parameters[0].device
+        self._sums = torch.zeros(len(gradients.term_names), dtype=torch.float64, device=device)
+        self._take: Function = self._once
+        if device.type == "cuda":
+            self._take = Captured(self._once, batch_size, generator)
+
+    def __call__(self, target: Tensor, learning_rate: float) -> Terms:
+        """Train on one batch ``(batch, *input_shape)``; gives its terms."""
+        return self._take(target, learning_rate)
+
+    def _once(self, target: Tensor, learning_rate: float | Tensor) -> Terms:
+        x = target if self._corruption is None else self._corruption(target, self._generator)
+        terms, gradients = self._gradients(x, target)
+        self._optimizer.step(gradients, learning_rate)
+        values = torch.stack([terms[name] for name in self._gradients.term_names])
+        self._sums.add_(values, alpha=len(target))
+        return terms
+
+    def means(self, n: int) -> dict[str, float]:
+        """The terms summed over ``n`` examples since the last call, divided by ``n``."""
+        means = [total / n for total in self._sums.tolist()]
+        self._sums.zero_()
+        return dict(zip(self._gradients.term_names, means, strict=True))
+
+
+@final
+class Captured:
+    """A function that the GPU repeats from a CUDA graph: one launch in place of some fifty.
+
+    The first calls run as they are and so does every batch of another size; then the launches of
+    one call are recorded, and repeated from there on with each batch copied to the same place.
+
+    Args:
+        function: of a batch and a learning rate; must read nothing back from the GPU.
+        batch_size: of the batches to capture.
+        generator: what the function draws from.
+    """
+
+    # Libraries choose algorithms and take workspaces in their first calls.
+    WARM_UP = 3
+
+    def __init__(self, function: Function, batch_size: int, generator: Generator) -> None:
+        self._function = function
+        self._batch_size = batch_size
+        self._generator = generator
+        self._calls = 0
+        self._graph = torch.cuda.CUDAGraph()
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._learning_rate = torch.zeros((), device="cuda")
+
+    def __call__(self, target: Tensor, learning_rate: float | Tensor) -> Terms:
+        self._learning_rate.fill_(learning_rate)
+        if len(target) != self._batch_size or self._calls < self.WARM_UP:
+            self._calls += 1
+            return self._as_it_is(target)
+        if self._calls == self.WARM_UP:
+            self._calls += 1
+            self._capture(target)
+        self._target.copy_(target)
+        self._graph.replay()
+        return self._terms
+
+    def _as_it_is(self, target: Tensor) -> Terms:
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            terms = self._function(target, self._learning_rate)
+        torch.cuda.current_stream().wait_stream(self._stream)
+        return terms
+
+    def _capture(self, target: Tensor) -> None:
+        """Record the launches of one call; none of them runs yet."""
+        self._target = target.clone()
+        self._graph.register_generator_state(self._generator)
+        # Threads that load data may go on with their own work.
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+            self._terms = self._function(self._target, self._learning_rate)

@@ -1,0 +1,71 @@
+"""What a run decides by itself: threads, and whether to compile."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from sae_cli import build, engine
+from sae_cli.chain import Chain
+from sae_cli.compiled import Compiled
+from sae_cli.gradients import Autograd
+from sae_cli.registry import ConfigError
+from tests.conftest import Configure
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six cores and a compiler."""
+    monkeypatch.setattr(engine, "AVAILABLE_THREADS", 6)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+
+
+def settled(configure: Configure, *overrides: str) -> dict[str, Any]:
+    config = configure(*overrides)
+    parts = build.parts(config)
+    training = build.training(config, parts, build.dataset(config))
+    return engine.settled(config, parts, training).as_dict()
+
+
+def test_a_short_step_takes_one_thread(configure: Configure) -> None:
+    """6 * batch * weights: 64 latents of 64 features and the biases have 8 320 weights."""
+    assert settled(configure, "batch_size=32")["device"]["threads"] == 1
+    long = ("batch_size=512", "architecture.n_latents=512", "model=ae")
+    assert settled(configure, *long)["device"]["threads"] == 6
+    assert settled(configure, "device.threads=3")["device"]["threads"] == 3
+
+
+def test_only_a_long_run_is_compiled(configure: Configure) -> None:
+    assert settled(configure)["compile"] == "off"
+    assert settled(configure, "epochs=100000")["compile"] == "on"
+    # Autograd has more to gain, so a run of bfloat16 compiles earlier.
+    middle = ("device=cpu", "epochs=2000")
+    assert settled(configure, *middle)["compile"] == "off"
+    assert settled(configure, *middle, "device.precision=bfloat16")["compile"] == "on"
+    assert settled(configure, "epochs=100000", "compile=off")["compile"] == "off"
+    assert settled(configure, "compile=on")["compile"] == "on"
+
+
+def test_yaml_reads_on_and_off_as_truth_values(configure: Configure) -> None:
+    assert configure("compile=true").settings.compile == "on"
+    assert configure("compile=false").settings.compile == "off"
+
+
+def test_without_a_compiler(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert settled(configure, "epochs=100000")["compile"] == "off"
+    with pytest.raises(ConfigError, match=r"compile=on needs a C\+\+ compiler .* compile=off"):
+        settled(configure, "compile=on")
+
+
+def test_the_way_to_the_gradients(configure: Configure) -> None:
+    config = configure("device=cpu", "compile=off")
+    parts = build.parts(config)
+    stage = build.training(config, parts, build.dataset(config)).stages[0]
+    assert isinstance(engine.gradients(config, parts, stage), Chain)
+    half = dataclasses.replace(parts, device=dataclasses.replace(parts.device, bfloat16=True))
+    assert isinstance(engine.gradients(config, half, stage), Autograd)
+    compiled = configure("device=cpu", "compile=on")
+    assert isinstance(engine.gradients(compiled, parts, stage), Compiled)
