@@ -12,7 +12,7 @@ from sae_cli.gradients import Device
 from sae_cli.options import Count
 from sae_cli.registry import ConfigError, Registry
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "tf32", "bfloat16"]
 
 DEVICES: Registry[Device] = Registry("device")
 
@@ -20,7 +20,15 @@ DEVICES: Registry[Device] = Registry("device")
 def _register(name: str, choose: Callable[[], torch.device]) -> None:
     @DEVICES.register(name)
     def device(*, precision: Precision, threads: Count | None) -> Device:
-        return Device(choose(), bfloat16=precision == "bfloat16")
+        chosen = choose()
+        if precision == "tf32" and chosen.type != "cuda":
+            raise ConfigError(
+                "device.precision=tf32 is something that NVIDIA GPUs do, and this run is on "
+                f"{chosen}; choose device.precision=float32 or bfloat16"
+            )
+        # float32 products on a GPU's tensor cores, their inputs rounded to 10 bits of mantissa.
+        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+        return Device(chosen, bfloat16=precision == "bfloat16")
 
 
 def _auto() -> torch.device:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from sae_cli import build, engine
 from sae_cli.chain import Chain
 from sae_cli.compiled import Compiled
 from sae_cli.gradients import Autograd
 from sae_cli.registry import ConfigError
-from tests.conftest import Configure
+from sae_cli.run_folder import read_json
+from sae_cli.train import train
+from tests.conftest import SMALL, Configure
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +39,21 @@ def test_a_short_step_takes_one_thread(configure: Configure) -> None:
     long = ("batch_size=512", "architecture.n_latents=512", "model=ae")
     assert settled(configure, *long)["device"]["threads"] == 6
     assert settled(configure, "device.threads=3")["device"]["threads"] == 3
+
+
+def test_a_run_computes_on_the_threads_it_was_given(configure: Configure, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        train(configure("device.threads=3", "pictures=false", *SMALL), tmp_path / "run", [])
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert read_json(tmp_path / "run" / "environment.json")["threads"] == 3
+
+
+def test_tf32_needs_a_gpu(configure: Configure) -> None:
+    with pytest.raises(ConfigError, match=r"precision=tf32 .* on cpu; choose .*float32"):
+        build.parts(configure("device=cpu", "device.precision=tf32"))
 
 
 def test_only_a_long_run_is_compiled(configure: Configure) -> None:

@@ -171,6 +171,20 @@ def test_a_sweep_of_models_and_weights(command: Command, tmp_path: Path) -> None
     assert "4 of 4 jobs finished" in done.stdout
 
 
+def test_the_jobs_of_a_sweep_side_by_side(command: Command, tmp_path: Path) -> None:
+    """In other processes, on a thread each; they give what they give one after the other."""
+    words = ("-m", "penalty.weight=0.05,0.2", "pictures=false", *SMALL)
+    parallel = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    for folder, more in (("one", ()), ("two", parallel)):
+        done = command(*words, f"hydra.sweep.dir={folder}", *more)
+        assert done.returncode == 0, done.stderr
+        assert "2 of 2 jobs finished" in done.stdout
+    one, two = (sorted((tmp_path / name).glob("*/model.safetensors")) for name in ("one", "two"))
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
+    config = yaml.safe_load((two[0].parent / "config.yaml").read_text())
+    assert config["device"]["threads"] == 1
+
+
 def test_a_sweep_goes_on_when_a_job_fails(command: Command, tmp_path: Path) -> None:
     done = command("-m", "optimizer=sgd", "optimizer.learning_rate=0.001,1e30,0.002", *SMALL)
     assert done.returncode == 1
