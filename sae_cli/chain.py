@@ -64,6 +64,11 @@ class Chain(Gradients):
         self._place = {id(parameter): i for i, parameter in enumerate(self.parameters)}
         self._links = [link for link in _links(autoencoder) if link is not None]
         self._activation = [id(link) for link in self._links].index(id(autoencoder.activation))
+        self._own = {
+            i: (link.weight, link.bias)
+            for i, link in enumerate(self._links)
+            if type(link) is nn.Linear
+        }
         self._objective = objective
         logits = objective.reconstruction.differentiated == "pre_x_hat"
         self._first = len(self._links) - (2 if logits else 1)
@@ -96,13 +101,17 @@ class Chain(Gradients):
         weights: dict[int, tuple[Tensor, Tensor | None]] = {}
         for i, link in enumerate(self._links):
             if isinstance(link, Pointwise):
-                values.append(link(values[-1]))
+                values.append(link.forward(values[-1]))
                 continue
-            # A weight may be computed from parameters: transposed, or scaled to unit norm.
-            with torch.enable_grad():
-                weights[i] = weight, bias = link.weight, link.bias
+            weights[i] = weight, bias = self._own.get(i) or _computed(link)
             values.append(F.linear(values[-1], weight, bias))
         return values, weights
+
+
+@torch.enable_grad()
+def _computed(link: Linear) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias of a link that computes them: transposed, or scaled to unit norm."""
+    return link.weight, link.bias
 
 
 def _of_weight(weight: Tensor, gradient: Tensor, x: Tensor) -> Tensor:
