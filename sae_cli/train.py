@@ -44,7 +44,7 @@ def train(config: RunConfig, path: Path, overrides: list[str]) -> dict[str, Any]
     for stage in training.stages:
         lr_schedule(config, stage, len(data.train))
     config = engine.settled(config, parts, training)
-    engine.use_threads(config)
+    engine.prepare(config)
     about = environment() | {"dataset": _about(data), "device": str(parts.device.torch)}
 
     folder = RunFolder(path)
