@@ -7,7 +7,7 @@ that every gradient is the same to the last bit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast, final
 
 import torch
@@ -32,22 +32,30 @@ def is_chain(autoencoder: AutoEncoder, objective: Objective) -> bool:
 
 def _links(autoencoder: AutoEncoder) -> list[Link | None]:
     """What is applied one after the other; None stands for what is no link of a chain."""
-    parts = (autoencoder.encoder, autoencoder.activation)
-    back = (autoencoder.decoder, autoencoder.output_activation)
-    return [link for part in (*parts, *back) for link in _unpacked(part)]
+    encoder, decoder = _unpacked(autoencoder.encoder), _unpacked(autoencoder.decoder)
+    # Examples are flat in a chain, so that flattening them first and last has nothing to do.
+    encoder = [part for i, part in enumerate(encoder) if i or not isinstance(part, nn.Flatten)]
+    if decoder and isinstance(decoder[-1], nn.Unflatten):
+        decoder.pop()
+    every = (*encoder, autoencoder.activation, *decoder, autoencoder.output_activation)
+    return [_link(module) for module in every]
 
 
-def _unpacked(module: nn.Module) -> Iterator[Link | None]:
-    if isinstance(module, nn.Sequential):
-        for part in module:
-            yield from _unpacked(part)
-    elif isinstance(module, Pointwise | TiedLinear):
-        yield module
-    # Not a subclass of nn.Linear, which may do something else.
-    elif parametrize.type_before_parametrizations(module) is nn.Linear:
-        yield cast(nn.Linear, module)
-    elif not isinstance(module, nn.Flatten | nn.Unflatten):
-        yield None
+def _unpacked(module: nn.Module) -> list[nn.Module]:
+    # Not a subclass, which may do something else.
+    if type(module) is not nn.Sequential:
+        return [module]
+    return [inner for part in module for inner in _unpacked(part)]
+
+
+def _link(module: nn.Module) -> Link | None:
+    if module._forward_hooks or module._forward_pre_hooks:
+        return None
+    if isinstance(module, Pointwise | TiedLinear):
+        return module
+    if parametrize.type_before_parametrizations(module) is nn.Linear:
+        return cast(nn.Linear, module)
+    return None
 
 
 @final
@@ -63,7 +71,8 @@ class Chain(Gradients):
         self.term_names = objective.term_names
         self._place = {id(parameter): i for i, parameter in enumerate(self.parameters)}
         self._links = [link for link in _links(autoencoder) if link is not None]
-        self._activation = [id(link) for link in self._links].index(id(autoencoder.activation))
+        encoder = _unpacked(autoencoder.encoder)
+        self._activation = len([part for part in encoder if not isinstance(part, nn.Flatten)])
         self._own = {
             i: (link.weight, link.bias)
             for i, link in enumerate(self._links)

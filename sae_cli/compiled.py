@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad
 
 from sae_cli.autoencoder import AutoEncoder
-from sae_cli.gradients import Autograd, Device, Gradients, Terms
+from sae_cli.gradients import Autograd, Device, Gradients, Terms, laid_out
 from sae_cli.objective import Objective
 
 
@@ -51,6 +51,9 @@ class Compiled(Gradients):
             found: tuple[Tensor, Terms] = functional_call(module, parameters, (x, target))
             return found
 
+        # Programs of earlier stages and jobs count towards the number that PyTorch keeps of one
+        # function, beyond which it compiles no more.
+        torch.compiler.reset()
         # It remarks on stderr that there is no GPU.
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
         self._compiled = torch.compile(grad(loss, has_aux=True), fullgraph=True, dynamic=False)
@@ -61,4 +64,5 @@ class Compiled(Gradients):
         with torch.no_grad():
             given: dict[str, Tensor] = dict(zip(self._names, self.parameters, strict=True))
             gradients, terms = self._compiled(given, x, target)
-        return terms, [gradients[name] for name in self._names]
+            found = [gradients[name] for name in self._names]
+            return terms, laid_out(found, self.parameters)

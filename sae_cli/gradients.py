@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -79,4 +79,16 @@ class Autograd(Gradients):
         gradients = torch.autograd.grad(
             terms["loss"], self.parameters, allow_unused=True, materialize_grads=True
         )
-        return {name: value.detach() for name, value in terms.items()}, list(gradients)
+        detached = {name: value.detach() for name, value in terms.items()}
+        return detached, laid_out(gradients, self.parameters)
+
+
+def laid_out(gradients: Iterable[Tensor], parameters: Sequence[Tensor]) -> list[Tensor]:
+    """The gradients, each in memory as its parameter is: fused optimizers go through both side by
+    side without looking at strides."""
+    return [
+        gradient
+        if gradient.stride() == parameter.stride()
+        else torch.empty_like(parameter).copy_(gradient)
+        for gradient, parameter in zip(gradients, parameters, strict=True)
+    ]

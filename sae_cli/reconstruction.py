@@ -56,7 +56,10 @@ class Reconstruction(ABC):
 
     @abstractmethod
     def value_and_gradient(self, passed: Pass, target: Tensor) -> tuple[Tensor, Tensor]:
-        """The scalar loss, and its gradient with respect to ``differentiated``."""
+        """The scalar loss, and its gradient with respect to ``differentiated``.
+
+        Examples may come flattened, ``(batch, n_features)``.
+        """
 
 
 @final
@@ -95,11 +98,11 @@ class BCE(Reconstruction):
         return F.binary_cross_entropy_with_logits(passed.pre_x_hat, target, reduction="sum")
 
     def value_and_gradient(self, passed: Pass, target: Tensor) -> tuple[Tensor, Tensor]:
-        """The value is taken from the probabilities at hand, which spares the slow ``log1p``; it
-        equals the other to about 1e-7 of itself."""
+        """The value is taken from the probabilities at hand, which spares the slow ``log1p``; of
+        each element it equals the other to about the last bit of its logit."""
         logits = passed.pre_x_hat.clamp_min(LOGIT_MIN)
         log_p = passed.x_hat.log().clamp_min_(LOGIT_MIN)
-        value = logits.sub_(log_p).sum() - torch.dot(passed.pre_x_hat.flatten(), target.flatten())
+        value = logits.sub_(log_p).addcmul_(passed.pre_x_hat, target, value=-1.0).sum()
         divisor = self.divisor(target)
         gradient = (passed.x_hat - target).mul_(target.new_ones(()) / divisor)
         return value / divisor, gradient

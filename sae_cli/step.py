@@ -86,19 +86,21 @@ class Captured:
         self._function = function
         self._batch_size = batch_size
         self._generator = generator
-        self._calls = 0
+        self._warm_ups = 0
+        self._terms: Terms | None = None
         self._graph = torch.cuda.CUDAGraph()
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self._learning_rate = torch.zeros((), device="cuda")
 
     def __call__(self, target: Tensor, learning_rate: float | Tensor) -> Terms:
         self._learning_rate.fill_(learning_rate)
-        if len(target) != self._batch_size or self._calls < self.WARM_UP:
-            self._calls += 1
+        if len(target) != self._batch_size:
             return self._as_it_is(target)
-        if self._calls == self.WARM_UP:
-            self._calls += 1
-            self._capture(target)
+        if self._warm_ups < self.WARM_UP:
+            self._warm_ups += 1
+            return self._as_it_is(target)
+        if self._terms is None:
+            self._terms = self._captured(target)
         self._target.copy_(target)
         self._graph.replay()
         return self._terms
@@ -110,10 +112,10 @@ class Captured:
         torch.cuda.current_stream().wait_stream(self._stream)
         return terms
 
-    def _capture(self, target: Tensor) -> None:
-        """Record the launches of one call; none of them runs yet."""
+    def _captured(self, target: Tensor) -> Terms:
+        """Record the launches of one call, none of which runs yet; where its terms will be."""
         self._target = target.clone()
         self._graph.register_generator_state(self._generator)
         # Threads that load data may go on with their own work.
         with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
-            self._terms = self._function(self._target, self._learning_rate)
+            return self._function(self._target, self._learning_rate)

@@ -122,30 +122,47 @@ def test_the_cross_entropy_by_hand_for_any_logits(scale: float) -> None:
     logits = torch.randn(64, 50, generator=Generator().manual_seed(0)) * scale
     target = torch.rand(64, 50, generator=Generator().manual_seed(1))
     passed = model()(batch(1)[0])._replace(pre_x_hat=logits, x_hat=logits.sigmoid())
-    value, _ = bce.value_and_gradient(passed, target)
-    exact = nn.functional.binary_cross_entropy_with_logits(
-        logits.double(), target.double(), reduction="sum"
-    )
-    assert float(value) == pytest.approx(float(exact) / 64, rel=2e-6)
+    for wanted in (target, (logits > 0).float()):
+        value, _ = bce.value_and_gradient(passed, wanted)
+        exact = nn.functional.binary_cross_entropy_with_logits(
+            logits.double(), wanted.double(), reduction="sum"
+        )
+        # A perfect fit leaves the last bit of each of the 50 logits.
+        assert float(value) == pytest.approx(float(exact) / 64, rel=2e-6, abs=50 * scale * 1e-7)
+
+
+def dense_around(*parts: nn.Module) -> AutoEncoder:
+    encoder = nn.Sequential(*parts)
+    return AutoEncoder(encoder, Pointwise("relu"), nn.Linear(2, 2), Pointwise("identity"), 2)
 
 
 def test_what_is_no_chain() -> None:
     class Masked(nn.Linear):
         pass
 
+    class Skipping(nn.Sequential):
+        pass
+
+    hooked = nn.Linear(2, 2)
+    hooked.register_forward_hook(lambda module, given, made: 2 * made)
     objective = Objective(MSE(reduction="mean"), None, 0.0)
-    for part in (nn.Conv1d(3, 3, 1), nn.Dropout(), Masked(2, 2)):
-        other = AutoEncoder(
-            nn.Sequential(nn.Flatten(), part),
-            Pointwise("relu"),
-            nn.Linear(2, 2),
-            Pointwise("identity"),
-            2,
-        )
-        assert not is_chain(other, objective)
+    for part in (nn.Conv1d(3, 3, 1), nn.Dropout(), Masked(2, 2), Skipping(nn.Linear(2, 2)), hooked):
+        assert not is_chain(dense_around(nn.Flatten(), part), objective)
+    assert not is_chain(dense_around(nn.Linear(2, 2), nn.Flatten()), objective)
     learned = Objective(MSE(reduction="mean"), cast(Penalty, nn.Linear(2, 2)), 0.0)
     assert is_chain(model(), objective)
+    assert is_chain(dense_around(nn.Flatten(), nn.Linear(2, 2)), objective)
     assert not is_chain(model(), learned)
+
+
+def test_an_activation_may_be_used_twice() -> None:
+    """One object between the layers and for the codes."""
+    shared = Pointwise("tanh")
+    layers = nn.Sequential(nn.Flatten(), nn.Linear(N_FEATURES, 7), shared, nn.Linear(7, 5))
+    back = nn.Sequential(nn.Linear(5, N_FEATURES), nn.Unflatten(1, (3, N_FEATURES // 3)))
+    twice = AutoEncoder(layers, shared, back, shared, 5)
+    objective = Objective(MSE(reduction="mean"), L1(weight=1.0), 0.37)
+    assert_same(Chain(twice, objective), Autograd(twice, objective, CPU), *batch(8))
 
 
 @pytest.mark.parametrize("unit_norm", [False, True])
@@ -162,3 +179,14 @@ def test_compiled_as_by_autograd(unit_norm: bool) -> None:
     for gradient, expected in zip(gradients, wanted, strict=True):
         assert torch.allclose(gradient, expected, rtol=1e-4, atol=1e-6)
     assert_same(compiled, autograd, *batch(7))
+
+
+def test_any_number_of_networks_can_be_compiled() -> None:
+    """As in a sweep, one after the other; PyTorch keeps eight programs of one function."""
+    for number in range(10):
+        objective = Objective(MSE(reduction="mean"), None, 0.0)
+        small = dense_around(nn.Flatten(), nn.Linear(3 + number, 2))
+        compiled = Compiled(small, objective, CPU, 4)
+        x = torch.rand(4, 3 + number, generator=Generator().manual_seed(0))
+        terms, _ = compiled(x, torch.zeros(4, 2))
+        assert torch.isfinite(terms["loss"])

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Generator, nn
 
+from sae_cli.gradients import laid_out
 from sae_cli.lr_schedules import LR_SCHEDULES
 from sae_cli.optimizers import OPTIMIZERS
 from sae_cli.registry import ConfigError
@@ -69,6 +70,15 @@ def test_against_the_classes_of_torch(section: dict[str, Any], peer: Any) -> Non
         optimizer.step(gradients, 0.1 / (1 + step))
     for one, other in zip(own, others, strict=True):
         assert torch.allclose(one, other, rtol=1e-6, atol=1e-7)
+
+
+def test_gradients_are_laid_out_as_their_parameters() -> None:
+    """Fused optimizers would take them for another matrix otherwise."""
+    parameter, transposed = torch.zeros(3, 2), torch.arange(6.0).reshape(2, 3).t()
+    as_it_was, copied = laid_out([torch.ones(3, 2), transposed], [parameter, parameter])
+    assert copied.stride() == parameter.stride()
+    assert torch.equal(copied, transposed)
+    assert torch.equal(as_it_was, torch.ones(3, 2))
 
 
 def test_no_optimizer_imports_the_compiler() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ from sae_cli.gradients import Device
 from sae_cli.loop import evaluate, fit
 from sae_cli.metrics import Baseline
 from sae_cli.optimizers import OPTIMIZERS, Optimizer
-from sae_cli.step import Step
+from sae_cli.step import Captured, Step
 from tests.conftest import Configure
 
 # All that PyTorch has to bring a value to the host or to wait for one.
@@ -65,7 +65,7 @@ PAGES = [
     ("model=sparse_l2",),
     ("model=denoising", "optimizer=sgd", "optimizer.momentum=0.9"),
     ("model=tied", "reconstruction=bce", "architecture.output_activation=sigmoid"),
-    ("model=sparse_kl", "device=cpu", "device.precision=bfloat16"),
+    ("model=sparse_kl", "device.precision=bfloat16"),
 ]
 
 
@@ -87,7 +87,7 @@ def test_an_epoch_reads_nothing_back_until_its_end(
     """And it takes as many operations for a large batch as for a small one."""
     operations = []
     for batch_size in (16, 32):
-        step, data = trained(page, configure, batch_size)
+        step, data = trained((*page, "device=cpu"), configure, batch_size)
         order = torch.arange(len(data))
         with no_hidden_reads(), Calls() as calls:
             targets = list(data.shuffled(order[: 4 * batch_size], batch_size))
@@ -112,7 +112,7 @@ def test_an_epoch_is_read_once(configure: Configure) -> None:
     """However many steps it has."""
     reads = []
     for batch_size in (16, 64):
-        step, data = trained(("model=sparse_kl",), configure, batch_size)
+        step, data = trained(("model=sparse_kl", "device=cpu"), configure, batch_size)
         with Calls() as calls:
             list(
                 fit(
@@ -131,7 +131,7 @@ def test_an_epoch_is_read_once(configure: Configure) -> None:
 
 
 def test_an_evaluation_reads_as_often_for_many_batches_as_for_one(configure: Configure) -> None:
-    config = configure("model=sparse_kl")
+    config = configure("model=sparse_kl", "device=cpu")
     parts = build.parts(config)
     training = build.training(config, parts, build.dataset(config))
     reads = []
@@ -146,23 +146,62 @@ def test_an_evaluation_reads_as_often_for_many_batches_as_for_one(configure: Con
     assert reads[0] == reads[1]
 
 
+class Recorded(Captured):  # type: ignore[misc]
+    """Without a GPU: a graph that runs the function again, on the batch that was copied for it."""
+
+    def __init__(self, batch_size: int) -> None:
+        self._function = lambda target, rate: {"loss": target.sum()}
+        self._batch_size, self._warm_ups, self._terms = batch_size, 0, None
+        self._learning_rate, self._graph = torch.zeros(()), cast(Any, self)
+        self.calls: list[str] = []
+
+    def _as_it_is(self, target: Tensor) -> Any:
+        self.calls.append("plain")
+        return self._function(target, self._learning_rate)
+
+    def _captured(self, target: Tensor) -> Any:
+        self.calls.append("capture")
+        self._target = torch.zeros_like(target)
+        return {"loss": torch.zeros(())}
+
+    def replay(self) -> None:
+        self.calls.append("replay")
+        assert self._terms is not None
+        self._terms["loss"].copy_(self._target.sum())
+
+
+@pytest.mark.parametrize("full", [1, 3, 7])
+def test_a_step_is_captured_once_and_repeated_whatever_the_last_batch(full: int) -> None:
+    recorded, sizes = Recorded(4), [*([4] * full), 3]
+    for number, size in enumerate(sizes * 6):
+        target = torch.full((size,), float(number))
+        assert float(recorded(target, 0.1)["loss"]) == number * size
+    assert recorded.calls.count("capture") == 1
+    assert recorded.calls.count("plain") == 6 + Captured.WARM_UP
+    assert recorded.calls.count("replay") == 6 * full - Captured.WARM_UP
+
+
 @pytest.mark.gpu
+@pytest.mark.parametrize("n", [3 * 32 + 1, 32 + 5, 7 * 32 + 5])
 @pytest.mark.parametrize("page", [*PAGES[:-1], ("optimizer=nadam",)], ids=" ".join)
 def test_a_captured_step_gives_what_a_plain_one_gives(
-    page: tuple[str, ...], configure: Configure, monkeypatch: pytest.MonkeyPatch
+    page: tuple[str, ...], n: int, configure: Configure
 ) -> None:
-    """A smaller last batch and noise included, and no wait for the GPU in between."""
+    """Smaller last batches and noise included, and no wait for the GPU in between."""
     results = []
     for capture in (True, False):
         step, data = trained((*page, "device=cuda"), configure, 32)
         if not capture:
             step._take = step._once
+        targets = [*data.shuffled(torch.arange(n), 32), *data.shuffled(torch.arange(n), 32)]
         torch.cuda.set_sync_debug_mode("error")
-        for target in data.shuffled(torch.arange(32 * 7 + 5), 32):
-            step(target, 0.01)
-        torch.cuda.set_sync_debug_mode("default")
+        try:
+            for target in targets:
+                step(target, 0.01)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
         parameters: list[nn.Parameter] = list(step._gradients.parameters)
-        results.append((step.means(32 * 7 + 5), [p.detach().cpu() for p in parameters]))
+        results.append((step.means(2 * n), [p.detach().cpu() for p in parameters]))
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-5)
     for one, other in zip(results[0][1], results[1][1], strict=True):
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)

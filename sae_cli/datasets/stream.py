@@ -37,7 +37,7 @@ def free_bytes(device: torch.device) -> float:
         # What PyTorch keeps for its next tensors counts as taken there, and is free.
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return free + kept
-    if device.type == "cpu":
+    if device.type == "cpu" and hasattr(os, "sysconf"):
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return math.inf
 

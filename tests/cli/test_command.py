@@ -181,8 +181,6 @@ def test_the_jobs_of_a_sweep_side_by_side(command: Command, tmp_path: Path) -> N
         assert "2 of 2 jobs finished" in done.stdout
     one, two = (sorted((tmp_path / name).glob("*/model.safetensors")) for name in ("one", "two"))
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
-    config = yaml.safe_load((two[0].parent / "config.yaml").read_text())
-    assert config["device"]["threads"] == 1
 
 
 def test_a_sweep_goes_on_when_a_job_fails(command: Command, tmp_path: Path) -> None:
