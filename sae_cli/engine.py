@@ -64,6 +64,13 @@ def settled(config: RunConfig, made: Parts, to_train: Training) -> RunConfig:
     return RunConfig(settings, config.parts | {"device": device})
 
 
+def described(config: RunConfig) -> str:
+    """What was decided, for people to read."""
+    threads = config.parts["device"]["threads"]
+    compiling = "; compiling, half a minute" if config.settings.compile == "on" else ""
+    return f"{threads} thread{'s' if threads > 1 else ''}{compiling}"
+
+
 def prepare(config: RunConfig) -> None:
     """Set up this process as a settled configuration says."""
     torch.set_num_threads(config.parts["device"]["threads"])

@@ -101,10 +101,11 @@ class SGD(Optimizer):
         )
 
 
-class _Adam(Optimizer, ABC):
-    """The two moments, with weight decay in the gradient or apart from it."""
+class _Moments(Optimizer, ABC):
+    """Running means of gradients and of their squares."""
 
-    _decoupled: bool
+    # Numbers kept for each parameter, and what they start from.
+    _counters: Mapping[str, float] = {"steps": 0.0}
 
     def __init__(
         self,
@@ -117,13 +118,19 @@ class _Adam(Optimizer, ABC):
         weight_decay: NonNegative,
     ) -> None:
         super().__init__(parameters, "mean", "square")
-        self.state["steps"] = self._scalars(0.0)
+        self.state |= {name: self._scalars(start) for name, start in self._counters.items()}
         self._options: dict[str, Any] = {
             "beta1": beta1,
             "beta2": beta2,
             "eps": eps,
             "weight_decay": weight_decay,
         }
+
+
+class _Adam(_Moments, ABC):
+    """With weight decay in the gradient or apart from it."""
+
+    _decoupled: bool
 
     def _step(self, gradients: list[Tensor], learning_rate: float | Tensor) -> None:
         adam(
@@ -161,27 +168,10 @@ class AdamW(_Adam):
 
 @final
 @OPTIMIZERS.register("nadam")
-class NAdam(Optimizer):
+class NAdam(_Moments):
     """Adam with Nesterov's momentum (Dozat 2016)."""
 
-    def __init__(
-        self,
-        parameters: Parameters,
-        *,
-        learning_rate: Positive,
-        beta1: Fraction,
-        beta2: Fraction,
-        eps: Positive,
-        weight_decay: NonNegative,
-    ) -> None:
-        super().__init__(parameters, "mean", "square")
-        self.state |= {"momentum_product": self._scalars(1.0), "steps": self._scalars(0.0)}
-        self._options: dict[str, Any] = {
-            "beta1": beta1,
-            "beta2": beta2,
-            "eps": eps,
-            "weight_decay": weight_decay,
-        }
+    _counters: Mapping[str, float] = {"momentum_product": 1.0, "steps": 0.0}
 
     def _step(self, gradients: list[Tensor], learning_rate: float | Tensor) -> None:
         nadam(

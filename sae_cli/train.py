@@ -91,7 +91,8 @@ def _train(run: Run) -> dict[str, Any]:
     run.console.say(f"data: {data.source}; {sizes}")
     run.console.say(
         f"model: {run.config.settings.model}, {data.shape.n_features} features, "
-        f"{model.n_latents} latents, {n_parameters} parameters; device: {run.parts.device.torch}"
+        f"{model.n_latents} latents, {n_parameters} parameters; device: {run.parts.device.torch}, "
+        f"{engine.described(run.config)}"
     )
     for stage in run.training.stages:
         train_stage(run, stage)

@@ -67,6 +67,15 @@ def test_memory_that_is_freed_is_kept() -> None:
     assert int(done.stdout) < 3136
 
 
+def test_what_was_decided_is_told(
+    configure: Configure, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(configure("device=cpu", "pictures=false", *SMALL), tmp_path / "run", [])
+    assert "device: cpu, 1 thread\n" in capsys.readouterr().out
+    compiled = configure("compile=on", "device.threads=2")
+    assert engine.described(compiled) == "2 threads; compiling, half a minute"
+
+
 def test_tf32_needs_a_gpu(configure: Configure) -> None:
     with pytest.raises(ConfigError, match=r"precision=tf32 .* on cpu; choose .*float32"):
         build.parts(configure("device=cpu", "device.precision=tf32"))
