@@ -11,7 +11,7 @@ from typing import Any
 from sae_cli import build, engine
 from sae_cli.config import RunConfig
 from sae_cli.console import Console
-from sae_cli.datasets import Dataset
+from sae_cli.datasets import Dataset, Split
 from sae_cli.draw import draw
 from sae_cli.environment import environment
 from sae_cli.loop import evaluate
@@ -116,17 +116,17 @@ def _train(run: Run) -> dict[str, Any]:
 def _closing_metrics(run: Run) -> dict[str, float]:
     """Every metric of the final weights on every split."""
     data = run.training.dataset
-    final: dict[str, float] = {}
-    for name, split in (("train", data.train), ("val", data.val), ("test", data.test)):
-        values = evaluate(
-            run.training.autoencoder,
-            run.training.objective,
-            split,
-            Baseline.of(split.batches(BASELINE_BATCH)),
-            run.parts.device,
-        )
-        final |= {f"{name}/{key}": value for key, value in values.items()}
-    return final
+    # The last epoch has ended with an evaluation of these very weights.
+    last = run.progress.lines[-1]
+    val = {key: value for key, value in last.items() if key.startswith("val/")}
+    return _evaluated(run, "train", data.train) | val | _evaluated(run, "test", data.test)
+
+
+def _evaluated(run: Run, name: str, split: Split) -> dict[str, float]:
+    model, objective = run.training.autoencoder, run.training.objective
+    baseline = Baseline.of(split.batches(BASELINE_BATCH))
+    values = evaluate(model, objective, split, baseline, run.parts.device)
+    return {f"{name}/{key}": value for key, value in values.items()}
 
 
 def _closing_table(final: Mapping[str, float], active_above: float) -> list[str]:
