@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sae_cli import build
 from sae_cli.activations import ACTIVATIONS
 from sae_cli.autoencoder import AutoEncoder
-from sae_cli.config import RunConfig, check
+from sae_cli.config import RunConfig
 from sae_cli.registry import ConfigError
 from sae_cli.run_folder import CONFIG, MODEL, SUMMARY, read_json, read_metrics
+from sae_cli.saved_config import read_config
 from sae_cli.shapes import DataShape
 
 
@@ -100,7 +98,7 @@ def load_run(folder: str | Path) -> Run:
     for name in (CONFIG, MODEL):
         if not (path / name).is_file():
             raise ConfigError(f"{path} holds no finished run: there is no {name} in it")
-    config = _config(path / CONFIG)
+    config = read_config(path / CONFIG)
     try:
         with safe_open(path / MODEL, "pt") as file:
             shape = DataShape(**json.loads((file.metadata() or {})["shape"]))
@@ -116,14 +114,3 @@ def load_run(folder: str | Path) -> Run:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path / MODEL} does not fit {path / CONFIG}: {reason}") from None
     return Run(path, config, model.eval(), tuple(shape.input_shape))
-
-
-def _config(file: Path) -> RunConfig:
-    try:
-        # Not resolved: an interpolation stays the text that it is.
-        content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is no configuration: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{file} is no configuration: it holds no keys")
-    return check({str(key): value for key, value in content.items()})

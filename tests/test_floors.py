@@ -29,7 +29,7 @@ FLOORS = [
         "environment",
         "console",
     },
-    {"config", "build", "engine"},
+    {"config", "saved_config", "build", "engine"},
     {"draw", "stage"},
     {"train", "load", "compose", "arguments", "messages", "sweep", "launch", "cli"},
     {"__init__", "__main__"},
