@@ -35,6 +35,7 @@ class Arguments:
         package: which part of it.
         version: whether it asks for the version.
         config_dir: the user's own folder of pages, if any.
+        resume: the folder of a run or sweep to go on with, if any.
         for_hydra: what Hydra is given.
     """
 
@@ -45,6 +46,7 @@ class Arguments:
     package: str | None
     version: bool
     config_dir: str | None
+    resume: str | None
     for_hydra: list[str]
 
 
@@ -55,6 +57,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
         ConfigError: something on it is neither an option nor an override.
     """
     overrides: list[str] = []
+    resume: str | None = None
     config_dir: str | None = None
     shown: str | None = None
     package: str | None = None
@@ -75,7 +78,10 @@ def parse(arguments: Sequence[str]) -> Arguments:
             continue
         else:
             _check_override(argument)
-            overrides.append(argument)
+            if name == "resume":
+                resume = value
+            else:
+                overrides.append(argument)
     if value_of in WITH_VALUE:
         raise ConfigError(f"{value_of} needs a value")
     if package is not None and shown is None:
@@ -90,6 +96,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
         package=package,
         version="--version" in arguments,
         config_dir=config_dir,
+        resume=resume,
         for_hydra=[argument for argument in arguments if argument != TRACEBACK],
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,9 @@ from sae_cli.reconstruction import RECONSTRUCTIONS, Reconstruction
 from sae_cli.registry import ConfigError
 from sae_cli.schedules import SCHEDULES, Schedule, Stage
 from sae_cli.shapes import DataShape
+
+# Options of data sets that say where these lie.
+PATHS = ("path", "root")
 
 
 @dataclass(frozen=True)
@@ -114,13 +118,26 @@ def _check_output(chosen: dict[str, dict[str, Any]], reconstruction: Reconstruct
         )
 
 
-def dataset(config: RunConfig) -> Dataset:
+def dataset(config: RunConfig, *, download: bool = True) -> Dataset:
     """Read the data set, in the machine's memory.
+
+    Args:
+        download: whether it may be downloaded where the configuration says so.
 
     Raises:
         ConfigError: files are missing, damaged or unfit.
     """
-    return DATASETS.build(config.parts["dataset"])
+    section = config.parts["dataset"]
+    if section.get("download") is True and not download:
+        section = section | {"download": False}
+    return DATASETS.build(section)
+
+
+def located(config: RunConfig) -> RunConfig:
+    """The configuration with the whole paths of its data, so that it holds in any folder."""
+    section = config.parts["dataset"]
+    paths = {k: str(Path(section[k]).expanduser().absolute()) for k in PATHS if k in section}
+    return replace(config, parts=config.parts | {"dataset": section | paths})
 
 
 def check_data(config: RunConfig, made: Parts, data: Dataset) -> None:

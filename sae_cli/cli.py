@@ -1,4 +1,4 @@
-"""The command ``sae-train``.
+"""The command ``sae-train``, from its arguments to its exit code.
 
 Every configuration is composed and checked before Hydra starts a run, so that wrong input leaves
 no folder behind. torch is imported only once the configurations have been composed.
@@ -6,15 +6,13 @@ no folder behind. torch is imported only once the configurations have been compo
 
 from __future__ import annotations
 
-import errno
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 from hydra.errors import HydraException
@@ -22,38 +20,47 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sae_cli.arguments import TRACEBACK, Arguments, parse
 from sae_cli.compose import composed, hydra_ready, jobs, quoted
+from sae_cli.errors import (
+    MACHINE_GAVE_OUT,
+    CheckpointError,
+    DivergedError,
+    InUseError,
+)
 from sae_cli.launch import launch, launch_sweep, show
 from sae_cli.messages import one_line
 from sae_cli.registry import ConfigError
+from sae_cli.run_files import holds_run, holds_sweep, is_free
 
-DONE, SWEEP_FAILED, WRONG_INPUT, DIVERGED, MACHINE = 0, 1, 2, 3, 4
+DONE, SWEEP_FAILED, WRONG_INPUT, MACHINE = 0, 1, 2, 4
+CODES: dict[type[Exception], int] = {
+    ConfigError: WRONG_INPUT,
+    DivergedError: 3,
+    CheckpointError: 6,
+    InUseError: 75,
+}
 COMPOSITION = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 
 
-def main() -> None:
-    """The console command; exits with the codes the README lists."""
-    signal.signal(signal.SIGTERM, _stopped)
-    sys.exit(run(sys.argv[1:]))
-
-
 def run(arguments: Sequence[str]) -> int:
-    """Run a command line and return its exit code."""
+    """Run a command line and return its exit code, one of those that the README lists.
+
+    Raises:
+        Stopped: by a signal.
+    """
     # Hydra then raises what it would otherwise print in its own way.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         return _run(parse(arguments))
-    except ConfigError as error:
-        return _stop(str(error), WRONG_INPUT, arguments)
+    except tuple(CODES) as error:
+        return _stop(str(error), CODES[type(error)], arguments)
     except COMPOSITION as error:
         return _stop(one_line(error, ()), WRONG_INPUT, arguments)
-    except KeyboardInterrupt:
-        return _stop("interrupted", 128 + signal.SIGINT, arguments)
     except BrokenPipeError:
         # Whoever read the output has gone; Python would complain once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except Exception as error:
-        code, text = _machine_or_training(error)
+        code, text = _fault_of_the_machine(error)
         if code is None:
             raise
         return _stop(text, code, arguments)
@@ -74,14 +81,52 @@ def _run(arguments: Arguments) -> int:
         except (ValueError, KeyError) as error:
             raise ConfigError(" ".join(str(error).split())) from error
         return DONE
+    if arguments.resume is not None:
+        return _resume(arguments, Path(arguments.resume).expanduser().absolute())
     found = _composed(arguments)
     folder = _folder(found[0][1], arguments)
     configs = _checked([run for run, _ in found])
     if arguments.multirun:
         overrides = [list(hydra.overrides.task) for _, hydra in found]
-        return SWEEP_FAILED if launch_sweep(arguments, configs, overrides, folder) else DONE
+        from sae_cli.sweep import sweep_of
+
+        sweep = sweep_of(folder, overrides, configs)
+        return SWEEP_FAILED if launch_sweep(arguments, sweep) else DONE
     launch(arguments, configs[0], folder)
     return DONE
+
+
+def _resume(arguments: Arguments, folder: Path) -> int:
+    """Go on with a run or a sweep."""
+    if arguments.multirun or arguments.config_dir is not None:
+        raise ConfigError(
+            f"resume={arguments.resume} goes on with what was asked for then; leave out -m and "
+            "--config-dir"
+        )
+    if not folder.is_dir():
+        raise ConfigError(
+            f"resume={arguments.resume}: no such folder; give that of a run, or of a sweep"
+        )
+    if holds_sweep(folder):
+        from sae_cli.sweep_jobs import resume_sweep
+
+        if arguments.overrides:
+            raise ConfigError(
+                f"{arguments.overrides[0]}: a sweep goes on as it was; give resume= alone"
+            )
+        return SWEEP_FAILED if resume_sweep(folder) else DONE
+    from sae_cli.resume import resume
+
+    resume(folder, {key: value for key, value in map(_change, arguments.overrides)})
+    return DONE
+
+
+def _change(override: str) -> tuple[str, Any]:
+    key, _, value = override.partition("=")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"{override}: the value cannot be read") from None
 
 
 def _package(configuration: dict[str, Any], package: str | None) -> Any:
@@ -149,7 +194,8 @@ def _folder(hydra: Any, arguments: Arguments) -> Path:
             f"{folder.absolute()} holds a backslash or ${{, which Hydra does not take in the name "
             f"of a folder; give another with hydra.{key}.dir="
         )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    taken_up = holds_sweep(folder) if arguments.multirun else holds_run(folder)
+    if not taken_up and not is_free(folder):
         raise ConfigError(
             f"hydra.{key}.dir={folder} is not an empty folder; choose another, or leave it out for "
             "a new one"
@@ -157,26 +203,20 @@ def _folder(hydra: Any, arguments: Arguments) -> Path:
     return folder.absolute()
 
 
-def _machine_or_training(error: Exception) -> tuple[int | None, str]:
+def _fault_of_the_machine(error: Exception) -> tuple[int | None, str]:
     """Exit code and line of what is neither wrong input nor a bug; None for a bug."""
-    # Known by name, so that help and typos are answered without importing torch.
-    if type(error).__name__ == "DivergedError":
-        return DIVERGED, str(error)
     if isinstance(error, OSError):
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM}
         text = f"{error.filename or 'input or output'}: {error.strerror or error}"
-        return MACHINE if full else WRONG_INPUT, text
+        if error.errno in MACHINE_GAVE_OUT:
+            return MACHINE, f"{text}; what was saved before is kept, and the run can go on"
+        return WRONG_INPUT, text
+    # Known by name: torch is not imported for a typo.
     memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if memory or "DefaultCPUAllocator" in str(error):
         return MACHINE, (
             "out of memory; lower batch_size, architecture.n_latents or architecture.hidden_sizes"
         )
     return None, ""
-
-
-def _stopped(number: int, frame: Any) -> NoReturn:
-    """A signal to stop ends the run as Ctrl-C does, with its own exit code."""
-    raise SystemExit(128 + number)
 
 
 def _stop(text: str, code: int, arguments: Sequence[str]) -> int:

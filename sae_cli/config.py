@@ -16,7 +16,7 @@ from sae_cli.devices import DEVICES
 from sae_cli.lr_schedules import LR_SCHEDULES
 from sae_cli.metrics import metric_names
 from sae_cli.optimizers import OPTIMIZERS
-from sae_cli.options import Count, Natural
+from sae_cli.options import Count, Natural, Positive
 from sae_cli.penalties import PENALTIES
 from sae_cli.reconstruction import RECONSTRUCTIONS
 from sae_cli.registry import STRICT, ConfigError, Registry, nearest, validate
@@ -39,6 +39,15 @@ GROUPS: dict[str, Registry[Any]] = {
 }
 
 
+# Keys that change no number of a run: what it says, saves and draws, and where its data lie.
+FREE = (
+    *("checkpoint_steps", "checkpoint_minutes", "profile", "progress", "pictures", "sort_by"),
+    *("dataset.path", "dataset.root", "dataset.download"),
+)
+# What may change when a run goes on.
+RESUMABLE = ("epochs", *FREE)
+
+
 class Settings(pydantic.BaseModel):
     """What concerns the run as a whole; ``conf/train.yaml`` explains each key."""
 
@@ -50,6 +59,8 @@ class Settings(pydantic.BaseModel):
     epochs: Count
     batch_size: Count
     compile: Literal["auto", "on", "off"]
+    checkpoint_steps: Count | None
+    checkpoint_minutes: Positive | None
     profile: bool
     progress: bool
     pictures: bool
@@ -77,6 +88,21 @@ class RunConfig:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, complete: what ``config.yaml`` holds and ``check`` takes."""
         return self.settings.model_dump() | self.parts
+
+    def changed(self, changes: Mapping[str, Any]) -> RunConfig:
+        """A checked configuration with other values for these dotted keys.
+
+        Raises:
+            ConfigError: there is no such key, or the value is wrong.
+        """
+        plain = self.as_dict()
+        for key, value in changes.items():
+            group, _, option = key.rpartition(".")
+            if group:
+                plain[group] = plain[group] | {option: value}
+            else:
+                plain[option] = value
+        return check(plain)
 
 
 def check(config: Mapping[str, Any]) -> RunConfig:

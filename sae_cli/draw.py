@@ -24,7 +24,7 @@ from sae_cli.pictures import (
     mean_histogram,
     reconstructions,
 )
-from sae_cli.stage import Run
+from sae_cli.run import Run
 
 Floats = npt.NDArray[np.floating[Any]]
 

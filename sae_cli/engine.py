@@ -39,12 +39,13 @@ CHAIN_STEPS, AUTOGRAD_STEPS = 500_000, 50_000
 
 
 def settled(config: RunConfig, made: Parts, to_train: Training) -> RunConfig:
-    """The configuration with ``device.threads`` and ``compile`` decided.
+    """The configuration with ``device``, ``device.threads`` and ``compile`` decided.
 
     Raises:
         ConfigError: ``compile=on`` without a C++ compiler.
     """
-    settings, device = config.settings, config.parts["device"]
+    settings = config.settings
+    device = config.parts["device"] | {"name": made.device.torch.type}
     if settings.compile == "on" and not _has_compiler():
         raise ConfigError(
             "compile=on needs a C++ compiler (g++ or clang++, or the one that CXX names), and "

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from sae_cli.compose import CONF, PRIMARY, quoted, register_resolvers
 
 if TYPE_CHECKING:
     from sae_cli.config import RunConfig
+    from sae_cli.sweep import Sweep
 
 Task = Callable[[DictConfig], None]
 
@@ -41,10 +41,10 @@ def launch(arguments: Arguments, config: RunConfig, folder: Path) -> None:
     there = {path for path in (folder, *folder.parents) if path.exists()}
 
     def task(configuration: DictConfig) -> None:
-        from sae_cli.train import train
+        from sae_cli.resume import begin_or_resume
 
         try:
-            train(config, folder, list(HydraConfig.get().overrides.task))
+            begin_or_resume(config, folder, list(HydraConfig.get().overrides.task))
         except BaseException as error:
             _remove_empty(folder, there)
             # Raised again below: Hydra would print a line of its own first.
@@ -55,62 +55,21 @@ def launch(arguments: Arguments, config: RunConfig, folder: Path) -> None:
         raise raised[0]
 
 
-def launch_sweep(
-    arguments: Arguments, configs: Sequence[RunConfig], jobs: Sequence[list[str]], folder: Path
-) -> int:
-    """A folder for each job, ``results.csv`` after each, a table at the end.
-
-    Everything is gathered from the folders, so that jobs may run in other processes.
-
-    Args:
-        arguments: the command line.
-        configs: of each job.
-        jobs: the overrides of each job.
-        folder: the sweep's folder, absolute.
+def launch_sweep(arguments: Arguments, sweep: Sweep) -> int:
+    """The jobs of a sweep in the folders that Hydra makes for them, which may be there already.
 
     Returns:
         how many jobs did not finish.
     """
-    from sae_cli.sweep import RESULTS, results_table, varied_keys, write_results
-    from sae_cli.tables import short
-
-    sort_by = configs[0].settings.sort_by
+    from sae_cli.sweep_jobs import run_job, run_sweep
 
     def task(configuration: DictConfig) -> None:
-        job = HydraConfig.get()
-        number = int(job.job.num)
-        print(f"\njob {number + 1} of {len(jobs)}: {' '.join(jobs[number])}", flush=True)
-        try:
-            _train_job(configs[number], Path(job.runtime.output_dir), jobs[number])
-        finally:
-            write_results(folder, sort_by)
+        run_job(sweep, int(HydraConfig.get().job.num))
 
-    try:
-        _hydra(arguments, task, _override("hydra.sweep.dir", folder))
-    finally:
-        rows = write_results(folder, sort_by) if folder.is_dir() else []
-        finished = len([row for row in rows if row["status"] == "finished"])
-        if rows:
-            for line in results_table(rows, varied_keys(jobs), sort_by):
-                print(line)
-            print(f"{finished} of {len(jobs)} jobs finished; results: {short(folder / RESULTS)}")
-    return len(jobs) - finished
+    def launch_all() -> None:
+        _hydra(arguments, task, _override("hydra.sweep.dir", sweep.path))
 
-
-def _train_job(config: RunConfig, path: Path, overrides: list[str]) -> None:
-    """One job; a sweep goes on when it fails. The error is shown at once and stands in its log."""
-    from sae_cli.run_folder import RunFolder
-    from sae_cli.train import train
-
-    try:
-        train(config, path, overrides)
-    except Exception as error:
-        if not any(path.iterdir()):
-            folder = RunFolder(path)
-            folder.write_overrides(overrides)
-            folder.log(traceback.format_exc())
-            folder.set_status("failed", error=str(error))
-        print(f"error in job {path.name}: {error}", file=sys.stderr, flush=True)
+    return run_sweep(sweep, launch_all)
 
 
 def _hydra(arguments: Arguments, task: Task, *overrides: str) -> None:

@@ -17,7 +17,7 @@ from sae_cli.activations import ACTIVATIONS
 from sae_cli.autoencoder import AutoEncoder
 from sae_cli.config import RunConfig
 from sae_cli.registry import ConfigError
-from sae_cli.run_folder import CONFIG, MODEL, SUMMARY, read_json, read_metrics
+from sae_cli.run_files import CONFIG, MODEL, SUMMARY, read_json, read_metrics
 from sae_cli.saved_config import read_config
 from sae_cli.shapes import DataShape
 

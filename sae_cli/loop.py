@@ -6,12 +6,11 @@ within an epoch, except what ``on_step`` reads.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from sae_cli.autoencoder import AutoEncoder
 from sae_cli.datasets.dataset import Split
@@ -25,22 +24,6 @@ from sae_cli.step import Step
 EVALUATION_BATCH = 1024
 
 
-class DivergedError(Exception):
-    """The loss is no longer a finite number.
-
-    Args:
-        terms: the terms of the loss by name.
-        when: in the course of the training.
-    """
-
-    def __init__(self, terms: Mapping[str, float], when: str) -> None:
-        broken = [name for name, value in terms.items() if not math.isfinite(value)]
-        super().__init__(
-            f"training diverged: {', '.join(broken)} became {terms[broken[0]]} {when}; try a lower "
-            "optimizer.learning_rate or penalty.weight"
-        )
-
-
 @dataclass(frozen=True)
 class Generators:
     """The random streams of a training: the order of examples (always drawn on the CPU, so that it
@@ -48,6 +31,21 @@ class Generators:
 
     order: Generator
     corruption: Generator
+
+
+@dataclass
+class Position:
+    """Where a training is.
+
+    Attributes:
+        epoch: how many are done.
+        batch: how many of the next epoch are done.
+        order: the state of the generator of orders at the beginning of that epoch.
+    """
+
+    epoch: int
+    batch: int
+    order: Tensor
 
 
 def fit(
@@ -59,6 +57,7 @@ def fit(
     epochs: int,
     batch_size: int,
     order: Generator,
+    position: Position,
     on_step: Callable[[Terms], None],
 ) -> Iterator[dict[str, float]]:
     """Train, and after each epoch give the mean of every term over the epoch's examples.
@@ -67,19 +66,23 @@ def fit(
 
     Args:
         order: draws the order of the examples, on the CPU.
+        position: from where; kept up to date, so that a training can go on from any step.
+        on_step: called after each step.
 
     Raises:
-        DivergedError: the loss of an epoch is not finite.
+        BrokenError: a term of the loss is not finite; raised at the end of an epoch.
     """
-    n_steps = 0
-    for epoch in range(1, epochs + 1):
+    steps_per_epoch = -(-len(split) // batch_size)
+    while position.epoch < epochs:
+        position.order = order.get_state()
         shuffled = torch.randperm(len(split), generator=order)
-        for target in split.shuffled(shuffled, batch_size):
-            on_step(step(target, learning_rate * lr_schedule(n_steps)))
-            n_steps += 1
+        for target in split.shuffled(shuffled[position.batch * batch_size :], batch_size):
+            done = position.epoch * steps_per_epoch + position.batch
+            terms = step(target, learning_rate * lr_schedule(done))
+            position.batch += 1
+            on_step(terms)
         means = step.means(len(split))
-        if not math.isfinite(means["loss"]):
-            raise DivergedError(means, f"in epoch {epoch}")
+        position.epoch, position.batch, position.order = position.epoch + 1, 0, order.get_state()
         yield means
 
 

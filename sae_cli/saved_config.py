@@ -3,81 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from sae_cli.config import RunConfig, check
-from sae_cli.registry import ConfigError
+from sae_cli.plain_yaml import read_yaml
 
-# A run's own configuration has about 2 kB, and a level for its parts and one for their lists.
+# A run's own has about 2 kB.
 MAX_BYTES = 1 << 18
-MAX_DEPTH = 8
 
 
 def read_config(path: Path) -> RunConfig:
     """The checked configuration in a file that a run wrote.
 
-    The file is read as what wrote it wrote it, and executes nothing: an interpolation stays the
-    text that it is.
-
     Raises:
         ConfigError: it cannot be read, is too large, more than plain YAML, or wrong.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise ConfigError(
-                f"{path} is no configuration: it has more than {MAX_BYTES} bytes; give a config"
-                ".yaml as a run wrote it"
-            )
-        values = yaml.load(content.decode("utf-8"), Loader=_PlainLoader)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    # Numbers of too many digits and dates that no calendar has are plain ValueErrors.
-    except (yaml.YAMLError, ValueError, OverflowError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(
-            f"{path} is no configuration: {reason}; give a config.yaml as a run wrote it"
-        ) from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} is no configuration: it holds no keys")
-    return check(values)
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """SafeLoader, less what a run's configuration never has and a hostile one may.
-
-    Aliases multiply (a "billion laughs"), tags ask for conversions, depth fills the stack, and of
-    two equal keys readers disagree which one counts.
-    """
-
-    _depth = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-        if isinstance(event, yaml.AliasEvent):
-            raise _refused("aliases are not read", event)
-        if getattr(event, "tag", None) is not None:
-            raise _refused("tags are not read", event)
-        if self._depth == MAX_DEPTH:
-            raise _refused(f"more than {MAX_DEPTH} levels are not read", event)
-        self._depth += 1
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        given: set[str] = set()
-        for key, _ in node.value:
-            if key.tag != yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG:
-                raise _refused("only text can be a key", key)
-            if key.value in given:
-                raise _refused(f"the key {key.value} is given twice", key)
-            given.add(key.value)
-        return super().construct_mapping(node, deep=deep)
-
-
-def _refused(problem: str, at: Any) -> yaml.YAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
+    return check(read_yaml(path, MAX_BYTES))

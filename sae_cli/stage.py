@@ -4,83 +4,64 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from sae_cli import engine
-from sae_cli.build import Parts, Training
+from sae_cli.checkpoints import State
 from sae_cli.config import RunConfig
-from sae_cli.console import Console, epoch_line
+from sae_cli.console import epoch_line
 from sae_cli.datasets import Split
-from sae_cli.loop import (
-    DivergedError,
-    Generators,
-    encode,
-    evaluate,
-    fit,
-)
+from sae_cli.loop import Position, encode, evaluate, fit
 from sae_cli.lr_schedules import LR_SCHEDULES, LrSchedule
 from sae_cli.metrics import BASELINE_BATCH, TERMS, Baseline
-from sae_cli.optimizers import OPTIMIZERS, Optimizer
+from sae_cli.optimizers import OPTIMIZERS
 from sae_cli.profiling import profiled
-from sae_cli.run_folder import RunFolder
+from sae_cli.run import Run
+from sae_cli.saving import Saver, diverged
 from sae_cli.schedules import Stage
-from sae_cli.step import Step
+from sae_cli.step import BrokenError, Step
 
 
-@dataclass
-class Progress:
-    """Where a run is.
+def train_stage(run: Run, stage: Stage, saved: State | None) -> None:
+    """Train: a line of metrics before the first and after each epoch, checkpoints with each.
 
-    Attributes:
-        epoch, step: done so far, over all stages.
-        best_epoch, best_loss: the lowest validation loss of the present stage.
-        lines: of ``metrics.jsonl``.
+    Args:
+        saved: the checkpoint of this stage to go on from, or None.
+
+    Raises:
+        DivergedError: a term of the loss or a weight is not finite.
+        Stopped: a signal has asked to.
+        CheckpointError: the checkpoint is of something else.
     """
-
-    epoch: int = 0
-    step: int = 0
-    best_epoch: int = 0
-    best_loss: float = math.inf
-    lines: list[dict[str, Any]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Run:
-    """What all stages of a run share."""
-
-    config: RunConfig
-    parts: Parts
-    training: Training
-    generators: Generators
-    progress: Progress
-    folder: RunFolder
-    console: Console
-
-
-def train_stage(run: Run, stage: Stage) -> None:
-    """Train: a line of metrics before the first and after each epoch, checkpoints with each."""
     train, val = _splits(run, stage)
     gradients = engine.gradients(run.config, run.parts, stage)
     optimizer = OPTIMIZERS.build(run.config.parts["optimizer"], gradients.parameters)
     batch_size, generators = run.config.settings.batch_size, run.generators
     step = Step(gradients, optimizer, run.parts.corruption, generators.corruption, batch_size)
     baseline = Baseline.of(val.batches(BASELINE_BATCH))
+    position = Position(0, 0, generators.order.get_state())
+    saver = Saver(run, stage, optimizer, step, position)
     progress, steps = run.progress, steps_per_epoch(run.config, len(train))
-    progress.best_loss, progress.best_epoch = math.inf, progress.epoch
-    last = progress.epoch + stage.epochs
 
     def evaluated(train_terms: Mapping[str, float]) -> None:
         values = evaluate(stage.autoencoder, stage.objective, val, baseline, run.parts.device)
-        _record(run, stage, last, train_terms, values)
-        if not math.isfinite(values["loss"]):
-            terms = {name: value for name, value in values.items() if name in TERMS}
-            raise DivergedError(terms, f"after epoch {progress.epoch}")
-        _save(run, stage, optimizer, values["loss"])
+        _record(run, stage, progress.epoch + stage.epochs - position.epoch, train_terms, values)
+        broken = [name for name in TERMS if not math.isfinite(values.get(name, 0.0))]
+        if broken:
+            when = f"in the validation after epoch {progress.epoch}"
+            raise diverged(run, stage, f"{', '.join(broken)} became infinite or NaN {when}")
+        improved = values["loss"] < progress.best_loss
+        if improved:
+            progress.best_loss, progress.best_epoch = values["loss"], progress.epoch
+        saver.save(best=improved)
+        run.stop.check()
 
     run.console.begin(stage.name, steps * stage.epochs)
-    evaluated({})
+    if saved is None:
+        progress.best_loss, progress.best_epoch = math.inf, progress.epoch
+        evaluated({})
+    else:
+        saver.restore(saved)
     epochs = fit(
         step,
         train,
@@ -89,17 +70,23 @@ def train_stage(run: Run, stage: Stage) -> None:
         epochs=stage.epochs,
         batch_size=batch_size,
         order=generators.order,
-        on_step=run.console.step,
+        position=position,
+        on_step=saver.after_step,
     )
-    if run.config.settings.profile:
-        epochs = profiled(epochs, stage.epochs, partial(run.folder.save_profile, stage.name))
-    for means in epochs:
-        progress.epoch += 1
-        progress.step += steps
-        evaluated(means)
+    left = stage.epochs - position.epoch
+    if run.config.settings.profile and left > 0:
+        epochs = profiled(epochs, left, partial(run.folder.save_profile, stage.name))
+    try:
+        for means in epochs:
+            progress.epoch += 1
+            evaluated(means)
+    except BrokenError as error:
+        number = progress.step - position.batch + error.done + 1
+        when = f"at step {number} (epoch {progress.epoch + 1})"
+        raise diverged(run, stage, f"{error} {when}") from None
     run.console.end()
     if len(run.training.stages) > 1:
-        run.folder.save_checkpoint([stage.name], _state(run, stage, optimizer))
+        saver.save_stage()
 
 
 def steps_per_epoch(config: RunConfig, n_examples: int) -> int:
@@ -136,31 +123,6 @@ def _record(
     progress.lines.append(
         {"stage": stage.name, "epoch": progress.epoch, "step": progress.step, **metrics}
     )
-    run.folder.append_metrics(progress.lines[-1])
+    progress.metrics += run.folder.append_metrics(progress.lines[-1])
     shown = stage.name if len(run.training.stages) > 1 else ""
     run.console.say(epoch_line(shown, progress.epoch, last, metrics))
-
-
-def _save(run: Run, stage: Stage, optimizer: Optimizer, loss: float) -> None:
-    """``last.pt``, and ``best.pt`` when the validation loss is the stage's lowest."""
-    improved = loss < run.progress.best_loss
-    if improved:
-        run.progress.best_loss, run.progress.best_epoch = loss, run.progress.epoch
-    state = _state(run, stage, optimizer)
-    run.folder.save_checkpoint(["last", "best"] if improved else ["last"], state)
-
-
-def _state(run: Run, stage: Stage, optimizer: Optimizer) -> dict[str, Any]:
-    """All that a training depends on from here on, as tensors and plain types."""
-    return {
-        "model": run.training.autoencoder.state_dict(),
-        "objective": run.training.objective.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "order": run.generators.order.get_state(),
-        "corruption": run.generators.corruption.get_state(),
-        "stage": stage.name,
-        "epoch": run.progress.epoch,
-        "step": run.progress.step,
-        "best_epoch": run.progress.best_epoch,
-        "best_loss": run.progress.best_loss,
-    }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import final
 
 import torch
@@ -13,6 +14,19 @@ from sae_cli.gradients import Gradients, Terms
 from sae_cli.optimizers import Optimizer
 
 Function = Callable[[Tensor, float | Tensor], Terms]
+
+
+class BrokenError(Exception):
+    """Terms of the loss became infinite or NaN.
+
+    Args:
+        terms: the first that did.
+        done: the steps of the epoch before.
+    """
+
+    def __init__(self, terms: list[str], done: int) -> None:
+        super().__init__(f"{', '.join(terms)} became infinite or NaN")
+        self.done = done
 
 
 @final
@@ -42,7 +56,10 @@ class Step:
         self._corruption = corruption
         self._generator = generator
         device = optimizer.parameters[0].device
-        self._sums = torch.zeros(len(gradients.term_names), dtype=torch.float64, device=device)
+        n_terms = len(gradients.term_names)
+        self._sums = torch.zeros(n_terms, dtype=torch.float64, device=device)
+        # In how many steps each sum was finite: once it is not, it stays so.
+        self._finite = torch.zeros(n_terms, dtype=torch.int64, device=device)
         self._take: Function = self._once
         if device.type == "cuda":
             self._take = Captured(self._once, batch_size, generator)
@@ -57,13 +74,42 @@ class Step:
         self._optimizer.step(gradients, learning_rate)
         values = torch.stack([terms[name] for name in self._gradients.term_names])
         self._sums.add_(values, alpha=len(target))
+        self._finite.add_(self._sums.isfinite())
         return terms
 
+    def check(self) -> list[float]:
+        """The sums of the terms since the last means.
+
+        Raises:
+            BrokenError: one is not finite.
+        """
+        sums: list[float] = self._sums.tolist()
+        if not all(map(math.isfinite, sums)):
+            finite: list[int] = self._finite.tolist()
+            first = min(finite)
+            names = zip(self._gradients.term_names, finite, strict=True)
+            raise BrokenError([name for name, steps in names if steps == first], first)
+        return sums
+
     def means(self, n: int) -> dict[str, float]:
-        """The terms summed over ``n`` examples since the last call, divided by ``n``."""
-        means = [total / n for total in self._sums.tolist()]
+        """The terms summed over ``n`` examples since the last call, divided by ``n``.
+
+        Raises:
+            BrokenError: one is not finite.
+        """
+        means = [total / n for total in self.check()]
         self._sums.zero_()
+        self._finite.zero_()
         return dict(zip(self._gradients.term_names, means, strict=True))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What is remembered within an epoch, to be saved."""
+        return {"sums": self._sums, "finite": self._finite}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a saved state."""
+        self._sums.copy_(state["sums"])
+        self._finite.copy_(state["finite"])
 
 
 @final

@@ -2,23 +2,51 @@
 
 from __future__ import annotations
 
-import time
+import shlex
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sae_cli import build, engine
+from sae_cli.build import Parts, Training
+from sae_cli.checkpoints import State
 from sae_cli.config import RunConfig
 from sae_cli.console import Console
 from sae_cli.datasets import Dataset, Split
 from sae_cli.draw import draw
 from sae_cli.environment import environment
+from sae_cli.errors import Stopped
 from sae_cli.loop import evaluate
 from sae_cli.metrics import BASELINE_BATCH, Baseline
+from sae_cli.run import Progress, Run
 from sae_cli.run_folder import RunFolder
-from sae_cli.stage import Progress, Run, lr_schedule, train_stage
+from sae_cli.saving import restore
+from sae_cli.stage import lr_schedule, train_stage
+from sae_cli.stopping import Stop, stopping_in_time
 from sae_cli.tables import short, table
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a run needs, before anything is written.
+
+    Attributes:
+        config: with what it left open decided.
+        about: what the run depends on besides.
+    """
+
+    config: RunConfig
+    parts: Parts
+    training: Training
+    about: dict[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the data."""
+        return str(self.about["dataset"]["fingerprint"])
 
 
 def train(config: RunConfig, path: Path, overrides: list[str]) -> dict[str, Any]:
@@ -28,46 +56,102 @@ def train(config: RunConfig, path: Path, overrides: list[str]) -> dict[str, Any]
 
     Args:
         config: the checked configuration.
-        path: the run folder.
+        path: the run folder; free, or not there yet.
         overrides: what the command line changed.
 
     Raises:
         ConfigError: the parts do not go together, the data are missing or unfit, or the folder
             holds a run.
+        InUseError: another process is at work in the folder.
         DivergedError: the loss became infinite or NaN.
+        Stopped: a signal asked to; the run can go on from where it is.
     """
-    started = time.monotonic()
+    with stopping_in_time() as stop:
+        progress = Progress()
+        made = prepared(config)
+        stop.check()
+        folder = RunFolder(path)
+        with folder.claimed():
+            folder.write_overrides(overrides)
+            folder.write_environment(made.about)
+            # Last: a folder with a configuration holds a run that has begun.
+            folder.write_config(made.config.as_dict())
+            return carried_out(made, folder, progress, stop, None)
+
+
+def prepared(config: RunConfig, *, download: bool = True) -> Prepared:
+    """Build the parts, read the data, and decide how to compute.
+
+    Args:
+        download: whether data that are missing may be downloaded where the configuration says so.
+
+    Raises:
+        ConfigError: the parts do not go together, or the data are missing or unfit.
+    """
     parts = build.parts(config)
-    data = build.dataset(config)
+    data = build.dataset(config, download=download)
     build.check_data(config, parts, data)
     training = build.training(config, parts, data)
     for stage in training.stages:
         lr_schedule(config, stage, len(data.train))
-    config = engine.settled(config, parts, training)
+    config = engine.settled(build.located(config), parts, training)
     engine.prepare(config)
     about = environment() | {"dataset": _about(data), "device": str(parts.device.torch)}
+    return Prepared(config, parts, training, about)
 
-    folder = RunFolder(path)
-    folder.claim()
-    console = Console(folder.log, config.settings.progress)
-    generators = build.generators(config, parts.device)
-    run = Run(config, parts, training, generators, Progress(), folder, console)
+
+def carried_out(
+    made: Prepared, folder: RunFolder, progress: Progress, stop: Stop, saved: State | None
+) -> dict[str, Any]:
+    """Train in a folder that is this process's; return what ``summary.json`` holds.
+
+    Args:
+        saved: the checkpoint to go on from, or None.
+    """
+    console = Console(folder.log, made.config.settings.progress)
+    run = Run(
+        made.config,
+        made.parts,
+        made.training,
+        made.fingerprint,
+        build.generators(made.config, made.parts.device),
+        progress,
+        folder,
+        console,
+        stop,
+    )
     try:
-        folder.write_config(config.as_dict())
-        folder.write_overrides(overrides)
-        folder.write_environment(about)
-        summary = _train(run) | {"seconds": round(time.monotonic() - started, 3)}
+        summary = _train(run, saved) | {"seconds": round(progress.seconds, 3)}
         folder.write_summary(summary)
     except BaseException as error:
         console.end()
-        folder.log(traceback.format_exc())
-        status = "failed" if isinstance(error, Exception) else "interrupted"
-        folder.set_status(status, error=str(error) or type(error).__name__)
-        console.say(f"run folder: {short(path)} ({status})")
+        # On a full disk these fail too, and it is the first error that counts.
+        with suppress(OSError):
+            _mark(run, error)
+        if isinstance(error, Stopped):
+            saved_at = f"the last checkpoint is of step {progress.saved_step}"
+            raise Stopped(
+                error.number, f"{saved_at}; go on with: {resuming(folder.path)}"
+            ) from None
         raise
     folder.set_status("finished")
-    console.say(f"run folder: {short(path)}")
+    console.say(f"run folder: {short(folder.path)}")
     return summary
+
+
+def resuming(path: Path) -> str:
+    """The command that goes on with a run or a sweep."""
+    return f"sae-train resume={shlex.quote(short(path))}"
+
+
+def _mark(run: Run, error: BaseException) -> None:
+    """Say in the folder how the run ended."""
+    status = "failed" if isinstance(error, Exception) else "interrupted"
+    run.folder.set_status(
+        status, error=str(error) or type(error).__name__, saved_step=run.progress.saved_step
+    )
+    run.folder.log(traceback.format_exc() if status == "failed" else str(error))
+    run.console.say(f"run folder: {short(run.folder.path)} ({status})")
 
 
 def _about(data: Dataset) -> dict[str, Any]:
@@ -83,7 +167,7 @@ def _about(data: Dataset) -> dict[str, Any]:
     }
 
 
-def _train(run: Run) -> dict[str, Any]:
+def _train(run: Run, saved: State | None) -> dict[str, Any]:
     """All stages, then the closing evaluation, the model and the pictures."""
     data, model = run.training.dataset, run.training.autoencoder
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -94,8 +178,7 @@ def _train(run: Run) -> dict[str, Any]:
         f"{model.n_latents} latents, {n_parameters} parameters; device: {run.parts.device.torch}, "
         f"{engine.described(run.config)}"
     )
-    for stage in run.training.stages:
-        train_stage(run, stage)
+    _train_stages(run, saved)
     final = _closing_metrics(run)
     run.folder.save_model(model.state_dict(), data.shape)
     for line in _closing_table(final, model.activation.active_above):
@@ -103,6 +186,7 @@ def _train(run: Run) -> dict[str, Any]:
     if run.config.settings.pictures:
         for picture in draw(run):
             run.folder.save_picture(picture)
+            run.stop.check()
     return {
         "status": "finished",
         "best_epoch": run.progress.best_epoch,
@@ -111,6 +195,20 @@ def _train(run: Run) -> dict[str, Any]:
         "active_above": model.activation.active_above,
         **final,
     }
+
+
+def _train_stages(run: Run, saved: State | None) -> None:
+    """The stages, from the one that the checkpoint is of."""
+    stages = run.training.stages
+    if saved is not None:
+        restore(run, saved)
+        run.folder.write_metrics(run.progress.metrics)
+        run.console.say(f"resumed at step {run.progress.step} (epoch {run.progress.epoch})")
+        (first,) = [i for i, stage in enumerate(stages) if stage.name == saved["stage"]]
+        stages = stages[first:]
+    for stage in stages:
+        run.stop.check()
+        train_stage(run, stage, saved if saved and stage.name == saved["stage"] else None)
 
 
 def _closing_metrics(run: Run) -> dict[str, float]:
@@ -123,6 +221,7 @@ def _closing_metrics(run: Run) -> dict[str, float]:
 
 
 def _evaluated(run: Run, name: str, split: Split) -> dict[str, float]:
+    run.stop.check()
     model, objective = run.training.autoencoder, run.training.objective
     baseline = Baseline.of(split.batches(BASELINE_BATCH))
     values = evaluate(model, objective, split, baseline, run.parts.device)

@@ -16,7 +16,7 @@ from sae_cli.chain import Chain
 from sae_cli.compiled import Compiled
 from sae_cli.gradients import Autograd
 from sae_cli.registry import ConfigError
-from sae_cli.run_folder import read_json
+from sae_cli.run_files import read_json
 from sae_cli.train import train
 from tests.conftest import SMALL, Configure
 

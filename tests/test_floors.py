@@ -10,28 +10,23 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "sae_cli"
 
 FLOORS = [
-    {"registry", "options", "shapes", "tables"},
+    {
+        *("registry", "options", "shapes", "tables", "errors", "differing", "plain_yaml"),
+        *("lock", "stopping", "run_files"),
+    },
     {
         *("activations", "autoencoder", "penalties", "corruptions", "reconstruction"),
         *("initialisation", "optimizers", "lr_schedules", "metrics"),
     },
     {"architectures", "datasets", "objective", "schedules"},
     {
-        "gradients",
-        "chain",
-        "profiling",
-        "compiled",
-        "step",
-        "loop",
-        "run_folder",
-        "pictures",
-        "devices",
-        "environment",
-        "console",
+        *("gradients", "chain", "profiling", "compiled", "step", "loop"),
+        *("checkpoints", "run_folder", "pictures", "devices", "environment", "console"),
     },
     {"config", "saved_config", "build", "engine"},
-    {"draw", "stage"},
-    {"train", "load", "compose", "arguments", "messages", "sweep", "launch", "cli"},
+    {"run", "saving", "draw", "stage"},
+    {"train", "load", "compose", "arguments", "messages", "resume"},
+    {"sweep", "sweep_jobs", "launch", "cli"},
     {"__init__", "__main__"},
 ]
 HYDRA = {"compose", "messages", "launch", "cli"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from sae_cli.run_folder import read_metrics
+from sae_cli.run_files import read_metrics
 from sae_cli.train import train
 from tests.conftest import Configure
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from sae_cli.run_folder import read_metrics
+from sae_cli.run_files import read_metrics
 from sae_cli.train import train
 from tests.conftest import Configure
 

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sae_cli import build, engine
 from sae_cli.datasets import Split
 from sae_cli.gradients import Device
-from sae_cli.loop import evaluate, fit
+from sae_cli.loop import Position, evaluate, fit
 from sae_cli.metrics import Baseline
 from sae_cli.optimizers import OPTIMIZERS, Optimizer
 from sae_cli.step import Captured, Step
@@ -113,6 +113,7 @@ def test_an_epoch_is_read_once(configure: Configure) -> None:
     reads = []
     for batch_size in (16, 64):
         step, data = trained(("model=sparse_kl", "device=cpu"), configure, batch_size)
+        order = Generator().manual_seed(0)
         with Calls() as calls:
             list(
                 fit(
@@ -122,7 +123,8 @@ def test_an_epoch_is_read_once(configure: Configure) -> None:
                     learning_rate=0.01,
                     epochs=2,
                     batch_size=batch_size,
-                    order=Generator().manual_seed(0),
+                    order=order,
+                    position=Position(0, 0, order.get_state()),
                     on_step=lambda terms: None,
                 )
             )

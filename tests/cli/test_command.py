@@ -145,7 +145,7 @@ def test_a_folder_that_holds_a_run_is_left_alone(command: Command, tmp_path: Pat
     before = {path: path.read_bytes() for path in (tmp_path / "mine").rglob("*") if path.is_file()}
     again = command(*SMALL, "seed=1", "hydra.run.dir=mine")
     assert again.returncode == 2
-    assert "hydra.run.dir=mine is not an empty folder" in again.stderr
+    assert "mine holds a run with other settings (seed: 0 then, 1 now)" in again.stderr
     assert before == {
         path: path.read_bytes() for path in (tmp_path / "mine").rglob("*") if path.is_file()
     }
@@ -336,9 +336,9 @@ def test_a_sweep_is_not_started_in_the_folder_of_another(command: Command, tmp_p
     assert command("-m", "seed=0,1", "hydra.sweep.dir=sweep", *SMALL).returncode == 0
     files = [path for path in (tmp_path / "sweep").rglob("*") if path.is_file()]
     before = {path: path.read_bytes() for path in files}
-    again = command("-m", "seed=0,1", "hydra.sweep.dir=sweep", *SMALL)
+    again = command("-m", "seed=0,2", "hydra.sweep.dir=sweep", *SMALL)
     assert again.returncode == 2
-    assert "hydra.sweep.dir=sweep is not an empty folder" in again.stderr
+    assert "sweep holds another sweep (job 1_seed=1" in again.stderr
     assert before == {path: path.read_bytes() for path in files}
 
 
@@ -371,4 +371,4 @@ def test_validation_that_diverges_alone(command: Command) -> None:
         "batch_size=1297",
     )
     assert done.returncode == 3
-    assert "became nan after epoch 1" in done.stderr
+    assert "became infinite or NaN in the validation after epoch 1" in done.stderr

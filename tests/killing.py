@@ -1,0 +1,83 @@
+"""Runs in processes of their own, forked from one that has imported everything, to be killed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from sae_cli import metrics, resume, saving
+from sae_cli.config import RunConfig
+
+CONTEXT: Any = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.killing"])
+
+RESULTS = ("model.safetensors", "metrics.jsonl")
+
+
+def results(run: Path) -> list[bytes]:
+    """What must be the same to the bit."""
+    return [(run / name).read_bytes() for name in RESULTS]
+
+
+def start(config: RunConfig, run: Path, instant: str = "", count: int = 0) -> BaseProcess:
+    """Begin a run or go on with it; at the ``count``-th time of ``instant`` it kills itself."""
+    process: BaseProcess = CONTEXT.Process(target=_work, args=(config, run, instant, count))
+    process.start()
+    return process
+
+
+def finish(config: RunConfig, run: Path) -> float:
+    """Run to the end; the seconds that it took."""
+    started = time.monotonic()
+    process = start(config, run)
+    process.join()
+    assert process.exitcode == 0, (run / "train.log").read_text()
+    return time.monotonic() - started
+
+
+def killed_at_random(config: RunConfig, run: Path, random: Random, longest: float) -> bool:
+    """Go on for a random time of at most ``longest`` seconds; whether it was killed by then."""
+    process = start(config, run)
+    process.join(random.uniform(0.0, longest))
+    process.kill()
+    process.join()
+    assert process.exitcode in {0, -signal.SIGKILL}, (run / "train.log").read_text()
+    return process.exitcode != 0
+
+
+def _work(config: RunConfig, run: Path, instant: str, count: int) -> None:
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if instant:
+        holder, name = INSTANTS[instant]
+        setattr(holder, name, _killing(getattr(holder, name), count))
+    resume.begin_or_resume(config, run, [])
+
+
+def _killing(function: Callable[..., Any], count: int) -> Callable[..., Any]:
+    calls = iter(range(1, count + 1))
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if next(calls) == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*args, **kwargs)
+
+    return call
+
+
+# Where a run can be killed from within, just before the function is called.
+INSTANTS: dict[str, tuple[Any, str]] = {
+    # A file is written, and not yet on the disk.
+    "in a write": (os, "fsync"),
+    # A file has been written and has not its name yet; a checkpoint takes two renamings.
+    "at a renaming": (Path, "replace"),
+    "in an evaluation": (metrics.Metrics, "update"),
+    "between stages": (saving.Saver, "save_stage"),
+}

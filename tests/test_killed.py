@@ -1,0 +1,67 @@
+"""Runs that were killed and taken up again, against runs that never were: equal to the bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.conftest import Configure
+from tests.killing import INSTANTS, finish, killed_at_random, results, start
+
+# 97 digits, 4 steps an epoch; a checkpoint in the midst of epochs, too.
+SMALL = ("dataset.test=1500", "epochs=16", "checkpoint_steps=3", "pictures=false", "device=cpu")
+SGD = ("optimizer=sgd", "optimizer.momentum=0.9", "optimizer.learning_rate=0.001")
+ADAM = ("optimizer=adam", "lr_schedule=cosine", "lr_schedule.warmup_steps=5")
+STACKED = ("model=stacked", "schedule.layer_epochs=[2,3,2]", "epochs=2", "corruption=masking")
+KILLS = 20
+
+
+@pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=["sgd", "adam"])
+@pytest.mark.parametrize("model", ["ae", "sparse_kl", "denoising"])
+def test_killed_at_random_instants(
+    model: str, optimizer: tuple[str, ...], configure: Configure, tmp_path: Path
+) -> None:
+    config = configure(f"model={model}", *SMALL, *optimizer)
+    seconds = finish(config, tmp_path / "whole")
+    random, kills, runs = Random(0), 0, 0
+    while kills < KILLS:
+        run = tmp_path / str(runs)
+        # Some runs are killed many times, some come to their end before.
+        while kills < KILLS and killed_at_random(config, run, random, seconds / 2):
+            kills += 1
+        finish(config, run)
+        assert results(run) == results(tmp_path / "whole")
+        runs += 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 10, 11, 12, 13])
+@pytest.mark.parametrize("instant", [name for name in INSTANTS if name != "between stages"])
+def test_killed_within(instant: str, count: int, configure: Configure, tmp_path: Path) -> None:
+    config = configure("model=denoising", *ADAM, *SMALL, "epochs=4")
+    finish(config, tmp_path / "whole")
+    process = start(config, tmp_path / "run", instant, count)
+    process.join()
+    assert process.exitcode == -9
+    finish(config, tmp_path / "run")
+    assert results(tmp_path / "run") == results(tmp_path / "whole")
+    assert not list((tmp_path / "run").rglob("*.tmp"))
+
+
+def test_killed_between_and_within_stages(configure: Configure, tmp_path: Path) -> None:
+    """At each boundary, and at random; the checkpoints of the stages are there in the end."""
+    config = configure(*SMALL, *STACKED)
+    seconds = finish(config, tmp_path / "whole")
+    # Taken up, it first saves the stage that it was killed before.
+    for count in (1, 2, 2, 2):
+        process = start(config, tmp_path / "run", "between stages", count)
+        process.join()
+        assert process.exitcode == -9, count
+    random = Random(0)
+    for _ in range(5):
+        killed_at_random(config, tmp_path / "run", random, seconds)
+    finish(config, tmp_path / "run")
+    assert results(tmp_path / "run") == results(tmp_path / "whole")
+    stages = {"layer_1.pt", "layer_2.pt", "layer_3.pt", "fine_tune.pt"}
+    assert stages <= {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
