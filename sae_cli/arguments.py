@@ -9,10 +9,11 @@ from sae_cli.registry import ConfigError, nearest
 
 TRACEBACK = "--traceback"
 MULTIRUN = {"-m", "--multirun"}
+COMPLETION = {"-sc", "--shell-completion"}
 # Options of Hydra that show something instead of training.
 SHOWING = {
     *("-h", "--help", "--hydra-help", "--version"),
-    *("-c", "--cfg", "-sc", "--shell-completion"),
+    *("-c", "--cfg", *COMPLETION),
 }
 CONFIG_DIR = {"-cd", "--config-dir"}
 CFG = {"-c", "--cfg"}
@@ -31,6 +32,7 @@ class Arguments:
         overrides: ``key=value`` and the like.
         multirun: whether it asks for a sweep.
         shows: whether it asks for help or the like instead of a training.
+        completes: whether it asks a shell's question, which is no override.
         shows_config: whether it asks for the run's configuration.
         package: which part of it.
         version: whether it asks for the version.
@@ -42,6 +44,7 @@ class Arguments:
     overrides: list[str]
     multirun: bool
     shows: bool
+    completes: bool
     shows_config: bool
     package: str | None
     version: bool
@@ -92,6 +95,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
         overrides,
         multirun=bool(MULTIRUN & set(arguments)),
         shows=any(argument.partition("=")[0] in SHOWING for argument in arguments),
+        completes=bool(COMPLETION & set(arguments)),
         shows_config=shown == "job",
         package=package,
         version="--version" in arguments,

@@ -28,6 +28,7 @@ from sae_cli.errors import (
 )
 from sae_cli.launch import launch, launch_sweep, show
 from sae_cli.messages import one_line
+from sae_cli.pages import guard_pages
 from sae_cli.registry import ConfigError
 from sae_cli.run_files import holds_run, holds_sweep, is_free
 
@@ -76,6 +77,10 @@ def _run(arguments: Arguments) -> int:
         print(yaml.safe_dump(shown, sort_keys=False), end="")
         return DONE
     if arguments.shows:
+        guard_pages()
+        if not arguments.completes:
+            # Hydra sets up logging for its help, by whatever the settings name.
+            _composed(arguments)
         try:
             show(arguments)
         except (ValueError, KeyError) as error:
@@ -163,6 +168,9 @@ def _composed(arguments: Arguments) -> list[tuple[dict[str, Any], Any]]:
             except (ValueError, AssertionError) as error:
                 # What Hydra thinks of a page or an override that is none.
                 raise ConfigError(" ".join(str(error).split())) from error
+            except (LookupError, TypeError, AttributeError, RecursionError) as error:
+                text = " ".join(f"{type(error).__name__}: {error}".split())
+                raise ConfigError(f"the pages cannot be composed: {text}") from error
     return found
 
 

@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,18 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 
+from sae_cli.hydra_settings import check_hydra, check_overrides
+from sae_cli.pages import PRIMARY as PRIMARY
+from sae_cli.pages import check_references, guard_pages
 from sae_cli.registry import ConfigError
 
 HERE = Path(__file__).parent
 # Inside an installed package, or beside it in a checkout.
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"
-PRIMARY = "train"
 PAGES = ("model", "experiment")
 LONGEST_NAME = 80
-CHOSEN_PER_RUN = {"run", "sweep", "launcher", "searchpath", "overrides", "runtime", "job"}
 
 
 def _unique_stamp() -> str:
@@ -55,6 +54,7 @@ def register_resolvers() -> None:
 def hydra_ready() -> Iterator[None]:
     """Hydra's compose functions work inside."""
     register_resolvers()
+    guard_pages()
     with initialize_config_dir(str(CONF), version_base="1.3", job_name="sae-train"):
         yield
 
@@ -99,12 +99,14 @@ def composed(overrides: Sequence[str]) -> tuple[dict[str, Any], DictConfig]:
     command line's values: what the page says of that group was meant for the other part.
 
     Raises:
-        ConfigError: an experiment with another model; a page without its package line; Hydra's own
-            settings name code that is not Hydra's.
+        ConfigError: an experiment with another model; a page without its package line; a page or
+            an override that would do more than set options.
     """
+    parsed = _parsed(overrides)
+    check_overrides(parsed)
     config = compose(PRIMARY, list(overrides), return_hydra_config=True)
     hydra = config.hydra
-    _check_hydra(hydra)
+    check_hydra(hydra, parsed)
     choices = hydra.runtime.choices
     for page in PAGES:
         if isinstance(config.get(page), DictConfig):
@@ -113,7 +115,7 @@ def composed(overrides: Sequence[str]) -> tuple[dict[str, Any], DictConfig]:
             )
     run = _plain(config)
     run = {page: choices[page] for page in PAGES} | run
-    keys = {override.key_or_group for override in _parsed(overrides)}
+    keys = {override.key_or_group for override in parsed}
     if "model" in keys and run["experiment"] is not None:
         raise ConfigError(
             f"experiment={run['experiment']} brings its own model; leave out model=, or the "
@@ -128,7 +130,9 @@ def composed(overrides: Sequence[str]) -> tuple[dict[str, Any], DictConfig]:
 
 def _plain(config: DictConfig) -> dict[str, Any]:
     own = [str(key) for key in config if key != "hydra"]
-    plain = OmegaConf.to_container(OmegaConf.masked_copy(config, own), resolve=True)
+    masked = OmegaConf.masked_copy(config, own)
+    check_references(OmegaConf.to_container(masked, resolve=False))
+    plain = OmegaConf.to_container(masked, resolve=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 
@@ -163,43 +167,3 @@ def quoted(text: str) -> str:
     """As a value on Hydra's command line."""
     escaped = text.replace("'", "\\'")
     return f"'{escaped}'"
-
-
-def _check_hydra(hydra: DictConfig) -> None:
-    """Hydra runs what its settings name, so a page that somebody sent could run anything.
-
-    Raises:
-        ConfigError: a setting of Hydra's own is changed that is not meant to be.
-    """
-    given, shipped = _settings(hydra), _shipped_hydra()
-    for key in shipped:
-        if given.get(key) != shipped[key]:
-            raise ConfigError(
-                f"hydra.{key} is not for a page or the command line to change; of Hydra's own "
-                "settings only hydra.run.dir, hydra.sweep.dir and hydra/launcher are"
-            )
-    launcher = hydra.launcher
-    target = launcher.get("_target_") if isinstance(launcher, DictConfig) else launcher
-    known = target in Plugins.instance().class_name_to_class
-    if not known or OmegaConf.to_yaml(launcher).count("_target_") > 1:
-        raise ConfigError(
-            f"hydra.launcher asks to run {target}, or something within it, that is no launcher; "
-            "choose one with hydra/launcher=NAME"
-        )
-
-
-@cache
-def _shipped_hydra() -> dict[str, Any]:
-    return _settings(compose(PRIMARY, [], return_hydra_config=True).hydra)
-
-
-def _settings(hydra: DictConfig) -> dict[str, Any]:
-    """Hydra's settings but for those that differ from run to run or may be chosen."""
-    plain = OmegaConf.to_container(hydra, resolve=False)
-    assert isinstance(plain, dict)
-    settings = {str(k): v for k, v in plain.items() if k not in CHOSEN_PER_RUN}
-    settings["sweep.subdir"] = plain["sweep"]["subdir"]
-    settings |= {
-        f"job.{key}": plain["job"].get(key) for key in ("name", "chdir", "env_set", "env_copy")
-    }
-    return settings

@@ -25,11 +25,14 @@ FLOORS = [
     },
     {"config", "saved_config", "build", "engine"},
     {"run", "saving", "draw", "stage"},
-    {"train", "load", "compose", "arguments", "messages", "resume"},
+    {
+        *("train", "load", "resume"),
+        *("pages", "hydra_settings", "compose", "arguments", "messages"),
+    },
     {"sweep", "sweep_jobs", "launch", "cli"},
     {"__init__", "__main__"},
 ]
-HYDRA = {"compose", "messages", "launch", "cli"}
+HYDRA = {"pages", "hydra_settings", "compose", "messages", "launch", "cli"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
