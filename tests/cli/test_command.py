@@ -263,23 +263,6 @@ def test_a_run_with_a_page_of_the_user(command: Command, tmp_path: Path) -> None
     assert done.returncode == 2
 
 
-def test_a_page_cannot_make_hydra_run_anything(command: Command, tmp_path: Path) -> None:
-    folder = tmp_path / "sent" / "experiment"
-    folder.mkdir(parents=True)
-    for hydra in (
-        "{sweeper: {params: {_target_: os.mkdir, path: marker}}}",
-        "{callbacks: {x: {_target_: os.mkdir, path: marker}}}",
-        "{launcher: {x: {_target_: os.mkdir, path: marker}}}",
-        "{job_logging: {handlers: {x: {class: logging.FileHandler, filename: marker}}}}",
-        "{job: {env_set: {SECRET: marker}}}",
-    ):
-        (folder / "evil.yaml").write_text(f"# @package _global_\nhydra: {hydra}\n")
-        done = command("--config-dir", "sent", "-m", "experiment=evil", "seed=1,2", *SMALL)
-        assert done.returncode == 2, done.stdout
-        assert done.stderr.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["sent"]
-
-
 def test_a_reader_that_goes_does_not_stop_the_run(tmp_path: Path) -> None:
     arguments = [sys.executable, "-m", "sae_cli", *SMALL, "hydra.run.dir=run"]
     run = subprocess.Popen(
