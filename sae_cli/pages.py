@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.core_plugins import file_config_source
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
@@ -33,8 +33,11 @@ REFERENCE = re.compile(r"\$\{[^{}:]*\}")
 FUNCTIONS = re.compile(r"\$\{(?:hydra|job_folder|now|unique_stamp):[^{}]*\}")
 
 
-class Pages(FileConfigSource):
-    """A folder of pages; Hydra makes one for each folder it searches."""
+class FileConfigSource(file_config_source.FileConfigSource):
+    """A folder of pages; Hydra makes one for each folder it searches.
+
+    It has the name of Hydra's own, which is how Hydra keeps it in the processes of a sweep's jobs.
+    """
 
     def load_config(self, config_path: str) -> ConfigResult:
         """A page.
@@ -60,10 +63,10 @@ class Pages(FileConfigSource):
 
 
 def guard_pages() -> None:
-    """Let Hydra read every file by ``Pages``."""
+    """Let Hydra read every file by our ``FileConfigSource``."""
     # It registers its own when it first looks for plugins.
     Plugins.instance()
-    SourcesRegistry.instance().types[Pages.scheme()] = Pages
+    SourcesRegistry.instance().types[FileConfigSource.scheme()] = FileConfigSource
 
 
 def check_references(content: Any, where: str = "", functions: bool = False) -> None:
