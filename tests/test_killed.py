@@ -36,7 +36,7 @@ def test_killed_at_random_instants(
         runs += 1
 
 
-@pytest.mark.parametrize("count", [1, 2, 9, 10, 11, 12, 13])
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 6, 7, 8])
 @pytest.mark.parametrize("instant", [name for name in INSTANTS if name != "between stages"])
 def test_killed_within(instant: str, count: int, configure: Configure, tmp_path: Path) -> None:
     config = configure("model=denoising", *ADAM, *SMALL, "epochs=4")
