@@ -1,23 +1,32 @@
-"""The command ``sae-train``, also as ``python -m sae_cli``."""
+"""The commands; ``python -m sae_cli`` is ``sae-train``."""
 
-import sys
+from __future__ import annotations
 
-from sae_cli.errors import Stopped
-from sae_cli.stopping import stopping_at_once
+from sae_cli.exits import command
 
 
-def main() -> None:
-    """Run the command line and exit with its code, or with 128 + n when signal n stopped it."""
-    try:
-        with stopping_at_once():
-            # Here, so that a signal meets the handlers also while the imports take their time.
-            from sae_cli.cli import run
+def sae_train() -> None:
+    """The command ``sae-train``."""
+    command(_train)
 
-            sys.exit(run(sys.argv[1:]))
-    except Stopped as stopped:
-        print(stopped, file=sys.stderr)
-        sys.exit(128 + stopped.number)
+
+def sae_reproduce() -> None:
+    """The command ``sae-reproduce``."""
+    command(_reproduce)
+
+
+# Imported when a signal would meet its handlers: imports take their time.
+def _train(arguments: list[str]) -> int:
+    from sae_cli.cli import run
+
+    return run(arguments)
+
+
+def _reproduce(arguments: list[str]) -> int:
+    from sae_cli.reproduce_cli import run
+
+    return run(arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sae_train()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import yaml
 
 from sae_cli.registry import ConfigError, nearest
 
@@ -103,6 +106,22 @@ def parse(arguments: Sequence[str]) -> Arguments:
         resume=resume,
         for_hydra=[argument for argument in arguments if argument != TRACEBACK],
     )
+
+
+def changes(overrides: Sequence[str]) -> dict[str, Any]:
+    """Keys and values of overrides, without Hydra.
+
+    Raises:
+        ConfigError: a value cannot be read.
+    """
+    found = {}
+    for override in overrides:
+        key, _, value = override.partition("=")
+        try:
+            found[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(f"{override}: the value cannot be read") from None
+    return found
 
 
 def _check_override(argument: str) -> None:

@@ -85,6 +85,17 @@ class Checkpoints:
         """The state at the end of a stage."""
         write_atomically(self.folder / f"{name}.pt", packed(state))
 
+    def last(self) -> State:
+        """The last checkpoint, nothing else.
+
+        Raises:
+            CheckpointError: it is damaged, or not there.
+        """
+        file = self.folder / LAST
+        if not file.is_file():
+            raise CheckpointError(f"there is no {file}")
+        return unpacked(file.read_bytes(), str(file))
+
     def load(self, say: Callable[[str], None]) -> State | None:
         """The last checkpoint that is whole, or None where there are none.
 

@@ -7,8 +7,6 @@ no folder behind. torch is imported only once the configurations have been compo
 from __future__ import annotations
 
 import os
-import sys
-import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -18,27 +16,16 @@ import yaml
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from sae_cli.arguments import TRACEBACK, Arguments, parse
+from sae_cli.arguments import TRACEBACK, Arguments, changes, parse
 from sae_cli.compose import composed, hydra_ready, jobs, quoted
-from sae_cli.errors import (
-    MACHINE_GAVE_OUT,
-    CheckpointError,
-    DivergedError,
-    InUseError,
-)
+from sae_cli.exits import DONE, guarded
 from sae_cli.launch import launch, launch_sweep, show
 from sae_cli.messages import one_line
 from sae_cli.pages import guard_pages
 from sae_cli.registry import ConfigError
 from sae_cli.run_files import holds_run, holds_sweep, is_free
 
-DONE, SWEEP_FAILED, WRONG_INPUT, MACHINE = 0, 1, 2, 4
-CODES: dict[type[Exception], int] = {
-    ConfigError: WRONG_INPUT,
-    DivergedError: 3,
-    CheckpointError: 6,
-    InUseError: 75,
-}
+SWEEP_FAILED = 1
 COMPOSITION = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 
 
@@ -50,21 +37,14 @@ def run(arguments: Sequence[str]) -> int:
     """
     # Hydra then raises what it would otherwise print in its own way.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    return guarded(lambda: _run_composed(arguments), show_traceback=TRACEBACK in arguments)
+
+
+def _run_composed(arguments: Sequence[str]) -> int:
     try:
         return _run(parse(arguments))
-    except tuple(CODES) as error:
-        return _stop(str(error), CODES[type(error)], arguments)
     except COMPOSITION as error:
-        return _stop(one_line(error, ()), WRONG_INPUT, arguments)
-    except BrokenPipeError:
-        # Whoever read the output has gone; Python would complain once more when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
-    except Exception as error:
-        code, text = _fault_of_the_machine(error)
-        if code is None:
-            raise
-        return _stop(text, code, arguments)
+        raise ConfigError(one_line(error, ())) from error
 
 
 def _run(arguments: Arguments) -> int:
@@ -122,16 +102,8 @@ def _resume(arguments: Arguments, folder: Path) -> int:
         return SWEEP_FAILED if resume_sweep(folder) else DONE
     from sae_cli.resume import resume
 
-    resume(folder, {key: value for key, value in map(_change, arguments.overrides)})
+    resume(folder, changes(arguments.overrides))
     return DONE
-
-
-def _change(override: str) -> tuple[str, Any]:
-    key, _, value = override.partition("=")
-    try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ConfigError(f"{override}: the value cannot be read") from None
 
 
 def _package(configuration: dict[str, Any], package: str | None) -> Any:
@@ -209,26 +181,3 @@ def _folder(hydra: Any, arguments: Arguments) -> Path:
             "a new one"
         )
     return folder.absolute()
-
-
-def _fault_of_the_machine(error: Exception) -> tuple[int | None, str]:
-    """Exit code and line of what is neither wrong input nor a bug; None for a bug."""
-    if isinstance(error, OSError):
-        text = f"{error.filename or 'input or output'}: {error.strerror or error}"
-        if error.errno in MACHINE_GAVE_OUT:
-            return MACHINE, f"{text}; what was saved before is kept, and the run can go on"
-        return WRONG_INPUT, text
-    # Known by name: torch is not imported for a typo.
-    memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    if memory or "DefaultCPUAllocator" in str(error):
-        return MACHINE, (
-            "out of memory; lower batch_size, architecture.n_latents or architecture.hidden_sizes"
-        )
-    return None, ""
-
-
-def _stop(text: str, code: int, arguments: Sequence[str]) -> int:
-    if TRACEBACK in arguments:
-        traceback.print_exc()
-    print(f"error: {text}", file=sys.stderr)
-    return code

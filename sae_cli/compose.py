@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
+from sae_cli.folder_names import job_folder, unique_stamp
 from sae_cli.hydra_settings import check_hydra, check_overrides
 from sae_cli.pages import PRIMARY as PRIMARY
 from sae_cli.pages import check_references, guard_pages
@@ -27,26 +24,11 @@ HERE = Path(__file__).parent
 # Inside an installed package, or beside it in a checkout.
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"
 PAGES = ("model", "experiment")
-LONGEST_NAME = 80
-
-
-def _unique_stamp() -> str:
-    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(3)}"
-
-
-def job_folder(number: int, overrides: Sequence[str]) -> str:
-    """A safe folder name for a sweep's job: its number and what it overrides."""
-    text = ",".join(overrides)
-    safe = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", text)
-    if len(safe) > LONGEST_NAME:
-        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-        safe = f"{safe[:LONGEST_NAME]}_{digest}"
-    return f"{number}_{safe}" if safe else str(number)
 
 
 def register_resolvers() -> None:
     """The two functions that ``conf/train.yaml`` names folders with."""
-    OmegaConf.register_new_resolver("unique_stamp", _unique_stamp, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("unique_stamp", unique_stamp, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 
 

@@ -42,6 +42,7 @@ from sae_cli.run_files import (
     write_atomically,
 )
 from sae_cli.shapes import DataShape
+from sae_cli.tables import short
 
 
 @final
@@ -68,8 +69,8 @@ class RunFolder:
         with locked(self.path):
             if not is_free(self.path):
                 raise ConfigError(
-                    f"{self.path} is not an empty folder; choose another with hydra.run.dir=, or "
-                    "leave it out for a new one"
+                    f"{short(self.path)} is not an empty folder; choose another, or leave it out "
+                    "for a new one"
                 )
             self.clean()
             self.set_status("running")

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sae_cli.compose import job_folder
 from sae_cli.config import RunConfig, check
 from sae_cli.differing import differing
+from sae_cli.folder_names import job_folder
 from sae_cli.metrics import higher_is_better
 from sae_cli.plain_yaml import as_yaml, read_yaml
 from sae_cli.registry import ConfigError

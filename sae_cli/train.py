@@ -68,15 +68,7 @@ def train(config: RunConfig, path: Path, overrides: list[str]) -> dict[str, Any]
     """
     with stopping_in_time() as stop:
         progress = Progress()
-        made = prepared(config)
-        stop.check()
-        folder = RunFolder(path)
-        with folder.claimed():
-            folder.write_overrides(overrides)
-            folder.write_environment(made.about)
-            # Last: a folder with a configuration holds a run that has begun.
-            folder.write_config(made.config.as_dict())
-            return carried_out(made, folder, progress, stop, None)
+        return begun(prepared(config), path, overrides, progress, stop)
 
 
 def prepared(config: RunConfig, *, download: bool = True) -> Prepared:
@@ -98,6 +90,20 @@ def prepared(config: RunConfig, *, download: bool = True) -> Prepared:
     engine.prepare(config)
     about = environment() | {"dataset": _about(data), "device": str(parts.device.torch)}
     return Prepared(config, parts, training, about)
+
+
+def begun(
+    made: Prepared, path: Path, overrides: list[str], progress: Progress, stop: Stop
+) -> dict[str, Any]:
+    """``train`` with all that it needs."""
+    stop.check()
+    folder = RunFolder(path)
+    with folder.claimed():
+        folder.write_overrides(overrides)
+        folder.write_environment(made.about)
+        # Last: a folder with a configuration holds a run that has begun.
+        folder.write_config(made.config.as_dict())
+        return carried_out(made, folder, progress, stop, None)
 
 
 def carried_out(

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "sae_cli"
 FLOORS = [
     {
         *("registry", "options", "shapes", "tables", "errors", "differing", "plain_yaml"),
-        *("lock", "stopping", "run_files"),
+        *("lock", "stopping", "run_files", "folder_names"),
     },
     {
         *("activations", "autoencoder", "penalties", "corruptions", "reconstruction"),
@@ -26,10 +26,10 @@ FLOORS = [
     {"config", "saved_config", "build", "engine"},
     {"run", "saving", "draw", "stage"},
     {
-        *("train", "load", "resume"),
+        *("train", "load", "resume", "comparing", "reproduce", "exits"),
         *("pages", "hydra_settings", "compose", "arguments", "messages"),
     },
-    {"sweep", "sweep_jobs", "launch", "cli"},
+    {"sweep", "sweep_jobs", "launch", "cli", "reproduce_cli"},
     {"__init__", "__main__"},
 ]
 HYDRA = {"pages", "hydra_settings", "compose", "messages", "launch", "cli"}

@@ -1,0 +1,76 @@
+"""What ends a command, as an exit code and one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+from sae_cli.errors import (
+    MACHINE_GAVE_OUT,
+    CheckpointError,
+    DivergedError,
+    InUseError,
+    Stopped,
+)
+from sae_cli.registry import ConfigError
+from sae_cli.stopping import stopping_at_once
+
+DONE, WRONG_INPUT, MACHINE = 0, 2, 4
+CODES: dict[type[Exception], int] = {
+    ConfigError: WRONG_INPUT,
+    DivergedError: 3,
+    CheckpointError: 6,
+    InUseError: 75,
+}
+
+
+def command(run: Callable[[list[str]], int]) -> None:
+    """End the process with the code of what ``run`` makes of the command line.
+
+    Args:
+        run: imports what it needs, so that a signal meets its handlers while that takes its time.
+    """
+    try:
+        with stopping_at_once():
+            sys.exit(run(sys.argv[1:]))
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(128 + stopped.number)
+
+
+def guarded(run: Callable[[], int], *, show_traceback: bool) -> int:
+    """The exit code of ``run``, its errors on stderr in one line each; bugs pass."""
+    try:
+        return run()
+    except BrokenPipeError:
+        # Whoever read the output has gone; Python would complain once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except Exception as error:
+        code, text = _meaning(error)
+        if code is None:
+            raise
+        if show_traceback:
+            traceback.print_exc()
+        print(f"error: {text}", file=sys.stderr)
+        return code
+
+
+def _meaning(error: Exception) -> tuple[int | None, str]:
+    """Exit code and line of an error; None for a bug."""
+    if type(error) in CODES:
+        return CODES[type(error)], str(error)
+    if isinstance(error, OSError):
+        text = f"{error.filename or 'input or output'}: {error.strerror or error}"
+        if error.errno in MACHINE_GAVE_OUT:
+            return MACHINE, f"{text}; what was saved before is kept, and the run can go on"
+        return WRONG_INPUT, text
+    # Known by name: torch is not imported for a typo.
+    memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if memory or "DefaultCPUAllocator" in str(error):
+        return MACHINE, (
+            "out of memory; lower batch_size, architecture.n_latents or architecture.hidden_sizes"
+        )
+    return None, ""
