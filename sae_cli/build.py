@@ -68,7 +68,7 @@ def parts(config: RunConfig) -> Parts:
         SCHEDULES.build(chosen["schedule"]),
     )
     # A rehearsal on data of one feature shows what the architecture makes of its options.
-    rehearsal = autoencoder(config, DataShape((1,), None), made.activation)
+    rehearsal = blueprint(config, DataShape((1,), None), made.activation)
     made.schedule.check(len(rehearsal.layers))
     hidden = [layer.activation for layer in rehearsal.layers[:-1]]
     inner = hidden if made.schedule.layer_by_layer else []
@@ -182,6 +182,12 @@ def autoencoder(config: RunConfig, shape: DataShape, activation: Activation) -> 
     """An auto-encoder with initial weights, on the CPU (the same there for every device)."""
     initial = _streams(config.settings.seed)[0]
     return ARCHITECTURES.build(config.parts["architecture"], shape, activation, initial)
+
+
+def blueprint(config: RunConfig, shape: DataShape, activation: Activation) -> AutoEncoder:
+    """The same auto-encoder on the meta device: names, shapes and types that take no memory."""
+    with torch.device("meta"):
+        return autoencoder(config, shape, activation)
 
 
 def generators(config: RunConfig, device: Device) -> Generators:

@@ -27,10 +27,13 @@ def linear(n_in: int, n_out: int, init: Init, generator: Generator) -> nn.Linear
     """A linear layer with weight ``(n_out, n_in)`` drawn by ``init``.
 
     Biases are zero, but for ``torch_default``, which draws them from U(-1/sqrt(n_in), 1/sqrt(n_in))
-    as PyTorch's own layers do. Glorot and Bengio 2010; He et al. 2015; LeCun et al. 1998.
+    as PyTorch's own layers do. On the meta device, where tensors have no values, none are drawn.
+    Glorot and Bengio 2010; He et al. 2015; LeCun et al. 1998.
     """
     # Its own first weights are drawn in vain; torch's skip_init would import sympy, half a second.
     layer = nn.Linear(n_in, n_out)
+    if layer.weight.is_meta:
+        return layer
     _WEIGHTS[init](layer.weight, generator)
     bound = 1.0 / math.sqrt(n_in) if init == "torch_default" else 0.0
     with torch.no_grad():

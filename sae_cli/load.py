@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from sae_cli import build
-from sae_cli.activations import ACTIVATIONS
 from sae_cli.autoencoder import AutoEncoder
 from sae_cli.config import RunConfig
 from sae_cli.registry import ConfigError
 from sae_cli.run_files import CONFIG, MODEL, SUMMARY, read_json, read_metrics
 from sae_cli.saved_config import read_config
+from sae_cli.saved_model import read_model
 from sae_cli.shapes import DataShape
 
 
@@ -41,12 +38,20 @@ class Run:
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """The closing metrics, as in ``summary.json``."""
+        """The closing metrics, as in ``summary.json``.
+
+        Raises:
+            ConfigError: the file is missing or damaged.
+        """
         return read_json(self.path / SUMMARY)
 
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
-        """One entry for each evaluation, as in ``metrics.jsonl``."""
+        """One entry for each evaluation, as in ``metrics.jsonl``.
+
+        Raises:
+            ConfigError: the file is missing or damaged.
+        """
         return read_metrics(self.path)
 
     @torch.no_grad()
@@ -99,18 +104,5 @@ def load_run(folder: str | Path) -> Run:
         if not (path / name).is_file():
             raise ConfigError(f"{path} holds no finished run: there is no {name} in it")
     config = read_config(path / CONFIG)
-    try:
-        with safe_open(path / MODEL, "pt") as file:
-            shape = DataShape(**json.loads((file.metadata() or {})["shape"]))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(
-            f"{path / MODEL} is damaged or was not saved by sae-train ({error})"
-        ) from None
-    model = build.autoencoder(config, shape, ACTIVATIONS.build(config.parts["activation"]))
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path / MODEL} does not fit {path / CONFIG}: {reason}") from None
-    return Run(path, config, model.eval(), tuple(shape.input_shape))
+    model, shape = read_model(path, config)
+    return Run(path, config, model, shape.input_shape)

@@ -9,6 +9,12 @@ from pydantic import Field
 Count = Annotated[int, Field(ge=1)]
 """A number of things, at least one."""
 
+MAX_WIDTH = 2**30
+"""A weight between two layers of so many units still has a size that torch can count."""
+
+Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
+"""A number of units of a layer."""
+
 Natural = Annotated[int, Field(ge=0)]
 """A number of things, or none."""
 

@@ -120,7 +120,10 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     path = folder / METRICS
     try:
         *whole, _ = path.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in whole]
+        lines = [json.loads(line) for line in whole]
+        if not all(isinstance(line, dict) for line in lines):
+            raise ValueError("a line holds no keys")
+        return lines
     except (OSError, ValueError, RecursionError) as error:
         raise unreadable(path, error) from None
 

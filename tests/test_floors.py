@@ -23,7 +23,7 @@ FLOORS = [
         *("gradients", "chain", "profiling", "compiled", "step", "loop"),
         *("checkpoints", "run_folder", "pictures", "devices", "environment", "console"),
     },
-    {"config", "saved_config", "build", "engine"},
+    {"config", "saved_config", "saved_model", "build", "engine"},
     {"run", "saving", "draw", "stage"},
     {
         *("train", "load", "resume", "comparing", "reproduce", "exits"),

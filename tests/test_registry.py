@@ -74,3 +74,10 @@ def test_a_section_that_is_no_mapping() -> None:
 def test_a_name_is_registered_once() -> None:
     with pytest.raises(ValueError, match="registered twice"):
         SHAPES.register("box")(box)
+
+
+def test_an_error_is_one_harmless_line_whatever_it_quotes() -> None:
+    """A line break, a terminal's command and a very long value, as a stranger's file may hold."""
+    assert str(ConfigError("a\nb\x1b[2J ä\u3000\u2028")) == "a\\nb\\x1b[2J ä\u3000\\u2028"
+    text = str(ConfigError("begin" + "\n" * 10**6 + "end"))
+    assert text.startswith("begin") and text.endswith("end") and len(text) < 10_000

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import final
+from typing import Annotated, final
 
 import torch
+from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
@@ -13,9 +14,12 @@ from torch.nn.utils import parametrize
 from sae_cli.activations import Activation, ActivationName, Pointwise
 from sae_cli.autoencoder import AutoEncoder
 from sae_cli.initialisation import Init, linear
-from sae_cli.options import Count, Positive
+from sae_cli.options import MAX_WIDTH, Positive, Width
 from sae_cli.registry import ConfigError, Registry
 from sae_cli.shapes import DataShape
+
+# Far more than can be trained without shortcuts between layers.
+MAX_HIDDEN = 1000
 
 ARCHITECTURES: Registry[AutoEncoder] = Registry("architecture")
 
@@ -67,9 +71,9 @@ def dense(
     activation: Activation,
     generator: Generator,
     *,
-    hidden_sizes: list[Count],
-    hidden_activations: list[ActivationName],
-    n_latents: Count | None,
+    hidden_sizes: Annotated[list[Width], Field(max_length=MAX_HIDDEN)],
+    hidden_activations: Annotated[list[ActivationName], Field(max_length=MAX_HIDDEN)],
+    n_latents: Width | None,
     expansion_factor: Positive | None,
     output_activation: ActivationName,
     tied: bool,
@@ -110,7 +114,10 @@ def dense(
     if unit_norm_decoder:
         # A decoder column is an encoder row where the weights are tied.
         for layer in encoder if tied else decoder:
-            parametrize.register_parametrization(layer, "weight", UnitNorm(dim=1 if tied else 0))
+            # Unsafe means untried: a trial on the meta device would import sympy.
+            parametrize.register_parametrization(
+                layer, "weight", UnitNorm(dim=1 if tied else 0), unsafe=True
+            )
     return _unroll(shape, encoder, decoder, [*between, activation], Pointwise(output_activation))
 
 
@@ -118,7 +125,7 @@ def code_width(shape: DataShape, n_latents: int | None, expansion_factor: float 
     """The number of latents from whichever of the two is given.
 
     Raises:
-        ConfigError: both are given, or neither.
+        ConfigError: both are given, or neither; or the factor makes too many.
     """
     if (n_latents is None) == (expansion_factor is None):
         raise ConfigError(
@@ -127,7 +134,13 @@ def code_width(shape: DataShape, n_latents: int | None, expansion_factor: float 
             "them and null for the other"
         )
     if expansion_factor is not None:
-        return max(1, round(expansion_factor * shape.n_features))
+        width = expansion_factor * shape.n_features
+        if width > MAX_WIDTH:
+            raise ConfigError(
+                f"architecture.expansion_factor={expansion_factor} makes {width:g} latents of "
+                f"{shape.n_features} features; give a factor that makes at most {MAX_WIDTH}"
+            )
+        return max(1, round(width))
     assert n_latents is not None
     return n_latents
 
