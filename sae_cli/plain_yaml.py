@@ -11,6 +11,8 @@ from sae_cli.registry import ConfigError
 
 # A configuration has a level for its parts and one for their lists; a sweep's has two more.
 MAX_DEPTH = 8
+MAX_DIGITS = 100
+NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 def read_yaml(path: Path, max_bytes: int) -> dict[str, Any]:
@@ -76,6 +78,8 @@ class _PlainLoader(yaml.SafeLoader):
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1
+        if node is not None and node.tag in NUMBERS and len(node.value) > MAX_DIGITS:
+            raise _refused(f"numbers of more than {MAX_DIGITS} digits are not read", node)
         return node
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:

@@ -8,7 +8,7 @@ from sae_cli.config import RunConfig, check
 from sae_cli.plain_yaml import read_yaml
 
 # A run's own has about 2 kB.
-MAX_BYTES = 1 << 18
+MAX_BYTES = 1 << 16
 
 
 def read_config(path: Path) -> RunConfig:

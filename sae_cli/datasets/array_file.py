@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from sae_cli.datasets.npy import map_npy, npz_keys, read_npz
 from sae_cli.registry import ConfigError
 
 # bfloat16, unknown to NumPy, is mapped as the integers of its size.
@@ -84,29 +84,16 @@ def open_array_file(given: str, option: str) -> ArrayFile:
 
 
 def _open_npy(path: Path) -> ArrayFile:
-    # Not np.load, which takes a .npz or a pickle by any name.
-    array = open_memmap(path, mode="r")
-    surplus = path.stat().st_size - array.offset - array.nbytes
-    if surplus:
-        raise ValueError(f"{surplus} bytes too many after its array")
+    array = map_npy(path)
     return ArrayFile(path, None, lambda _: _tensor(array, str(path)))
 
 
 def _open_npz(path: Path) -> ArrayFile:
-    if not zipfile.is_zipfile(path):
-        raise ValueError("it is not a zip archive")
-
     def load(key: str | None) -> Tensor:
-        with (
-            _reading(path),
-            path.open("rb") as opened,
-            np.load(opened, allow_pickle=False) as arrays,
-        ):
-            return _tensor(arrays[str(key)], f"{path}[{key}]")
+        with _reading(path):
+            return _tensor(read_npz(path, str(key)), f"{path}[{key}]")
 
-    # Opened here: np.load leaves a damaged file open.
-    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-        return ArrayFile(path, list(arrays.files), load)
+    return ArrayFile(path, npz_keys(path), load)
 
 
 def _open_safetensors(path: Path) -> ArrayFile:
@@ -177,7 +164,9 @@ def _reading(path: Path) -> Iterator[None]:
         OverflowError,
         KeyError,
         EOFError,
-        NotImplementedError,
+        MemoryError,
+        OSError,
+        RuntimeError,
         SafetensorError,
         tokenize.TokenError,
         zipfile.BadZipFile,

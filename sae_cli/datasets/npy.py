@@ -1,0 +1,126 @@
+"""NumPy's .npy and .npz, never unpickled, and with sizes checked before memory is taken.
+
+NumPy itself takes the memory that a header asks for, of an archive also for what its few bytes
+unpack to.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import zipfile
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, cast
+
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+# No byte of a deflate stream gives more than this many bytes.
+DEFLATE_MAX_RATIO = 1032
+MAX_HEADER = 10_000
+ENCRYPTED = 0x1
+# How np.savez and np.savez_compressed pack, and the most bytes that a packed one gives.
+MAX_RATIOS = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: DEFLATE_MAX_RATIO}
+# The third is for structured arrays, which are no numbers.
+HEADERS = {(1, 0): (2, npy.read_array_header_1_0), (2, 0): (4, npy.read_array_header_2_0)}
+
+
+class Header(NamedTuple):
+    """What a .npy file announces: its own bytes, and those of the array."""
+
+    header_bytes: int
+    array_bytes: int
+
+
+def map_npy(path: Path) -> NDArray[Any]:
+    """The array of a .npy file, mapped read-only.
+
+    Raises:
+        ValueError, SyntaxError, TypeError, OSError: damaged, of another length, or Python objects.
+    """
+    with path.open("rb") as file:
+        header = _header(file)
+        found = os.fstat(file.fileno()).st_size
+    _check_length(header, found)
+    # Not np.load, which takes a .npz or a pickle by any name.
+    return npy.open_memmap(path, mode="r")
+
+
+def npz_keys(path: Path) -> list[str]:
+    """The names of the arrays in a .npz file.
+
+    Raises:
+        ValueError, OSError, zipfile.BadZipFile: no such archive.
+    """
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is not a zip archive")
+    # Opened here: zipfile leaves a damaged file open.
+    with path.open("rb") as opened, zipfile.ZipFile(opened) as archive:
+        names = dict.fromkeys(archive.namelist())
+    return [name.removesuffix(".npy") for name in names if name.endswith(".npy")]
+
+
+def read_npz(path: Path, key: str) -> NDArray[Any]:
+    """One array of a .npz file.
+
+    Raises:
+        ValueError, SyntaxError, TypeError, OSError, zipfile.BadZipFile, zlib.error: damaged,
+            packed in another way, of another length, more than this machine's memory, or Python
+            objects.
+    """
+    with path.open("rb") as opened, zipfile.ZipFile(opened) as archive:
+        member = archive.getinfo(f"{key}.npy")
+        ratio = MAX_RATIOS.get(member.compress_type)
+        if ratio is None or member.flag_bits & ENCRYPTED:
+            raise ValueError(f"{key} is encrypted or packed in a way that NumPy does not use")
+        if member.file_size > member.compress_size * ratio:
+            raise ValueError(f"{key} announces {member.file_size} bytes, more than it can hold")
+        with archive.open(member) as unpacked:
+            header = _header(cast(BinaryIO, unpacked))
+        _check_length(header, member.file_size)
+        if header.array_bytes > _memory():
+            raise ValueError(f"{key} has {header.array_bytes} bytes, more than this machine holds")
+        with archive.open(member) as unpacked:
+            array: NDArray[Any] = npy.read_array(unpacked, allow_pickle=False)
+            return array
+
+
+def _header(file: BinaryIO) -> Header:
+    """Read to the end of the header."""
+    version = npy.read_magic(file)
+    if version not in HEADERS:
+        raise ValueError(f"it has version {version} of the format; 1.0 and 2.0 hold numbers")
+    size, parse = HEADERS[version]
+    start = file.read(size)
+    length = int.from_bytes(start, "little")
+    if length > MAX_HEADER:
+        raise ValueError(f"its header has {length} bytes, more than {MAX_HEADER}")
+    try:
+        shape, _, dtype = parse(io.BytesIO(start + file.read(length)))
+    except (RecursionError, MemoryError):
+        # What Python's own parser raises where brackets or signs pile up.
+        raise ValueError("its header describes no array") from None
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects")
+    # With 1 for 0: NumPy multiplies sizes in 64 bits, in their order.
+    if min(shape, default=0) < 0 or math.prod(max(1, n) for n in shape) * dtype.itemsize >= 2**62:
+        raise ValueError(f"its header announces the shape {shape}")
+    return Header(npy.MAGIC_LEN + size + length, math.prod(shape) * dtype.itemsize)
+
+
+def _check_length(header: Header, found: int) -> None:
+    surplus = found - header.header_bytes - header.array_bytes
+    if surplus > 0:
+        raise ValueError(f"{surplus} bytes too many after its array")
+    if surplus < 0:
+        raise ValueError(
+            f"its header announces {header.array_bytes} bytes, {-surplus} more than follow"
+        )
+
+
+def _memory() -> float:
+    """Bytes of this machine's memory; infinite where the system does not say."""
+    if not hasattr(os, "sysconf"):
+        return math.inf
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
