@@ -25,6 +25,9 @@ from sae_cli.shapes import UNIT
 # torchvision's list.
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
+# Longer ones would be resized to something far larger than what is cut out of it.
+MAX_ASPECT = 1000
+
 
 class Picture(NamedTuple):
     """A picture's file and the number of its class."""
@@ -104,6 +107,11 @@ def _decoded(path: Path, size: int, channels: int) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as opened:
             image: Image.Image = opened
+            if not 0 < max(image.size) <= MAX_ASPECT * min(image.size):
+                raise ConfigError(
+                    f"{path} is {image.width} x {image.height} pixels; one side may be at most "
+                    f"{MAX_ASPECT} times the other, crop or remove it"
+                )
             if image.mode.startswith(("I", "F")):
                 raise ConfigError(
                     f"{path} has pixels of more than 8 bits (mode {image.mode}); convert it to 8"

@@ -91,6 +91,10 @@ def test_what_is_no_class_and_what_is_no_picture(tmp_path: Path) -> None:
     deep.save(tmp_path / "a" / "deep.png")
     with pytest.raises(ConfigError, match=r"pixels of more than 8 bits"):
         read(tmp_path)
+    (tmp_path / "a" / "deep.png").unlink()
+    Image.new("L", (1, 2000)).save(tmp_path / "a" / "long.png")
+    with pytest.raises(ConfigError, match=r"long\.png is 1 x 2000 pixels; one side may be at most"):
+        read(tmp_path)
     (tmp_path / "c").mkdir()
     with pytest.raises(ConfigError, match="the class folder c has no pictures"):
         read(tmp_path)

@@ -1,0 +1,232 @@
+"""What reads files that may come from a stranger, each as a function from bytes to an object.
+
+To have another tried, add a ``Reader`` to ``make_readers`` and its number of inputs to ``COUNTS``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import io
+import json
+import random
+import struct
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from PIL import Image
+
+from sae_cli import build, load_run
+from sae_cli.activations import ACTIVATIONS
+from sae_cli.compose import composed, hydra_ready
+from sae_cli.config import check
+from sae_cli.datasets import DATASETS
+from sae_cli.datasets.array_file import open_array_file
+from sae_cli.datasets.idx import read_idx
+from sae_cli.registry import ConfigError
+from sae_cli.run_folder import RunFolder
+from sae_cli.shapes import DataShape
+from tests.fuzz.mutations import (
+    damaged,
+    idx_faults,
+    npy_faults,
+    npz_faults,
+    replaced,
+    safetensors_faults,
+    yaml_faults,
+)
+
+Faults = Callable[[bytes, random.Random], Iterator[bytes]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Reader:
+    """What is tried.
+
+    Attributes:
+        read: reads the bytes.
+        valid: what it reads without an error.
+        faults: makes inputs by the format's structure.
+        error: what it may raise; its text must be one line.
+    """
+
+    read: Callable[[bytes], object]
+    valid: bytes
+    faults: Faults
+    error: type[Exception] = ConfigError
+
+
+COUNTS = {
+    "config.yaml": 600,
+    "model.safetensors": 500,
+    "summary.json": 200,
+    "metrics.jsonl": 200,
+    "npy": 500,
+    "npz": 500,
+    "safetensors": 400,
+    "array of npy": 400,
+    "array of npz": 300,
+    "array of safetensors": 300,
+    "labels": 200,
+    "idx": 400,
+    "idx.gz": 400,
+    "png": 150,
+    "jpg": 150,
+    "ppm": 150,
+    "tif": 150,
+}
+
+
+def write_run(path: Path) -> None:
+    """A run folder as a training leaves it, with initial weights."""
+    with hydra_ready():
+        config = check(composed(["model=stacked", "architecture.hidden_sizes=[8]"])[0])
+    shape = DataShape((1, 2, 3), None)
+    model = build.autoencoder(config, shape, ACTIVATIONS.build(config.parts["activation"]))
+    run = RunFolder(path)
+    run.write_config(config.as_dict())
+    run.save_model(model.state_dict(), shape)
+    for epoch in range(3):
+        run.append_metrics({"stage": "fine_tune", "epoch": epoch, "val/loss": 0.25 * epoch})
+    run.write_summary({"val/loss": 0.5, "seconds": 1.25, "best_epoch": 2})
+
+
+def make_readers(folder: Path) -> dict[str, Reader]:
+    """Every reader, on files in ``folder``, which holds a run."""
+    x = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
+    npy, npz, labels = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    np.save(npy, x)
+    np.savez_compressed(npz, x=x)
+    np.save(labels, np.arange(50) % 3)
+    tensors = safetensors.torch.save({"x": torch.from_numpy(x)})
+    np.save(folder / "x.npy", x)
+    idx = bytes([0, 0, 8, 3, 0, 0, 0, 5, 0, 0, 0, 8, 0, 0, 0, 8]) + bytes(range(64)) * 5
+    run = load_run(folder)
+    pictures = folder / "pictures" / "one"
+    pictures.mkdir(parents=True)
+
+    def of_picture(ending: str, form: str) -> Reader:
+        content = io.BytesIO()
+        Image.fromarray((x[:30].reshape(12, 5, 3) * 50 + 128).astype(np.uint8)).save(content, form)
+        valid, name = content.getvalue(), f"pictures/one/x.{ending}"
+        return of_file(name, lambda path: _pictures(path), valid, picture_faults)
+
+    def of_run(name: str, read: Callable[[], object], faults: Faults) -> Reader:
+        valid = (folder / name).read_bytes()
+
+        def of_content(content: bytes) -> object:
+            try:
+                return _in_file(folder / name, content, lambda path: read())
+            finally:
+                (folder / name).write_bytes(valid)
+
+        return Reader(of_content, valid, faults)
+
+    def of_file(name: str, read: Callable[[Path], object], valid: bytes, faults: Faults) -> Reader:
+        return Reader(lambda content: _in_file(folder / name, content, read), valid, faults)
+
+    return {
+        "config.yaml": of_run("config.yaml", lambda: load_run(folder), yaml_faults),
+        "model.safetensors": of_run(
+            "model.safetensors", lambda: load_run(folder), safetensors_faults
+        ),
+        "summary.json": of_run(
+            "summary.json", lambda: dataclasses.replace(run).summary, json_faults
+        ),
+        "metrics.jsonl": of_run(
+            "metrics.jsonl", lambda: dataclasses.replace(run).metrics, json_faults
+        ),
+        "npy": of_file("y.npy", _load, npy.getvalue(), npy_faults),
+        "npz": of_file("y.npz", _load, npz.getvalue(), npz_faults),
+        "safetensors": of_file("y.safetensors", _load, tensors, safetensors_faults),
+        "array of npy": of_file("y.npy", _build, npy.getvalue(), npy_faults),
+        "array of npz": of_file("y.npz", _build, npz.getvalue(), npz_faults),
+        "array of safetensors": of_file("y.safetensors", _build, tensors, safetensors_faults),
+        "labels": of_file(
+            "y.npy", lambda path: _build(folder / "x.npy", path), labels.getvalue(), npy_faults
+        ),
+        "idx": of_file("y", _idx, idx, idx_faults),
+        "idx.gz": of_file("y.gz", _idx, gzip.compress(idx, mtime=0), gzip_faults),
+        "png": of_picture("png", "PNG"),
+        "jpg": of_picture("jpg", "JPEG"),
+        "ppm": of_picture("ppm", "PPM"),
+        "tif": of_picture("tif", "TIFF"),
+    }
+
+
+def json_faults(valid: bytes, rng: random.Random) -> Iterator[bytes]:
+    """Endless: of JSON, or of lines of it."""
+    try:
+        rows = [json.loads(valid)]
+    except ValueError:
+        rows = [json.loads(line) for line in valid.splitlines()]
+    texts = ["[" * 100_000, '{"a":' * 100_000, "9" * 5000, '"\\ud800"', "\xff", "", "1e999", "{}{}"]
+    while True:
+        lines = [json.dumps(replaced(row, rng)) for row in rows]
+        if rng.random() < 0.2:
+            lines[-1] = rng.choice(texts)
+        yield "\n".join(lines).encode("latin1")
+
+
+def gzip_faults(valid: bytes, rng: random.Random) -> Iterator[bytes]:
+    """Endless: hostile IDX files in whole gzip files, and gzip files that unpack to a lot."""
+    faults = idx_faults(gzip.decompress(valid), rng)
+    bomb = gzip.compress(bytes([0, 0, 8, 3, 0, 0, 0, 5, 0, 0, 0, 8, 0, 0, 0, 8]) + bytes(10**8))
+    while True:
+        packed = gzip.compress(next(faults), 1, mtime=0)
+        chance = rng.random()
+        yield bomb if chance < 0.05 else packed + packed if chance < 0.1 else packed
+
+
+def picture_faults(valid: bytes, rng: random.Random) -> Iterator[bytes]:
+    """Endless: pictures that announce far more pixels than they have, or none."""
+    while True:
+        sides = [rng.choice([0, 1, 5, 12, 2000, 2**16, 2**26, 2**31, 10**30]) for _ in range(2)]
+        ppm = f"P6 {sides[0]} {sides[1]} {rng.choice([255, 0, 65535])} ".encode()
+        png = valid.replace(
+            struct.pack(">II", 5, 12), struct.pack(">II", *(s % 2**32 for s in sides))
+        )
+        yield ppm + valid[-180:] if valid[:2] == b"P6" else damaged(png, rng)
+
+
+def _in_file(path: Path, content: bytes, read: Callable[[Path], object]) -> object:
+    # A new file each time: the one before may still be mapped.
+    path.unlink(missing_ok=True)
+    path.write_bytes(content)
+    return read(path)
+
+
+def _load(path: Path) -> list[torch.Tensor]:
+    file = open_array_file(str(path), "dataset.path")
+    return [file.load(key) for key in ([None] if file.keys is None else file.keys)]
+
+
+def _build(path: Path, labels: Path | None = None) -> object:
+    section: dict[str, Any] = {"name": "array", "path": str(path), "key": None, "divisor": 1.0}
+    section |= {"labels": None if labels is None else str(labels)}
+    section |= {"val": 0.1, "test": 0.2, "shuffle_seed": None}
+    return DATASETS.build(DATASETS.check(section))
+
+
+def _pictures(path: Path) -> object:
+    # The two other pictures that a split needs are whole.
+    for name in "ab":
+        Image.new("RGB", (4, 4)).save(path.with_name(f"{name}.bmp"))
+    section = {"name": "image_folder", "path": str(path.parent.parent), "size": 4, "channels": 3}
+    section |= {"val": 0.3, "test": 0.3, "split_seed": 0}
+    try:
+        with warnings.catch_warnings():
+            # Pillow's remarks on what it makes up for.
+            warnings.simplefilter("ignore")
+            return DATASETS.build(DATASETS.check(section))
+    finally:
+        path.unlink()
+
+
+def _idx(path: Path) -> object:
+    return read_idx(path, (None, 8, 8), "get a fresh copy")
