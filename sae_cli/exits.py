@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from sae_cli.errors import (
     Stopped,
 )
 from sae_cli.registry import ConfigError
-from sae_cli.stopping import stopping_at_once
+from sae_cli.stopping import SIGNALS, stopping_at_once
 
 DONE, WRONG_INPUT, MACHINE = 0, 2, 4
 CODES: dict[type[Exception], int] = {
@@ -34,10 +35,14 @@ def command(run: Callable[[list[str]], int]) -> None:
     """
     try:
         with stopping_at_once():
-            sys.exit(run(sys.argv[1:]))
+            code = run(sys.argv[1:])
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
-        sys.exit(128 + stopped.number)
+        code = 128 + stopped.number
+    # It is done; a signal while the interpreter tidies up would only change the code.
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def guarded(run: Callable[[], int], *, show_traceback: bool) -> int:

@@ -1,0 +1,169 @@
+"""Sweeps that were killed or interrupted and started again, against one that never was."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import Command
+
+WORDS = (
+    *("-m", "model=sparse_kl,denoising", "penalty=l1", "penalty.weight=0.01,0.05,0.2"),
+    *("seed=0,1", "epochs=20", "dataset.test=1000", "pictures=false", "hydra.sweep.dir=sweep"),
+)
+N_JOBS = 12
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sweep, never stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert start(folder, *WORDS).communicate()[1] == b""
+    return folder / "sweep"
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+    arguments = [sys.executable, "-m", "sae_cli", *words]
+    return subprocess.Popen(
+        arguments,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def statuses(sweep: Path) -> dict[str, str]:
+    with (sweep / "results.csv").open() as file:
+        return {row["job"]: row["status"] for row in csv.DictReader(file)}
+
+
+def wait_for_job(sweep: Path, number: int) -> Path:
+    """Until the training of that job is under way."""
+    for _ in range(600):
+        for metrics in sweep.glob(f"{number}_*/metrics.jsonl"):
+            if metrics.read_text().count("\n") > 3:
+                return metrics.parent
+        time.sleep(0.05)
+    raise AssertionError(f"job {number} has not begun")
+
+
+def snapshot(run: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+
+
+def check_same(sweep: Path, whole: Path) -> None:
+    assert set(statuses(sweep).values()) == {"finished"}
+    assert (sweep / "results.csv").read_bytes() == (whole / "results.csv").read_bytes()
+    for job in statuses(whole):
+        for name in ("model.safetensors", "metrics.jsonl", "config.yaml"):
+            assert (sweep / job / name).read_bytes() == (whole / job / name).read_bytes()
+    assert {path.name for path in sweep.iterdir()} == {path.name for path in whole.iterdir()}
+
+
+def test_killed_twice(tmp_path: Path, whole: Path) -> None:
+    sweep, done = tmp_path / "sweep", dict[Path, int]()
+    for number in (3, 8):
+        process = start(tmp_path, *WORDS)
+        stopped = wait_for_job(sweep, number)
+        process.kill()
+        process.communicate()
+        found = statuses(sweep)
+        assert len(found) == N_JOBS
+        assert found[stopped.name] != "finished"
+        finished = [job for job, status in found.items() if status == "finished"]
+        assert len(finished) == number
+        # What had finished before was not touched again.
+        assert all(path.stat().st_mtime_ns == stamp for path, stamp in done.items())
+        for job in finished:
+            done |= snapshot(sweep / job)
+    assert start(tmp_path, *WORDS).communicate()[1] == b""
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in done.items())
+    check_same(sweep, whole)
+    # A job that was stopped went on; it did not begin anew.
+    logs = [(sweep / job / "train.log").read_text() for job in statuses(sweep)]
+    assert sum("resumed at step" in log for log in logs) == 2
+    assert all(log.count("epoch  0/20") == 1 for log in logs)
+
+
+def test_interrupted_and_gone_on_with_from_its_folder(tmp_path: Path, whole: Path) -> None:
+    sweep = tmp_path / "sweep"
+    process = start(tmp_path, *WORDS)
+    stopped = wait_for_job(sweep, 1)
+    process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate()
+    assert process.returncode == 130
+    assert "1 of 12 jobs finished" in printed.decode()
+    assert errors.decode() == (
+        "stopped by SIGINT: the other jobs wait; go on with: sae-train resume=sweep\n"
+    )
+    found = statuses(sweep)
+    assert found[stopped.name] == "interrupted"
+    assert sorted(found.values()) == ["finished", "interrupted", *["waiting"] * 10]
+    # From elsewhere, the folder alone has all that it takes.
+    shutil.move(sweep, tmp_path / "moved")
+    process = start(tmp_path / "moved", "resume=.")
+    assert process.communicate()[1] == b""
+    assert process.returncode == 0
+    check_same(tmp_path / "moved", whole)
+
+
+def test_a_finished_sweep_started_again(command: Command, tmp_path: Path, whole: Path) -> None:
+    shutil.copytree(whole, tmp_path / "sweep")
+    before = {job: snapshot(tmp_path / "sweep" / job) for job in statuses(whole)}
+    again = command("resume=sweep")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("has finished") == N_JOBS
+    assert before == {job: snapshot(tmp_path / "sweep" / job) for job in statuses(whole)}
+    check_same(tmp_path / "sweep", whole)
+
+
+def test_a_failed_job_is_run_again(command: Command, tmp_path: Path) -> None:
+    """Its data were not there; then they are."""
+    words = ("-m", "dataset=array", "dataset.path=a.npy,b.npy", "epochs=1", "pictures=false")
+    (tmp_path / "a.npy").write_bytes(b"")
+    folder = ("hydra.sweep.dir=sweep", "model=ae")
+    assert command(*words, *folder).returncode == 1
+    assert list(statuses(tmp_path / "sweep").values()) == ["failed", "failed"]
+    for name in "ab":
+        np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).random((60, 5), np.float32))
+    done = command(*words, *folder)
+    assert done.returncode == 0, done.stderr
+    assert list(statuses(tmp_path / "sweep").values()) == ["finished", "finished"]
+
+
+def test_two_at_once(tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    first = start(tmp_path, *WORDS, "epochs=2000")
+    wait_for_job(sweep, 0)
+    second = start(tmp_path, *WORDS, "epochs=2000")
+    _, errors = second.communicate()
+    assert second.returncode == 75
+    assert b"sweep is in use by process" in errors
+    first.send_signal(signal.SIGTERM)
+    first.communicate()
+    assert first.returncode == 143
+
+
+def test_side_by_side_and_killed(tmp_path: Path, whole: Path) -> None:
+    parallel = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    process = start(tmp_path, *WORDS, *parallel)
+    wait_for_job(tmp_path / "sweep", 4)
+    # With its workers, which would otherwise finish their jobs first.
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = start(tmp_path, *WORDS, *parallel)
+    printed, errors = done.communicate()
+    assert done.returncode == 0, errors
+    assert b"12 of 12 jobs finished" in printed
+    (tmp_path / "sweep" / "multirun.yaml").write_bytes((whole / "multirun.yaml").read_bytes())
+    check_same(tmp_path / "sweep", whole)
