@@ -76,7 +76,7 @@ def check_environment(path: Path, changes: Mapping[str, Any]) -> bool:
     print()
     for line in found:
         print(f"not as then: {line}")
-    print("all that is recorded is as then" if not found else f"{len(found)} differences")
+    print(f"{len(found)} not as then" if found else "all that is recorded is as then")
     return not found
 
 

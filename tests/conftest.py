@@ -55,11 +55,22 @@ def configure() -> Configure:
 
 @pytest.fixture
 def command(tmp_path: Path) -> Command:
-    """The command in a fresh process, in an empty folder."""
+    """``sae-train`` in a fresh process, in an empty folder."""
+    return _command(tmp_path, "sae_train")
 
-    def run(*arguments: str, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
+
+@pytest.fixture
+def reproducing(tmp_path: Path) -> Command:
+    """``sae-reproduce`` in a fresh process, in the same folder."""
+    return _command(tmp_path, "sae_reproduce")
+
+
+def _command(folder: Path, name: str) -> Command:
+    program = f"from sae_cli.__main__ import {name}; {name}()"
+
+    def run(*arguments: str, cwd: Path = folder) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "sae_cli", *arguments],
+            [sys.executable, "-c", program, *arguments],
             cwd=cwd,
             env=os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"},
             capture_output=True,
