@@ -162,12 +162,16 @@ def unpacked(content: bytes, name: str) -> State:
         raise CheckpointError(f"{name} cannot be read ({type(error).__name__})") from None
     if not isinstance(state, dict) or "format" not in state:
         raise CheckpointError(f"{name} is no checkpoint of sae-train")
-    if state["format"] != FORMAT:
+    if type(state["format"]) is not int or state["format"] != FORMAT:
         raise CheckpointError(
             f"{name} was written by another version of sae-train (format {state['format']!r}, "
             f"this one reads {FORMAT})"
         )
-    wrong = [key for key, kind in HOLDS.items() if not isinstance(state.get(key), kind)]
+    wrong = [
+        key
+        for key, kind in HOLDS.items()
+        if not isinstance(state.get(key), kind) or (kind is int and state[key] < 0)
+    ]
     if wrong:
         raise CheckpointError(f"{name} is no checkpoint of sae-train: {wrong[0]} is not right")
     return state

@@ -4,9 +4,28 @@ from __future__ import annotations
 
 import errno
 import signal
+import unicodedata
 
 # Faults of the machine rather than of what was asked of it.
 MACHINE_GAVE_OUT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOMEM}
+
+
+# Of an error's text.
+MAX_TEXT = 4000
+
+
+def in_one_line(text: str) -> str:
+    """A text that may quote a stranger's file: what would break the line or command the terminal
+    shows as an escape, and the middle of a very long text is left out."""
+    if len(text) > MAX_TEXT:
+        text = f"{text[: MAX_TEXT // 2]} ... {text[-MAX_TEXT // 2 :]}"
+    return "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    if character.isprintable() or unicodedata.category(character) == "Zs":
+        return character
+    return character.encode("unicode_escape").decode()
 
 
 class DivergedError(Exception):
@@ -15,6 +34,9 @@ class DivergedError(Exception):
 
 class CheckpointError(Exception):
     """No checkpoint of the run can be used."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(in_one_line(text))
 
 
 class InUseError(Exception):

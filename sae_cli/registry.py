@@ -9,37 +9,27 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 import pydantic
 
+from sae_cli.errors import in_one_line
+
 T = TypeVar("T")
 
 MISSING = "???"
-MAX_TEXT = 4000
 STRICT = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class ConfigError(Exception):
     """Wrong input that the user can mend.
 
-    Its text is one line: what was given, what is allowed, what to do. What it quotes may come from
-    a stranger's file: what would break the line or command the terminal shows as an escape, and
-    the middle of a very long text is left out.
+    Its text is one line: what was given, what is allowed, what to do.
     """
 
     def __init__(self, text: str) -> None:
-        if len(text) > MAX_TEXT:
-            text = f"{text[: MAX_TEXT // 2]} ... {text[-MAX_TEXT // 2 :]}"
-        super().__init__("".join(map(_shown, text)))
-
-
-def _shown(character: str) -> str:
-    if character.isprintable() or unicodedata.category(character) == "Zs":
-        return character
-    return character.encode("unicode_escape").decode()
+        super().__init__(in_one_line(text))
 
 
 def nearest(given: str, allowed: Iterable[str], prefix: str = "") -> str:

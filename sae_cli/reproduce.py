@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +70,22 @@ def check_environment(path: Path, changes: Mapping[str, Any]) -> bool:
         ConfigError: the folder is damaged, or the data are missing.
     """
     made, then = _prepared(path, changes)
-    for key, value in _flat(then):
-        print(f"{key}: {value if key != 'code.patch' else f'{len(str(value).splitlines())} lines'}")
+    for line in described(then):
+        print(line)
     found = _differences(path, then, made)
     print()
     for line in found:
         print(f"not as then: {line}")
     print(f"{len(found)} not as then" if found else "all that is recorded is as then")
     return not found
+
+
+def described(record: Mapping[str, Any]) -> list[str]:
+    """A line for each key of what a run depended on; of a patch its length."""
+    return [
+        f"{key}: {value if key != 'code.patch' else f'{len(str(value).splitlines())} lines'}"
+        for key, value in _flat(record)
+    ]
 
 
 def _prepared(path: Path, changes: Mapping[str, Any]) -> tuple[Prepared, dict[str, Any]]:
@@ -123,10 +131,10 @@ def _check_data(made: Prepared, then: Mapping[str, Any], changed_data: bool) -> 
         )
 
 
-def _flat(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Dotted keys and values."""
-    flat: list[tuple[str, Any]] = []
+def _flat(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of a record of two levels."""
     for key, value in record.items():
-        inner = isinstance(value, Mapping)
-        flat += _flat(value, f"{prefix}{key}.") if inner else [(f"{prefix}{key}", value)]
-    return flat
+        if isinstance(value, Mapping):
+            yield from ((f"{key}.{inner}", one) for inner, one in value.items())
+        else:
+            yield key, value

@@ -161,7 +161,9 @@ def _record(folder: RunFolder, made: Prepared, recorded: RunConfig, saved: State
         for line in found:
             print(f"not as when the run began: {line}; the last bits may come out otherwise")
         taken_up = {"started": made.about["started"], "step": saved["step"], "differs": found}
-        folder.write_environment(about | {"resumed": [*about.get("resumed", []), taken_up]})
+        before = about.get("resumed")
+        resumed = [*(before if isinstance(before, list) else []), taken_up]
+        folder.write_environment(about | {"resumed": resumed})
     if made.config != recorded:
         folder.write_config(made.config.as_dict())
     folder.set_status("running")

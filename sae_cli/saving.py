@@ -15,6 +15,9 @@ from sae_cli.run import Run
 from sae_cli.schedules import Stage
 from sae_cli.step import Step
 
+# Keys of every line of metrics.
+LINE = {"stage", "epoch", "step"}
+
 
 def restore(run: Run, state: State) -> None:
     """Set what all stages share as it was.
@@ -29,6 +32,8 @@ def restore(run: Run, state: State) -> None:
         run.generators.order.set_state(state["order"])
         run.generators.corruption.set_state(state["corruption"])
         progress.lines = [json.loads(line) for line in state["metrics"].splitlines()]
+        if not progress.lines or not all(line.keys() >= LINE for line in progress.lines):
+            raise ValueError("its lines of metrics are not right")
     except (RuntimeError, TypeError, ValueError, AttributeError) as error:
         raise _misfit(error) from None
     progress.metrics = state["metrics"]

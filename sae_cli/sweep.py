@@ -70,7 +70,7 @@ def read_sweep(path: Path) -> Sweep:
     """
     content = read_yaml(path / SWEEP, MAX_BYTES)
     try:
-        entries = [([*map(str, job["overrides"])], job["config"]) for job in content["jobs"]]
+        entries = [([*map(str, job["overrides"])], {**job["config"]}) for job in content["jobs"]]
     except (KeyError, TypeError) as error:
         raise ConfigError(f"{path / SWEEP} is damaged ({error} is not right)") from None
     if not entries:

@@ -28,9 +28,15 @@ from sae_cli.config import check
 from sae_cli.datasets import DATASETS
 from sae_cli.datasets.array_file import open_array_file
 from sae_cli.datasets.idx import read_idx
+from sae_cli.environment import changes_of_environment, environment
+from sae_cli.errors import CheckpointError
 from sae_cli.registry import ConfigError
+from sae_cli.reproduce import described
+from sae_cli.run_files import read_json
 from sae_cli.run_folder import RunFolder
 from sae_cli.shapes import DataShape
+from sae_cli.sweep import read_sweep, sweep_of
+from tests.fuzz.checkpoints import checkpoint_faults, reading, write_checkpoint
 from tests.fuzz.mutations import (
     damaged,
     idx_faults,
@@ -58,7 +64,7 @@ class Reader:
     read: Callable[[bytes], object]
     valid: bytes
     faults: Faults
-    error: type[Exception] = ConfigError
+    error: tuple[type[Exception], ...] = (ConfigError,)
 
 
 COUNTS = {
@@ -79,6 +85,9 @@ COUNTS = {
     "jpg": 150,
     "ppm": 150,
     "tif": 150,
+    "sweep.yaml": 200,
+    "environment.json": 200,
+    "last.pt": 800,
 }
 
 
@@ -93,6 +102,8 @@ def write_run(path: Path) -> None:
     run.save_model(model.state_dict(), shape)
     for epoch in range(3):
         run.append_metrics({"stage": "fine_tune", "epoch": epoch, "val/loss": 0.25 * epoch})
+    run.write_environment(environment())
+    sweep_of(path, [["seed=0"], ["seed=1"]], [config, config]).write()
     run.write_summary({"val/loss": 0.5, "seconds": 1.25, "best_epoch": 2})
 
 
@@ -109,6 +120,11 @@ def make_readers(folder: Path) -> dict[str, Reader]:
     run = load_run(folder)
     pictures = folder / "pictures" / "one"
     pictures.mkdir(parents=True)
+    now = environment()
+
+    def _environment() -> object:
+        then = read_json(folder / "environment.json")
+        return described(then), [str(one) for one in changes_of_environment(then, now)]
 
     def of_picture(ending: str, form: str) -> Reader:
         content = io.BytesIO()
@@ -156,6 +172,14 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         "jpg": of_picture("jpg", "JPEG"),
         "ppm": of_picture("ppm", "PPM"),
         "tif": of_picture("tif", "TIFF"),
+        "sweep.yaml": of_run("sweep.yaml", lambda: read_sweep(folder), yaml_faults),
+        "environment.json": of_run("environment.json", _environment, json_faults),
+        "last.pt": Reader(
+            reading(folder / "run"),
+            write_checkpoint(folder / "run"),
+            checkpoint_faults,
+            (ConfigError, CheckpointError),
+        ),
     }
 
 

@@ -1,0 +1,187 @@
+"""Checkpoints from a stranger: opened, compared with a run, and put into it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+import random
+import struct
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sae_cli import build, engine
+from sae_cli.checkpoints import DIGEST_BYTES, packed, unpacked
+from sae_cli.compose import composed, hydra_ready
+from sae_cli.config import check
+from sae_cli.console import Console
+from sae_cli.loop import Position
+from sae_cli.optimizers import OPTIMIZERS
+from sae_cli.resume import _check_config, _check_data, _check_length
+from sae_cli.run import Progress, Run
+from sae_cli.run_folder import RunFolder
+from sae_cli.saving import Saver, restore
+from sae_cli.step import Step
+from sae_cli.stopping import Stop
+from sae_cli.train import prepared, train
+from tests.fuzz.mutations import NUMBERS, damaged
+
+
+def write_checkpoint(folder: Path) -> bytes:
+    """That of a small run which was trained there."""
+    train(_config(), folder, [])
+    return (folder / "checkpoints" / "last.pt").read_bytes()
+
+
+def reading(folder: Path) -> Callable[[bytes], object]:
+    """All that is done with a checkpoint before the training goes on from it."""
+    made = prepared(_config())
+    (stage,) = made.training.stages
+    run_folder = RunFolder(folder)
+
+    def read(content: bytes) -> object:
+        state = unpacked(content, "last.pt")
+        _check_config(made.config, state)
+        _check_data(made, state)
+        _check_length(made, state)
+        generators = build.generators(made.config, made.parts.device)
+        run = Run(
+            made.config,
+            made.parts,
+            made.training,
+            made.fingerprint,
+            generators,
+            Progress(),
+            run_folder,
+            Console(run_folder.log, False),
+            Stop(),
+        )
+        restore(run, state)
+        gradients = engine.gradients(made.config, made.parts, stage)
+        optimizer = OPTIMIZERS.build(made.config.parts["optimizer"], gradients.parameters)
+        step = Step(gradients, optimizer, None, generators.corruption, 32)
+        position = Position(0, 0, generators.order.get_state())
+        Saver(run, stage, optimizer, step, position).restore(state)
+        return position
+
+    return read
+
+
+def checkpoint_faults(valid: bytes, rng: random.Random) -> Iterator[bytes]:
+    """Endless: files whose digest is right, and whose content is not."""
+    state = unpacked(valid, "valid")
+    while True:
+        chance = rng.random()
+        if chance < 0.6:
+            yield packed(_replaced(state, rng))
+        elif chance < 0.7:
+            yield packed({"format": rng.choice([0, 2, "1", None, [1], 1.0])})
+        elif chance < 0.8:
+            yield sealed(_with_pickle(valid, rng.choice(PICKLES)))
+        elif chance < 0.9:
+            yield sealed(_rezipped(valid, rng))
+        else:
+            yield sealed(damaged(valid[:-DIGEST_BYTES], rng) + struct.pack("<H", DIGEST_BYTES))
+
+
+def sealed(body: bytes) -> bytes:
+    """With the digest that a whole checkpoint has."""
+    return body + hashlib.sha256(body).digest()
+
+
+class _Shell:
+    def __reduce__(self) -> Any:
+        return os.system, ("true",)
+
+
+class _Write:
+    def __reduce__(self) -> Any:
+        return Path.write_text, (Path("marker"), "x")
+
+
+PICKLES = [
+    pickle.dumps(_Shell(), 2),
+    pickle.dumps({"format": 1, "model": _Write()}, 2),
+    b"cbuiltins\neval\n(S'1'\ntR.",
+    b"ctorch\nload\n(S'x'\ntR.",
+    b"cposix\nsystem\n.",
+    b"cbuiltins\nbytearray\n(I100000000000\ntR.",
+    b"\x80\x02" + b"(" * 100_000,
+    b"",
+    b".",
+    pickle.dumps([1, 2, 3], 2),
+    pickle.dumps({"format": 1}, 2),
+]
+
+
+def _replaced(state: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+    """One entry, or one within it, is of another kind, size or number."""
+    key = rng.choice(sorted(state))
+    value = state[key]
+    if isinstance(value, dict) and value and rng.random() < 0.8:
+        return {**state, key: _replaced(value, rng)}
+    if isinstance(value, list) and value and rng.random() < 0.5:
+        value = value[1:]
+    others = [
+        *NUMBERS[:-3],
+        None,
+        "",
+        "x\ny",
+        [],
+        {},
+        [value],
+        {"a": value},
+        b"x",
+        torch.ones(3),
+        torch.ones(()),
+        torch.ones(1).expand(10**9),
+        torch.full((4, 4), torch.nan),
+        torch.arange(5056, dtype=torch.uint8),
+        '{"stage": 1}\n[]\n',
+        "[" * 10_000,
+    ]
+    return {**state, key: rng.choice(others)} if rng.random() < 0.9 else _without(state, key)
+
+
+def _without(state: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in state.items() if name != key}
+
+
+def _with_pickle(valid: bytes, content: bytes) -> bytes:
+    def exchange(name: str, old: bytes) -> bytes:
+        return content if name.endswith("data.pkl") else old
+
+    return _zipped(valid, exchange, zipfile.ZIP_STORED)
+
+
+def _rezipped(valid: bytes, rng: random.Random) -> bytes:
+    """With members that are damaged, blown up, or packed."""
+
+    def exchange(name: str, old: bytes) -> bytes:
+        if rng.random() < 0.3:
+            return damaged(old, rng)
+        return bytes(10**7) if rng.random() < 0.02 else old
+
+    return _zipped(valid, exchange, rng.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]))
+
+
+def _zipped(valid: bytes, exchange: Callable[[str, bytes], bytes], compression: int) -> bytes:
+    target = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(valid)) as old,
+        zipfile.ZipFile(target, "w", compression) as new,
+    ):
+        for name in old.namelist():
+            new.writestr(name, exchange(name, old.read(name)))
+    return target.getvalue()[:-2] + struct.pack("<H", DIGEST_BYTES)
+
+
+def _config() -> Any:
+    words = ("model=sparse_kl", "dataset.test=1500", "epochs=1", "pictures=false", "device=cpu")
+    with hydra_ready():
+        return check(composed([*words, "architecture.n_latents=5"])[0])
