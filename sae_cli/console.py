@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
@@ -11,6 +12,9 @@ from tqdm import tqdm
 
 from sae_cli.gradients import Terms
 from sae_cli.tables import number
+
+# Its own lock is one between processes, which starts a further process to look after it.
+tqdm.set_lock(threading.RLock())
 
 
 @final

@@ -15,6 +15,7 @@ from typing import Any
 
 from sae_cli import metrics, resume, saving
 from sae_cli.config import RunConfig
+from sae_cli.errors import Stopped
 
 CONTEXT: Any = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.killing"])
@@ -58,7 +59,10 @@ def _work(config: RunConfig, run: Path, instant: str, count: int) -> None:
     if instant:
         holder, name = INSTANTS[instant]
         setattr(holder, name, _killing(getattr(holder, name), count))
-    resume.begin_or_resume(config, run, [])
+    try:
+        resume.begin_or_resume(config, run, [])
+    except Stopped as stopped:
+        sys.exit(128 + stopped.number)
 
 
 def _killing(function: Callable[..., Any], count: int) -> Callable[..., Any]:
