@@ -28,8 +28,9 @@ def _register(name: str, choose: Callable[[], torch.device]) -> None:
             )
         # float32 products on a GPU's tensor cores, their inputs rounded to 10 bits of mantissa.
         torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-        # The same numbers each time; the CPU's are so anyway.
-        torch.use_deterministic_algorithms(chosen.type == "cuda")
+        # The same numbers each time; the CPU's are so anyway. To set it imports the compiler.
+        if torch.are_deterministic_algorithms_enabled() != (chosen.type == "cuda"):
+            torch.use_deterministic_algorithms(chosen.type == "cuda")
         return Device(chosen, bfloat16=precision == "bfloat16")
 
 
