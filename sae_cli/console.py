@@ -33,8 +33,8 @@ class Console:
         try:
             tqdm.write(line, file=sys.stdout)
             sys.stdout.flush()
-        except BrokenPipeError:
-            # Whoever read the output (`| head`, say) has gone; the run goes on without it.
+        except OSError:
+            # Whoever read it (`| head`, a terminal) has gone, or its disk is full; the run goes on.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def begin(self, stage: str, steps: int) -> None:
