@@ -39,6 +39,8 @@ CODES: dict[type[Exception], int] = {
     CheckpointError: 6,
     InUseError: 75,
 }
+# What PyTorch says in plain RuntimeErrors: of the CPU, of CUDA and its libraries, of threads.
+NO_MEMORY = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED", "bad_alloc", "new thread")
 COMPOSITION = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 
 
@@ -220,7 +222,7 @@ def _fault_of_the_machine(error: Exception) -> tuple[int | None, str]:
         return WRONG_INPUT, text
     # Known by name: torch is not imported for a typo.
     memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    if memory or "DefaultCPUAllocator" in str(error):
+    if memory or (isinstance(error, RuntimeError) and any(s in str(error) for s in NO_MEMORY)):
         return MACHINE, (
             "out of memory; lower batch_size, architecture.n_latents or architecture.hidden_sizes"
         )
