@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 
 from sae_cli.errors import Stopped
 from sae_cli.stopping import stopping_at_once
@@ -17,7 +18,9 @@ def main() -> None:
 
             sys.exit(run(sys.argv[1:]))
     except Stopped as stopped:
-        print(stopped, file=sys.stderr)
+        # It may be that the terminal was closed.
+        with suppress(OSError):
+            print(stopped, file=sys.stderr)
         sys.exit(128 + stopped.number)
 
 
