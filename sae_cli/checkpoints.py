@@ -52,6 +52,7 @@ HOLDS = {
     "metrics": str,
     "seconds": float,
 }
+COUNTS = [key for key, kind in HOLDS.items() if kind is int]
 
 
 @final
@@ -167,11 +168,8 @@ def unpacked(content: bytes, name: str) -> State:
             f"{name} was written by another version of sae-train (format {state['format']!r}, "
             f"this one reads {FORMAT})"
         )
-    wrong = [
-        key
-        for key, kind in HOLDS.items()
-        if not isinstance(state.get(key), kind) or (kind is int and state[key] < 0)
-    ]
+    wrong = [key for key, kind in HOLDS.items() if not isinstance(state.get(key), kind)]
+    wrong += [key for key in COUNTS if not wrong and state[key] < 0]
     if wrong:
         raise CheckpointError(f"{name} is no checkpoint of sae-train: {wrong[0]} is not right")
     return state

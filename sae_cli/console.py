@@ -37,8 +37,8 @@ class Console:
         try:
             tqdm.write(line, file=sys.stdout)
             sys.stdout.flush()
-        except BrokenPipeError:
-            # Whoever read the output (`| head`, say) has gone; the run goes on without it.
+        except OSError:
+            # Whoever read it (`| head`, a terminal) has gone, or its disk is full; the run goes on.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def begin(self, stage: str, steps: int) -> None:
@@ -48,17 +48,29 @@ class Console:
 
     def step(self, terms: Terms) -> None:
         """One step is done. Terms are read from the device only when the bar is redrawn."""
-        if self._bar is not None and self._bar.update():
-            shown = "  ".join(
-                f"{name} {float(value.detach()):.4f}" for name, value in terms.items()
-            )
-            self._bar.set_postfix_str(shown, refresh=False)
+        try:
+            if self._bar is not None and self._bar.update():
+                shown = "  ".join(
+                    f"{name} {float(value.detach()):.4f}" for name, value in terms.items()
+                )
+                self._bar.set_postfix_str(shown, refresh=False)
+        except OSError:
+            self._drop_bar()
 
     def end(self) -> None:
         """Take the bar away."""
+        try:
+            if self._bar is not None:
+                self._bar.close()
+                self._bar = None
+        except OSError:
+            self._drop_bar()
+
+    def _drop_bar(self) -> None:
+        """The terminal has gone; the run goes on, or stops when it is told to."""
         if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+            self._bar.disable = True
+        self._bar, self._show = None, False
 
 
 def epoch_line(stage: str, epoch: int, last: int, metrics: Mapping[str, float]) -> str:

@@ -7,6 +7,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 
 from sae_cli.errors import (
     MACHINE_GAVE_OUT,
@@ -25,6 +26,8 @@ CODES: dict[type[Exception], int] = {
     CheckpointError: 6,
     InUseError: 75,
 }
+# What PyTorch says in plain RuntimeErrors: of the CPU, of CUDA and its libraries, of threads.
+NO_MEMORY = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED", "bad_alloc", "new thread")
 
 
 def command(run: Callable[[list[str]], int]) -> None:
@@ -33,16 +36,30 @@ def command(run: Callable[[list[str]], int]) -> None:
     Args:
         run: imports what it needs, so that a signal meets its handlers while that takes its time.
     """
+    _open_output()
     try:
         with stopping_at_once():
             code = run(sys.argv[1:])
     except Stopped as stopped:
-        print(stopped, file=sys.stderr)
+        # It may be that the terminal was closed.
+        with suppress(OSError):
+            print(stopped, file=sys.stderr)
         code = 128 + stopped.number
     # It is done; a signal while the interpreter tidies up would only change the code.
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     sys.exit(code)
+
+
+def _open_output() -> None:
+    """What cannot be printed does not stop a run: a closed output, a letter that it does not have.
+
+    (A file that took the number of a closed output would get what is printed.)
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def guarded(run: Callable[[], int], *, show_traceback: bool) -> int:
@@ -74,7 +91,7 @@ def _meaning(error: Exception) -> tuple[int | None, str]:
         return WRONG_INPUT, text
     # Known by name: torch is not imported for a typo.
     memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    if memory or "DefaultCPUAllocator" in str(error):
+    if memory or (isinstance(error, RuntimeError) and any(s in str(error) for s in NO_MEMORY)):
         return MACHINE, (
             "out of memory; lower batch_size, architecture.n_latents or architecture.hidden_sizes"
         )

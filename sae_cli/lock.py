@@ -45,8 +45,12 @@ def locked(folder: Path) -> Iterator[None]:
         ) from None
     try:
         about = {"pid": os.getpid(), "host": socket.gethostname()}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(about).encode(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(about).encode(), 0)
+        except OSError as error:
+            error.filename = str(folder / LOCK)
+            raise
         yield
     finally:
         with suppress(OSError):

@@ -63,7 +63,7 @@ def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
         recorded = read_config(path / CONFIG)
         config = recorded.changed(changes)
         same_length = config.settings.epochs == recorded.settings.epochs
-        if status_of(path) == "finished" and same_length:
+        if same_length and _has_finished(path):
             print(f"{short(path)} has finished; nothing to do (epochs=MORE would train on)")
             return read_json(path / SUMMARY)
         progress = Progress()
@@ -79,6 +79,14 @@ def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
         folder.clean()
         _record(folder, made, recorded, saved)
         return carried_out(made, folder, progress, stop, saved)
+
+
+def _has_finished(path: Path) -> bool:
+    """Whether all of a run is there; what was damaged since is made again."""
+    try:
+        return status_of(path) == "finished" and bool(read_json(path / SUMMARY))
+    except ConfigError:
+        return False
 
 
 def _free_changes(recorded: RunConfig, given: RunConfig, path: Path) -> dict[str, Any]:
@@ -133,6 +141,8 @@ def _check_length(made: Prepared, saved: State) -> None:
     if saved["stage"] not in stages:
         raise CheckpointError(f"the checkpoint is of a stage {saved['stage']!r} that is not there")
     stage = stages[saved["stage"]]
+    if saved["batch"] > steps_per_epoch(made.config, len(made.training.dataset.train)):
+        raise CheckpointError(f"the checkpoint is of batch {saved['batch']}, more than there are")
     epochs, done = stage.epochs, saved["stage_epoch"] + (saved["batch"] > 0)
     if done > epochs:
         raise ConfigError(f"epochs={epochs}: the run has come to epoch {done}; give at least that")
@@ -156,7 +166,11 @@ def _record(folder: RunFolder, made: Prepared, recorded: RunConfig, saved: State
         folder.write_metrics("")
         folder.write_environment(made.about)
     else:
-        about = read_json(folder.path / ENVIRONMENT)
+        try:
+            about = read_json(folder.path / ENVIRONMENT)
+        except ConfigError as error:
+            print(f"{error}; it is written anew, so what differs since the run began is not known")
+            about = made.about
         found = [str(one) for one in changes_of_environment(about, made.about)]
         for line in found:
             print(f"not as when the run began: {line}; the last bits may come out otherwise")

@@ -58,10 +58,14 @@ def status_of(folder: Path) -> str:
 
 
 def check_links(folder: Path) -> None:
-    """Raise ConfigError for a link in a run folder."""
+    """Raise ConfigError for a link in a run folder, and for a pipe or a device: to open one may
+    wait for ever."""
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
-            refuse_link(Path(parent) / name)
+            path = Path(parent) / name
+            refuse_link(path)
+            if not (path.is_file() or path.is_dir()):
+                raise ConfigError(f"{path} is neither a file nor a folder; remove it")
 
 
 def refuse_link(path: Path) -> None:
@@ -104,7 +108,7 @@ def written_beside(target: Path, content: bytes) -> Iterator[Path]:
 def append_line(target: Path, line: str) -> None:
     """One more line of a text."""
     try:
-        with target.open("a", encoding="utf-8") as file:
+        with target.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(line + "\n")
     except OSError as error:
         error.filename = error.filename or str(target)

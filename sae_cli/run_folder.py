@@ -20,11 +20,12 @@ import safetensors.torch
 from torch import Tensor
 
 from sae_cli.checkpoints import Checkpoints
-from sae_cli.lock import locked
+from sae_cli.lock import LOCK, locked
 from sae_cli.pictures.picture import Picture, render
 from sae_cli.plain_yaml import as_yaml
 from sae_cli.registry import ConfigError
 from sae_cli.run_files import (
+    BEFORE_TRAINING,
     CONFIG,
     ENVIRONMENT,
     LOG,
@@ -72,9 +73,16 @@ class RunFolder:
                     f"{short(self.path)} is not an empty folder; choose another, or leave it out "
                     "for a new one"
                 )
+            # A name that a run may have left can be that of a link.
+            check_links(self.path)
             self.clean()
-            self.set_status("running")
-            yield
+            try:
+                self.set_status("running")
+                yield
+            except BaseException:
+                if not holds_run(self.path):
+                    self._withdraw()
+                raise
 
     @contextmanager
     def taken_up(self) -> Iterator[None]:
@@ -92,6 +100,11 @@ class RunFolder:
         with locked(self.path):
             check_links(self.path)
             yield
+
+    def _withdraw(self) -> None:
+        """Remove what says that a run is here: it did not come to its training."""
+        for name in BEFORE_TRAINING - {LOCK, LOG}:
+            (self.path / name).unlink(missing_ok=True)
 
     def clean(self) -> None:
         """Remove what a process that was killed in the midst of writing has left."""

@@ -109,12 +109,15 @@ class Saver:
         """A checkpoint of now.
 
         Raises:
-            DivergedError: a weight is not finite.
+            DivergedError: a weight is not finite, or a moment of its gradients: the square of a
+                gradient can be too large where the weight and the loss are not.
         """
-        trained = self._optimizer.parameters
-        if not all(bool(parameter.isfinite().all()) for parameter in trained):
-            step = self._run.progress.step
-            raise diverged(self._run, self._stage, f"weights became infinite or NaN by step {step}")
+        moments = [tensor for tensors in self._optimizer.state.values() for tensor in tensors]
+        found = {"weights": self._optimizer.parameters, "moments of the gradients": moments}
+        for what, tensors in found.items():
+            if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+                when = f"by step {self._run.progress.step}"
+                raise diverged(self._run, self._stage, f"{what} became infinite or NaN {when}")
         self._run.folder.checkpoints.save(self._state(), best=best)
         self._run.progress.saved_step = self._run.progress.step
         self._saved_at = time.monotonic()

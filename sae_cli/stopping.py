@@ -10,7 +10,8 @@ from types import FrameType
 
 from sae_cli.errors import Stopped
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+# The last is sent when the terminal is closed.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 Handler = Callable[[int, FrameType | None], None]
 
@@ -54,6 +55,8 @@ def stopping_in_time() -> Iterator[Stop]:
 
     with _handled(handle):
         yield stop
+    # What came too late to stop this stops what would come after it: a sweep's next job.
+    stop.check()
 
 
 @contextmanager

@@ -1,0 +1,37 @@
+"""Processes that claim run folders at the same moment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sae_cli.folder_names import unique_stamp
+from sae_cli.run_folder import RunFolder
+from tests.killing import CONTEXT
+
+
+def raced(outputs: Path, name: str | None, racers: int) -> list[tuple[str, str]]:
+    """What came of each claim, and the folder, which is named as a run's where no name is given."""
+    barrier, answers = CONTEXT.Barrier(racers), CONTEXT.Queue()
+    arguments = (barrier, answers, outputs, name)
+    processes = [CONTEXT.Process(target=_claim, args=arguments) for _ in range(racers)]
+    for process in processes:
+        process.start()
+    found: list[tuple[str, str]] = [answers.get() for _ in processes]
+    for process in processes:
+        process.join()
+    return found
+
+
+def _claim(barrier: Any, answers: Any, outputs: Path, name: str | None) -> None:
+    barrier.wait()
+    folder = outputs / (name or unique_stamp())
+    said = "won"
+    try:
+        with RunFolder(folder).claimed():
+            # Until all have tried.
+            barrier.wait()
+    except Exception as error:
+        said = type(error).__name__
+        barrier.wait()
+    answers.put((said, str(folder)))

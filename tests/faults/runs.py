@@ -1,0 +1,112 @@
+"""Small runs that are stopped at a step, and what they leave."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sae_cli import saving
+from sae_cli.checkpoints import State, packed, unpacked
+from sae_cli.compose import composed, hydra_ready
+from sae_cli.config import RunConfig, check
+from sae_cli.errors import Stopped
+from sae_cli.gradients import Terms
+from sae_cli.resume import begin_or_resume, resume
+from sae_cli.step import Step
+from tests.killing import results
+
+# 97 digits, 16 steps in 4 epochs; noise and moments, so that there is much to remember.
+WORDS = (
+    *("model=denoising", "optimizer=adam", "dataset.test=1500", "epochs=4", "checkpoint_steps=3"),
+    *("device=cpu", "pictures=false", "progress=false"),
+)
+# In the midst of the third epoch; the checkpoint before is of step 8.
+STOPPED_AT, SAVED_BEFORE = 10, 8
+LAST, PREVIOUS = "checkpoints/last.pt", "checkpoints/previous.pt"
+
+After = Callable[[saving.Saver, Terms], None]
+
+
+def config_of(*overrides: str) -> RunConfig:
+    """The checked configuration that these overrides of ``WORDS`` make."""
+    with hydra_ready():
+        return check(composed([*WORDS, *overrides])[0])
+
+
+@contextmanager
+def at_step(step: int, do: Callable[[], None]) -> Iterator[None]:
+    """Do something when a training has taken a step and has not looked for signals yet."""
+    after: After = saving.Saver.after_step
+
+    def patched(saver: saving.Saver, terms: Terms) -> None:
+        if saver._run.progress.step == step - 1:
+            do()
+        after(saver, terms)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(saving.Saver, "after_step", patched)
+        yield
+
+
+@contextmanager
+def in_step(step: int, do: Callable[[Step], None]) -> Iterator[None]:
+    """Do something at the end of a step, after the weights have moved."""
+    take = Step.__call__
+    steps = iter(range(1, step + 1))
+
+    def patched(self: Step, target: torch.Tensor, learning_rate: float) -> Terms:
+        terms = take(self, target, learning_rate)
+        if next(steps, None) == step:
+            do(self)
+        return terms
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Step, "__call__", patched)
+        yield
+
+
+def signalled(number: int) -> Callable[[], None]:
+    """Send this process a signal."""
+    return lambda: os.kill(os.getpid(), number)
+
+
+def stop(config: RunConfig, run: Path, step: int = STOPPED_AT) -> None:
+    """Begin a run and stop it by a signal after so many steps."""
+    with at_step(step, signalled(signal.SIGTERM)), pytest.raises(Stopped):
+        begin_or_resume(config, run, [])
+
+
+def finished_like(run: Path, whole: Path, **changes: Any) -> None:
+    """Go on with a run, and assert that it ends with the bits of one that never was stopped."""
+    resume(run, changes)
+    assert results(run) == results(whole)
+    assert status(run) == "finished"
+
+
+def status(run: Path) -> str:
+    """What the folder says of the run."""
+    return str(json.loads((run / "status.json").read_text())["status"])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file, by its path in the folder."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def saved_state(file: Path) -> State:
+    """What a checkpoint holds."""
+    return unpacked(file.read_bytes(), str(file))
+
+
+def rewrite(file: Path, **changes: Any) -> None:
+    """Change what a checkpoint holds, as somebody who knows its format can."""
+    file.write_bytes(packed(saved_state(file) | changes))

@@ -1,0 +1,137 @@
+"""Numbers that are not finite: the run stops, and no checkpoint holds them."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from sae_cli import optimizers
+from sae_cli.errors import DivergedError
+from sae_cli.step import Step
+from sae_cli.train import train
+from tests.faults.forked import Forked
+from tests.faults.runs import (
+    LAST,
+    PREVIOUS,
+    WORDS,
+    at_step,
+    config_of,
+    finished_like,
+    in_step,
+    saved_state,
+    signalled,
+    status,
+)
+
+
+def finite(value: object) -> bool:
+    """Whether all numbers in a checkpoint are finite, but the loss of the best epoch before any."""
+    if isinstance(value, dict):
+        return all(finite(item) for key, item in value.items() if key != "best_loss")
+    if isinstance(value, list):
+        return all(map(finite, value))
+    if isinstance(value, torch.Tensor):
+        return bool(value.isfinite().all())
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def spoil_loss(step: Step) -> None:
+    step._sums[0] = math.nan
+    step._finite[0] -= 1
+
+
+def spoil_weight(step: Step) -> None:
+    step._optimizer.parameters[0].data.view(-1)[0] = math.inf
+
+
+def spoil_state(step: Step) -> None:
+    """A gradient of 1e25 has an infinite square: its weight would never move again."""
+    parameters = step._optimizer.parameters
+    gradients = [torch.full_like(parameter, 1e25) for parameter in parameters]
+    step._optimizer.step(gradients, 1e-3)
+
+
+def test_a_loss_that_is_not_finite(tmp_path: Path, forked: Forked) -> None:
+    done = forked(
+        *WORDS,
+        *("optimizer=sgd", "optimizer.learning_rate=1e30", "checkpoint_steps=1"),
+        "hydra.run.dir=run",
+    )
+    assert done.code == 3
+    assert re.fullmatch(
+        r"error: training diverged: .* became infinite or NaN .*; the last good checkpoint is of "
+        r"step \d+; try a lower optimizer.learning_rate \(it was 1e\+30\)",
+        done.error,
+    )
+    assert status(tmp_path / "run") == "failed"
+    assert finite(saved_state(tmp_path / "run" / LAST))
+
+
+@pytest.mark.parametrize("step", [9, 10, 11, 12])
+def test_a_term_that_is_not_finite(step: int, tmp_path: Path, whole: Path) -> None:
+    """Named with its step, be it found at a checkpoint or at the end of the epoch."""
+    run = tmp_path / "run"
+    said = f"loss became infinite or NaN at step {step} .* the last good checkpoint is of step"
+    with in_step(step, spoil_loss), pytest.raises(DivergedError, match=said):
+        train(config_of(), run, [])
+    assert saved_state(run / LAST)["step"] < 12
+    assert finite(saved_state(run / LAST))
+    assert finite(saved_state(run / PREVIOUS))
+    # It was no fault of the run itself here.
+    finished_like(run, whole)
+
+
+@pytest.mark.parametrize("spoil", [spoil_weight, spoil_state])
+@pytest.mark.parametrize("step", [11, 12, 16])
+def test_weights_that_are_not_finite_are_not_saved(
+    spoil: object, step: int, tmp_path: Path, whole: Path
+) -> None:
+    run = tmp_path / "run"
+    with (
+        in_step(step, spoil),  # type: ignore[arg-type]
+        pytest.raises(DivergedError, match="last good checkpoint is of step"),
+    ):
+        train(config_of(), run, [])
+    assert status(run) == "failed"
+    assert finite(saved_state(run / LAST))
+    finished_like(run, whole)
+
+
+@pytest.mark.parametrize("model", ["denoising", "sparse_kl"])
+def test_a_gradient_that_is_infinite(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a loss that is finite."""
+    take = optimizers.Optimizer.step
+    steps = iter(range(1, 12))
+
+    def patched(
+        self: optimizers.Optimizer,
+        gradients: list[torch.Tensor],
+        learning_rate: float | torch.Tensor,
+    ) -> None:
+        if next(steps, None) == 10:
+            gradients[0].view(-1)[0] = math.inf
+        take(self, gradients, learning_rate)
+
+    monkeypatch.setattr(optimizers.Optimizer, "step", patched)
+    with pytest.raises(DivergedError, match="the last good checkpoint is of step 8"):
+        train(config_of(f"model={model}"), tmp_path / "run", [])
+    assert finite(saved_state(tmp_path / "run" / LAST))
+
+
+def test_a_signal_when_the_loss_is_no_longer_finite(tmp_path: Path, whole: Path) -> None:
+    """What would be saved is not."""
+    run = tmp_path / "run"
+    with (
+        in_step(10, spoil_loss),
+        at_step(10, signalled(15)),
+        pytest.raises(DivergedError, match="became infinite or NaN at step 10 "),
+    ):
+        train(config_of(), run, [])
+    assert finite(saved_state(run / LAST))
+    finished_like(run, whole)

@@ -1,0 +1,61 @@
+"""Runs that begin at one instant, and clocks that go back."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sae_cli import compose
+from sae_cli.train import train
+from tests.faults.claims import raced
+from tests.faults.runs import WORDS, config_of
+from tests.killing import results, start
+
+RACERS = 100
+
+
+def test_a_hundred_runs_at_once(tmp_path: Path) -> None:
+    found = raced(tmp_path / "outputs", None, RACERS)
+    # Names have 24 random bits: it takes a thousand times all of these to see two that are alike.
+    assert len({folder for said, folder in found if said == "won"}) >= RACERS - 1
+
+
+def test_a_hundred_runs_for_one_folder(tmp_path: Path) -> None:
+    found = [said for said, _ in raced(tmp_path, "run", RACERS)]
+    assert found.count("won") == 1
+    assert found.count("InUseError") == RACERS - 1
+
+
+def test_two_processes_for_one_stopped_run(stopped: Path, whole: Path, tmp_path: Path) -> None:
+    """One goes on; the other is told, or comes when it is done and has nothing to do."""
+    processes = [start(config_of(), stopped) for _ in range(2)]
+    for process in processes:
+        process.join()
+    assert 0 in {process.exitcode for process in processes}
+    assert {process.exitcode for process in processes} <= {0, 1}
+    assert results(stopped) == results(whole)
+
+
+def test_the_clock_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that seem to begin at one instant, or before the one before, have their own folders."""
+
+    class Clock(datetime.datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Clock:
+            return cls(1970, 1, 1, tzinfo=tz)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(compose, "datetime", Clock)
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    folders = []
+    for _ in range(2):
+        with compose.hydra_ready():
+            folders.append(Path(str(compose.composed(WORDS)[1].run.dir)))
+        train(config_of(), folders[-1].absolute(), [])
+        assert folders[-1].name.startswith("1970-01-01_00-00-00_")
+    assert folders[0] != folders[1]
+    assert results(folders[0]) == results(folders[1])

@@ -1,0 +1,201 @@
+"""Signals: work is saved, the exit code names the signal, and nothing half-made is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sae_cli import train as training
+from sae_cli.checkpoints import Checkpoints
+from sae_cli.errors import Stopped
+from sae_cli.run_folder import RunFolder
+from sae_cli.stopping import SIGNALS, stopping_at_once, stopping_in_time
+from tests.conftest import CHECKOUT
+from tests.faults.forked import Forked, sigint_twice, signal_at_step, signal_before_training
+from tests.faults.runs import (
+    LAST,
+    PREVIOUS,
+    SAVED_BEFORE,
+    STOPPED_AT,
+    WORDS,
+    at_step,
+    config_of,
+    contents,
+    finished_like,
+    saved_state,
+    signalled,
+    status,
+)
+from tests.killing import results
+
+NAMES = {number: signal.Signals(number).name for number in SIGNALS}
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=NAMES.get)
+def test_a_signal_in_the_training(
+    number: signal.Signals, tmp_path: Path, whole: Path, forked: Forked
+) -> None:
+    done = forked(*WORDS, "hydra.run.dir=run", before=signal_at_step[number])
+    assert done.code == 128 + number
+    assert done.error == (
+        f"stopped by {NAMES[number]}: the last checkpoint is of step {STOPPED_AT}; "
+        "go on with: sae-train resume=run"
+    )
+    assert done.out.splitlines()[-1] == "run folder: run (interrupted)"
+    about = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert (about["status"], about["saved_step"]) == ("interrupted", STOPPED_AT)
+    assert saved_state(tmp_path / "run" / LAST)["step"] == STOPPED_AT
+    assert saved_state(tmp_path / "run" / PREVIOUS)["step"] == SAVED_BEFORE
+    assert not (tmp_path / "run" / ".lock").exists()
+    finished_like(tmp_path / "run", whole)
+
+
+@pytest.mark.parametrize("step", range(1, 17))
+def test_a_signal_at_any_step(step: int, tmp_path: Path, whole: Path) -> None:
+    with at_step(step, signalled(signal.SIGTERM)), pytest.raises(Stopped):
+        training.train(config_of(), tmp_path / "run", [])
+    assert saved_state(tmp_path / "run" / LAST)["step"] == step
+    finished_like(tmp_path / "run", whole)
+
+
+def test_a_second_ctrl_c_stops_at_once(tmp_path: Path, whole: Path, forked: Forked) -> None:
+    """Without a checkpoint of that step; the run goes on from the one before."""
+    done = forked(*WORDS, "hydra.run.dir=run", before=sigint_twice)
+    assert done.code == 130
+    assert f"the last checkpoint is of step {SAVED_BEFORE}; go on with" in done.error
+    assert status(tmp_path / "run") == "interrupted"
+    finished_like(tmp_path / "run", whole)
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=NAMES.get)
+def test_a_signal_before_the_training(
+    number: signal.Signals, tmp_path: Path, forked: Forked
+) -> None:
+    done = forked(*WORDS, "hydra.run.dir=deeper/run", before=signal_before_training[number])
+    assert done.code == 128 + number
+    assert done.error == f"stopped by {NAMES[number]}"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("module", ["yaml", "hydra.core.utils", "torch"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=NAMES.get)
+def test_a_signal_in_the_imports(number: signal.Signals, module: str, tmp_path: Path) -> None:
+    """Sent when Python says that it has begun with the imports of that module."""
+    process = subprocess.Popen(
+        [sys.executable, "-v", "-m", "sae_cli", *WORDS],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith(f"import '{module}"):
+            break
+    process.send_signal(number)
+    rest = process.communicate()[1].splitlines()
+    assert process.returncode == 128 + number
+    assert f"stopped by {NAMES[number]}" in rest
+    assert not any("Traceback" in line for line in rest)
+    assert list(tmp_path.iterdir()) == []
+
+
+AFTER_TRAINING: dict[str, tuple[object, str]] = {
+    "closing evaluation": (training, "_closing_metrics"),
+    "second half of it": (training, "_evaluated"),
+    "model": (RunFolder, "save_model"),
+    "pictures": (RunFolder, "save_picture"),
+}
+
+
+@pytest.mark.parametrize("when", AFTER_TRAINING)
+def test_a_signal_after_the_training(
+    when: str, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder, name = AFTER_TRAINING[when]
+    done = getattr(holder, name)
+    pictures = when in {"model", "pictures"}
+    config = config_of(f"pictures={pictures}")
+
+    def patched(*arguments: object) -> object:
+        signalled(signal.SIGTERM)()
+        return done(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(holder, name, patched)
+        with pytest.raises(Stopped, match="the last checkpoint is of step 16; go on with"):
+            training.train(config, tmp_path / "run", [])
+    assert status(tmp_path / "run") == "interrupted"
+    finished_like(tmp_path / "run", whole)
+    drawn = list((tmp_path / "run").glob("pictures/*.png"))
+    assert len(drawn) == (6 if pictures else 0)
+
+
+def test_a_signal_that_comes_too_late(
+    tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run has finished, and what would come after it (a sweep's next job) does not."""
+    write = RunFolder.write_summary
+
+    def patched(folder: RunFolder, summary: dict[str, object]) -> None:
+        write(folder, summary)
+        signalled(signal.SIGTERM)()
+
+    monkeypatch.setattr(RunFolder, "write_summary", patched)
+    with pytest.raises(Stopped):
+        training.train(config_of(), tmp_path / "run", [])
+    assert status(tmp_path / "run") == "finished"
+    assert results(tmp_path / "run") == results(whole)
+
+
+def test_a_signal_in_a_save(tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The save is completed first."""
+    save: Callable[..., None] = Checkpoints.save
+
+    def patched(checkpoints: Checkpoints, state: dict[str, object], *, best: bool) -> None:
+        signalled(signal.SIGINT)()
+        save(checkpoints, state, best=best)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", patched)
+        with pytest.raises(Stopped):
+            training.train(config_of(), tmp_path / "run", [])
+    assert saved_state(tmp_path / "run" / LAST)["step"] == 0
+    finished_like(tmp_path / "run", whole)
+
+
+def test_a_signal_that_is_ignored_stays_so(tmp_path: Path) -> None:
+    """As ``nohup`` and a shell's background jobs ask for it."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stopping_at_once(), stopping_in_time() as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            stop.check()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_handlers_are_put_back() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with stopping_at_once(), pytest.raises(Stopped), stopping_in_time() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        stop.check()
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_a_folder_is_as_it_was_when_a_signal_comes_before_it_goes_on(
+    stopped: Path, whole: Path, forked: Forked
+) -> None:
+    before = contents(stopped)
+    done = forked("resume=run", before=signal_before_training[signal.SIGTERM])
+    assert done.code == 143
+    assert contents(stopped) == before
+    finished_like(stopped, whole)
