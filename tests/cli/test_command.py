@@ -341,7 +341,7 @@ def test_naming_what_a_page_chose_anyway_changes_nothing(command: Command) -> No
 
 
 def test_out_of_memory(command: Command, tmp_path: Path) -> None:
-    done = command("architecture.n_latents=100000000000")
+    done = command("architecture.n_latents=1000000000")
     assert done.returncode == 4
     assert "out of memory; lower batch_size, architecture.n_latents" in done.stderr
     assert not (tmp_path / "outputs").exists()

@@ -23,7 +23,7 @@ LOWER = "out of memory; lower batch_size, architecture.n_latents or architecture
 
 
 def test_a_network_larger_than_the_memory(tmp_path: Path, forked: Forked) -> None:
-    done = forked(*WORDS, "architecture.n_latents=100000000000", "hydra.run.dir=run")
+    done = forked(*WORDS, "architecture.n_latents=1000000000", "hydra.run.dir=run")
     assert done.code == 4
     assert LOWER in done.error
     assert list(tmp_path.iterdir()) == []

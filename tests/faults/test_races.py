@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sae_cli import compose
+from sae_cli import compose, folder_names
 from sae_cli.train import train
 from tests.faults.claims import raced
 from tests.faults.runs import WORDS, config_of
@@ -20,7 +20,7 @@ RACERS = 100
 
 def test_a_hundred_runs_at_once(tmp_path: Path) -> None:
     found = raced(tmp_path / "outputs", None, RACERS)
-    # Names have 24 random bits: it takes a thousand times all of these to see two that are alike.
+    # Names have 32 random bits: two that are alike are one chance in a million.
     assert len({folder for said, folder in found if said == "won"}) >= RACERS - 1
 
 
@@ -49,7 +49,7 @@ def test_the_clock_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             return cls(1970, 1, 1, tzinfo=tz)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(compose, "datetime", Clock)
+    monkeypatch.setattr(folder_names, "datetime", Clock)
     monkeypatch.setattr(time, "time", lambda: 0.0)
     folders = []
     for _ in range(2):
