@@ -62,7 +62,7 @@ def test_a_run_folder_is_complete(finished: tuple[Path, str]) -> None:
     assert found == {
         *("config.yaml", "overrides.yaml", "environment.json", "metrics.jsonl", "status.json"),
         *("summary.json", "train.log", "model.safetensors"),
-        *("checkpoints/last.pt", "checkpoints/best.pt"),
+        *("checkpoints/last.pt", "checkpoints/previous.pt", "checkpoints/best.pt"),
         *(f"pictures/{name}.{kind}" for name in pictures for kind in ("png", "npz")),
     }
     assert json.loads((folder / "status.json").read_text())["status"] == "finished"
@@ -304,7 +304,7 @@ def test_an_interrupted_sweep_shows_what_is_done(tmp_path: Path) -> None:
     assert b"1 of 3 jobs finished; results: sweep/results.csv" in printed
     with (tmp_path / "sweep" / "results.csv").open() as file:
         rows = [(row["epochs"], row["status"]) for row in csv.DictReader(file)]
-    assert rows == [("1", "finished"), ("5000", "interrupted")]
+    assert rows == [("1", "finished"), ("5000", "interrupted"), ("1", "waiting")]
 
 
 def wait_for(path: Path) -> None:
