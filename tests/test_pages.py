@@ -197,7 +197,10 @@ NEW_VALUES = {
     "start": 0.5,
 }
 # Their effect is elsewhere: which files there are, what is printed, how a sweep is sorted.
-SHOWN_ELSEWHERE = {"model", "experiment", "progress", "pictures", "sort_by", "compile", "profile"}
+SHOWN_ELSEWHERE = {
+    *("model", "experiment", "progress", "pictures", "sort_by", "compile", "profile"),
+    *("checkpoint_steps", "checkpoint_minutes"),
+}
 
 
 def options() -> list[Any]:

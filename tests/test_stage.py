@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from sae_cli.checkpoints import Checkpoints
 from sae_cli.run_files import read_metrics
 from sae_cli.train import train
-from tests.conftest import Configure
+from tests.conftest import SMALL, Configure
 
 STAGES = ["layer_1", "layer_2", "layer_3", "fine_tune"]
 
@@ -69,3 +70,22 @@ def test_a_layer_reconstructs_the_codes_below_it(stack: Path) -> None:
     fvu = [line["val/fvu"] for line in read_metrics(stack) if line["stage"] == "layer_2"]
     assert fvu[-1] < fvu[0]
     assert "val/bce" not in read_metrics(stack)[3]
+
+
+@pytest.mark.parametrize(
+    ("setting", "n"), [("checkpoint_steps=2", 4), ("checkpoint_minutes=1e-9", 6), ("seed=0", 2)]
+)
+def test_checkpoints_within_an_epoch(
+    setting: str, n: int, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of four steps: before them, after some or all of them, and after the epoch."""
+    saved: list[int] = []
+    save = Checkpoints.save
+
+    def counted(self: Checkpoints, state: Any, *, best: bool) -> None:
+        saved.append(state["step"])
+        save(self, state, best=best)
+
+    monkeypatch.setattr(Checkpoints, "save", counted)
+    train(configure(*SMALL, "pictures=false", setting), tmp_path / "run", [])
+    assert len(saved) == n
