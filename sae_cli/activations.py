@@ -101,14 +101,27 @@ class Activation(nn.Module, ABC):
         interval: the range that codes lie in.
         active_above: a code counts as active when its magnitude exceeds this (for L0 and dead
             latents): 0 where codes can be exactly zero, a stated threshold where they cannot.
+        pre_codes_per_latent: how many numbers it makes a code of; pre-codes are then
+            ``(batch, pre_codes_per_latent * n)``.
     """
 
     name: str
     interval: Interval
     active_above: float
+    pre_codes_per_latent: int = 1
+
+    @property
+    def samples(self) -> bool:
+        """Whether codes are drawn, in training, from a distribution that pre-codes describe."""
+        return self.pre_codes_per_latent > 1
 
     @abstractmethod
-    def forward(self, pre_codes: Tensor) -> Tensor: ...
+    def forward(self, pre_codes: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Codes ``(batch, n)``.
+
+        Args:
+            noise: ``(batch, n)``, standard normal, where codes are to be drawn.
+        """
 
 
 @final
@@ -122,7 +135,7 @@ class Pointwise(Activation):
         self.interval = self._function.interval
         self.active_above = active_above
 
-    def forward(self, pre_codes: Tensor) -> Tensor:
+    def forward(self, pre_codes: Tensor, noise: Tensor | None = None) -> Tensor:
         return self._function.forward(pre_codes)
 
     def backward(self, gradient: Tensor, pre_codes: Tensor, codes: Tensor) -> Tensor:
@@ -141,6 +154,28 @@ def _register(name: ActivationName) -> None:
 
 for _name in _FUNCTIONS:
     _register(_name)
+
+
+@final
+@ACTIVATIONS.register("gaussian")
+class Gaussian(Activation):
+    """Codes drawn from a normal distribution: ``mean + exp(log_variance / 2) * noise``.
+
+    Pre-codes are the means of all latents, then the logarithms of their variances. Without noise
+    the codes are the means, as in every evaluation (Kingma and Welling 2014).
+    """
+
+    interval = REALS
+    pre_codes_per_latent = 2
+    name = "gaussian"
+
+    def __init__(self, *, active_above: NonNegative) -> None:
+        super().__init__()
+        self.active_above = active_above
+
+    def forward(self, pre_codes: Tensor, noise: Tensor | None = None) -> Tensor:
+        mean, log_variance = pre_codes.chunk(2, dim=1)
+        return mean if noise is None else mean + (0.5 * log_variance).exp() * noise
 
 
 def activations_within(interval: Interval) -> list[str]:

@@ -17,7 +17,7 @@ from torch.nn.utils import parametrize
 
 from sae_cli.activations import Pointwise
 from sae_cli.architectures.dense import TiedLinear
-from sae_cli.autoencoder import AutoEncoder, Pass
+from sae_cli.autoencoder import AutoEncoder, Pass, unpacked
 from sae_cli.gradients import Gradients, Terms
 from sae_cli.objective import Objective
 
@@ -27,25 +27,24 @@ Link = Linear | Pointwise
 
 def is_chain(autoencoder: AutoEncoder, objective: Objective) -> bool:
     """Whether :class:`Chain` can differentiate this."""
-    return None not in _links(autoencoder) and not list(objective.parameters())
+    return (
+        autoencoder.infer is None
+        and None not in _links(autoencoder)
+        and all(parameter.requires_grad for parameter in autoencoder.parameters())
+        and objective.reconstruction is not None
+        and not list(objective.parameters())
+    )
 
 
 def _links(autoencoder: AutoEncoder) -> list[Link | None]:
     """What is applied one after the other; None stands for what is no link of a chain."""
-    encoder, decoder = _unpacked(autoencoder.encoder), _unpacked(autoencoder.decoder)
+    encoder, decoder = unpacked(autoencoder.encoder), unpacked(autoencoder.decoder)
     # Examples are flat in a chain, so that flattening them first and last has nothing to do.
     encoder = [part for i, part in enumerate(encoder) if i or not isinstance(part, nn.Flatten)]
     if decoder and isinstance(decoder[-1], nn.Unflatten):
         decoder.pop()
     every = (*encoder, autoencoder.activation, *decoder, autoencoder.output_activation)
     return [_link(module) for module in every]
-
-
-def _unpacked(module: nn.Module) -> list[nn.Module]:
-    # Not a subclass, which may do something else.
-    if type(module) is not nn.Sequential:
-        return [module]
-    return [inner for part in module for inner in _unpacked(part)]
 
 
 def _link(module: nn.Module) -> Link | None:
@@ -71,7 +70,7 @@ class Chain(Gradients):
         self.term_names = objective.term_names
         self._place = {id(parameter): i for i, parameter in enumerate(self.parameters)}
         self._links = [link for link in _links(autoencoder) if link is not None]
-        encoder = _unpacked(autoencoder.encoder)
+        encoder = unpacked(autoencoder.encoder)
         self._activation = len([part for part in encoder if not isinstance(part, nn.Flatten)])
         self._own = {
             i: (link.weight, link.bias)
@@ -79,11 +78,15 @@ class Chain(Gradients):
             if type(link) is nn.Linear
         }
         self._objective = objective
-        logits = objective.reconstruction.differentiated == "pre_x_hat"
+        reconstruction = objective.reconstruction
+        assert reconstruction is not None
+        logits = reconstruction.differentiated == "pre_x_hat"
         self._first = len(self._links) - (2 if logits else 1)
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, target: Tensor) -> tuple[Terms, list[Tensor]]:
+    def __call__(
+        self, x: Tensor, target: Tensor, labels: Tensor | None = None, noise: Tensor | None = None
+    ) -> tuple[Terms, list[Tensor]]:
         values, weights = self._forward(x.flatten(1))
         code = self._activation
         passed = Pass(values[code], values[code + 1], values[-2], values[-1])

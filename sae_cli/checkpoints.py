@@ -22,7 +22,7 @@ from sae_cli.run_files import write_atomically, written_beside
 
 LAST, PREVIOUS, DAMAGED = "last.pt", "previous.pt", "damaged.pt"
 # Of what a checkpoint holds. A file of another format is not read.
-FORMAT = 1
+FORMAT = 2
 DIGEST_BYTES = hashlib.sha256().digest_size
 
 State = dict[str, Any]
@@ -34,12 +34,12 @@ HOLDS = {
     "data": str,
     # What is trained, and what the step remembers.
     "model": dict,
-    "objective": dict,
+    "objectives": dict,
     "optimizer": dict,
     "sums": dict,
-    # Random streams: the order at the beginning of the present epoch, the corruption now.
+    # Random streams: the order at the beginning of the present epoch, the noise now.
     "order": torch.Tensor,
-    "corruption": torch.Tensor,
+    "noise": torch.Tensor,
     # Where: epochs of the stage and batches of the next one; epochs and steps of all stages.
     "stage": str,
     "stage_epoch": int,

@@ -148,11 +148,12 @@ def _composed(arguments: Arguments) -> list[tuple[dict[str, Any], Any]]:
 
 def _checked(configurations: Sequence[dict[str, Any]]) -> list[Any]:
     """Typed configurations whose parts go together."""
-    from sae_cli import build, config
+    from sae_cli import config
+    from sae_cli.parts import build_parts
 
     checked = [config.check(configuration) for configuration in configurations]
     for typed in checked:
-        build.parts(typed)
+        build_parts(typed)
     return checked
 
 

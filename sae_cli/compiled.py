@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -24,9 +25,18 @@ class _Loss(nn.Module):
         self.objective = objective
         self._device = device
 
-    def forward(self, x: Tensor, target: Tensor) -> tuple[Tensor, Terms]:
-        terms: Terms = self.objective(self._device.run(self.autoencoder, x), target)
+    def forward(
+        self, x: Tensor, target: Tensor, labels: Tensor | None, noise: Tensor | None
+    ) -> tuple[Tensor, Terms]:
+        passed = self._device.run(self.autoencoder, x, noise)
+        terms: Terms = self.objective(passed, target, labels)
         return terms["loss"], terms
+
+
+def can_compile(autoencoder: AutoEncoder) -> bool:
+    """PyTorch does not compile recurrent layers, nor a search for codes in one piece."""
+    recurrent = any(isinstance(part, nn.RNNBase) for part in autoencoder.modules())
+    return autoencoder.infer is None and not recurrent
 
 
 @final
@@ -38,17 +48,30 @@ class Compiled(Gradients):
     """
 
     def __init__(
-        self, autoencoder: AutoEncoder, objective: Objective, device: Device, batch_size: int
+        self,
+        autoencoder: AutoEncoder,
+        objective: Objective,
+        device: Device,
+        batch_size: int,
+        parameters: Sequence[nn.Parameter] | None = None,
     ) -> None:
-        self._eager = Autograd(autoencoder, objective, device)
+        self._eager = Autograd(autoencoder, objective, device, parameters)
         self.parameters = self._eager.parameters
         self.term_names = self._eager.term_names
         self._batch_size = batch_size
         module = _Loss(autoencoder, objective, device)
-        self._names = [name for name, _ in module.named_parameters()]
+        names = {id(parameter): name for name, parameter in module.named_parameters()}
+        self._names = [names[id(parameter)] for parameter in self.parameters]
 
-        def loss(parameters: dict[str, Tensor], x: Tensor, target: Tensor) -> tuple[Tensor, Terms]:
-            found: tuple[Tensor, Terms] = functional_call(module, parameters, (x, target))
+        def loss(
+            parameters: dict[str, Tensor],
+            x: Tensor,
+            target: Tensor,
+            labels: Tensor | None,
+            noise: Tensor | None,
+        ) -> tuple[Tensor, Terms]:
+            given = (x, target, labels, noise)
+            found: tuple[Tensor, Terms] = functional_call(module, parameters, given)
             return found
 
         # Programs of earlier stages and jobs count towards the number that PyTorch keeps of one
@@ -58,11 +81,13 @@ class Compiled(Gradients):
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
         self._compiled = torch.compile(grad(loss, has_aux=True), fullgraph=True, dynamic=False)
 
-    def __call__(self, x: Tensor, target: Tensor) -> tuple[Terms, list[Tensor]]:
+    def __call__(
+        self, x: Tensor, target: Tensor, labels: Tensor | None = None, noise: Tensor | None = None
+    ) -> tuple[Terms, list[Tensor]]:
         if len(x) != self._batch_size:
-            return self._eager(x, target)
+            return self._eager(x, target, labels, noise)
         with torch.no_grad():
             given: dict[str, Tensor] = dict(zip(self._names, self.parameters, strict=True))
-            gradients, terms = self._compiled(given, x, target)
+            gradients, terms = self._compiled(given, x, target, labels, noise)
             found = [gradients[name] for name in self._names]
             return terms, laid_out(found, self.parameters)

@@ -13,6 +13,7 @@ from sae_cli.architectures import ARCHITECTURES
 from sae_cli.corruptions import CORRUPTIONS
 from sae_cli.datasets import DATASETS
 from sae_cli.devices import DEVICES
+from sae_cli.inference import INFERENCES
 from sae_cli.lr_schedules import LR_SCHEDULES
 from sae_cli.metrics import metric_names
 from sae_cli.optimizers import OPTIMIZERS
@@ -21,6 +22,7 @@ from sae_cli.penalties import PENALTIES
 from sae_cli.reconstruction import RECONSTRUCTIONS
 from sae_cli.registry import STRICT, ConfigError, Registry, nearest, validate
 from sae_cli.schedules import SCHEDULES
+from sae_cli.supervision import HEADS
 
 GROUPS: dict[str, Registry[Any]] = {
     registry.kind: registry
@@ -31,6 +33,8 @@ GROUPS: dict[str, Registry[Any]] = {
         PENALTIES,
         CORRUPTIONS,
         RECONSTRUCTIONS,
+        INFERENCES,
+        HEADS,
         SCHEDULES,
         OPTIMIZERS,
         LR_SCHEDULES,
@@ -58,6 +62,7 @@ class Settings(pydantic.BaseModel):
     seed: Natural
     epochs: Count
     batch_size: Count
+    unit_norm: bool
     compile: Literal["auto", "on", "off"]
     checkpoint_steps: Count | None
     checkpoint_minutes: Positive | None

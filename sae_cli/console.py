@@ -88,6 +88,8 @@ def epoch_line(stage: str, epoch: int, last: int, metrics: Mapping[str, float]) 
         ("val/loss", "val loss"),
         ("val/reconstruction", "reconstruction"),
         ("val/penalty", "penalty"),
+        ("val/head", "head"),
+        ("val/accuracy", "accuracy"),
         ("val/fvu", "fvu"),
         ("val/l0", "l0"),
         ("val/dead_latents", "dead"),

@@ -11,11 +11,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from sae_cli import build
 from sae_cli.autoencoder import AutoEncoder
-from sae_cli.build import Parts
 from sae_cli.datasets import Dataset
 from sae_cli.loop import EVALUATION_BATCH
+from sae_cli.metrics import TERMS
+from sae_cli.network import generators
+from sae_cli.parts import Parts
 from sae_cli.pictures import (
     Picture,
     code_histogram,
@@ -40,7 +41,7 @@ def draw(run: Run) -> Iterator[Picture]:
     model, data, made = run.training.autoencoder, run.training.dataset, run.parts
     x = next(data.test.batches(N_EXAMPLES))
     # A stream of its own, so that a picture shows the same noise however long the run was.
-    noise = build.generators(run.config, made.device).corruption
+    noise = generators(run.config, made.device).noise
     corrupted = None if made.corruption is None else made.corruption(x, noise)
     seen = x if corrupted is None else corrupted
     yield reconstructions(
@@ -50,13 +51,14 @@ def draw(run: Run) -> Iterator[Picture]:
     )
     shape = data.shape.input_shape
     first = model.filters()
-    yield filters(
-        _array(first[:N_TILES]),
-        shape,
-        name="filters",
-        title="first-layer filters",
-        total=len(first),
-    )
+    if first is not None:
+        yield filters(
+            _array(first[:N_TILES].flatten(1)),
+            shape if first.ndim == 2 else tuple(first.shape[1:]),
+            name="filters",
+            title="first-layer filters",
+            total=len(first),
+        )
     atoms = model.atoms(N_TILES).flatten(1)
     yield filters(_array(atoms), shape, name="atoms", title="decoder atoms", total=model.n_latents)
     counts, edges, means = _histogram(model, data, made)
@@ -65,13 +67,10 @@ def draw(run: Run) -> Iterator[Picture]:
         counts, edges, activation_name=activation.name, active_above=activation.active_above
     )
     yield mean_histogram(means, target=None if made.penalty is None else made.penalty.target)
-    # Without a penalty the reconstruction is the loss, which is drawn anyway.
-    terms = (
-        []
-        if made.penalty is None
-        else [name for name in run.training.objective.term_names if not name.endswith("_raw")]
-    )
-    yield loss_curves(run.progress.lines, terms=terms)
+    names = {name for stage in run.training.stages for name in stage.objective.term_names}
+    terms = [name for name in TERMS if name in names and not name.endswith("_raw")]
+    # Where the reconstruction is all of the loss, that is drawn anyway.
+    yield loss_curves(run.progress.lines, terms=terms if len(terms) > 2 else [])
 
 
 def _histogram(

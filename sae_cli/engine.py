@@ -13,11 +13,12 @@ import sys
 
 import torch
 
-from sae_cli.build import Parts, Training
+from sae_cli.build import Training
 from sae_cli.chain import Chain, is_chain
-from sae_cli.compiled import Compiled
+from sae_cli.compiled import Compiled, can_compile
 from sae_cli.config import RunConfig
 from sae_cli.gradients import Autograd, Gradients
+from sae_cli.parts import Parts
 from sae_cli.registry import ConfigError
 from sae_cli.schedules import Stage
 
@@ -51,6 +52,12 @@ def settled(config: RunConfig, made: Parts, to_train: Training) -> RunConfig:
             "compile=on needs a C++ compiler (g++ or clang++, or the one that CXX names), and "
             "there is none; install one, or give compile=off"
         )
+    possible = can_compile(to_train.autoencoder)
+    if settings.compile == "on" and not possible:
+        raise ConfigError(
+            "compile=on: PyTorch compiles neither recurrent layers nor the inference of codes; "
+            "give compile=off"
+        )
     if device["threads"] is None:
         weights = sum(parameter.numel() for parameter in to_train.autoencoder.parameters())
         # A weight takes part in three products, each of a multiplication and an addition.
@@ -58,8 +65,10 @@ def settled(config: RunConfig, made: Parts, to_train: Training) -> RunConfig:
         device = device | {"threads": 1 if short else AVAILABLE_THREADS}
     if settings.compile == "auto":
         n_steps = len(to_train.dataset.train) // settings.batch_size
-        pays = _has_compiler() and all(
-            _compiling_pays(made, stage, n_steps) for stage in to_train.stages
+        pays = (
+            possible
+            and _has_compiler()
+            and all(_compiling_pays(made, stage, n_steps) for stage in to_train.stages)
         )
         settings = settings.model_copy(update={"compile": "on" if pays else "off"})
     return RunConfig(settings, config.parts | {"device": device})
@@ -96,10 +105,10 @@ def gradients(config: RunConfig, made: Parts, stage: Stage) -> Gradients:
     """What differentiates the objective of a stage, for a settled configuration."""
     model, objective = stage.autoencoder, stage.objective
     if config.settings.compile == "on":
-        return Compiled(model, objective, made.device, config.settings.batch_size)
+        return Compiled(model, objective, made.device, config.settings.batch_size, stage.trained)
     if _by_hand(made, stage):
         return Chain(model, objective)
-    return Autograd(model, objective, made.device)
+    return Autograd(model, objective, made.device, stage.trained)
 
 
 def _by_hand(made: Parts, stage: Stage) -> bool:

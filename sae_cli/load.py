@@ -12,6 +12,8 @@ from torch import Tensor
 
 from sae_cli.autoencoder import AutoEncoder
 from sae_cli.config import RunConfig
+from sae_cli.datasets.dataset import unit_norm
+from sae_cli.network import Network
 from sae_cli.registry import ConfigError
 from sae_cli.run_files import CONFIG, MODEL, SUMMARY, read_json, read_metrics
 from sae_cli.saved_config import read_config
@@ -27,14 +29,19 @@ class Run:
     Attributes:
         path: the run folder.
         config: the checked configuration.
-        autoencoder: the trained model, on the CPU, in evaluation mode.
+        network: all that was trained, on the CPU, in evaluation mode.
         input_shape: of one example.
     """
 
     path: Path
     config: RunConfig
-    autoencoder: AutoEncoder
+    network: Network
     input_shape: tuple[int, ...]
+
+    @property
+    def autoencoder(self) -> AutoEncoder:
+        """The trained auto-encoder."""
+        return self.network.autoencoder
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -82,6 +89,21 @@ class Run:
             )
         return self.autoencoder.decode(given)
 
+    @torch.no_grad()
+    def classify(self, x: Any) -> Tensor:
+        """The head's classes ``(batch,)`` int64, 0 to ``n_classes - 1``.
+
+        Args:
+            x: as ``encode`` takes it.
+
+        Raises:
+            ValueError: another shape, or the run has trained no head.
+        """
+        if self.network.head is None:
+            raise ValueError("this run has no classifier; train one with head=classifier")
+        classes: Tensor = self.network.head(self.encode(x)).argmax(1)
+        return classes
+
     def _examples(self, x: Any) -> Tensor:
         given = torch.as_tensor(x, dtype=torch.float32)
         n_features = DataShape(self.input_shape, None).n_features
@@ -90,7 +112,8 @@ class Run:
                 f"x has shape {tuple(given.shape)}; expected (batch, "
                 f"{', '.join(map(str, self.input_shape))}) or (batch, {n_features})"
             )
-        return given.reshape(len(given), *self.input_shape)
+        shaped = given.reshape(len(given), *self.input_shape)
+        return unit_norm(shaped) if self.config.settings.unit_norm else shaped
 
 
 def load_run(folder: str | Path) -> Run:
@@ -104,5 +127,5 @@ def load_run(folder: str | Path) -> Run:
         if not (path / name).is_file():
             raise ConfigError(f"{path} holds no finished run: there is no {name} in it")
     config = read_config(path / CONFIG)
-    model, shape = read_model(path, config)
-    return Run(path, config, model, shape.input_shape)
+    network, shape = read_model(path, config)
+    return Run(path, config, network, shape.input_shape)

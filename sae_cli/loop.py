@@ -27,10 +27,10 @@ EVALUATION_BATCH = 1024
 @dataclass(frozen=True)
 class Generators:
     """The random streams of a training: the order of examples (always drawn on the CPU, so that it
-    is the same on every device) and the corruption (drawn on the device)."""
+    is the same on every device) and the noise of corruption and sampling (drawn on the device)."""
 
     order: Generator
-    corruption: Generator
+    noise: Generator
 
 
 @dataclass
@@ -76,9 +76,11 @@ def fit(
     while position.epoch < epochs:
         position.order = order.get_state()
         shuffled = torch.randperm(len(split), generator=order)
-        for target in split.shuffled(shuffled[position.batch * batch_size :], batch_size):
+        left = shuffled[position.batch * batch_size :]
+        labels = split.shuffled_labels(left, batch_size)
+        for target, own in zip(split.shuffled(left, batch_size), labels, strict=True):
             done = position.epoch * steps_per_epoch + position.batch
-            terms = step(target, learning_rate * lr_schedule(done))
+            terms = step(target, learning_rate * lr_schedule(done), own)
             position.batch += 1
             on_step(terms)
         means = step.means(len(split))
@@ -94,9 +96,10 @@ def evaluate(
     baseline: Baseline,
     device: Device,
 ) -> dict[str, float]:
-    """All terms and metrics over the whole split, without corruption.
+    """All terms and metrics over the whole split, without corruption and sampling.
 
-    Penalties of a mean activity use the mean over the whole split.
+    Penalties of a mean activity use the mean over the whole split. Accuracy is of the examples
+    that have labels.
 
     Returns:
         the terms and metrics by name.
@@ -104,18 +107,29 @@ def evaluate(
     activation = autoencoder.activation
     metrics = Metrics(baseline, autoencoder.n_latents, activation.active_above, device.torch)
     sums: Terms = {}
-    for target in split.batches(EVALUATION_BATCH):
+    every = torch.arange(len(split))
+    labels = split.shuffled_labels(every, EVALUATION_BATCH)
+    right, labelled = 0, 0
+    for target, own in zip(split.batches(EVALUATION_BATCH), labels, strict=True):
         passed = device.run(autoencoder, target)
         metrics.update(passed, target)
-        for name, mean in objective.means(passed, target).items():
+        if objective.head is not None and own is not None:
+            right += int(objective.head.n_right(passed.codes, own))
+            labelled += int((own >= 0).sum())
+        for name, mean in objective.means(passed, target, own).items():
             sums[name] = sums.get(name, 0.0) + mean.double() * len(target)
+    if labelled:
+        # What the unlabelled add to it is nothing.
+        sums["head"] *= len(split) / labelled
     terms = objective.terms({name: value / len(split) for name, value in sums.items()})
-    return {name: float(value) for name, value in terms.items()} | metrics.result()
+    result = {name: float(value) for name, value in terms.items()} | metrics.result()
+    return result | ({"accuracy": right / labelled} if labelled else {})
 
 
 @torch.no_grad()
 def encode(below: AutoEncoder, split: Split, device: Device) -> Split:
     """The frozen codes of a split, as a split of their own."""
-    codes = torch.cat([device.run(below, x).codes for x in split.batches(EVALUATION_BATCH)])
+    passes = (device.run(below, x) for x in split.batches(EVALUATION_BATCH))
+    codes = torch.cat([below.passed_on(passed.codes) for passed in passes])
     labels = None if split.labels is None else split.labels[split.rows]
     return Split(codes, torch.arange(len(codes), device=codes.device), labels)

@@ -19,9 +19,12 @@ BASELINE_BATCH = 128
 
 NAMES = (
     *("mse", "bce", "bce_excess", "rounded_accuracy", "fvu"),
-    *("l0", "mean_activity", "dead_latents"),
+    *("l0", "mean_activity", "dead_latents", "accuracy"),
 )
-TERMS = ("loss", "reconstruction", "penalty", "penalty_raw")
+TERMS = (
+    *("loss", "reconstruction", "penalty", "penalty_raw"),
+    *("prediction", "prediction_raw", "head", "head_raw"),
+)
 SPLITS = ("train", "val", "test")
 
 
@@ -31,7 +34,7 @@ def metric_names() -> list[str]:
 
 
 def higher_is_better(name: str) -> bool:
-    return name.endswith("/rounded_accuracy")
+    return name.endswith("accuracy")
 
 
 @dataclass(frozen=True)

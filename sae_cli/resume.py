@@ -18,7 +18,7 @@ from sae_cli.run import Progress
 from sae_cli.run_files import CONFIG, ENVIRONMENT, SUMMARY, holds_run, read_json, status_of
 from sae_cli.run_folder import RunFolder
 from sae_cli.saved_config import read_config
-from sae_cli.stage import lr_schedule, steps_per_epoch
+from sae_cli.stage import lr_schedule, n_examples, steps_per_epoch
 from sae_cli.stopping import stopping_in_time
 from sae_cli.tables import short
 from sae_cli.train import Prepared, carried_out, prepared, resuming, train
@@ -141,14 +141,23 @@ def _check_length(made: Prepared, saved: State) -> None:
     if saved["stage"] not in stages:
         raise CheckpointError(f"the checkpoint is of a stage {saved['stage']!r} that is not there")
     stage = stages[saved["stage"]]
-    if saved["batch"] > steps_per_epoch(made.config, len(made.training.dataset.train)):
+    n = n_examples(stage, made.training.dataset.train)
+    if saved["batch"] > steps_per_epoch(made.config, n):
         raise CheckpointError(f"the checkpoint is of batch {saved['batch']}, more than there are")
     epochs, done = stage.epochs, saved["stage_epoch"] + (saved["batch"] > 0)
     if done > epochs:
         raise ConfigError(f"epochs={epochs}: the run has come to epoch {done}; give at least that")
-    then = replace(stage, epochs=saved["config"]["epochs"])
-    if stage is made.training.stages[-1] and then.epochs != epochs:
-        n = len(made.training.dataset.train)
+    given, before = made.config.settings.epochs, saved["config"]["epochs"]
+    if given == before:
+        return
+    if stage.objective.head is not None:
+        raise ConfigError(
+            f"epochs={given}: the auto-encoder's own training is over (epochs={before}) and its "
+            "classifier builds on it; begin a new run"
+        )
+    own = [one for one in made.training.stages if one.objective.head is None]
+    if stage is own[-1]:
+        then = replace(stage, epochs=before)
         old, new = (lr_schedule(made.config, one, n) for one in (then, stage))
         steps = saved["stage_epoch"] * steps_per_epoch(made.config, n) + saved["batch"]
         if any(old(step) != new(step) for step in range(steps)):

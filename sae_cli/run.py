@@ -7,10 +7,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from sae_cli.build import Parts, Training
+from sae_cli.build import Training
 from sae_cli.config import RunConfig
 from sae_cli.console import Console
 from sae_cli.loop import Generators
+from sae_cli.parts import Parts
 from sae_cli.run_folder import RunFolder
 from sae_cli.stopping import Stop
 

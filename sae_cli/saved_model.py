@@ -12,10 +12,8 @@ from typing import Annotated, Any
 import pydantic
 from safetensors import SafetensorError, safe_open
 
-from sae_cli import build
-from sae_cli.activations import ACTIVATIONS
-from sae_cli.autoencoder import AutoEncoder
 from sae_cli.config import RunConfig
+from sae_cli.network import Network, blueprint, network
 from sae_cli.options import MAX_WIDTH, Count, Width
 from sae_cli.registry import STRICT, ConfigError
 from sae_cli.run_files import CONFIG, MODEL
@@ -36,8 +34,8 @@ class _Shape(pydantic.BaseModel):
     n_classes: Count | None
 
 
-def read_model(folder: Path, config: RunConfig) -> tuple[AutoEncoder, DataShape]:
-    """The saved auto-encoder, on the CPU, in evaluation mode, and the shape of its data.
+def read_model(folder: Path, config: RunConfig) -> tuple[Network, DataShape]:
+    """The saved network, on the CPU, in evaluation mode, and the shape of its data.
 
     Raises:
         ConfigError: the file cannot be read, is damaged, or holds other tensors than the
@@ -47,21 +45,23 @@ def read_model(folder: Path, config: RunConfig) -> tuple[AutoEncoder, DataShape]
     try:
         with safe_open(path, "pt") as file:
             shape = _shape((file.metadata() or {})["shape"])
-            model = build.blueprint(config, shape, ACTIVATIONS.build(config.parts["activation"]))
+            # Takes no memory, whatever the configuration asks for.
             expected = {
-                name: (DTYPE, tuple(tensor.shape)) for name, tensor in model.state_dict().items()
+                name: (DTYPE, tuple(tensor.shape))
+                for name, tensor in blueprint(config, shape).saved.state_dict().items()
             }
             found = {name: _kind(file.get_slice(name)) for name in file.keys()}  # noqa: SIM118
             _compare(path, found, expected)
-            # A copy, because what the library gives may be the file itself.
-            tensors = {name: file.get_tensor(name).clone() for name in expected}
+            tensors = {name: file.get_tensor(name) for name in expected}
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from None
     except (SafetensorError, KeyError, ValueError) as error:
         reason = "its shape is not given" if isinstance(error, KeyError) else error
         raise ConfigError(f"{path} is damaged or was not saved by sae-train ({reason})") from None
-    model.load_state_dict(tensors, assign=True)
-    return model.eval(), shape
+    loaded = network(config, shape)
+    loaded.saved.load_state_dict(tensors)
+    loaded.autoencoder.eval()
+    return loaded, shape
 
 
 def _shape(text: str) -> DataShape:

@@ -28,13 +28,14 @@ def restore(run: Run, state: State) -> None:
     progress = run.progress
     try:
         run.training.autoencoder.load_state_dict(state["model"])
-        run.training.objective.load_state_dict(state["objective"])
+        for stage in run.training.stages:
+            stage.objective.load_state_dict(state["objectives"][stage.name])
         run.generators.order.set_state(state["order"])
-        run.generators.corruption.set_state(state["corruption"])
+        run.generators.noise.set_state(state["noise"])
         progress.lines = [json.loads(line) for line in state["metrics"].splitlines()]
         if not progress.lines or not all(line.keys() >= LINE for line in progress.lines):
             raise ValueError("its lines of metrics are not right")
-    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+    except (RuntimeError, TypeError, ValueError, KeyError, AttributeError) as error:
         raise _misfit(error) from None
     progress.metrics = state["metrics"]
     progress.epoch, progress.step = state["epoch"], state["step"]
@@ -140,11 +141,11 @@ class Saver:
             "config": run.config.as_dict(),
             "data": run.fingerprint,
             "model": training.autoencoder.state_dict(),
-            "objective": training.objective.state_dict(),
+            "objectives": {s.name: s.objective.state_dict() for s in training.stages},
             "optimizer": self._optimizer.state_dict(),
             "sums": self._step.state_dict(),
             "order": position.order,
-            "corruption": run.generators.corruption.get_state(),
+            "noise": run.generators.noise.get_state(),
             "stage": self._stage.name,
             "stage_epoch": position.epoch,
             "batch": position.batch,

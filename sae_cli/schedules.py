@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
+from torch import nn
+
 from sae_cli.autoencoder import AutoEncoder
 from sae_cli.objective import Objective
 from sae_cli.options import Count, Positive
-from sae_cli.reconstruction import MSE
+from sae_cli.reconstruction import MSE, Reconstruction
 from sae_cli.registry import ConfigError, Registry
 
 SCHEDULES: Registry[Schedule] = Registry("schedule")
@@ -31,6 +33,8 @@ class Stage:
         below: auto-encoders, from the input on, whose frozen codes are the stage's data.
         epochs: passes over the data.
         learning_rate: for the optimizer, before the schedule of the learning rate.
+        trained: the parameters that move; None for all of the auto-encoder and the objective.
+        supervised: the stage learns classes alone: from the labelled examples, uncorrupted.
     """
 
     name: str
@@ -39,6 +43,8 @@ class Stage:
     below: Sequence[AutoEncoder]
     epochs: int
     learning_rate: float
+    trained: Sequence[nn.Parameter] | None = None
+    supervised: bool = False
 
 
 class Schedule(ABC):
@@ -59,7 +65,7 @@ class Schedule(ABC):
     def stages(
         self, autoencoder: AutoEncoder, objective: Objective, epochs: int, learning_rate: float
     ) -> list[Stage]:
-        """The stages, the last of which trains the whole auto-encoder."""
+        """The stages of the auto-encoder itself, the last of which trains all of it."""
 
 
 @final
@@ -79,6 +85,25 @@ class Joint(Schedule):
         self, autoencoder: AutoEncoder, objective: Objective, epochs: int, learning_rate: float
     ) -> list[Stage]:
         return [Stage("joint", autoencoder, objective, (), epochs, learning_rate)]
+
+
+@final
+@SCHEDULES.register("none")
+class Untrained(Schedule):
+    """No stage of its own: only a head trains the encoder, from its initial weights."""
+
+    layer_by_layer = False
+
+    def __init__(self) -> None:
+        pass
+
+    def check(self, n_layers: int) -> None:
+        pass
+
+    def stages(
+        self, autoencoder: AutoEncoder, objective: Objective, epochs: int, learning_rate: float
+    ) -> list[Stage]:
+        return []
 
 
 @final
@@ -118,16 +143,14 @@ class Greedy(Schedule):
         self, autoencoder: AutoEncoder, objective: Objective, epochs: int, learning_rate: float
     ) -> list[Stage]:
         layers = autoencoder.layers
-        on_codes = Objective(
-            MSE(reduction=objective.reconstruction.reduction),
-            objective.penalty,
-            objective.penalty_weight,
-        )
+        first = objective.reconstruction
+        assert first is not None
+        on_codes = MSE(reduction=first.reduction)
         stages = [
             Stage(
                 f"layer_{i + 1}",
                 layer,
-                objective if i == 0 else on_codes,
+                _of_layer(objective, layer, first if i == 0 else on_codes),
                 layers[:i],
                 self.layer_epochs[i if len(self.layer_epochs) > 1 else 0],
                 self.layer_learning_rates[i if len(self.layer_learning_rates) > 1 else 0],
@@ -136,3 +159,15 @@ class Greedy(Schedule):
         ]
         fine_tune = Stage("fine_tune", autoencoder, objective, (), epochs, learning_rate)
         return [*stages, fine_tune]
+
+
+def _of_layer(
+    objective: Objective, layer: AutoEncoder, reconstruction: Reconstruction
+) -> Objective:
+    """The objective of one layer: its penalty is of that layer's codes."""
+    penalty = objective.penalty
+    return Objective(
+        reconstruction,
+        None if penalty is None else penalty.for_codes(layer.code_shape),
+        objective.penalty_weight,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 from sae_cli import engine
@@ -34,10 +35,19 @@ def train_stage(run: Run, stage: Stage, saved: State | None) -> None:
         CheckpointError: the checkpoint is of something else.
     """
     train, val = _splits(run, stage)
+    activation = stage.autoencoder.activation
     gradients = engine.gradients(run.config, run.parts, stage)
     optimizer = OPTIMIZERS.build(run.config.parts["optimizer"], gradients.parameters)
     batch_size, generators = run.config.settings.batch_size, run.generators
-    step = Step(gradients, optimizer, run.parts.corruption, generators.corruption, batch_size)
+    step = Step(
+        gradients,
+        optimizer,
+        None if stage.supervised else run.parts.corruption,
+        generators.noise,
+        batch_size,
+        n_sampled=stage.autoencoder.n_latents if activation.samples else 0,
+        after=stage.objective.after_step_,
+    )
     baseline = Baseline.of(val.batches(BASELINE_BATCH))
     position = Position(0, 0, generators.order.get_state())
     saver = Saver(run, stage, optimizer, step, position)
@@ -89,6 +99,11 @@ def train_stage(run: Run, stage: Stage, saved: State | None) -> None:
         saver.save_stage()
 
 
+def n_examples(stage: Stage, train: Split) -> int:
+    """How many of the training examples a stage takes."""
+    return len(train.labelled() if stage.supervised else train)
+
+
 def steps_per_epoch(config: RunConfig, n_examples: int) -> int:
     """The last batch may be smaller."""
     return -(-n_examples // config.settings.batch_size)
@@ -110,7 +125,9 @@ def _splits(run: Run, stage: Stage) -> tuple[Split, Split]:
     for below in stage.below:
         train = encode(below, train, run.parts.device)
         val = encode(below, val, run.parts.device)
-    return train, val
+    if stage.objective.head is None:
+        return replace(train, labels=None), replace(val, labels=None)
+    return train.labelled() if stage.supervised else train, val
 
 
 def _record(

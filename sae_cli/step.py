@@ -13,7 +13,7 @@ from sae_cli.corruptions import Corruption
 from sae_cli.gradients import Gradients, Terms
 from sae_cli.optimizers import Optimizer
 
-Function = Callable[[Tensor, float | Tensor], Terms]
+Function = Callable[[Tensor, Tensor | None, float | Tensor], Terms]
 
 
 class BrokenError(Exception):
@@ -39,8 +39,10 @@ class Step:
         gradients: of the objective.
         optimizer: over the same parameters.
         corruption: of the input, or None.
-        generator: of the corruption, on the device.
+        generator: of noise, on the device.
         batch_size: of all batches but the last of an epoch.
+        n_sampled: latents whose codes are sampled; 0 where none are.
+        after: called after each step.
     """
 
     def __init__(
@@ -50,7 +52,12 @@ class Step:
         corruption: Corruption | None,
         generator: Generator,
         batch_size: int,
+        *,
+        n_sampled: int = 0,
+        after: Callable[[], None] | None = None,
     ) -> None:
+        self._n_sampled = n_sampled
+        self._after = after
         self._gradients = gradients
         self._optimizer = optimizer
         self._corruption = corruption
@@ -61,21 +68,30 @@ class Step:
         # In how many steps each sum was finite: once it is not, it stays so.
         self._finite = torch.zeros(n_terms, dtype=torch.int64, device=device)
         self._take: Function = self._once
-        if device.type == "cuda":
+        if device.type == "cuda" and gradients.capturable:
             self._take = Captured(self._once, batch_size, generator)
 
-    def __call__(self, target: Tensor, learning_rate: float) -> Terms:
-        """Train on one batch ``(batch, *input_shape)``; gives its terms."""
-        return self._take(target, learning_rate)
+    def __call__(self, target: Tensor, learning_rate: float, labels: Tensor | None = None) -> Terms:
+        """Train on one batch ``(batch, *input_shape)``, with labels ``(batch,)`` or None; gives its
+        terms."""
+        return self._take(target, labels, learning_rate)
 
-    def _once(self, target: Tensor, learning_rate: float | Tensor) -> Terms:
+    def _once(self, target: Tensor, labels: Tensor | None, learning_rate: float | Tensor) -> Terms:
         x = target if self._corruption is None else self._corruption(target, self._generator)
-        terms, gradients = self._gradients(x, target)
+        terms, gradients = self._gradients(x, target, labels, self._noise(target))
         self._optimizer.step(gradients, learning_rate)
+        if self._after is not None:
+            self._after()
         values = torch.stack([terms[name] for name in self._gradients.term_names])
         self._sums.add_(values, alpha=len(target))
         self._finite.add_(self._sums.isfinite())
         return terms
+
+    def _noise(self, target: Tensor) -> Tensor | None:
+        if not self._n_sampled:
+            return None
+        shape = (len(target), self._n_sampled)
+        return torch.randn(shape, generator=self._generator, device=target.device)
 
     def check(self) -> list[float]:
         """The sums of the terms since the last means.
@@ -120,7 +136,7 @@ class Captured:
     one call are recorded, and repeated from there on with each batch copied to the same place.
 
     Args:
-        function: of a batch and a learning rate; must read nothing back from the GPU.
+        function: of a batch, its labels and a learning rate; must read nothing back from the GPU.
         batch_size: of the batches to capture.
         generator: what the function draws from.
     """
@@ -138,30 +154,35 @@ class Captured:
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self._learning_rate = torch.zeros((), device="cuda")
 
-    def __call__(self, target: Tensor, learning_rate: float | Tensor) -> Terms:
+    def __call__(
+        self, target: Tensor, labels: Tensor | None, learning_rate: float | Tensor
+    ) -> Terms:
         self._learning_rate.fill_(learning_rate)
         if len(target) != self._batch_size:
-            return self._as_it_is(target)
+            return self._as_it_is(target, labels)
         if self._warm_ups < self.WARM_UP:
             self._warm_ups += 1
-            return self._as_it_is(target)
+            return self._as_it_is(target, labels)
         if self._terms is None:
-            self._terms = self._captured(target)
+            self._terms = self._captured(target, labels)
         self._target.copy_(target)
+        if self._labels is not None and labels is not None:
+            self._labels.copy_(labels)
         self._graph.replay()
         return self._terms
 
-    def _as_it_is(self, target: Tensor) -> Terms:
+    def _as_it_is(self, target: Tensor, labels: Tensor | None) -> Terms:
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
-            terms = self._function(target, self._learning_rate)
+            terms = self._function(target, labels, self._learning_rate)
         torch.cuda.current_stream().wait_stream(self._stream)
         return terms
 
-    def _captured(self, target: Tensor) -> Terms:
+    def _captured(self, target: Tensor, labels: Tensor | None) -> Terms:
         """Record the launches of one call, none of which runs yet; where its terms will be."""
         self._target = target.clone()
+        self._labels = None if labels is None else labels.clone()
         self._graph.register_generator_state(self._generator)
         # Threads that load data may go on with their own work.
         with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
-            return self._function(self._target, self._learning_rate)
+            return self._function(self._target, self._labels, self._learning_rate)

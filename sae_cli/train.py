@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sae_cli import build, engine
-from sae_cli.build import Parts, Training
+from sae_cli.build import Training
 from sae_cli.checkpoints import State
 from sae_cli.config import RunConfig
 from sae_cli.console import Console
@@ -21,10 +21,12 @@ from sae_cli.environment import environment
 from sae_cli.errors import Stopped
 from sae_cli.loop import evaluate
 from sae_cli.metrics import BASELINE_BATCH, Baseline
+from sae_cli.network import generators
+from sae_cli.parts import Parts, build_parts
 from sae_cli.run import Progress, Run
 from sae_cli.run_folder import RunFolder
 from sae_cli.saving import restore
-from sae_cli.stage import lr_schedule, train_stage
+from sae_cli.stage import lr_schedule, n_examples, train_stage
 from sae_cli.stopping import Stop, stopping_in_time
 from sae_cli.tables import short, table
 
@@ -80,12 +82,12 @@ def prepared(config: RunConfig, *, download: bool = True) -> Prepared:
     Raises:
         ConfigError: the parts do not go together, or the data are missing or unfit.
     """
-    parts = build.parts(config)
+    parts = build_parts(config)
     data = build.dataset(config, download=download)
     build.check_data(config, parts, data)
     training = build.training(config, parts, data)
     for stage in training.stages:
-        lr_schedule(config, stage, len(data.train))
+        lr_schedule(config, stage, n_examples(stage, training.dataset.train))
     config = engine.settled(build.located(config), parts, training)
     engine.prepare(config)
     about = environment() | {"dataset": _about(data), "device": str(parts.device.torch)}
@@ -120,7 +122,7 @@ def carried_out(
         made.parts,
         made.training,
         made.fingerprint,
-        build.generators(made.config, made.parts.device),
+        generators(made.config, made.parts.device),
         progress,
         folder,
         console,
@@ -176,7 +178,7 @@ def _about(data: Dataset) -> dict[str, Any]:
 def _train(run: Run, saved: State | None) -> dict[str, Any]:
     """All stages, then the closing evaluation, the model and the pictures."""
     data, model = run.training.dataset, run.training.autoencoder
-    n_parameters = sum(parameter.numel() for parameter in model.parameters())
+    n_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     sizes = f"{len(data.train)} train, {len(data.val)} val, {len(data.test)} test"
     run.console.say(f"data: {data.source}; {sizes}")
     run.console.say(
@@ -186,7 +188,7 @@ def _train(run: Run, saved: State | None) -> dict[str, Any]:
     )
     _train_stages(run, saved)
     final = _closing_metrics(run)
-    run.folder.save_model(model.state_dict(), data.shape)
+    run.folder.save_model(run.training.network.saved.state_dict(), data.shape)
     for line in _closing_table(final, model.activation.active_above):
         run.console.say(line)
     if run.config.settings.pictures:

@@ -15,6 +15,7 @@ from sae_cli import build, engine
 from sae_cli.chain import Chain
 from sae_cli.compiled import Compiled
 from sae_cli.gradients import Autograd
+from sae_cli.parts import build_parts
 from sae_cli.registry import ConfigError
 from sae_cli.run_files import read_json
 from sae_cli.train import train
@@ -30,7 +31,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def settled(configure: Configure, *overrides: str) -> dict[str, Any]:
     config = configure("device=cpu", *overrides)
-    parts = build.parts(config)
+    parts = build_parts(config)
     training = build.training(config, parts, build.dataset(config))
     return engine.settled(config, parts, training).as_dict()
 
@@ -80,7 +81,7 @@ def test_what_was_decided_is_told(
 
 def test_tf32_needs_a_gpu(configure: Configure) -> None:
     with pytest.raises(ConfigError, match=r"precision=tf32 .* on cpu; choose .*float32"):
-        build.parts(configure("device=cpu", "device.precision=tf32"))
+        build_parts(configure("device=cpu", "device.precision=tf32"))
 
 
 def test_only_a_long_run_is_compiled(configure: Configure) -> None:
@@ -108,7 +109,7 @@ def test_without_a_compiler(configure: Configure, monkeypatch: pytest.MonkeyPatc
 
 def test_the_way_to_the_gradients(configure: Configure) -> None:
     config = configure("device=cpu", "compile=off")
-    parts = build.parts(config)
+    parts = build_parts(config)
     stage = build.training(config, parts, build.dataset(config)).stages[0]
     assert isinstance(engine.gradients(config, parts, stage), Chain)
     half = dataclasses.replace(parts, device=dataclasses.replace(parts.device, bfloat16=True))

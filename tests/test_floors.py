@@ -16,14 +16,14 @@ FLOORS = [
     },
     {
         *("activations", "autoencoder", "penalties", "corruptions", "reconstruction"),
-        *("initialisation", "optimizers", "lr_schedules", "metrics"),
+        *("initialisation", "norm_bounds", "heads", "optimizers", "lr_schedules", "metrics"),
     },
-    {"architectures", "datasets", "objective", "schedules"},
+    {"architectures", "datasets", "inference", "objective", "schedules", "supervision"},
     {
         *("gradients", "chain", "profiling", "compiled", "step", "loop"),
         *("checkpoints", "run_folder", "pictures", "devices", "environment", "console"),
     },
-    {"config", "saved_config", "saved_model", "build", "engine"},
+    {"config", "saved_config", "saved_model", "network", "parts", "build", "engine"},
     {"run", "saving", "draw", "stage"},
     {
         *("train", "load", "resume", "comparing", "reproduce", "exits"),

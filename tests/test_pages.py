@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from sae_cli import build
 from sae_cli.compose import CONF, composed, hydra_ready
 from sae_cli.config import GROUPS, Settings, check
+from sae_cli.parts import build_parts
 from sae_cli.registry import ConfigError
 from sae_cli.train import train
 from tests.conftest import SMALL, Configure
@@ -57,7 +57,7 @@ def test_an_experiment_page_composes_and_says_where_it_is_from(
 ) -> None:
     config = configure(f"experiment={name}")
     assert config.settings.experiment == name
-    build.parts(config)
+    build_parts(config)
     head = (CONF / "experiment" / f"{name}.yaml").read_text().partition("defaults:")[0]
     for entry in ("Source:", "Equation:"):
         assert f"# {entry}" in head

@@ -11,9 +11,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from sae_cli import build
-from sae_cli.activations import ACTIVATIONS
 from sae_cli.config import RunConfig
+from sae_cli.network import network
 from sae_cli.registry import ConfigError
 from sae_cli.run_folder import RunFolder
 from sae_cli.saved_model import read_model
@@ -27,7 +26,7 @@ DEEP = ("model=stacked", "architecture.unit_norm_decoder=true", "architecture.n_
 
 def saved(folder: Path, config: RunConfig) -> dict[str, torch.Tensor]:
     """The tensors of an initial auto-encoder, saved as a run does."""
-    model = build.autoencoder(config, SHAPE, ACTIVATIONS.build(config.parts["activation"]))
+    model = network(config, SHAPE).saved
     RunFolder(folder).save_model(model.state_dict(), SHAPE)
     return model.state_dict()
 
@@ -38,7 +37,8 @@ def test_what_was_saved_comes_back(
 ) -> None:
     config = configure(*overrides)
     before = saved(tmp_path, config)
-    model, shape = read_model(tmp_path, config)
+    loaded, shape = read_model(tmp_path, config)
+    model = loaded.autoencoder
     assert shape == SHAPE
     assert not model.training
     after = model.state_dict()
@@ -47,7 +47,7 @@ def test_what_was_saved_comes_back(
     tensors = [*model.parameters(), *model.buffers()]
     assert not any(tensor.is_meta for tensor in tensors)
     assert all(parameter.requires_grad for parameter in model.parameters())
-    first = build.autoencoder(config, SHAPE, ACTIVATIONS.build(config.parts["activation"]))
+    first = network(config, SHAPE).autoencoder
     x = torch.rand(5, *SHAPE.input_shape)
     assert torch.equal(model(x).x_hat, first(x).x_hat)
     model(x).x_hat.sum().backward()
@@ -57,12 +57,12 @@ def test_what_was_saved_comes_back(
 def test_a_loaded_model_does_not_lie_in_its_file(tmp_path: Path, configure: Configure) -> None:
     config = configure()
     before = saved(tmp_path, config)
-    model, _ = read_model(tmp_path, config)
+    loaded, _ = read_model(tmp_path, config)
     file = tmp_path / "model.safetensors"
     with file.open("r+b") as opened:
         opened.seek(-1000, 2)
         opened.write(bytes(1000))
-    after = model.state_dict()
+    after = loaded.saved.state_dict()
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 

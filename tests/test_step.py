@@ -17,7 +17,9 @@ from sae_cli.datasets import Split
 from sae_cli.gradients import Device
 from sae_cli.loop import Position, evaluate, fit
 from sae_cli.metrics import Baseline
+from sae_cli.network import generators
 from sae_cli.optimizers import OPTIMIZERS, Optimizer
+from sae_cli.parts import build_parts
 from sae_cli.step import Captured, Step
 from tests.conftest import Configure
 
@@ -71,12 +73,12 @@ PAGES = [
 
 def trained(overrides: tuple[str, ...], configure: Configure, batch_size: int) -> tuple[Step, Any]:
     config = configure(*overrides, f"batch_size={batch_size}", "dataset.test=1000")
-    parts = build.parts(config)
+    parts = build_parts(config)
     training = build.training(config, parts, build.dataset(config))
     stage, data = training.stages[0], training.dataset.train
     gradients = engine.gradients(config, parts, stage)
     optimizer: Optimizer = OPTIMIZERS.build(config.parts["optimizer"], gradients.parameters)
-    generator = build.generators(config, parts.device).corruption
+    generator = generators(config, parts.device).noise
     return Step(gradients, optimizer, parts.corruption, generator, batch_size), data
 
 
@@ -134,7 +136,7 @@ def test_an_epoch_is_read_once(configure: Configure) -> None:
 
 def test_an_evaluation_reads_as_often_for_many_batches_as_for_one(configure: Configure) -> None:
     config = configure("model=sparse_kl", "device=cpu")
-    parts = build.parts(config)
+    parts = build_parts(config)
     training = build.training(config, parts, build.dataset(config))
     reads = []
     for n in (100, 3000):
@@ -152,24 +154,27 @@ class Recorded(Captured):  # type: ignore[misc]
     """Without a GPU: a graph that runs the function again, on the batch that was copied for it."""
 
     def __init__(self, batch_size: int) -> None:
-        self._function = lambda target, rate: {"loss": target.sum()}
+        self._function = lambda target, labels, rate: {
+            "loss": target.sum() + cast(Tensor, labels).sum()
+        }
         self._batch_size, self._warm_ups, self._terms = batch_size, 0, None
         self._learning_rate, self._graph = torch.zeros(()), cast(Any, self)
         self.calls: list[str] = []
 
-    def _as_it_is(self, target: Tensor) -> Any:
+    def _as_it_is(self, target: Tensor, labels: Tensor | None) -> Any:
         self.calls.append("plain")
-        return self._function(target, self._learning_rate)
+        return self._function(target, labels, self._learning_rate)
 
-    def _captured(self, target: Tensor) -> Any:
+    def _captured(self, target: Tensor, labels: Tensor | None) -> Any:
         self.calls.append("capture")
         self._target = torch.zeros_like(target)
+        self._labels = None if labels is None else torch.zeros_like(labels)
         return {"loss": torch.zeros(())}
 
     def replay(self) -> None:
         self.calls.append("replay")
         assert self._terms is not None
-        self._terms["loss"].copy_(self._target.sum())
+        self._terms["loss"].copy_(self._function(self._target, self._labels, 0.0)["loss"])
 
 
 @pytest.mark.parametrize("full", [1, 3, 7])
@@ -177,7 +182,8 @@ def test_a_step_is_captured_once_and_repeated_whatever_the_last_batch(full: int)
     recorded, sizes = Recorded(4), [*([4] * full), 3]
     for number, size in enumerate(sizes * 6):
         target = torch.full((size,), float(number))
-        assert float(recorded(target, 0.1)["loss"]) == number * size
+        labels = torch.full((size,), number)
+        assert float(recorded(target, labels, 0.1)["loss"]) == 2 * number * size
     assert recorded.calls.count("capture") == 1
     assert recorded.calls.count("plain") == 6 + Captured.WARM_UP
     assert recorded.calls.count("replay") == 6 * full - Captured.WARM_UP

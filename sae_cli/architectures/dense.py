@@ -102,14 +102,21 @@ def dense(
     """
     width = code_width(shape, n_latents, expansion_factor)
     sizes = [shape.n_features, *hidden_sizes, width]
+    if tied and activation.samples:
+        raise ConfigError(
+            f"architecture.tied=true shares a weight of one number for each latent, and "
+            f"activation={activation.name} takes {activation.pre_codes_per_latent}; give "
+            "architecture.tied=false, or another activation"
+        )
     names = hidden_activation_names(hidden_sizes, hidden_activations)
     between = [Pointwise(name, activation.active_above) for name in names]
-    encoder = [linear(n_in, n_out, init, generator) for n_in, n_out in pairwise(sizes)]
+    ends = [*sizes[:-1], width * activation.pre_codes_per_latent]
+    encoder = [
+        linear(n_in, n_out, init, generator) for n_in, n_out in zip(sizes, ends[1:], strict=False)
+    ]
     decoder: list[nn.Module] = [
-        TiedLinear(layer)
-        if tied
-        else linear(layer.out_features, layer.in_features, init, generator)
-        for layer in encoder
+        TiedLinear(layer) if tied else linear(n_out, n_in, init, generator)
+        for layer, (n_in, n_out) in zip(encoder, pairwise(sizes), strict=True)
     ]
     if unit_norm_decoder:
         # A decoder column is an encoder row where the weights are tied.
@@ -189,7 +196,7 @@ def _unroll(
             activations[i],
             decoder[i] if i else nn.Sequential(decoder[i], unflatten),
             activations[i - 1] if i else output_activation,
-            encoder[i].out_features,
+            _n_codes(encoder[i], activations[i]),
         )
         for i in range(len(encoder))
     ]
@@ -198,6 +205,10 @@ def _unroll(
         activations[-1],
         nn.Sequential(*up, unflatten),
         output_activation,
-        encoder[-1].out_features,
+        _n_codes(encoder[-1], activations[-1]),
         layers,
     )
+
+
+def _n_codes(layer: nn.Linear, activation: Activation) -> int:
+    return layer.out_features // activation.pre_codes_per_latent

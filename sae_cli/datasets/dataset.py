@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from sae_cli.datasets.stream import stream, too_large
 from sae_cli.registry import Registry
@@ -33,6 +34,7 @@ class Split:
         divisor: stored values divided by this are the values that a model sees.
         streamed_to: the device where values come out, where they are streamed; None where that is
             the device of ``stored``.
+        unit_norm: whether each example is scaled to an L2 norm of 1 (zeros stay zeros).
     """
 
     stored: Tensor
@@ -40,6 +42,7 @@ class Split:
     labels: Tensor | None = None
     divisor: float = 1.0
     streamed_to: torch.device | None = None
+    unit_norm: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -59,7 +62,20 @@ class Split:
         Args:
             order: int64 ``(n,)`` positions 0 to ``len(self) - 1`` on the CPU.
         """
-        return self._batches(self.rows[order.to(self.rows.device)], batch_size)
+        return self._batches(self._rows_at(order), batch_size)
+
+    def shuffled_labels(self, order: Tensor, batch_size: int) -> Iterator[Tensor | None]:
+        """The labels ``(batch,)`` that go with ``shuffled``, or None for each of its batches."""
+        for piece in torch.split(order, batch_size):
+            yield None if self.labels is None else self.labels[self._rows_at(piece)]
+
+    def _rows_at(self, order: Tensor) -> Tensor:
+        return self.rows[order.to(self.rows.device)]
+
+    def labelled(self) -> Split:
+        """The examples that have labels."""
+        assert self.labels is not None
+        return replace(self, rows=self.rows[self.labels[self.rows] >= 0])
 
     def _batches(self, rows: Tensor, size: int) -> Iterator[Tensor]:
         pieces = (rows[start : start + size] for start in range(0, len(rows), size))
@@ -72,7 +88,8 @@ class Split:
 
     def _as_seen(self, taken: Tensor) -> Tensor:
         values = taken.to(torch.float32)
-        return values if self.divisor == 1.0 else values.div_(self.divisor)
+        values = values if self.divisor == 1.0 else values.div_(self.divisor)
+        return unit_norm(values) if self.unit_norm else values
 
 
 @dataclass(frozen=True)
@@ -96,6 +113,17 @@ class Dataset:
     @property
     def shape(self) -> DataShape:
         return DataShape(tuple(self.train.stored.shape[1:]), self.n_classes)
+
+    def with_unit_norm(self) -> Dataset:
+        """A copy whose examples are each scaled to an L2 norm of 1."""
+        low = 0.0 if self.interval.low >= 0.0 else -1.0
+        return replace(
+            self,
+            train=replace(self.train, unit_norm=True),
+            val=replace(self.val, unit_norm=True),
+            test=replace(self.test, unit_norm=True),
+            interval=Interval(low, 1.0),
+        )
 
     def to(self, device: torch.device) -> Dataset:
         """A copy whose values come out on ``device``; storage that splits share is moved once.
@@ -135,6 +163,11 @@ class Dataset:
             if split.labels is not None:
                 digest.update(_bytes(split.labels[split.rows]))
         return digest.hexdigest()
+
+
+def unit_norm(x: Tensor) -> Tensor:
+    """Each example of ``x`` ``(batch, ...)`` divided by its L2 norm; zeros stay zeros."""
+    return F.normalize(x.flatten(1), dim=1).view_as(x)
 
 
 def _bytes(tensor: Tensor) -> memoryview:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from sae_cli import build, engine
+from sae_cli import engine, network
 from sae_cli.checkpoints import DIGEST_BYTES, packed, unpacked
 from sae_cli.compose import composed, hydra_ready
 from sae_cli.config import check
@@ -49,7 +49,7 @@ def reading(folder: Path) -> Callable[[bytes], object]:
         _check_config(made.config, state)
         _check_data(made, state)
         _check_length(made, state)
-        generators = build.generators(made.config, made.parts.device)
+        generators = network.generators(made.config, made.parts.device)
         run = Run(
             made.config,
             made.parts,
@@ -64,7 +64,7 @@ def reading(folder: Path) -> Callable[[bytes], object]:
         restore(run, state)
         gradients = engine.gradients(made.config, made.parts, stage)
         optimizer = OPTIMIZERS.build(made.config.parts["optimizer"], gradients.parameters)
-        step = Step(gradients, optimizer, None, generators.corruption, 32)
+        step = Step(gradients, optimizer, None, generators.noise, 32)
         position = Position(0, 0, generators.order.get_state())
         Saver(run, stage, optimizer, step, position).restore(state)
         return position

@@ -21,8 +21,7 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from sae_cli import build, load_run
-from sae_cli.activations import ACTIVATIONS
+from sae_cli import load_run
 from sae_cli.compose import composed, hydra_ready
 from sae_cli.config import check
 from sae_cli.datasets import DATASETS
@@ -30,6 +29,7 @@ from sae_cli.datasets.array_file import open_array_file
 from sae_cli.datasets.idx import read_idx
 from sae_cli.environment import changes_of_environment, environment
 from sae_cli.errors import CheckpointError
+from sae_cli.network import network
 from sae_cli.registry import ConfigError
 from sae_cli.reproduce import described
 from sae_cli.run_files import read_json
@@ -96,7 +96,7 @@ def write_run(path: Path) -> None:
     with hydra_ready():
         config = check(composed(["model=stacked", "architecture.hidden_sizes=[8]"])[0])
     shape = DataShape((1, 2, 3), None)
-    model = build.autoencoder(config, shape, ACTIVATIONS.build(config.parts["activation"]))
+    model = network(config, shape).saved
     run = RunFolder(path)
     run.write_config(config.as_dict())
     run.save_model(model.state_dict(), shape)

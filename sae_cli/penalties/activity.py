@@ -1,73 +1,19 @@
-"""Penalties on codes: what makes an auto-encoder sparse.
-
-Every penalty is a function of a **mean over examples**: ``per_example`` gives the quantity that is
-averaged, ``of_mean`` turns the average into the penalty. Training averages over the mini-batch;
-evaluation averages over the whole split, so that its value does not depend on a batch size.
-Penalties sum over latents. ``weight`` multiplies the result.
-"""
+"""Penalties on how active codes are, each latent by itself."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sae_cli.options import NonNegative, OpenUnit
-from sae_cli.registry import Registry
-from sae_cli.shapes import NON_NEGATIVE, REALS, UNIT, Interval
-
-PENALTIES: Registry[Penalty | None] = Registry("penalty")
+from sae_cli.penalties.penalty import PENALTIES, Penalty
+from sae_cli.shapes import NON_NEGATIVE, UNIT
 
 # Keeps the KL and its gradient finite where the mean activity is exactly 0 or 1.
 EPSILON = 1e-7
-
-
-class Penalty(nn.Module, ABC):
-    """A term of the loss that looks at codes alone.
-
-    Attributes:
-        weight: multiplies the penalty in the loss.
-        divide_by_batch_size: divide the weight by the training batch size, as Keras 2 does with
-            every activity penalty that is a function of the batch mean.
-        target: the target activity, for those penalties that have one.
-        requires: the range that codes must lie in for the penalty to mean something.
-        reason: why.
-    """
-
-    weight: float
-    divide_by_batch_size: bool = False
-    target: float | None = None
-    requires: Interval = REALS
-    reason: str = ""
-
-    @abstractmethod
-    def per_example(self, codes: Tensor) -> Tensor:
-        """From codes ``(batch, n_latents)``, what is averaged over examples: ``(batch, ...)``."""
-
-    @abstractmethod
-    def of_mean(self, mean: Tensor) -> Tensor:
-        """The unweighted penalty (a scalar) from the mean of ``per_example``."""
-
-    def forward(self, codes: Tensor) -> Tensor:
-        """The unweighted penalty of one batch of codes."""
-        return self.of_mean(self.per_example(codes).mean(0))
-
-    def value_and_gradient(self, codes: Tensor, weight: float) -> tuple[Tensor, Tensor]:
-        """The unweighted penalty, and the gradient of ``weight`` times it.
-
-        Penalties whose step time counts override it, operation by operation as autograd goes, so
-        that not a bit differs.
-
-        Returns:
-            a scalar, and what broadcasts to the codes ``(batch, n_latents)``.
-        """
-        with torch.enable_grad():
-            leaf = codes.detach().requires_grad_()
-            value = self(leaf)
-            (gradient,) = torch.autograd.grad(weight * value, leaf)
-        return value.detach(), gradient
 
 
 @PENALTIES.register("none")
@@ -93,6 +39,10 @@ class L1(Penalty):
 
     def of_mean(self, mean: Tensor) -> Tensor:
         return mean
+
+    def shrink(self, codes: Tensor, step: float | Tensor) -> Tensor:
+        """Soft thresholding."""
+        return codes.sgn() * (codes.abs() - step * self.weight).clamp_min(0.0)
 
     def value_and_gradient(self, codes: Tensor, weight: float) -> tuple[Tensor, Tensor]:
         return self(codes), codes.sgn().mul_(codes.new_full((), weight) / len(codes))

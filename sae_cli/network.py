@@ -1,0 +1,100 @@
+"""A network with initial weights from a configuration, and the random streams of a training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Generator, nn
+
+from sae_cli.activations import ACTIVATIONS
+from sae_cli.architectures import ARCHITECTURES
+from sae_cli.autoencoder import AutoEncoder
+from sae_cli.config import RunConfig
+from sae_cli.gradients import Device
+from sae_cli.heads import Head
+from sae_cli.inference import INFERENCES
+from sae_cli.loop import Generators
+from sae_cli.penalties import PENALTIES, Penalty
+from sae_cli.registry import ConfigError
+from sae_cli.shapes import DataShape
+from sae_cli.supervision import HEADS
+
+
+@dataclass(frozen=True)
+class Network:
+    """All that a run trains, and saves as its model.
+
+    Attributes:
+        penalty: on the auto-encoder's codes, or None; some penalties learn.
+        head: a classifier of the codes, or None.
+    """
+
+    autoencoder: AutoEncoder
+    penalty: Penalty | None
+    head: Head | None
+
+    @property
+    def saved(self) -> nn.ModuleDict:
+        """All parts under the names that their tensors are saved under."""
+        others = {"penalty": self.penalty, "head": self.head}
+        found = {name: module for name, module in others.items() if module is not None}
+        return nn.ModuleDict({**dict(self.autoencoder.named_children()), **found})
+
+
+def network(config: RunConfig, shape: DataShape) -> Network:
+    """A network with initial weights, on the CPU (the same there for every device).
+
+    Raises:
+        ConfigError: its parts do not fit the data, or each other.
+    """
+    chosen = config.parts
+    initial, _, _, _, of_head = _streams(config.settings.seed)
+    activation = ACTIVATIONS.build(chosen["activation"])
+    autoencoder = ARCHITECTURES.build(chosen["architecture"], shape, activation, initial)
+    penalty = PENALTIES.build(chosen["penalty"])
+    if penalty is not None:
+        penalty = penalty.for_codes(autoencoder.code_shape)
+    inference = INFERENCES.build(chosen["inference"])
+    # Where there is no penalty, the check of the parts has more to say.
+    if inference is not None and penalty is not None:
+        autoencoder.infer = partial(inference, penalty=penalty)
+    supervision = HEADS.build(chosen["head"])
+    head = None
+    if supervision is not None:
+        if shape.n_classes is None:
+            raise ConfigError(
+                f"head={chosen['head']['name']} needs labels, and "
+                f"dataset={chosen['dataset']['name']} has none; choose head=none, or a data set "
+                "with labels"
+            )
+        head = supervision.head(autoencoder.n_latents, shape.n_classes, of_head)
+    return Network(autoencoder, penalty, head)
+
+
+def blueprint(config: RunConfig, shape: DataShape) -> Network:
+    """The same network on the meta device: names, shapes and types that take no memory."""
+    with torch.device("meta"):
+        return network(config, shape)
+
+
+def generators(config: RunConfig, device: Device) -> Generators:
+    """The random streams of training, of the run's seed."""
+    _, order, noise, _, _ = _streams(config.settings.seed)
+    on_device = Generator(device.torch).manual_seed(noise.initial_seed())
+    return Generators(order, on_device)
+
+
+def labels_generator(config: RunConfig) -> Generator:
+    """Draws which examples keep their labels."""
+    return _streams(config.settings.seed)[3]
+
+
+def _streams(seed: int) -> list[Generator]:
+    """Independent random streams of one seed, so that using one does not shift another: for initial
+    weights, the order of examples, noise, which labels are kept, and the head's weights."""
+    children = np.random.SeedSequence(seed).spawn(5)
+    # On the CPU even where tensors are made elsewhere by default.
+    return [Generator("cpu").manual_seed(int(c.generate_state(1, np.uint64)[0])) for c in children]
