@@ -39,6 +39,8 @@ class AutoEncoder(nn.Module):
         n_latents: width of the code.
         layers: each layer as an auto-encoder over the same parameters, from the input on, for
             training layer by layer; empty where an architecture has no such layers.
+        passed_on: from the codes of a layer to the data of the next layer, both flat: for layers
+            with pooling between them; None where the codes are passed on as they are.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class AutoEncoder(nn.Module):
         output_activation: Activation,
         n_latents: int,
         layers: Sequence[AutoEncoder] = (),
+        passed_on: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -58,6 +61,7 @@ class AutoEncoder(nn.Module):
         self.n_latents = n_latents
         # A tuple, so that the layers are not registered as further owners of the parameters.
         self.layers = tuple(layers)
+        self.passed_on = nn.Identity() if passed_on is None else passed_on
 
     def encode(self, x: Tensor) -> Tensor:
         """Codes ``(batch, n_latents)`` of ``x`` ``(batch, *input_shape)``."""
