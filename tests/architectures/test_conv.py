@@ -123,7 +123,8 @@ def test_gradients_against_finite_differences() -> None:
     def error(*parameters: Tensor) -> Tensor:
         given = dict(zip(dict(made.named_parameters()), parameters, strict=True))
         passed = torch.func.functional_call(made, given, (x,))
-        return (passed.x_hat - x).square().sum() + passed.codes.sum()
+        total: Tensor = (passed.x_hat - x).square().sum() + passed.codes.sum()
+        return total
 
     assert torch.autograd.gradcheck(error, tuple(made.parameters()))
 

@@ -141,7 +141,8 @@ def gabors(size: int) -> Tensor:
     along = x * angles.cos() + y * angles.sin()
     bell = (-(x**2 + y**2) / (2 * (size / 4) ** 2)).exp()
     waves = (1.5 * 2 * torch.pi / size * along).sin() * bell
-    return (waves / waves.flatten(1).norm(dim=1).view(8, 1, 1)).unsqueeze(1)
+    filters: Tensor = waves / waves.flatten(1).norm(dim=1).view(8, 1, 1)
+    return filters.unsqueeze(1)
 
 
 @pytest.mark.parametrize("random", [False, True])
