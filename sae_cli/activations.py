@@ -24,6 +24,7 @@ ActivationName = Literal[
     "identity",
     "relu",
     "leaky_relu",
+    "leaky_relu_keras",
     "elu",
     "selu",
     "gelu",
@@ -61,6 +62,12 @@ _FUNCTIONS: dict[ActivationName, _Function] = {
     ),
     "leaky_relu": _Function(
         F.leaky_relu, lambda g, x, y: _aten.leaky_relu_backward.default(g, x, 0.01, False), REALS
+    ),
+    # Keras's LeakyReLU, whose slope is 0.3 unless told otherwise.
+    "leaky_relu_keras": _Function(
+        lambda x: F.leaky_relu(x, 0.3),
+        lambda g, x, y: _aten.leaky_relu_backward.default(g, x, 0.3, False),
+        REALS,
     ),
     "elu": _Function(
         F.elu,

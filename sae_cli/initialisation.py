@@ -1,4 +1,4 @@
-"""Initial weights of linear layers, drawn from one generator so that a seed fixes them."""
+"""Initial weights of layers, drawn from one generator so that a seed fixes them."""
 
 from __future__ import annotations
 
@@ -24,18 +24,29 @@ _WEIGHTS: dict[Init, Callable[[Tensor, Generator], Tensor]] = {
 
 
 def linear(n_in: int, n_out: int, init: Init, generator: Generator) -> nn.Linear:
-    """A linear layer with weight ``(n_out, n_in)`` drawn by ``init``.
-
-    Biases are zero, but for ``torch_default``, which draws them from U(-1/sqrt(n_in), 1/sqrt(n_in))
-    as PyTorch's own layers do. On the meta device, where tensors have no values, none are drawn.
-    Glorot and Bengio 2010; He et al. 2015; LeCun et al. 1998.
-    """
+    """A linear layer with weight ``(n_out, n_in)`` drawn by ``init``."""
     # Its own first weights are drawn in vain; torch's skip_init would import sympy, half a second.
     layer = nn.Linear(n_in, n_out)
-    if layer.weight.is_meta:
-        return layer
-    _WEIGHTS[init](layer.weight, generator)
-    bound = 1.0 / math.sqrt(n_in) if init == "torch_default" else 0.0
-    with torch.no_grad():
-        layer.bias.uniform_(-bound, bound, generator=generator)
+    draw_(layer.weight, layer.bias, init, generator)
     return layer
+
+
+@torch.no_grad()
+def draw_(weight: Tensor, bias: Tensor, init: Init, generator: Generator) -> None:
+    """Draw the weight of a layer by ``init``; on the meta device, without values, nothing is drawn.
+
+    Biases are zero, but for ``torch_default``, which draws them from U(-1/sqrt(n_in), 1/sqrt(n_in))
+    as PyTorch's own layers do. Glorot and Bengio 2010; He et al. 2015; LeCun et al. 1998.
+
+    Args:
+        weight: ``(n_out, n_in)``; or kernels ``(out, in, height, width)`` of a convolution, or
+            ``(in, out, height, width)`` of a transposed one. As in Keras, fan-in and fan-out of
+            kernels are the second and first number times the kernel's area: a transposed
+            convolution has those of the convolution that it mirrors.
+        bias: one number for each output.
+    """
+    if weight.is_meta:
+        return
+    _WEIGHTS[init](weight, generator)
+    bound = 1.0 / math.sqrt(weight[0].numel()) if init == "torch_default" else 0.0
+    bias.uniform_(-bound, bound, generator=generator)

@@ -125,6 +125,8 @@ def test_a_saved_configuration_checks_as_it_was(configure: Configure, tmp_path: 
     assert plain | {"compile": "auto", "device": plain["device"] | left_open} == config.as_dict()
 
 
+# The architecture without the penalty that is made for it, whose pools must fit its maps.
+GROUP = ("penalty=none", "architecture=conv_group")
 # For each option another value, and what it has to be tried with to matter.
 CHANGES: dict[str, tuple[str, ...]] = {
     "seed": ("seed=1",),
@@ -146,6 +148,36 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "architecture.dense.tied": ("architecture.tied=true",),
     "architecture.dense.unit_norm_decoder": ("architecture.unit_norm_decoder=true",),
     "architecture.dense.init": ("architecture.init=he_normal",),
+    "architecture.conv.channels": ("model=conv", "architecture.channels=[8]"),
+    "architecture.conv.kernel_sizes": ("model=conv", "architecture.kernel_sizes=[5]"),
+    "architecture.conv.strides": (
+        *("model=conv", "architecture.pools=[1]"),
+        "architecture.strides=[2]",
+    ),
+    "architecture.conv.pools": ("model=conv", "architecture.pools=[1]"),
+    "architecture.conv.hidden_activations": (
+        "model=conv",
+        "architecture.hidden_activations=[relu]",
+    ),
+    "architecture.conv.n_latents": ("model=conv", "architecture.n_latents=9"),
+    "architecture.conv.output_activation": ("model=conv", "architecture.output_activation=sigmoid"),
+    "architecture.conv.tied": ("model=conv", "architecture.tied=true"),
+    "architecture.conv.unit_norm_decoder": ("model=conv", "architecture.unit_norm_decoder=true"),
+    "architecture.conv.init": ("model=conv", "architecture.init=he_normal"),
+    "architecture.conv_group.channels": (*GROUP, "architecture.channels=[9]"),
+    "architecture.conv_group.kernel_sizes": (*GROUP, "architecture.kernel_sizes=[5]"),
+    "architecture.conv_group.pool": (
+        *(*GROUP, "architecture.channels=[9,9]"),
+        "architecture.pool=4",
+    ),
+    "architecture.conv_group.output_activation": (*GROUP, "architecture.output_activation=sigmoid"),
+    "architecture.conv_group.init": (*GROUP, "architecture.init=he_normal"),
+    "architecture.recurrent.hidden_sizes": ("model=recurrent", "architecture.hidden_sizes=[9]"),
+    "architecture.recurrent.n_latents": ("model=recurrent", "architecture.n_latents=9"),
+    "architecture.recurrent.output_activation": (
+        "model=recurrent",
+        "architecture.output_activation=sigmoid",
+    ),
     "penalty.l1.weight": ("penalty=l1", "penalty.weight=0.3"),
     "penalty.l2.weight": ("penalty=l2", "penalty.weight=0.3"),
     "penalty.kl.weight": ("penalty.weight=0.3",),
