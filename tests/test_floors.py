@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "sae_cli"
 FLOORS = [
     {
         *("registry", "options", "shapes", "tables", "errors", "differing", "plain_yaml"),
+        "published",
         *("lock", "stopping", "run_files", "folder_names"),
     },
     {
