@@ -28,9 +28,10 @@ FLOORS = [
     {"run", "saving", "draw", "stage"},
     {
         *("train", "load", "resume", "comparing", "reproduce", "exits"),
+        *("report", "report_page"),
         *("pages", "hydra_settings", "compose", "arguments", "messages"),
     },
-    {"sweep", "sweep_jobs", "launch", "cli", "reproduce_cli"},
+    {"sweep", "sweep_jobs", "launch", "cli", "reproduce_cli", "report_cli"},
     {"__init__", "__main__"},
 ]
 HYDRA = {"pages", "hydra_settings", "compose", "messages", "launch", "cli"}
