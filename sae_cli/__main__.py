@@ -15,6 +15,11 @@ def sae_reproduce() -> None:
     command(_reproduce)
 
 
+def sae_report() -> None:
+    """The command ``sae-report``."""
+    command(_report)
+
+
 # Imported when a signal would meet its handlers: imports take their time.
 def _train(arguments: list[str]) -> int:
     from sae_cli.cli import run
@@ -24,6 +29,12 @@ def _train(arguments: list[str]) -> int:
 
 def _reproduce(arguments: list[str]) -> int:
     from sae_cli.reproduce_cli import run
+
+    return run(arguments)
+
+
+def _report(arguments: list[str]) -> int:
+    from sae_cli.report_cli import run
 
     return run(arguments)
 

@@ -19,6 +19,7 @@ from sae_cli.metrics import metric_names
 from sae_cli.optimizers import OPTIMIZERS
 from sae_cli.options import Count, Natural, Positive
 from sae_cli.penalties import PENALTIES
+from sae_cli.published import Published
 from sae_cli.reconstruction import RECONSTRUCTIONS
 from sae_cli.registry import STRICT, ConfigError, Registry, nearest, validate
 from sae_cli.schedules import SCHEDULES
@@ -46,7 +47,7 @@ GROUPS: dict[str, Registry[Any]] = {
 # Keys that change no number of a run: what it says, saves and draws, and where its data lie.
 FREE = (
     *("checkpoint_steps", "checkpoint_minutes", "profile", "progress", "pictures", "sort_by"),
-    *("dataset.path", "dataset.root", "dataset.download"),
+    *("published", "dataset.path", "dataset.root", "dataset.download"),
 )
 # What may change when a run goes on.
 RESUMABLE = ("epochs", *FREE)
@@ -70,6 +71,7 @@ class Settings(pydantic.BaseModel):
     progress: bool
     pictures: bool
     sort_by: str
+    published: list[Published]
 
     @pydantic.field_validator("compile", mode="before")
     @classmethod
@@ -128,10 +130,16 @@ def check(config: Mapping[str, Any]) -> RunConfig:
             raise ConfigError(f"{group} is missing: give {group}=NAME")
     given = {key: value for key, value in config.items() if key not in GROUPS}
     settings = Settings(**validate(Settings, given, "", "the settings are"))
-    if settings.sort_by not in metric_names():
-        raise ConfigError(
-            f"sort_by={settings.sort_by} is no metric; choose one of {', '.join(metric_names())}"
-            + nearest(settings.sort_by, metric_names())
-        )
+    _check_metric("sort_by", settings.sort_by)
+    for number, entry in enumerate(settings.published):
+        _check_metric(f"published.{number}.metric", entry.metric)
     parts = {group: registry.check(config[group]) for group, registry in GROUPS.items()}
     return RunConfig(settings, parts)
+
+
+def _check_metric(key: str, name: str) -> None:
+    if name not in metric_names():
+        raise ConfigError(
+            f"{key}={name} is no metric; choose one of {', '.join(metric_names())}"
+            + nearest(name, metric_names())
+        )

@@ -24,6 +24,25 @@ def read_yaml(path: Path, max_bytes: int) -> dict[str, Any]:
     Raises:
         ConfigError: it cannot be read, is too large, or more than plain YAML.
     """
+    values = _read(path, max_bytes)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} is no configuration: it holds no keys")
+    return values
+
+
+def read_texts(path: Path, max_bytes: int) -> list[str]:
+    """The texts that a YAML file lists, read in the same way.
+
+    Raises:
+        ConfigError: it cannot be read, is too large, or more than a plain list of texts.
+    """
+    values = _read(path, max_bytes)
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ConfigError(f"{path} cannot be read: it is no list of texts; give one as a run wrote")
+    return values
+
+
+def _read(path: Path, max_bytes: int) -> Any:
     try:
         with path.open("rb") as file:
             content = file.read(max_bytes + 1)
@@ -32,7 +51,7 @@ def read_yaml(path: Path, max_bytes: int) -> dict[str, Any]:
                 f"{path} is no configuration: it has more than {max_bytes} bytes; give one as a "
                 "run wrote it"
             )
-        values = yaml.load(content.decode("utf-8"), Loader=_PlainLoader)
+        return yaml.load(content.decode("utf-8"), Loader=_PlainLoader)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     # Numbers of too many digits and dates that no calendar has are plain ValueErrors.
@@ -41,9 +60,6 @@ def read_yaml(path: Path, max_bytes: int) -> dict[str, Any]:
         raise ConfigError(
             f"{path} is no configuration: {reason}; give one as a run wrote it"
         ) from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} is no configuration: it holds no keys")
-    return values
 
 
 def as_yaml(content: Any) -> bytes:

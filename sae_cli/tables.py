@@ -17,9 +17,14 @@ def number(value: Any) -> str:
     """A metric with four decimals, a count without, a small number with its exponent."""
     if not isinstance(value, float):
         return "-" if value is None else str(value)
+    return format(value, precision(value))
+
+
+def precision(value: float) -> str:
+    """How a metric of that size is formatted, and with it what is added to or taken from it."""
     if value != 0.0 and abs(value) < 1e-3:
-        return f"{value:.2e}"
-    return f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"
+        return ".2e"
+    return ".4f" if abs(value) < 100 else ".1f"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:

@@ -65,6 +65,12 @@ def reproducing(tmp_path: Path) -> Command:
     return _command(tmp_path, "sae_reproduce")
 
 
+@pytest.fixture
+def reporting(tmp_path: Path) -> Command:
+    """``sae-report`` in a fresh process, in the same folder."""
+    return _command(tmp_path, "sae_report")
+
+
 def _command(folder: Path, name: str) -> Command:
     program = f"from sae_cli.__main__ import {name}; {name}()"
 

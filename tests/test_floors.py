@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "sae_cli"
 FLOORS = [
     {
         *("registry", "options", "shapes", "tables", "errors", "differing", "plain_yaml"),
+        "published",
         *("lock", "stopping", "run_files", "folder_names"),
     },
     {
@@ -27,9 +28,10 @@ FLOORS = [
     {"run", "saving", "draw", "stage"},
     {
         *("train", "load", "resume", "comparing", "reproduce", "exits"),
+        *("report", "report_page"),
         *("pages", "hydra_settings", "compose", "arguments", "messages"),
     },
-    {"sweep", "sweep_jobs", "launch", "cli", "reproduce_cli"},
+    {"sweep", "sweep_jobs", "launch", "cli", "reproduce_cli", "report_cli"},
     {"__init__", "__main__"},
 ]
 HYDRA = {"pages", "hydra_settings", "compose", "messages", "launch", "cli"}

@@ -64,6 +64,11 @@ def test_an_experiment_page_composes_and_says_where_it_is_from(
     for figure in ("Published:", "Measured:"):
         assert re.search(rf"# {figure}[^#]*\d\.\d{{4}}", head)
     assert f"# Command: sae-train experiment={name}\n" in head
+    published = head.partition("# Published:")[2].partition("# Measured:")[0]
+    figures = [float(text) for text in re.findall(r"\d\.\d+", published)]
+    for stated in config.settings.published:
+        # Of a range, a value within it.
+        assert stated.value is None or min(figures) <= stated.value <= max(figures)
 
 
 @pytest.mark.parametrize(("model", "penalty"), list(product(MODELS, PENALTIES)))
@@ -231,6 +236,7 @@ NEW_VALUES = {
 # Their effect is elsewhere: which files there are, what is printed, how a sweep is sorted.
 SHOWN_ELSEWHERE = {
     *("model", "experiment", "progress", "pictures", "sort_by", "compile", "profile"),
+    "published",
     *("checkpoint_steps", "checkpoint_minutes"),
 }
 

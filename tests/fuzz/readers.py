@@ -30,10 +30,13 @@ from sae_cli.datasets.idx import read_idx
 from sae_cli.environment import changes_of_environment, environment
 from sae_cli.errors import CheckpointError
 from sae_cli.network import network
+from sae_cli.plain_yaml import read_texts
 from sae_cli.registry import ConfigError
+from sae_cli.report import machine
 from sae_cli.reproduce import described
 from sae_cli.run_files import read_json
 from sae_cli.run_folder import RunFolder
+from sae_cli.saved_config import MAX_BYTES
 from sae_cli.shapes import DataShape
 from sae_cli.sweep import read_sweep, sweep_of
 from tests.fuzz.checkpoints import checkpoint_faults, reading, write_checkpoint
@@ -87,6 +90,7 @@ COUNTS = {
     "tif": 150,
     "sweep.yaml": 200,
     "environment.json": 200,
+    "overrides.yaml": 200,
     "last.pt": 800,
 }
 
@@ -103,6 +107,7 @@ def write_run(path: Path) -> None:
     for epoch in range(3):
         run.append_metrics({"stage": "fine_tune", "epoch": epoch, "val/loss": 0.25 * epoch})
     run.write_environment(environment())
+    run.write_overrides(["model=stacked", "architecture.hidden_sizes=[8]"])
     sweep_of(path, [["seed=0"], ["seed=1"]], [config, config]).write()
     run.write_summary({"val/loss": 0.5, "seconds": 1.25, "best_epoch": 2})
 
@@ -124,7 +129,8 @@ def make_readers(folder: Path) -> dict[str, Reader]:
 
     def _environment() -> object:
         then = read_json(folder / "environment.json")
-        return described(then), [str(one) for one in changes_of_environment(then, now)]
+        changed = [str(one) for one in changes_of_environment(then, now)]
+        return described(then), changed, machine(then)
 
     def of_picture(ending: str, form: str) -> Reader:
         content = io.BytesIO()
@@ -174,6 +180,9 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         "tif": of_picture("tif", "TIFF"),
         "sweep.yaml": of_run("sweep.yaml", lambda: read_sweep(folder), yaml_faults),
         "environment.json": of_run("environment.json", _environment, json_faults),
+        "overrides.yaml": of_run(
+            "overrides.yaml", lambda: read_texts(folder / "overrides.yaml", MAX_BYTES), yaml_faults
+        ),
         "last.pt": Reader(
             reading(folder / "run"),
             write_checkpoint(folder / "run"),
