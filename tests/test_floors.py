@@ -16,7 +16,7 @@ FLOORS = [
     },
     {
         *("activations", "autoencoder", "penalties", "corruptions", "reconstruction"),
-        *("initialisation", "optimizers", "lr_schedules", "metrics"),
+        *("initialisation", "optimizers", "lr_schedules", "metrics", "pools"),
     },
     {"architectures", "datasets", "objective", "schedules"},
     {
