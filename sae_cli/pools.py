@@ -50,6 +50,7 @@ class Pools(nn.Module):
         super().__init__()
         _check(sheet, size, stride)
         self.sheet = tuple(sheet)
+        self.n_latents = math.prod(sheet)
         self.epsilon = epsilon
         matrices = [
             _along_an_axis(*axis, wrap, sigma) for axis in zip(sheet, size, stride, strict=True)
@@ -64,11 +65,12 @@ class Pools(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         """Norms ``(batch, n_pools)`` of codes ``(batch, product of the sheet)``."""
-        pooled = codes.square().unflatten(1, self.sheet)
+        pooled = codes.square().reshape(len(codes), *self.sheet)
         for axis in range(len(self.sheet)):
             # Each turn takes the first axis and puts it last: after all, the order is the old one.
             pooled = pooled.movedim(1, -1) @ self.get_buffer(f"axis_{axis}").t()
-        return (pooled.flatten(1) + self.epsilon).sqrt()
+        norms: Tensor = (pooled.flatten(1) + self.epsilon).sqrt()
+        return norms
 
     def members(self) -> Tensor:
         """``(n_pools, product of the sheet)``: the weight of each latent in each pool."""

@@ -17,6 +17,7 @@ FLOORS = [
     {
         *("activations", "autoencoder", "penalties", "corruptions", "reconstruction"),
         *("initialisation", "optimizers", "lr_schedules", "metrics", "pools"),
+        *("group_penalty", "topography"),
     },
     {"architectures", "datasets", "objective", "schedules"},
     {
