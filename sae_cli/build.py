@@ -57,7 +57,8 @@ def dataset(config: RunConfig, *, download: bool = True) -> Dataset:
 def located(config: RunConfig) -> RunConfig:
     """The configuration with the whole paths of its data, so that it holds in any folder."""
     section = config.parts["dataset"]
-    paths = {k: str(Path(section[k]).expanduser().absolute()) for k in PATHS if k in section}
+    given = {k: section[k] for k in PATHS if section.get(k) is not None}
+    paths = {k: str(Path(path).expanduser().absolute()) for k, path in given.items()}
     return replace(config, parts=config.parts | {"dataset": section | paths})
 
 

@@ -18,6 +18,7 @@ FLOORS = [
     {
         *("activations", "autoencoder", "penalties", "corruptions", "reconstruction"),
         *("initialisation", "norm_bounds", "heads", "optimizers", "lr_schedules", "metrics"),
+        *("pools", "topography"),
     },
     {"architectures", "datasets", "inference", "objective", "schedules", "supervision"},
     {

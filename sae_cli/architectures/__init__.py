@@ -5,4 +5,4 @@ from sae_cli.architectures import conv_group as conv_group
 from sae_cli.architectures import recurrent as recurrent
 from sae_cli.architectures.dense import ARCHITECTURES
 
-__all__ = ["ARCHITECTURES"]
+__all__ = ["ARCHITECTURES", "local"]

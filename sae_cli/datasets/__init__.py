@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from sae_cli.datasets import array, cifar10, digits, image_folder, mnist, mnist_5k
+from sae_cli.datasets import (
+    array,
+    cifar10,
+    digits,
+    image_folder,
+    mnist,
+    mnist_5k,
+    natural_patches,
+)
 from sae_cli.datasets.dataset import DATASETS, Dataset, Split
 
 __all__ = [
@@ -15,4 +23,5 @@ __all__ = [
     "image_folder",
     "mnist",
     "mnist_5k",
+    "natural_patches",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from sae_cli.datasets.splits import Seed, Share, split_shares
 from sae_cli.options import Count
 from sae_cli.registry import ConfigError
 from sae_cli.shapes import UNIT
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 # torchvision's list.
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -81,7 +84,7 @@ def _listing(folder: Path) -> tuple[list[str], list[Picture]]:
         )
     pictures = []
     for label, name in enumerate(classes):
-        found = sorted(_pictures(folder / name))
+        found = sorted(pictures_in(folder / name))
         if not found:
             raise ConfigError(
                 f"dataset.path={folder}: the class folder {name} has no pictures "
@@ -91,7 +94,8 @@ def _listing(folder: Path) -> tuple[list[str], list[Picture]]:
     return classes, pictures
 
 
-def _pictures(folder: Path) -> list[Path]:
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures in a folder and its sub-folders, by the endings of their names."""
     return [
         Path(parent) / name
         for parent, _, names in os.walk(folder, followlinks=True)
@@ -102,6 +106,26 @@ def _pictures(folder: Path) -> list[Path]:
 
 def _decoded(path: Path, size: int, channels: int) -> NDArray[np.uint8]:
     """uint8 ``(channels, size, size)``: shorter side resized to ``size``, the centre cut out."""
+    from PIL import Image
+
+    flat = read_picture(path, "L" if channels == 1 else "RGB")
+    width, height = flat.size
+    short = min(width, height)
+    flat = flat.resize(
+        (int(size * width / short), int(size * height / short)), Image.Resampling.BILINEAR
+    )
+    left, top = (round((side - size) / 2) for side in flat.size)
+    pixels = np.asarray(flat.crop((left, top, left + size, top + size)))
+    return pixels.reshape(size, size, channels).transpose(2, 0, 1)
+
+
+def read_picture(path: Path, mode: Literal["L", "RGB"]) -> Image.Image:
+    """The picture in a file, in grey (``L``) or in colour; of transparent ones the colour counts.
+
+    Raises:
+        ConfigError: it cannot be read, has more than 8 bits a channel, or one side is more than
+            ``MAX_ASPECT`` times the other.
+    """
     from PIL import Image
 
     try:
@@ -118,17 +142,9 @@ def _decoded(path: Path, size: int, channels: int) -> NDArray[np.uint8]:
                 )
             if "transparency" in image.info:
                 image = image.convert("RGBA")
-            flat = image.convert("L" if channels == 1 else "RGB")
+            return image.convert(mode)
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         text = " ".join(str(error).split())
         raise ConfigError(
             f"{path} cannot be read as a picture ({text}); mend or remove it"
         ) from None
-    width, height = flat.size
-    short = min(width, height)
-    flat = flat.resize(
-        (int(size * width / short), int(size * height / short)), Image.Resampling.BILINEAR
-    )
-    left, top = (round((side - size) / 2) for side in flat.size)
-    pixels = np.asarray(flat.crop((left, top, left + size, top + size)))
-    return pixels.reshape(size, size, channels).transpose(2, 0, 1)

@@ -7,6 +7,7 @@ from sae_cli.pictures.filters import filters
 from sae_cli.pictures.histograms import code_histogram, mean_histogram
 from sae_cli.pictures.picture import Picture, render
 from sae_cli.pictures.reconstructions import reconstructions
+from sae_cli.pictures.sheet import orientation_map, topographic_map
 
 __all__ = [
     "Picture",
@@ -14,6 +15,8 @@ __all__ = [
     "filters",
     "loss_curves",
     "mean_histogram",
+    "orientation_map",
     "reconstructions",
     "render",
+    "topographic_map",
 ]

@@ -1,0 +1,189 @@
+"""Grey patches of photographs, whitened or not: what topographic codes are learned from.
+
+Without a folder of your own, the two photographs that ship inside the package scikit-learn
+(china.jpg and flower.jpg, 427 x 640 pixels); nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from tqdm import tqdm
+
+from sae_cli.datasets.dataset import DATASETS, Dataset, Split
+from sae_cli.datasets.image_folder import EXTENSIONS, pictures_in, read_picture
+from sae_cli.datasets.splits import Seed
+from sae_cli.options import Count, Positive
+from sae_cli.registry import ConfigError
+from sae_cli.shapes import REALS
+
+PHOTOGRAPHS = ("china.jpg", "flower.jpg")
+CHUNK = 4096  # patches at a time in float64
+
+Side = Annotated[int, Field(ge=2, le=512)]
+Floats = NDArray[np.floating[Any]]
+
+
+@DATASETS.register("natural_patches")
+def natural_patches(
+    *,
+    path: str | None,
+    patch_size: Side,
+    train: Count,
+    val: Count,
+    test: Count,
+    whiten: Literal["none", "zca"],
+    zca_epsilon: Positive,
+    patch_seed: Seed,
+) -> Dataset:
+    """Square patches ``(1, patch_size, patch_size)`` at random places of every picture.
+
+    Each picture is cut into three strips, so that no pixel is in two splits: the right-hand tenth
+    of its columns tests, the tenth before it validates (each at least as wide as a patch), the
+    rest trains. Every picture gives the same number of patches (but for one, of a remainder).
+
+    The mean of each patch is taken off it, for brightness is no structure. Then the mean patch of
+    the training split is taken off. ``whiten=zca`` multiplies by ``(C/v + zca_epsilon)^(-1/2)``
+    with C the covariance of the training patches and v their mean variance (Bell and Sejnowski
+    1997). Last, one factor gives the training values a variance of 1.
+
+    Args:
+        path: a folder of pictures, with or without sub-folders; None: the two photographs.
+        train, val, test: how many patches each.
+        zca_epsilon: directions of a smaller relative variance than this are not blown up.
+        patch_seed: draws the places.
+
+    Raises:
+        ConfigError: scikit-learn is not installed; no pictures; one is unreadable or too small;
+            all training patches are flat.
+    """
+    files = _photographs() if path is None else _own(Path(path).expanduser().absolute())
+    drawn = _drawn(files, (train, val, test), patch_size, patch_seed)
+    transform, mean = _fitted(drawn[0], zca_epsilon if whiten == "zca" else None)
+    side = (1, patch_size, patch_size)
+    stored = []
+    for patches in drawn:
+        values = np.concatenate([(chunk - mean) @ transform for chunk in _centred(patches)])
+        stored.append(torch.from_numpy(_rounded(values)).reshape(-1, *side))
+    return Dataset(
+        train=Split(stored[0], torch.arange(train)),
+        val=Split(stored[1], torch.arange(val)),
+        test=Split(stored[2], torch.arange(test)),
+        interval=REALS,
+        n_classes=None,
+        source=f"patches of {len(files)} pictures in {files[0].parent if path is None else path}",
+    )
+
+
+def _photographs() -> list[Path]:
+    # Found, not imported: that takes seconds.
+    spec = find_spec("sklearn")
+    folders = [] if spec is None else list(spec.submodule_search_locations or [])
+    for folder in folders:
+        paths = [Path(folder) / "datasets" / "images" / name for name in PHOTOGRAPHS]
+        if all(path.is_file() for path in paths):
+            return paths
+    raise ConfigError(
+        "dataset=natural_patches reads two photographs inside the package scikit-learn, which is "
+        f"{'without them' if folders else 'not installed'}; run "
+        "`pip install 'sae-train[images]'`, or give dataset.path=FOLDER of your own pictures"
+    )
+
+
+def _own(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        what = "is not a folder" if folder.exists() else "does not exist"
+        raise ConfigError(f"dataset.path={folder} {what}; give a folder of pictures")
+    found = sorted(pictures_in(folder))
+    if not found:
+        raise ConfigError(
+            f"dataset.path={folder} has no pictures ({', '.join(EXTENSIONS)}); put some there"
+        )
+    return found
+
+
+def _drawn(
+    files: list[Path], counts: tuple[int, int, int], side: int, seed: int
+) -> list[NDArray[np.uint8]]:
+    """uint8 ``(count, side * side)`` for each split, one picture in memory at a time."""
+    rng = np.random.default_rng(seed)
+    drawn = [np.empty((count, side, side), np.uint8) for count in counts]
+    filled = [0, 0, 0]
+    # disable=None: quiet where the output is not a terminal.
+    for number, path in enumerate(tqdm(files, "cutting patches", disable=None)):
+        pixels = np.asarray(read_picture(path, "L"))
+        for split, (left, right) in enumerate(_strips(path, pixels.shape, side)):
+            share, rest = divmod(counts[split], len(files))
+            n = share + (number < rest)
+            rows = rng.integers(0, pixels.shape[0] - side + 1, n)
+            columns = rng.integers(left, right - side + 1, n)
+            windows = np.lib.stride_tricks.sliding_window_view(pixels, (side, side))
+            drawn[split][filled[split] : filled[split] + n] = windows[rows, columns]
+            filled[split] += n
+    return [patches.reshape(len(patches), -1) for patches in drawn]
+
+
+def _strips(path: Path, shape: tuple[int, ...], side: int) -> list[tuple[int, int]]:
+    """First column, and the one after the last, of the training, validation and test strip."""
+    height, width = shape
+    narrow = max(width // 10, side)
+    if height < side or width < 2 * narrow + side:
+        raise ConfigError(
+            f"{path} is {width} x {height} pixels; dataset.patch_size={side} needs at least "
+            f"{3 * side} x {side}, for no pixel is in two splits; give smaller ones, or remove it"
+        )
+    return [
+        (0, width - 2 * narrow),
+        (width - 2 * narrow, width - narrow),
+        (width - narrow, width),
+    ]
+
+
+def _centred(patches: NDArray[np.uint8]) -> Iterator[Floats]:
+    """float64 chunks of the patches, each patch without its own mean."""
+    for start in range(0, len(patches), CHUNK):
+        chunk = patches[start : start + CHUNK].astype(np.float64)
+        yield chunk - chunk.mean(1, keepdims=True)
+
+
+def _fitted(patches: NDArray[np.uint8], epsilon: float | None) -> tuple[Floats, Floats]:
+    """What to multiply by ``(n_features, n_features)``, and what to take off before.
+
+    Raises:
+        ConfigError: the patches have no variance.
+    """
+    n, n_features = patches.shape
+    mean, second = np.zeros(n_features), np.zeros((n_features, n_features))
+    for chunk in _centred(patches):
+        mean += chunk.sum(0) / n
+        second += chunk.T @ chunk / n
+    covariance = second - np.outer(mean, mean)
+    variance = float(np.trace(covariance)) / n_features
+    if variance <= 1e-9:
+        raise ConfigError(
+            f"dataset=natural_patches: the {n} training patches are flat; give other pictures, "
+            "larger patches or more of them"
+        )
+    covariance /= variance
+    transform = np.eye(n_features)
+    if epsilon is not None:
+        values, vectors = np.linalg.eigh(covariance)
+        transform = (vectors / np.sqrt(values.clip(0.0) + epsilon)) @ vectors.T
+    after = float(np.trace(transform @ covariance @ transform)) / n_features
+    return transform / np.sqrt(variance * after), mean
+
+
+def _rounded(values: Floats) -> NDArray[np.float32]:
+    """Multiples of 1/4096, a thousandth of what an 8-bit picture can tell.
+
+    The last bits of a product of matrices hang on the number of threads, and a run that goes on
+    refuses data that differ in any bit.
+    """
+    return (np.round(values * 4096) / 4096).astype(np.float32)

@@ -1,0 +1,102 @@
+"""Group sparsity: few pools of latents are on, and within a pool as many latents as like."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, final
+
+from pydantic import Field
+from torch import Tensor
+
+from sae_cli.options import Count, NonNegative, Positive
+from sae_cli.penalties import PENALTIES, Penalty
+from sae_cli.pools import Pools
+from sae_cli.registry import ConfigError
+
+Axes = Annotated[list[Count], Field(min_length=1, max_length=3)]
+"""A number for each axis of a sheet of latents."""
+
+
+@final
+@PENALTIES.register("group")
+class Group(Penalty):
+    """``sum over pools of (sqrt(sum over the pool of w_k z_k^2 + epsilon) - sqrt(epsilon))``.
+
+    Averaged over examples. The group lasso (Yuan and Lin 2006) on codes; with overlapping pools
+    on a sheet neighbours come to be alike (Kavukcuoglu, Ranzato, Fergus and LeCun 2009). The sum
+    is of norms and not of their squares: squares would be a ridge, which makes no code zero.
+
+    Where pools overlap, a latent counts once in each of its pools: a pool of 6x6 with stride 3
+    makes the penalty about four times what disjoint pools make it. ``sqrt(epsilon)`` is taken off
+    each norm, so that codes that are all zero cost nothing.
+
+    Args:
+        weight: multiplies the penalty.
+        sheet, size, stride, wrap, sigma, epsilon: of :class:`~sae_cli.pools.Pools`.
+
+    Raises:
+        ConfigError: the pools do not fit the sheet, or leave latents out.
+    """
+
+    def __init__(
+        self,
+        *,
+        weight: NonNegative,
+        sheet: Axes,
+        size: Axes,
+        stride: Axes,
+        wrap: bool,
+        sigma: Positive | None,
+        epsilon: Positive,
+    ) -> None:
+        super().__init__()
+        self.weight = weight
+        self.pools = Pools(sheet, size, stride, wrap, sigma, epsilon)
+        if not self.pools.covers_all:
+            raise ConfigError(
+                f"penalty.size={size} and penalty.stride={stride} leave latents at the end of "
+                f"penalty.sheet={sheet} out of every pool; give penalty.wrap=true, or pools that "
+                "end with the sheet"
+            )
+        self._disjoint = sigma is None and not self.pools.overlap
+
+    @property
+    def sheet(self) -> tuple[int, ...]:
+        """Width of the sheet of latents along each axis."""
+        return self.pools.sheet
+
+    def check_latents(self, n_latents: int) -> None:
+        """Refuse a code that does not fill the sheet.
+
+        Raises:
+            ConfigError: ``n_latents`` is not the product of the sheet's widths.
+        """
+        n_places = self.pools.n_latents
+        if n_latents != n_places:
+            raise ConfigError(
+                f"penalty=group needs codes in the {n_places} places of penalty.sheet="
+                f"{list(self.sheet)}, and the model makes {n_latents} codes; choose penalty.sheet "
+                f"with a product of {n_latents}, or as many latents as it has places"
+            )
+
+    def per_example(self, codes: Tensor) -> Tensor:
+        norms: Tensor = self.pools(codes)
+        return (norms - math.sqrt(self.pools.epsilon)).sum(1)
+
+    def of_mean(self, mean: Tensor) -> Tensor:
+        return mean
+
+    def shrink(self, codes: Tensor, step: float | Tensor) -> Tensor:
+        """Codes ``(batch, n_latents)`` after a proximal step of size ``step``.
+
+        For disjoint pools of equal weights exact, with ``epsilon`` taken as 0: each pool's norm
+        gets smaller by ``step * weight``, and stops at 0 (block soft thresholding, Yuan and Lin
+        2006). Otherwise a gradient step, for there is no formula.
+        """
+        if not self._disjoint:
+            return super().shrink(codes, step)
+        members = self.pools.members()
+        norms = (codes.square() @ members.t()).sqrt()
+        kept = (1.0 - step * self.weight / norms).clamp_min(0.0)
+        # 0/0 where nothing is to shrink by and nothing is there.
+        return codes * (kept.nan_to_num(0.0) @ members)
