@@ -34,6 +34,7 @@ class Penalty(nn.Module, ABC):
         target: the target activity, for those penalties that have one.
         requires: the range that codes must lie in for the penalty to mean something.
         reason: why.
+        exact_shrink: ``shrink`` is the exact proximal step of a convex penalty.
     """
 
     weight: float
@@ -41,6 +42,7 @@ class Penalty(nn.Module, ABC):
     target: float | None = None
     requires: Interval = REALS
     reason: str = ""
+    exact_shrink: bool = False
 
     @abstractmethod
     def per_example(self, codes: Tensor) -> Tensor:
@@ -53,6 +55,36 @@ class Penalty(nn.Module, ABC):
     def forward(self, codes: Tensor) -> Tensor:
         """The unweighted penalty of one batch of codes."""
         return self.of_mean(self.per_example(codes).mean(0))
+
+    def of_each(self, codes: Tensor) -> Tensor:
+        """``(batch,)``: the unweighted penalty of each example by itself."""
+        each: Tensor = torch.vmap(self.of_mean)(self.per_example(codes))
+        return each
+
+    def shrink(self, codes: Tensor, step: float | Tensor) -> Tensor:
+        """Codes ``(batch, n_latents)`` after a proximal step on ``weight`` times the penalty of
+        each example: near ``codes``, and cheaper.
+
+        Where a penalty has no closed form it is one step against the penalty's gradient.
+
+        Args:
+            step: how far; a number, or ``(batch, 1)``.
+        """
+        with torch.enable_grad():
+            leaf = codes.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.of_each(leaf).sum(), leaf)
+        return codes - step * self.weight * gradient
+
+    def bind(self, n_latents: int) -> None:
+        """Called once, before training, by a penalty's builder: how many codes there will be.
+
+        Raises:
+            ConfigError: the penalty does not fit so many.
+        """
+
+    def after_step_(self) -> None:
+        """Called after each step of the optimizer, without gradients: puts what the penalty has
+        learned back where it is allowed to be."""
 
     def value_and_gradient(self, codes: Tensor, weight: float) -> tuple[Tensor, Tensor]:
         """The unweighted penalty, and the gradient of ``weight`` times it.
@@ -84,6 +116,8 @@ class L1(Penalty):
     architecture.
     """
 
+    exact_shrink = True
+
     def __init__(self, *, weight: NonNegative) -> None:
         super().__init__()
         self.weight = weight
@@ -94,6 +128,10 @@ class L1(Penalty):
     def of_mean(self, mean: Tensor) -> Tensor:
         return mean
 
+    def shrink(self, codes: Tensor, step: float | Tensor) -> Tensor:
+        """Soft thresholding."""
+        return codes.sgn() * (codes.abs() - step * self.weight).clamp_min(0.0)
+
     def value_and_gradient(self, codes: Tensor, weight: float) -> tuple[Tensor, Tensor]:
         return self(codes), codes.sgn().mul_(codes.new_full((), weight) / len(codes))
 
@@ -102,6 +140,8 @@ class L1(Penalty):
 @PENALTIES.register("l2")
 class L2(Penalty):
     """``mean over examples of sum_j a_j^2``: shrinks every code, makes none exactly zero."""
+
+    exact_shrink = True
 
     def __init__(self, *, weight: NonNegative) -> None:
         super().__init__()
@@ -112,6 +152,10 @@ class L2(Penalty):
 
     def of_mean(self, mean: Tensor) -> Tensor:
         return mean
+
+    def shrink(self, codes: Tensor, step: float | Tensor) -> Tensor:
+        """Every code is divided by the same number."""
+        return codes / (1.0 + 2.0 * self.weight * step)
 
 
 class TargetPenalty(Penalty, ABC):
