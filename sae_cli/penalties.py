@@ -75,6 +75,16 @@ class Penalty(nn.Module, ABC):
             (gradient,) = torch.autograd.grad(self.of_each(leaf).sum(), leaf)
         return codes - step * self.weight * gradient
 
+    def shrink_from(self, before: Tensor, codes: Tensor, step: float | Tensor) -> Tensor:
+        """``shrink`` on the way from the codes ``before``, for those penalties that are bounded by
+        a simpler one there.
+
+        Args:
+            before: ``(batch, n_latents)``, the codes that a step against the gradient of the rest
+                of the energy moved to ``codes``.
+        """
+        return self.shrink(codes, step)
+
     def bind(self, n_latents: int) -> None:
         """Called once, before training, by a penalty's builder: how many codes there will be.
 
