@@ -12,25 +12,19 @@ The squares are summed over features, so the energy is the loss with
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import final
 
 import torch
 from torch import Tensor
 
+from sae_cli import proximal
 from sae_cli.options import Count, NonNegative
 from sae_cli.penalties import Penalty
 from sae_cli.registry import ConfigError, Registry
 
 INFERENCES: Registry[Inference | None] = Registry("inference")
-
-# A proximal gradient step of a size.
-Move = Callable[[Tensor, Tensor], Tensor]
-
-# G^(2^8) is taken for the largest eigenvalue of G.
-DOUBLINGS = 8
 
 
 def energy(
@@ -57,39 +51,6 @@ def energy(
     if start is not None:
         found = found + prediction_weight * (codes - start).square().sum(1)
     return found
-
-
-def largest_eigenvalue(dictionary: Tensor) -> Tensor:
-    """Scalar: an upper bound of the largest eigenvalue of ``D'D``.
-
-    ``trace(G^p)^(1/p)`` with G the smaller of ``D'D`` and ``DD'`` (n by n) and p = 256: never
-    below, and above by at most the factor n^(1/p), 1.6 % for n = 64. Unlike an eigenvalue solver
-    it waits for nothing on a GPU.
-    """
-    wide = dictionary.shape[1] > dictionary.shape[0]
-    power = dictionary @ dictionary.t() if wide else dictionary.t() @ dictionary
-    tiny = torch.finfo(power.dtype).tiny
-    logarithm = power.new_zeros(())
-    for doubling in range(DOUBLINGS + 1):
-        trace = power.diagonal().sum().clamp_min(tiny)
-        logarithm = logarithm + trace.log() / 2**doubling
-        power = power / trace
-        power = power @ power
-    return logarithm.exp()
-
-
-def gradient_of_squares(x: Tensor, dictionary: Tensor, n_uses: int) -> Callable[[Tensor], Tensor]:
-    """From codes ``(batch, n_latents)``, the gradient of ``|x - D z|^2`` of each example.
-
-    Through the residual, or through ``D'D`` where that takes fewer multiplications in ``n_uses``.
-    """
-    n_features, n_latents = dictionary.shape
-    by_residual = 2 * n_uses * len(x) * n_features
-    by_gram = n_uses * len(x) * n_latents + (n_latents + len(x)) * n_features
-    if by_residual < by_gram:
-        return lambda codes: 2.0 * (codes @ dictionary.t() - x) @ dictionary
-    gram, correlations = 2.0 * dictionary.t() @ dictionary, 2.0 * x @ dictionary
-    return lambda codes: codes @ gram - correlations
 
 
 @final
@@ -166,9 +127,9 @@ class Inference:
         """The codes at the start (clipped at 0 where they must not be negative), and after each
         step. The arguments are those of a call."""
         pull = 2.0 * self.prediction_weight if self.follow_encoder else 0.0
-        lipschitz = 2.0 * largest_eigenvalue(dictionary) + pull
+        lipschitz = 2.0 * proximal.largest_eigenvalue(dictionary) + pull
         step = 1.0 / lipschitz.clamp_min(torch.finfo(x.dtype).tiny)
-        of_squares = gradient_of_squares(x, dictionary, self.n_steps)
+        of_squares = proximal.gradient_of_squares(x, dictionary, self.n_steps)
 
         def moved(codes: Tensor, step: Tensor) -> Tensor:
             gradient = of_squares(codes)
@@ -177,60 +138,25 @@ class Inference:
             down = self._allowed(codes - step * gradient)
             # For a penalty that grows with each magnitude, clipping first and shrinking then is the
             # exact proximal step of the two together.
-            return down if penalty is None else self._allowed(penalty.shrink(down, step))
+            return (
+                down if penalty is None else self._allowed(penalty.shrink_from(codes, down, step))
+            )
 
         codes = self._allowed(start)
         yield codes
         if self.momentum:
-            yield from _fista(moved, codes, step, self.n_steps)
+            yield from proximal.fista(moved, codes, step, self.n_steps)
         elif penalty is None or penalty.exact_shrink:
-            yield from _ista(moved, codes, step, self.n_steps)
+            yield from proximal.ista(moved, codes, step, self.n_steps)
         else:
 
             def energies(codes: Tensor) -> Tensor:
                 return self.energy(x, dictionary, codes, start, penalty)
 
-            yield from _careful_ista(moved, energies, codes, step, self.n_steps)
+            yield from proximal.careful_ista(moved, energies, codes, step, self.n_steps)
 
     def _allowed(self, codes: Tensor) -> Tensor:
         return codes.clamp_min(0.0) if self.non_negative else codes
-
-
-def _ista(moved: Move, codes: Tensor, step: Tensor, n_steps: int) -> Iterator[Tensor]:
-    """Steps of size 1/L, which never raise the energy where the proximal step is exact."""
-    for _ in range(n_steps):
-        codes = moved(codes, step)
-        yield codes
-
-
-def _fista(moved: Move, codes: Tensor, step: Tensor, n_steps: int) -> Iterator[Tensor]:
-    """Beck and Teboulle 2009, equations 4.1 to 4.3: the energy may rise on its way."""
-    ahead, t = codes, 1.0
-    for _ in range(n_steps):
-        before, codes = codes, moved(ahead, step)
-        t_before, t = t, (1.0 + math.sqrt(1.0 + 4.0 * t * t)) / 2.0
-        ahead = codes + (t_before - 1.0) / t * (codes - before)
-        yield codes
-
-
-def _careful_ista(
-    moved: Move, energies: Callable[[Tensor], Tensor], codes: Tensor, step: Tensor, n_steps: int
-) -> Iterator[Tensor]:
-    """ISTA with backtracking, for penalties that are not convex or have no exact proximal step.
-
-    A step that would raise the energy of an example is not taken, and its next one is half as
-    long; as in Beck and Teboulle 2009, section 3, a step never grows again.
-    """
-    steps = step.expand(len(codes), 1)
-    now = energies(codes)
-    for _ in range(n_steps):
-        tried = moved(codes, steps)
-        then = energies(tried)
-        falls = then <= now
-        codes = torch.where(falls[:, None], tried, codes)
-        now = torch.where(falls, then, now)
-        steps = torch.where(falls[:, None], steps, 0.5 * steps)
-        yield codes
 
 
 @INFERENCES.register("none")

@@ -17,6 +17,7 @@ FLOORS = [
     {
         *("activations", "autoencoder", "penalties", "corruptions", "reconstruction"),
         *("initialisation", "optimizers", "lr_schedules", "metrics"),
+        *("proximal", "inference", "angles", "norm_bounds", "lateral"),
     },
     {"architectures", "datasets", "objective", "schedules"},
     {

@@ -10,14 +10,9 @@ import torch
 from sklearn.linear_model import Lasso
 from torch import Tensor
 
-from sae_cli.inference import (
-    INFERENCES,
-    Inference,
-    energy,
-    gradient_of_squares,
-    largest_eigenvalue,
-)
+from sae_cli.inference import INFERENCES, Inference, energy
 from sae_cli.penalties import L1, L2, Penalty, SquaredTarget
+from sae_cli.proximal import gradient_of_squares, largest_eigenvalue
 from sae_cli.registry import ConfigError
 
 SIZES = [(12, 30), (30, 12)]  # features and latents: over- and undercomplete

@@ -19,10 +19,10 @@ from sae_cli.activations import Activation, Pointwise
 from sae_cli.architectures.dense import ARCHITECTURES, code_width
 from sae_cli.architectures.dictionary import linear_decoder
 from sae_cli.autoencoder import AutoEncoder
-from sae_cli.inference import largest_eigenvalue
 from sae_cli.initialisation import Init
 from sae_cli.norm_bounds import bound_
 from sae_cli.options import Count, NonNegative, Positive, Width
+from sae_cli.proximal import largest_eigenvalue
 from sae_cli.registry import ConfigError
 from sae_cli.shapes import DataShape
 
