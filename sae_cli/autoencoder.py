@@ -54,8 +54,8 @@ class AutoEncoder(nn.Module):
         n_latents: width of the code.
         layers: each layer as an auto-encoder over the same parameters, from the input on, for
             training layer by layer; empty where an architecture has no such layers.
-        code_shape: how the latents lie, ``(channels, height, width)`` of convolutional maps;
-            in a row where it is not given.
+        code_shape: how the latents lie, ``(height, width, channels)`` of convolutional maps; in a
+            row where it is not given.
         passed_on: what a layer above is trained on is this of the codes; the codes themselves
             where it is not given.
 

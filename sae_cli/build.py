@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sae_cli.activations import Pointwise
 from sae_cli.autoencoder import AutoEncoder
 from sae_cli.config import RunConfig
 from sae_cli.datasets import DATASETS, Dataset
@@ -80,7 +79,7 @@ def check_data(config: RunConfig, made: Parts, data: Dataset) -> None:
             f"{source}, and corruption={config.parts['corruption']['name']} needs inputs in "
             f"{made.corruption.requires}; choose another corruption or rescale the data"
         )
-    output = Pointwise(config.parts["architecture"]["output_activation"])
+    output = made.output
     if not data.interval.within(output.interval):
         raise ConfigError(
             f"{source}, which architecture.output_activation={output.name} cannot reach (it gives "

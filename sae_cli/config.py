@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import pydantic
 
-from sae_cli import group_penalty  # noqa: F401 (registers penalty=group)
 from sae_cli.activations import ACTIVATIONS
 from sae_cli.architectures import ARCHITECTURES
 from sae_cli.corruptions import CORRUPTIONS

@@ -58,8 +58,7 @@ def network(config: RunConfig, shape: DataShape) -> Network:
     if penalty is not None:
         penalty = penalty.for_codes(autoencoder.code_shape)
     inference = INFERENCES.build(chosen["inference"])
-    # Where there is no penalty, the check of the parts has more to say.
-    if inference is not None and penalty is not None:
+    if inference is not None:
         autoencoder.infer = partial(inference, penalty=penalty)
     supervision = HEADS.build(chosen["head"])
     head = None

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Generator
+
 from sae_cli.activations import ACTIVATIONS, Activation, activations_within
+from sae_cli.architectures import ARCHITECTURES
 from sae_cli.autoencoder import AutoEncoder
 from sae_cli.config import RunConfig
 from sae_cli.corruptions import CORRUPTIONS, Corruption
 from sae_cli.devices import DEVICES
 from sae_cli.gradients import Device
 from sae_cli.inference import INFERENCES, Inference
-from sae_cli.network import blueprint
 from sae_cli.penalties import PENALTIES, Penalty
 from sae_cli.reconstruction import RECONSTRUCTIONS, Reconstruction
 from sae_cli.registry import ConfigError
@@ -36,6 +39,7 @@ class Parts:
     inference: Inference | None
     supervision: Supervision | None
     schedule: Schedule
+    output: Activation
 
 
 def build_parts(config: RunConfig) -> Parts:
@@ -45,24 +49,29 @@ def build_parts(config: RunConfig) -> Parts:
         ConfigError: with the reason, and what would do.
     """
     chosen = config.parts
+    activation = ACTIVATIONS.build(chosen["activation"])
+    # A rehearsal shows what the architecture makes of its options.
+    with torch.device("meta"):
+        rehearsal = ARCHITECTURES.build(
+            chosen["architecture"], REHEARSED, activation, Generator("cpu")
+        )
     made = Parts(
         DEVICES.build(chosen["device"]),
-        ACTIVATIONS.build(chosen["activation"]),
+        activation,
         PENALTIES.build(chosen["penalty"]),
         CORRUPTIONS.build(chosen["corruption"]),
         RECONSTRUCTIONS.build(chosen["reconstruction"]),
         INFERENCES.build(chosen["inference"]),
         HEADS.build(chosen["head"]),
         SCHEDULES.build(chosen["schedule"]),
+        rehearsal.output_activation,
     )
-    # A rehearsal shows what the architecture makes of its options.
-    rehearsal = blueprint(config, REHEARSED).autoencoder
     made.schedule.check(len(rehearsal.layers))
     hidden = [layer.activation for layer in rehearsal.layers[:-1]]
     inner = hidden if made.schedule.layer_by_layer else []
     _check_penalty(chosen["penalty"]["name"], made.penalty, made.activation, inner)
     _check_inner_corruption(chosen["corruption"]["name"], made.corruption, inner)
-    _check_output(chosen, made.reconstruction)
+    _check_output(chosen["reconstruction"]["name"], made.reconstruction, made.output.name)
     _check_inference(chosen, made, rehearsal)
     _check_training(chosen, made)
     return made
@@ -97,12 +106,11 @@ def _check_inner_corruption(
             )
 
 
-def _check_output(chosen: dict[str, dict[str, Any]], reconstruction: Reconstruction) -> None:
-    output = chosen["architecture"]["output_activation"]
+def _check_output(name: str, reconstruction: Reconstruction, output: str) -> None:
     allowed = reconstruction.output_activations
     if allowed and output not in allowed:
         raise ConfigError(
-            f"reconstruction={chosen['reconstruction']['name']} needs "
+            f"reconstruction={name} needs "
             f"architecture.output_activation={' or '.join(allowed)}, given {output}; set it, or "
             "choose reconstruction=mse"
         )
@@ -112,11 +120,12 @@ def _check_inference(chosen: dict[str, dict[str, Any]], made: Parts, model: Auto
     if made.inference is None:
         return
     name = f"inference={chosen['inference']['name']}"
-    if made.penalty is None or made.penalty.of != "codes":
+    if made.penalty is not None and made.penalty.of != "codes":
         raise ConfigError(
             f"{name} weighs the reconstruction against a penalty on codes, and "
-            f"penalty={chosen['penalty']['name']} is none; choose penalty=l1, or another of codes"
+            f"penalty={chosen['penalty']['name']} is not one; choose penalty=l1, or another"
         )
+    made.inference.check(chosen["penalty"]["name"], made.penalty)
     if model.linear_decoder() is None:
         raise ConfigError(
             f"{name} needs a decoder of one linear layer, and "

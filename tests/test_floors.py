@@ -18,7 +18,7 @@ FLOORS = [
     {
         *("activations", "autoencoder", "penalties", "corruptions", "reconstruction"),
         *("initialisation", "norm_bounds", "heads", "optimizers", "lr_schedules", "metrics"),
-        *("pools", "topography"),
+        *("pools", "topography", "proximal", "angles"),
     },
     {"architectures", "datasets", "inference", "objective", "schedules", "supervision"},
     {

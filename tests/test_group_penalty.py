@@ -9,9 +9,9 @@ from torch import Tensor
 
 from sae_cli.activations import Pointwise
 from sae_cli.architectures import ARCHITECTURES
-from sae_cli.group_penalty import Group
 from sae_cli.objective import Objective
 from sae_cli.penalties import PENALTIES
+from sae_cli.penalties.group import Group
 from sae_cli.reconstruction import RECONSTRUCTIONS
 from sae_cli.registry import ConfigError
 from sae_cli.shapes import DataShape
@@ -108,9 +108,9 @@ def test_shrinking_overlapping_pools_lowers_the_penalty() -> None:
 
 
 def test_what_does_not_fit() -> None:
-    group((3, 4), (2, 2), (1, 1)).check_latents(12)
+    group((3, 4), (2, 2), (1, 1)).for_codes((12,))
     with pytest.raises(ConfigError, match=r"needs codes in the 12 places .*; choose"):
-        group().check_latents(13)
+        group().for_codes((13,))
     with pytest.raises(ConfigError, match=r"out of every pool; give penalty\.wrap=true"):
         group((13,))
 

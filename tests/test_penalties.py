@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from sae_cli.penalties import KL, L1, L2, PENALTIES, Penalty, SquaredTarget
 
@@ -95,3 +96,32 @@ def test_every_penalty_is_a_function_of_a_mean_over_examples(name: str) -> None:
     pieces = [penalty.per_example(part) for part in torch.split(codes, 3)]
     mean = torch.cat(pieces).sum(0) / len(codes)
     assert float(penalty.of_mean(mean)) == pytest.approx(float(penalty(codes)))
+
+
+@pytest.mark.parametrize("step", [0.3, torch.linspace(0.1, 0.7, 7)[:, None].double()])
+@pytest.mark.parametrize("penalty", [L1(weight=0.8), L2(weight=0.8)])
+def test_a_proximal_step_minimises_its_definition(penalty: Penalty, step: float | Tensor) -> None:
+    """``|z - a|^2 / (2 step) + weight * penalty(z)``, searched on a fine grid for each code."""
+    codes = torch.from_numpy(CODES) - 0.5
+    grid = torch.linspace(-1.0, 1.0, 20001).double()
+    found = penalty.shrink(codes, step)
+    each = grid.abs() if isinstance(penalty, L1) else grid.square()
+    steps = torch.as_tensor(step).expand(len(codes), 1)[..., None]
+    costs = (grid - codes[..., None]).square() / (2 * steps) + 0.8 * each
+    assert torch.allclose(found, grid[costs.argmin(-1)], atol=1e-4)
+
+
+@pytest.mark.parametrize("penalty", [kl(0.3), squared_target(0.3)])
+def test_without_a_closed_form_a_small_step_lowers_the_penalty_of_every_example(
+    penalty: Penalty,
+) -> None:
+    codes = torch.from_numpy(CODES)
+    moved = penalty.shrink(codes, torch.full((7, 1), 1e-5).double())
+    assert bool((penalty.of_each(moved) < penalty.of_each(codes)).all())
+
+
+def test_the_penalty_of_each_example_is_that_of_a_batch_of_one() -> None:
+    codes = torch.from_numpy(CODES)
+    for penalty in (L1(weight=1.0), kl()):
+        alone = torch.stack([penalty(code[None]) for code in codes])
+        assert torch.allclose(penalty.of_each(codes), alone)

@@ -1,8 +1,19 @@
-"""Architectures: each returns an auto-encoder of a data set's shape."""
+"""Architectures: each returns an auto-encoder of a data set's shape.
 
-from sae_cli.architectures import conv as conv
-from sae_cli.architectures import conv_group as conv_group
-from sae_cli.architectures import recurrent as recurrent
+Importing this package registers them all.
+"""
+
+from __future__ import annotations
+
+from sae_cli.architectures import conv, conv_group, dictionary, local, recurrent, unrolled
 from sae_cli.architectures.dense import ARCHITECTURES
 
-__all__ = ["ARCHITECTURES", "local"]
+__all__ = [
+    "ARCHITECTURES",
+    "conv",
+    "conv_group",
+    "dictionary",
+    "local",
+    "recurrent",
+    "unrolled",
+]

@@ -120,6 +120,7 @@ def conv(
                 nn.Sequential(FromFlat(geometry.above), mirrored[i], *up),
                 Pointwise(output_activation) if first else hidden[i - 1],
                 math.prod(geometry.above),
+                code_shape=geometry.above.as_flat,
             )
         )
     if n_latents is not None:
@@ -146,7 +147,7 @@ def _dense(
 
     The published networks have no activation between it and the maps on the way back.
     """
-    n_pre_codes = n_latents * getattr(activation, "pre_codes_per_latent", 1)
+    n_pre_codes = n_latents * activation.pre_codes_per_latent
     to_code = linear(n_in, n_pre_codes, init, generator)
     back = TiedLinear(to_code) if tied else linear(n_latents, n_in, init, generator)
     if unit_norm_decoder:
@@ -187,7 +188,7 @@ def check_sizes(geometries: Sequence[Geometry]) -> None:
 
 
 def _check_pre_codes(activation: Activation, n_latents: int | None, tied: bool) -> None:
-    each = getattr(activation, "pre_codes_per_latent", 1)
+    each = activation.pre_codes_per_latent
     if each > 1 and (n_latents is None or tied):
         fault = "architecture.tied=true" if tied else "architecture.n_latents=null"
         mend = "architecture.tied=false" if tied else "architecture.n_latents=NUMBER"

@@ -149,6 +149,7 @@ def conv_group(
                 nn.Sequential(FromFlat(own.above), back, *to_below),
                 Pointwise("identity" if i else output_activation),
                 math.prod(own.above),
+                code_shape=own.above.as_flat,
                 passed_on=L2Pool(geometry) if i < len(channels) - 1 else None,
             )
         )
@@ -165,7 +166,7 @@ def _check_windows(geometry: Geometry, number: int) -> None:
 
 
 def _check_pre_codes(activation: Activation) -> None:
-    each = getattr(activation, "pre_codes_per_latent", 1)
+    each = activation.pre_codes_per_latent
     if each > 1:
         raise ConfigError(
             f"architecture=conv_group makes as many pre-codes as latents, and activation="

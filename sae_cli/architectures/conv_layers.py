@@ -27,6 +27,11 @@ class Maps(NamedTuple):
     height: int
     width: int
 
+    @property
+    def as_flat(self) -> tuple[int, int, int]:
+        """How they lie where they are flat: rows, columns, channels."""
+        return self.height, self.width, self.channels
+
 
 @dataclass(frozen=True)
 class Geometry:

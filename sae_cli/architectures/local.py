@@ -119,7 +119,7 @@ def local(
     """
     fields = _checked(shape, sheet, field)
     n_latents = math.prod(sheet)
-    n_pre_codes = n_latents * getattr(activation, "pre_codes_per_latent", 1)
+    n_pre_codes = n_latents * activation.pre_codes_per_latent
     n_seeing = n_latents * fields.n_seen / shape.n_features
     encoder = linear(shape.n_features, n_pre_codes, init, generator)
     _rescale_(encoder, fields.n_seen, n_seeing * n_pre_codes / n_latents, init)
@@ -137,6 +137,7 @@ def local(
         nn.Sequential(decoder, nn.Unflatten(1, shape.input_shape)),
         Pointwise(output_activation),
         n_latents,
+        code_shape=tuple(sheet),
     )
 
 

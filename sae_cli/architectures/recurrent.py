@@ -135,7 +135,7 @@ def recurrent(
     down = [Lstm(a, b, generator) for a, b in pairwise([n_features, *hidden_sizes, n_latents])]
     up = [Lstm(a, b, generator) for a, b in pairwise([n_latents, *reversed(hidden_sizes)])]
     encoder: list[nn.Module] = [ToSequences(), *down, LastStep()]
-    pre_codes_per_latent = getattr(activation, "pre_codes_per_latent", 1)
+    pre_codes_per_latent = activation.pre_codes_per_latent
     if pre_codes_per_latent > 1:
         n_pre_codes = n_latents * pre_codes_per_latent
         encoder.append(linear(n_latents, n_pre_codes, "glorot_uniform", generator))

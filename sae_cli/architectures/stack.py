@@ -30,4 +30,5 @@ def stacked(layers: Sequence[AutoEncoder], undone: Sequence[nn.Module]) -> AutoE
         layers[0].output_activation,
         last.n_latents,
         layers,
+        last.code_shape,
     )

@@ -30,6 +30,8 @@ class L1(Penalty):
     architecture.
     """
 
+    exact_shrink = True
+
     def __init__(self, *, weight: NonNegative) -> None:
         super().__init__()
         self.weight = weight
@@ -53,6 +55,8 @@ class L1(Penalty):
 class L2(Penalty):
     """``mean over examples of sum_j a_j^2``: shrinks every code, makes none exactly zero."""
 
+    exact_shrink = True
+
     def __init__(self, *, weight: NonNegative) -> None:
         super().__init__()
         self.weight = weight
@@ -62,6 +66,10 @@ class L2(Penalty):
 
     def of_mean(self, mean: Tensor) -> Tensor:
         return mean
+
+    def shrink(self, codes: Tensor, step: float | Tensor) -> Tensor:
+        """Every code is divided by the same number."""
+        return codes / (1.0 + 2.0 * self.weight * step)
 
 
 class TargetPenalty(Penalty, ABC):

@@ -28,7 +28,9 @@ class Penalty(nn.Module, ABC):
         divide_by_batch_size: divide the weight by the training batch size, as Keras 2 does with
             every activity penalty that is a function of the batch mean.
         of: what it is a function of.
+        exact_shrink: ``shrink`` is the exact proximal step of a convex penalty.
         target: the target activity, for those penalties that have one.
+        sheet: how many latents lie along each axis, for those penalties of neighbours.
         requires: the range that codes must lie in for the penalty to mean something.
         reason: why.
     """
@@ -36,7 +38,9 @@ class Penalty(nn.Module, ABC):
     weight: float
     divide_by_batch_size: bool = False
     of: Literal["codes", "pre_codes"] = "codes"
+    exact_shrink: bool = False
     target: float | None = None
+    sheet: tuple[int, ...] | None = None
     requires: Interval = REALS
     reason: str = ""
 
@@ -67,21 +71,34 @@ class Penalty(nn.Module, ABC):
     def after_step_(self) -> None:
         """To be called after each step of training."""
 
-    def shrink(self, codes: Tensor, step: float | Tensor) -> Tensor:
-        """Codes after a proximal step of ``step`` times the weighted penalty.
+    def of_each(self, codes: Tensor) -> Tensor:
+        """``(batch,)``: the unweighted penalty of each example by itself."""
+        each: Tensor = torch.vmap(self.of_mean)(self.per_example(codes))
+        return each
 
-        That is the ``z`` with the least ``||z - codes||^2 / 2 + step * weight * penalty(z)``.
-        Penalties without a formula for it take a step down their gradient.
+    def shrink(self, codes: Tensor, step: float | Tensor) -> Tensor:
+        """Codes ``(batch, n_latents)`` after a proximal step on the weighted penalty of each
+        example: the ``z`` with the least ``|z - codes|^2 / 2 + step * weight * penalty(z)``.
+
+        Where a penalty has no closed form it is one step against the penalty's gradient.
 
         Args:
-            codes: ``(batch, n_latents)``.
-            step: for all examples, or ``(batch, 1)``.
+            step: how far; a number, or ``(batch, 1)``.
         """
         with torch.enable_grad():
             leaf = codes.detach().requires_grad_()
-            values = torch.stack([self.of_mean(one) for one in self.per_example(leaf)])
-            (gradient,) = torch.autograd.grad(values.sum(), leaf)
+            (gradient,) = torch.autograd.grad(self.of_each(leaf).sum(), leaf)
         return codes - step * self.weight * gradient
+
+    def shrink_from(self, before: Tensor, codes: Tensor, step: float | Tensor) -> Tensor:
+        """``shrink`` on the way from the codes ``before``, for those penalties that are bounded by
+        a simpler one there.
+
+        Args:
+            before: ``(batch, n_latents)``, the codes that a step against the gradient of the rest
+                of the energy moved to ``codes``.
+        """
+        return self.shrink(codes, step)
 
     def value_and_gradient(self, codes: Tensor, weight: float) -> tuple[Tensor, Tensor]:
         """The unweighted penalty, and the gradient of ``weight`` times it.

@@ -166,7 +166,7 @@ def test_pools_change_less_than_features_where_an_image_is_shifted(random: bool)
 class _Pairs(Activation):
     name, interval, active_above, pre_codes_per_latent = "pairs", UNIT, 0.0, 2
 
-    def forward(self, pre_codes: Tensor) -> Tensor:
+    def forward(self, pre_codes: Tensor, noise: Tensor | None = None) -> Tensor:
         raise NotImplementedError
 
 

@@ -156,7 +156,7 @@ class _Pairs(Activation):
 
     name, interval, active_above, pre_codes_per_latent = "pairs", UNIT, 0.0, 2
 
-    def forward(self, pre_codes: Tensor) -> Tensor:
+    def forward(self, pre_codes: Tensor, noise: Tensor | None = None) -> Tensor:
         one, other = pre_codes.chunk(2, 1)
         return one + other
 

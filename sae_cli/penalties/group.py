@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Annotated, final
 
 from pydantic import Field
 from torch import Tensor
 
 from sae_cli.options import Count, NonNegative, Positive
-from sae_cli.penalties import PENALTIES, Penalty
+from sae_cli.penalties.penalty import PENALTIES, Penalty
 from sae_cli.pools import Pools
 from sae_cli.registry import ConfigError
 
@@ -32,7 +33,9 @@ class Group(Penalty):
 
     Args:
         weight: multiplies the penalty.
-        sheet, size, stride, wrap, sigma, epsilon: of :class:`~sae_cli.pools.Pools`.
+        sheet: how latents lie; None is as the architecture says (maps of a convolution; else a
+            line).
+        size, stride, wrap, sigma, epsilon: of :class:`~sae_cli.pools.Pools`.
 
     Raises:
         ConfigError: the pools do not fit the sheet, or leave latents out.
@@ -42,7 +45,7 @@ class Group(Penalty):
         self,
         *,
         weight: NonNegative,
-        sheet: Axes,
+        sheet: Axes | None,
         size: Axes,
         stride: Axes,
         wrap: bool,
@@ -51,37 +54,37 @@ class Group(Penalty):
     ) -> None:
         super().__init__()
         self.weight = weight
+        self.epsilon = epsilon
+        self._of_sheet = partial(
+            Group, weight=weight, size=size, stride=stride, wrap=wrap, sigma=sigma, epsilon=epsilon
+        )
+        if sheet is None:
+            return
         self.pools = Pools(sheet, size, stride, wrap, sigma, epsilon)
         if not self.pools.covers_all:
             raise ConfigError(
                 f"penalty.size={size} and penalty.stride={stride} leave latents at the end of "
-                f"penalty.sheet={sheet} out of every pool; give penalty.wrap=true, or pools that "
-                "end with the sheet"
+                f"penalty.sheet={list(sheet)} out of every pool; give penalty.wrap=true, or pools "
+                "that end with the sheet"
             )
-        self._disjoint = sigma is None and not self.pools.overlap
+        self.sheet = tuple(sheet)
+        self.exact_shrink = sigma is None and not self.pools.overlap
 
-    @property
-    def sheet(self) -> tuple[int, ...]:
-        """Width of the sheet of latents along each axis."""
-        return self.pools.sheet
-
-    def check_latents(self, n_latents: int) -> None:
-        """Refuse a code that does not fill the sheet.
-
-        Raises:
-            ConfigError: ``n_latents`` is not the product of the sheet's widths.
-        """
-        n_places = self.pools.n_latents
+    def for_codes(self, shape: tuple[int, ...]) -> Penalty:
+        if self.sheet is None:
+            return self._of_sheet(sheet=list(shape))
+        n_latents, n_places = math.prod(shape), self.pools.n_latents
         if n_latents != n_places:
             raise ConfigError(
                 f"penalty=group needs codes in the {n_places} places of penalty.sheet="
                 f"{list(self.sheet)}, and the model makes {n_latents} codes; choose penalty.sheet "
                 f"with a product of {n_latents}, or as many latents as it has places"
             )
+        return self
 
     def per_example(self, codes: Tensor) -> Tensor:
         norms: Tensor = self.pools(codes)
-        return (norms - math.sqrt(self.pools.epsilon)).sum(1)
+        return (norms - math.sqrt(self.epsilon)).sum(1)
 
     def of_mean(self, mean: Tensor) -> Tensor:
         return mean
@@ -93,7 +96,7 @@ class Group(Penalty):
         gets smaller by ``step * weight``, and stops at 0 (block soft thresholding, Yuan and Lin
         2006). Otherwise a gradient step, for there is no formula.
         """
-        if not self._disjoint:
+        if not self.exact_shrink:
             return super().shrink(codes, step)
         members = self.pools.members()
         norms = (codes.square() @ members.t()).sqrt()

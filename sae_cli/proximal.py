@@ -1,0 +1,92 @@
+"""Proximal gradient steps on batches of small problems: ISTA, FISTA, and what they need to know.
+
+Beck and Teboulle 2009, A fast iterative shrinkage-thresholding algorithm for linear inverse
+problems. Nothing is read back from the device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+# A proximal gradient step of a size.
+Move = Callable[[Tensor, Tensor], Tensor]
+
+# G^(2^8) is taken for the largest eigenvalue of G.
+DOUBLINGS = 8
+
+# By how much a step grows after one that lowered the energy.
+GROWTH = 1.5
+
+
+def largest_eigenvalue(dictionary: Tensor) -> Tensor:
+    """Scalar: an upper bound of the largest eigenvalue of ``D'D``.
+
+    ``trace(G^p)^(1/p)`` with G the smaller of ``D'D`` and ``DD'`` (n by n) and p = 256: never
+    below, and above by at most the factor n^(1/p), 1.6 % for n = 64. Unlike an eigenvalue solver
+    it waits for nothing on a GPU.
+    """
+    wide = dictionary.shape[1] > dictionary.shape[0]
+    power = dictionary @ dictionary.t() if wide else dictionary.t() @ dictionary
+    tiny = torch.finfo(power.dtype).tiny
+    logarithm = power.new_zeros(())
+    for doubling in range(DOUBLINGS + 1):
+        trace = power.diagonal().sum().clamp_min(tiny)
+        logarithm = logarithm + trace.log() / 2**doubling
+        power = power / trace
+        power = power @ power
+    return logarithm.exp()
+
+
+def gradient_of_squares(x: Tensor, dictionary: Tensor, n_uses: int) -> Callable[[Tensor], Tensor]:
+    """From codes ``(batch, n_latents)``, the gradient of ``|x - D z|^2`` of each example.
+
+    Through the residual, or through ``D'D`` where that takes fewer multiplications in ``n_uses``.
+    """
+    n_features, n_latents = dictionary.shape
+    by_residual = 2 * n_uses * len(x) * n_features
+    by_gram = n_uses * len(x) * n_latents + (n_latents + len(x)) * n_features
+    if by_residual < by_gram:
+        return lambda codes: 2.0 * (codes @ dictionary.t() - x) @ dictionary
+    gram, correlations = 2.0 * dictionary.t() @ dictionary, 2.0 * x @ dictionary
+    return lambda codes: codes @ gram - correlations
+
+
+def ista(moved: Move, codes: Tensor, step: Tensor, n_steps: int) -> Iterator[Tensor]:
+    """Steps of size 1/L, which never raise the energy where the proximal step is exact."""
+    for _ in range(n_steps):
+        codes = moved(codes, step)
+        yield codes
+
+
+def fista(moved: Move, codes: Tensor, step: Tensor, n_steps: int) -> Iterator[Tensor]:
+    """Beck and Teboulle 2009, equations 4.1 to 4.3: the energy may rise on its way."""
+    ahead, t = codes, 1.0
+    for _ in range(n_steps):
+        before, codes = codes, moved(ahead, step)
+        t_before, t = t, (1.0 + math.sqrt(1.0 + 4.0 * t * t)) / 2.0
+        ahead = codes + (t_before - 1.0) / t * (codes - before)
+        yield codes
+
+
+def careful_ista(
+    moved: Move, energies: Callable[[Tensor], Tensor], codes: Tensor, step: Tensor, n_steps: int
+) -> Iterator[Tensor]:
+    """ISTA with backtracking, for penalties that are not convex or have no exact proximal step.
+
+    A step that would not lower the energy of an example is not taken, and its next one is half as
+    long; one that is taken is followed by a longer one, up to 1/L.
+    """
+    steps = step.expand(len(codes), 1)
+    now = energies(codes)
+    for _ in range(n_steps):
+        tried = moved(codes, steps)
+        then = energies(tried)
+        falls = then < now
+        codes = torch.where(falls[:, None], tried, codes)
+        now = torch.where(falls, then, now)
+        steps = torch.where(falls[:, None], torch.minimum(GROWTH * steps, step), 0.5 * steps)
+        yield codes
