@@ -12,7 +12,7 @@ from typing import Any
 from sae_cli.registry import ConfigError
 from sae_cli.report import FinishedRun, Row, machine
 from sae_cli.run_files import refuse_link, write_atomically
-from sae_cli.tables import precision, short
+from sae_cli.tables import counted, precision, short
 
 MARKER = "<!-- Made by sae-report: what is changed by hand will be lost. -->"
 NOTHING = "–"  # noqa: RUF001
@@ -31,7 +31,7 @@ def page(rows: Sequence[Row], runs: Sequence[FinishedRun], unfinished: int, comm
         unfinished: how many runs were left out.
         command: that it was made with.
     """
-    left_out = f" {_count(unfinished, 'run')} that had not finished left out." if unfinished else ""
+    left_out = f" Left out, not finished: {counted(unfinished, 'run')}." if unfinished else ""
     machines = Counter(machine(run.record) for run in runs)
     return "\n".join(
         [
@@ -39,7 +39,7 @@ def page(rows: Sequence[Row], runs: Sequence[FinishedRun], unfinished: int, comm
             "",
             "# Results",
             "",
-            f"Made from {_count(len(runs), 'finished run')} by {_code(command)}.{left_out}",
+            f"Made from {counted(len(runs), 'finished run')} by {_code(command)}.{left_out}",
             "The mean and the sample standard deviation are over seeds. The tolerance is that of",
             "the mean. Of two runs that differ in nothing, the one that started last counts. Where",
             "a command sets more than experiment and seeds, what was published is of another run.",
@@ -52,7 +52,7 @@ def page(rows: Sequence[Row], runs: Sequence[FinishedRun], unfinished: int, comm
             "",
             "## Made with",
             "",
-            *(f"- {_count(machines[one], 'run')}: {_plain(one)}" for one in sorted(machines)),
+            *(f"- {counted(machines[one], 'run')}: {_plain(one)}" for one in sorted(machines)),
             "",
         ]
     )
@@ -102,7 +102,7 @@ def _published(row: Row) -> str:
 
 
 def _ours(row: Row) -> str:
-    seeds = _count(len(row.values), "seed")
+    seeds = counted(len(row.values), "seed")
     if row.mean is None:
         return f"{NOTHING} ({seeds})"
     if len(row.measured) < len(row.values):
@@ -137,10 +137,6 @@ def _typed(value: Any) -> str:
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     lines = [header, ["---"] * len(header), *rows]
     return [f"| {' | '.join(line)} |" for line in lines]
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _in_line(text: str) -> str:

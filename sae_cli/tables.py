@@ -13,6 +13,11 @@ def short(path: Path) -> str:
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
+def counted(n: int, noun: str) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
 def number(value: Any) -> str:
     """A metric with four decimals, a count without, a small number with its exponent."""
     if not isinstance(value, float):

@@ -134,7 +134,7 @@ def test_of_two_equal_runs_the_later_counts(runs: Path) -> None:
 def test_a_run_that_has_not_finished_is_left_out_and_counted(runs: Path) -> None:
     edit(runs / "1" / "status.json", status="interrupted")
     text = made(runs)
-    assert "1 finished run by" in text and "1 run that had not finished left out" in text
+    assert "1 finished run by" in text and "Left out, not finished: 1 run." in text
     edit(runs / "0" / "status.json", status="failed")
     with pytest.raises(ConfigError, match=r"no finished run in .* \(2 that have not finished\)"):
         gather([runs])

@@ -16,12 +16,19 @@ from matplotlib.image import imread
 
 from sae_cli.pictures import (
     Picture,
+    angle_histogram,
     code_histogram,
+    code_scatter,
+    decoded_grid,
+    decoded_points,
     filters,
     loss_curves,
     mean_histogram,
+    penalty_curves,
     reconstructions,
     render,
+    samples,
+    tree_map,
 )
 
 RNG = np.random.default_rng(0)
@@ -95,6 +102,42 @@ PICTURES: dict[str, Callable[[], Picture]] = {
     "evaluation only": lambda: loss_curves(lines(["joint"], 0), terms=["penalty"]),
     "no lines": lambda: loss_curves([], terms=["penalty"]),
     "tiny values": lambda: loss_curves(kl_lines(), terms=[]),
+    "scatter": lambda: code_scatter(random(5000, 2), np.arange(5000) % 10),
+    "flat scatter": lambda: code_scatter(random(30, 2) * np.array([1e6, 1e-6], np.float32)),
+    "1 code": lambda: code_scatter(np.zeros((1, 2), np.float32), np.zeros(1, int)),
+    "many classes": lambda: code_scatter(random(300, 2), np.arange(300) % 49),
+    "too many classes": lambda: code_scatter(random(300, 2), np.arange(300) % 51),
+    "NaN codes": lambda: code_scatter(np.full((4, 2), np.nan, np.float32), np.arange(4)),
+    "points": lambda: decoded_points(
+        *(random(30, 2), random(30, 784), (1, 28, 28)), codes=random(500, 2), labels=np.arange(500)
+    ),
+    "1 point": lambda: decoded_points(
+        random(1, 2), random(1, 64), (1, 8, 8), codes=random(50, 2) * 1e6
+    ),
+    "100 points": lambda: decoded_points(
+        random(100, 2), random(100, 3072), (3, 32, 32), codes=random(9, 2)
+    ),
+    "wide points": lambda: decoded_points(
+        random(7, 2), random(7, 200), (1, 2, 100), codes=random(9, 2)
+    ),
+    "grid": lambda: decoded_grid(
+        random(400, 784), (1, 28, 28), xs=np.linspace(-1, 1, 20), ys=np.linspace(1, -1, 20)
+    ),
+    "wide grid": lambda: decoded_grid(
+        random(30, 64), (1, 8, 8), xs=random(10) * 1e-5 - 1, ys=random(3) * -1e-5
+    ),
+    "samples": lambda: samples(random(64, 784), (1, 28, 28), title="64 draws"),
+    "1 sample": lambda: samples(random(1, 30000), (3, 100, 100), title="a title " * 8),
+    "NaN samples": lambda: samples(NAN.reshape(5, 64), (1, 8, 8), title="5 draws"),
+    "angles": lambda: angle_histogram(random(400)),
+    "obtuse angles": lambda: angle_histogram(np.array([0.1, 3.0, np.nan])),
+    "penalties": lambda: penalty_curves(0.1),
+    "high target": lambda: penalty_curves(0.999),
+    "tree": lambda: tree_map(random(40, 64), (1, 8, 8), (np.arange(40) + 2) // 3 - 1),
+    "wide tree": lambda: tree_map(random(500, 75), (3, 5, 5), np.minimum(np.arange(500), 1) - 1),
+    "no branches": lambda: tree_map(random(9, 784), (1, 28, 28), np.full(9, -1)),
+    "deep tree": lambda: tree_map(random(20, 64), (1, 8, 8), np.arange(20) - 1),
+    "1 atom": lambda: tree_map(np.zeros((1, 200)), (1, 2, 100), np.array([-1])),
 }
 
 
@@ -110,7 +153,9 @@ def test_renders_as_a_png_of_the_figures_size(kind: str) -> None:
     assert pixels[..., :3].std() > 0.01
 
 
-@pytest.mark.parametrize("kind", ["grey", "400 filters", "vector filters", "means", "30 stages"])
+@pytest.mark.parametrize(
+    "kind", ["grey", "400 filters", "vector filters", "means", "30 stages", "points", "tree"]
+)
 def test_the_same_numbers_give_the_same_bytes(kind: str) -> None:
     start = RNG.bit_generator.state
     first = render(PICTURES[kind]())
@@ -145,7 +190,8 @@ def test_a_picture_keeps_its_own_copy_of_the_numbers() -> None:
     x, x_hat = random(3, 1, 4, 4), random(3, 1, 4, 4)
     weights, means = random(4, 16), random(30)
     counts, edges = np.arange(4), np.linspace(0, 1, 5)
-    given: list[npt.NDArray[Any]] = [x, x_hat, weights, means, counts, edges]
+    codes, xs, parents = random(4, 2), random(2), np.array([-1, 0, 0, 1])
+    given: list[npt.NDArray[Any]] = [x, x_hat, weights, means, counts, edges, codes, xs, parents]
     before = [array.copy() for array in given]
     for array in given:
         array.flags.writeable = False
@@ -154,6 +200,12 @@ def test_a_picture_keeps_its_own_copy_of_the_numbers() -> None:
         filters(weights, (1, 4, 4), name="f", title="filters"),
         mean_histogram(means),
         code_histogram(counts, edges, activation_name="relu", active_above=0.1),
+        angle_histogram(means),
+        code_scatter(codes, parents),
+        decoded_points(codes, weights, (1, 4, 4), codes=codes, labels=parents),
+        decoded_grid(weights, (1, 4, 4), xs=xs, ys=xs),
+        samples(weights, (1, 4, 4), title="4 draws"),
+        tree_map(weights, (1, 4, 4), parents),
     ]
     for picture in pictures:
         render(picture)
@@ -176,6 +228,15 @@ pictures.render(pictures.filters(x.reshape(2, 16), (1, 4, 4), name="f", title="f
 pictures.render(pictures.filters(x.reshape(2, 16), (16,), name="f", title="filters"))
 pictures.render(pictures.mean_histogram(x[0, 0, 0]))
 pictures.render(pictures.loss_curves([], terms=[]))
+codes = np.eye(2, dtype=np.float32)
+tiles, one = x.reshape(2, 16), np.zeros(2, int)
+pictures.render(pictures.code_scatter(codes, one))
+pictures.render(pictures.decoded_points(codes, tiles, (1, 4, 4), codes=codes))
+pictures.render(pictures.decoded_grid(tiles, (1, 4, 4), xs=codes[0], ys=codes[0, :1]))
+pictures.render(pictures.samples(tiles, (1, 4, 4), title="2 draws"))
+pictures.render(pictures.angle_histogram(codes[0]))
+pictures.render(pictures.penalty_curves(0.1))
+pictures.render(pictures.tree_map(tiles, (1, 4, 4), one - 1))
 assert "matplotlib" in sys.modules
 assert "matplotlib.pyplot" not in sys.modules
 """

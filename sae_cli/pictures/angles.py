@@ -1,0 +1,82 @@
+"""The angle between what makes a latent active and what it then draws."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sae_cli.pictures.picture import (
+    FIRST,
+    SECOND,
+    TEXT_POINTS,
+    Floats,
+    Picture,
+    heading,
+    new_figure,
+    plain_axes,
+    whole_numbers,
+)
+from sae_cli.tables import counted
+
+BIN = np.pi / 120  # radians: 0.026
+
+
+def angle_histogram(
+    angles: Floats, *, parts_below: float = 0.5, categories_above: float = 0.7
+) -> Picture:
+    """Draw the distribution of the angles between a latent's encoder row and decoder column.
+
+    Rolfe & LeCun, "Discriminative Recurrent Sparse Auto-Encoders" (2013): where the two
+    agree, a latent is a part of an image; where they do not, it stands for a category.
+
+    Args:
+        angles: ``(n_latents,)``, radians. Those that are not finite are left out, and the title
+            says so.
+        parts_below: the angle below which a latent counts as a part.
+        categories_above: the angle above which it counts as categorical.
+
+    Numbers: ``angles``, ``counts``, ``edges``, ``parts_below``, ``categories_above``, and how many
+    latents there are of either kind, ``parts`` and ``categories``.
+
+    Raises:
+        ValueError: no angle, or more than one dimension.
+    """
+    if angles.ndim != 1 or not len(angles):
+        raise ValueError(f"angles have shape {angles.shape}; needed: (n_latents,), at least 1")
+    finite = angles[np.isfinite(angles)].astype(np.float64)
+    # Beyond a right angle the two oppose each other, which few latents do.
+    top = np.pi if (finite > np.pi / 2).any() else np.pi / 2
+    counts, edges = np.histogram(finite, bins=round(top / BIN), range=(0.0, top))
+    parts, categories = int((finite < parts_below).sum()), int((finite > categories_above).sum())
+    left_out = f", {len(angles) - finite.size} not finite" if finite.size < len(angles) else ""
+    figure = new_figure(6.4, 3.6, constrained=True)
+    of_all = f"({counted(len(angles), 'latent')}{left_out})"
+    heading(figure, f"Angle between encoder row and decoder column {of_all}")
+    axes = figure.subplots()
+    plain_axes(axes, grid=True)
+    axes.grid(axis="x", visible=False)
+    axes.stairs(counts, edges, fill=True, color="0.45")
+    for start, stop, colour, label in (
+        (0.0, parts_below, FIRST, f"parts, below {parts_below:g}: {parts:,}"),
+        (categories_above, top, SECOND, f"categorical, above {categories_above:g}: {categories:,}"),
+    ):
+        axes.axvspan(start, stop, color=colour, alpha=0.22, linewidth=0, zorder=0, label=label)
+    axes.set_xlim(0, top)
+    axes.set_ylim(0, 1.06 * max(1, counts.max()))
+    whole_numbers(axes.yaxis)
+    axes.set_xlabel("angle (radians)", fontsize=9)
+    axes.set_ylabel("latents", fontsize=9)
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.01, 1.0),
+        ncols=2,
+        frameon=False,
+        fontsize=TEXT_POINTS,
+    )
+    numbers = {
+        **{"angles": angles.copy(), "counts": counts, "edges": edges},
+        **{"parts_below": np.float64(parts_below), "parts": np.int64(parts)},
+        **{"categories_above": np.float64(categories_above), "categories": np.int64(categories)},
+    }
+    return Picture(
+        "angle_histogram", figure, {key: np.asarray(one) for key, one in numbers.items()}
+    )

@@ -1,0 +1,157 @@
+"""Two-dimensional codes as points, coloured by label."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sae_cli.pictures.picture import (
+    FIRST,
+    TEXT_POINTS,
+    Floats,
+    Picture,
+    heading,
+    new_figure,
+    plain_axes,
+)
+from sae_cli.tables import counted
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Labels = npt.NDArray[np.integer[Any]]
+
+# Paul Tol's "muted" set, made for colour-blind readers, and a grey for the tenth.
+CLASSES = (
+    *("#332288", "#88ccee", "#44aa99", "#117733", "#999933"),
+    *("#ddcc77", "#cc6677", "#882255", "#aa4499", "#7f7f7f"),
+)
+MARKERS = "o^sDv"  # the second ten classes are triangles, and so on
+NAMED = 50  # classes from which on there is no legend
+SIDE = 5.2  # inches: of the square in which the points lie
+
+
+def code_scatter(codes: Floats, labels: Labels | None = None) -> Picture:
+    """Draw ``codes`` ``(n, 2)``, one point each, in the colours of ``labels`` ``(n,)``.
+
+    Both axes have the same scale. Up to ten classes are also named at the median of their codes,
+    since ten colours are more than every reader tells apart. Codes that are not finite are left
+    out, and the title says so.
+
+    Numbers: ``codes`` and, if given, ``labels``.
+
+    Raises:
+        ValueError: no code, or shapes that do not fit.
+    """
+    check_codes(codes, labels)
+    finite = np.isfinite(codes).all(1)
+    left_out = "" if finite.all() else f", {(~finite).sum():,} not finite"
+    names = [] if labels is None else [int(label) for label in np.unique(labels)]
+    legend = 0.0 if not 0 < len(names) <= NAMED else 0.55 * -(-len(names) // 20) + 0.1
+    figure = new_figure(SIDE + 0.7 + legend, SIDE + 0.85, constrained=True)
+    heading(figure, f"Codes of {counted(len(codes), 'example')}{left_out}")
+    axes = figure.subplots()
+    shown = None if labels is None else labels[finite]
+    draw_codes(axes, codes[finite], shown, opacity=0.75)
+    frame(axes, codes[finite])
+    if shown is not None and len(names) <= len(CLASSES):
+        _name_classes(axes, codes[finite], shown)
+    if legend:
+        _legend(axes, names)
+    numbers: dict[str, npt.NDArray[Any]] = {"codes": codes.copy()}
+    return Picture(
+        "code_scatter", figure, numbers | ({} if labels is None else {"labels": labels.copy()})
+    )
+
+
+def check_codes(codes: Floats, labels: Labels | None) -> None:
+    """Raise ValueError unless there are codes ``(n, 2)`` and, if any, labels ``(n,)``."""
+    if codes.ndim != 2 or codes.shape[1] != 2 or not len(codes):
+        raise ValueError(f"codes have shape {codes.shape}; needed: (n, 2), at least 1 code")
+    if labels is not None and labels.shape != (len(codes),):
+        raise ValueError(f"labels have shape {labels.shape}; needed: ({len(codes)},)")
+
+
+def draw_codes(axes: Axes, codes: Floats, labels: Labels | None, *, opacity: float) -> None:
+    """Put the points on the axes in their order, so that no class covers all others."""
+    size = float(np.clip(12_000 / max(1, len(codes)), 3, 24))
+    if labels is None:
+        axes.scatter(codes[:, 0], codes[:, 1], s=size, c=FIRST, alpha=opacity, linewidths=0)
+        return
+    _, index = np.unique(labels, return_inverse=True)
+    # The last marker is that of all classes that remain.
+    tens = np.minimum(index // len(CLASSES), len(MARKERS) - 1)
+    colours = np.array([CLASSES[i % len(CLASSES)] for i in index])
+    for number, marker in enumerate(MARKERS):
+        chosen = tens == number
+        if chosen.any():
+            axes.scatter(
+                codes[chosen, 0],
+                codes[chosen, 1],
+                s=size,
+                c=colours[chosen],
+                alpha=opacity,
+                linewidths=0,
+                marker=marker,
+            )
+
+
+def frame(axes: Axes, points: Floats) -> None:
+    """A square around all points ``(n, 2)`` with the same scale on both axes."""
+    low, high = (points.min(0), points.max(0)) if len(points) else (np.zeros(2), np.ones(2))
+    middle = (low.astype(np.float64) + high) / 2
+    half = 0.54 * float((high.astype(np.float64) - low).max()) or 0.5
+    axes.set_xlim(middle[0] - half, middle[0] + half)
+    axes.set_ylim(middle[1] - half, middle[1] + half)
+    axes.set_aspect("equal")
+    plain_axes(axes, grid=True)
+    for axis, label in ((axes.xaxis, "latent 0"), (axes.yaxis, "latent 1")):
+        axis.set_major_formatter("{x:g}")
+        axis.set_label_text(label, fontsize=9)
+
+
+def _name_classes(axes: Axes, codes: Floats, labels: Labels) -> None:
+    from matplotlib.patheffects import withStroke
+
+    for label in np.unique(labels):
+        x, y = np.median(codes[labels == label], axis=0)
+        axes.text(
+            x,
+            y,
+            str(label),
+            ha="center",
+            va="center",
+            fontsize=10,
+            weight="bold",
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+        )
+
+
+def _legend(axes: Axes, names: list[int]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D(
+            [],
+            [],
+            linestyle="none",
+            marker=MARKERS[min(i // len(CLASSES), len(MARKERS) - 1)],
+            markersize=5.5,
+            color=CLASSES[i % len(CLASSES)],
+            label=str(name),
+        )
+        for i, name in enumerate(names)
+    ]
+    axes.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(1.0, 1.0),
+        ncols=-(-len(names) // 20),
+        columnspacing=0.8,
+        handletextpad=0.1,
+        borderaxespad=0.2,
+        frameon=False,
+        fontsize=TEXT_POINTS,
+    )

@@ -1,0 +1,56 @@
+"""The histogram of angles between encoder and decoder."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.patches import StepPatch
+
+from sae_cli.pictures import Picture, angle_histogram
+
+ANGLES = np.array([0.1, 0.2, 0.49, 0.5, 0.6, 0.7, 0.71, 1.2])
+
+
+def legend(picture: Picture) -> list[str]:
+    found = picture.figure.axes[0].get_legend()
+    assert found is not None
+    return [text.get_text() for text in found.get_texts()]
+
+
+def test_parts_and_categories_are_counted_and_stated() -> None:
+    picture = angle_histogram(ANGLES)
+    assert picture.name == "angle_histogram"
+    assert (int(picture.numbers["parts"]), int(picture.numbers["categories"])) == (3, 2)
+    assert legend(picture) == ["parts, below 0.5: 3", "categorical, above 0.7: 2"]
+    wider = angle_histogram(ANGLES, parts_below=0.65, categories_above=1.0)
+    assert legend(wider) == ["parts, below 0.65: 5", "categorical, above 1: 1"]
+
+
+def test_bars_are_as_numpy_counts() -> None:
+    angles = np.random.default_rng(0).gamma(4, 0.08, 400)
+    picture = angle_histogram(angles)
+    numbers = picture.numbers
+    expected, _ = np.histogram(angles, numbers["edges"])
+    np.testing.assert_array_equal(numbers["counts"], expected)
+    assert numbers["counts"].sum() == 400
+    (bars,) = [p for p in picture.figure.axes[0].patches if isinstance(p, StepPatch)]
+    np.testing.assert_array_equal(bars.get_data()[0], expected)
+    np.testing.assert_array_equal(numbers["angles"], angles)
+
+
+def test_the_axis_ends_at_a_right_angle_or_at_two() -> None:
+    assert angle_histogram(ANGLES).figure.axes[0].get_xlim() == (0, np.pi / 2)
+    opposed = angle_histogram(np.array([0.1, np.pi]))
+    assert opposed.figure.axes[0].get_xlim() == (0, np.pi)
+    assert opposed.numbers["counts"].sum() == 2
+
+
+def test_angles_that_are_not_finite_are_left_out_and_mentioned() -> None:
+    picture = angle_histogram(np.array([0.1, np.nan, 0.9]))
+    assert picture.figure.get_suptitle().endswith("(3 latents, 1 not finite)")
+    assert (int(picture.numbers["parts"]), int(picture.numbers["categories"])) == (1, 1)
+
+
+def test_no_angles_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        angle_histogram(np.zeros(0))

@@ -1,0 +1,96 @@
+"""Scatters of two-dimensional codes: each point where it belongs, in its label's colour."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_hex
+
+from sae_cli.pictures import Picture, code_scatter
+from sae_cli.pictures.code_scatter import CLASSES
+
+RNG = np.random.default_rng(5)
+CODES = RNG.normal(size=(200, 2)).astype(np.float32) * (3, 1)
+LABELS = RNG.integers(0, 10, 200)
+
+
+def points(picture: Picture) -> list[PathCollection]:
+    return [c for c in picture.figure.axes[0].collections if isinstance(c, PathCollection)]
+
+
+def legend(picture: Picture) -> list[str]:
+    found = picture.figure.axes[0].get_legend()
+    return [] if found is None else [text.get_text() for text in found.get_texts()]
+
+
+def test_points_stand_at_their_codes_in_their_classes_colours() -> None:
+    picture = code_scatter(CODES, LABELS)
+    assert picture.name == "code_scatter"
+    (drawn,) = points(picture)
+    np.testing.assert_array_equal(np.asarray(drawn.get_offsets()), CODES)
+    colours = [to_hex(colour) for colour in np.asarray(drawn.get_facecolor())]
+    assert colours == [CLASSES[label] for label in LABELS]
+    assert len(set(CLASSES)) == 10
+    assert legend(picture) == [str(label) for label in range(10)]
+    np.testing.assert_array_equal(picture.numbers["codes"], CODES)
+    np.testing.assert_array_equal(picture.numbers["labels"], LABELS)
+
+
+def test_classes_are_named_at_their_medians() -> None:
+    picture = code_scatter(CODES, LABELS)
+    named = {text.get_text(): text.get_position() for text in picture.figure.axes[0].texts}
+    assert len(named) == 10
+    for label in range(10):
+        middle = np.sort(CODES[label == LABELS], axis=0)
+        half = len(middle) // 2
+        median = middle[half] if len(middle) % 2 else (middle[half - 1] + middle[half]) / 2
+        assert named[str(label)] == pytest.approx(tuple(median))
+
+
+def test_without_labels_all_points_are_alike() -> None:
+    picture = code_scatter(CODES)
+    (drawn,) = points(picture)
+    assert len(np.asarray(drawn.get_facecolor())) == 1
+    assert set(picture.numbers) == {"codes"}
+    assert not legend(picture) and not picture.figure.axes[0].texts
+
+
+def test_a_unit_is_as_long_on_both_axes() -> None:
+    picture = code_scatter(CODES)
+    picture.figure.draw_without_rendering()
+    axes = picture.figure.axes[0]
+    (x0, y0), (x1, y1) = axes.transData.transform([(0.0, 0.0), (1.0, 1.0)])
+    assert x1 - x0 == pytest.approx(y1 - y0)
+    low, high = (np.array([axes.get_xlim()[i], axes.get_ylim()[i]]) for i in (0, 1))
+    assert np.less(low, CODES).all() and np.less(CODES, high).all()
+
+
+def test_further_classes_have_other_markers_and_many_no_names() -> None:
+    labels = np.arange(200) % 12
+    picture = code_scatter(CODES, labels)
+    circles, triangles = points(picture)
+    np.testing.assert_array_equal(np.asarray(circles.get_offsets()), CODES[labels < 10])
+    np.testing.assert_array_equal(np.asarray(triangles.get_offsets()), CODES[labels >= 10])
+    assert len(circles.get_paths()[0]) != len(triangles.get_paths()[0])
+    assert len(legend(picture)) == 12 and not picture.figure.axes[0].texts
+    assert not legend(code_scatter(CODES, np.arange(200)))
+
+
+def test_codes_that_are_not_finite_are_left_out_and_mentioned() -> None:
+    codes = CODES.copy()
+    codes[3, 0], codes[7, 1] = np.nan, np.inf
+    picture = code_scatter(codes, LABELS)
+    (drawn,) = points(picture)
+    assert len(np.asarray(drawn.get_offsets())) == 198
+    assert picture.figure.get_suptitle() == "Codes of 200 examples, 2 not finite"
+    np.testing.assert_array_equal(picture.numbers["codes"], codes)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"needed: \(n, 2\)"):
+        code_scatter(np.zeros((4, 3)))
+    with pytest.raises(ValueError, match="at least 1 code"):
+        code_scatter(np.zeros((0, 2)))
+    with pytest.raises(ValueError, match=r"labels have shape \(3,\); needed: \(200,\)"):
+        code_scatter(CODES, LABELS[:3])

@@ -1,0 +1,76 @@
+"""Trees of atoms: parents above the middle of their children, a line for each pair."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sae_cli.pictures import tree_map
+from sae_cli.pictures.tree_map import layout
+
+RNG = np.random.default_rng(8)
+# Two trees and a root alone; a child may come before its parent.
+PARENTS = np.array([1, -1, 1, 2, 2, -1, 5, -1])
+
+
+def test_leaves_stand_side_by_side_and_parents_above_their_middle() -> None:
+    across, depth = layout(PARENTS)
+    assert depth.tolist() == [1, 0, 1, 2, 2, 0, 1, 0]
+    # Leaves 0, 3, 4, then 6, then 7; 2 is above 3 and 4, 1 above 0 and 2, 5 above 6.
+    assert across.tolist() == [0, 0.75, 1.5, 1, 2, 3, 3, 4]
+
+
+def test_nothing_in_a_level_stands_on_anything_else() -> None:
+    parents = np.array([-1, *(int(RNG.integers(0, i)) for i in range(1, 60))])
+    across, depth = layout(parents)
+    for level in range(depth.max() + 1):
+        places = np.sort(across[depth == level])
+        assert (np.diff(places) >= 1 - 1e-9).all()
+
+
+def test_a_deep_tree_needs_no_recursion() -> None:
+    across, depth = layout(np.arange(5000) - 1)
+    assert depth.max() == 4999 and not across.any()
+
+
+def test_lines_lead_from_parents_to_children() -> None:
+    picture = tree_map(RNG.normal(size=(8, 16)), (1, 4, 4), PARENTS)
+    assert picture.name == "tree_map"
+    (axes,) = picture.figure.axes
+    lines = [np.asarray(line.get_xydata()) for line in axes.lines]
+    edges = [line for line in lines if len(line) == 2]
+    boxes = [image.get_extent() for image in axes.images]
+    assert len(boxes) == 8
+    pairs = [(child, parent) for child, parent in enumerate(PARENTS) if parent >= 0]
+    for (child, parent), edge in zip(pairs, edges, strict=True):
+        for index, (x, y) in zip((parent, child), edge, strict=True):
+            left, right, bottom, top = boxes[index]
+            assert left < x < right
+            # Downwards: from below the parent to the top of the child.
+            assert y >= bottom if index == parent else y == pytest.approx(top, abs=0.01)
+    assert [text.get_text() for text in axes.texts] == [str(i) for i in range(8)]
+    np.testing.assert_array_equal(picture.numbers["parents"], PARENTS)
+
+
+def test_atoms_are_scaled_to_unit_norm() -> None:
+    atom = RNG.normal(size=16)
+    picture = tree_map(np.stack([atom, 100 * atom]), (1, 4, 4), np.array([-1, 0]))
+    first, second = (np.asarray(image.get_array()) for image in picture.figure.axes[0].images)
+    np.testing.assert_allclose(first, second)
+    np.testing.assert_array_equal(picture.numbers["atoms"][1], 100 * atom)
+
+
+@pytest.mark.parametrize(
+    ("parents", "says"),
+    [([-1, 2], "outside -1 to 1"), ([-2, 0], "outside"), ([1, 0], "circle"), ([0, -1], "circle")],
+)
+def test_what_is_no_tree_is_refused(parents: list[int], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        tree_map(np.ones((2, 16)), (1, 4, 4), np.array(parents))
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"parents have shape \(3,\); needed: \(2,\)"):
+        tree_map(np.ones((2, 16)), (1, 4, 4), np.zeros(3, int))
+    with pytest.raises(ValueError, match="is no image"):
+        tree_map(np.ones((2, 16)), (16,), np.array([-1, 0]))
