@@ -51,6 +51,7 @@ class Pools(nn.Module):
         _check(sheet, size, stride)
         self.sheet = tuple(sheet)
         self.n_latents = math.prod(sheet)
+        self.wrap = wrap
         self.epsilon = epsilon
         matrices = [
             _along_an_axis(*axis, wrap, sigma) for axis in zip(sheet, size, stride, strict=True)
