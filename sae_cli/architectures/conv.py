@@ -95,30 +95,23 @@ def conv(
     check_sizes(geometries)
     names = one_each("hidden_activations", hidden_activations, len(channels))
     hidden = [Pointwise(name, activation.active_above) for name in names]
-    convolutions = [convolution(geometry, init, generator) for geometry in geometries]
-    mirrored = [
-        TiedConv(geometry, layer) if tied else TransposedConv(geometry, init, generator)
-        for geometry, layer in zip(geometries, convolutions, strict=True)
-    ]
-    if unit_norm_decoder:
-        for layer in convolutions if tied else mirrored:
-            # Unsafe means untried: a trial on the meta device would import sympy.
-            parametrize.register_parametrization(layer, "weight", UnitNormKernels(), unsafe=True)
+    outputs = [Pointwise(output_activation), *hidden]
     layers = []
     for i, geometry in enumerate(geometries):
-        down = _pooled(geometry, convolutions[i])
-        own: Activation = hidden[i]
+        there, back = _pair(geometry, init, generator, tied, unit_norm_decoder)
+        down: list[nn.Module] = [*there, ToFlat()]
+        codes: Activation = hidden[i]
         if n_latents is None and i == len(channels) - 1:
+            # The maps that are the code have their own activation first.
             down.append(hidden[i])
-            own = activation
-        first = i == 0
-        up = [nn.Flatten(), nn.Unflatten(1, shape.input_shape)] if first else [ToFlat()]
+            codes = activation
+        up = [ToFlat()] if i else [nn.Flatten(), nn.Unflatten(1, shape.input_shape)]
         layers.append(
             AutoEncoder(
-                nn.Sequential((FromImages if first else FromFlat)(geometry.below), *down, ToFlat()),
-                own,
-                nn.Sequential(FromFlat(geometry.above), mirrored[i], *up),
-                Pointwise(output_activation) if first else hidden[i - 1],
+                nn.Sequential((FromFlat if i else FromImages)(geometry.below), *down),
+                codes,
+                nn.Sequential(FromFlat(geometry.above), back, *up),
+                outputs[i],
                 math.prod(geometry.above),
                 code_shape=geometry.above.as_flat,
             )
@@ -129,9 +122,19 @@ def conv(
     return stacked(layers, [nn.Identity() for _ in layers[:-1]])
 
 
-def _pooled(geometry: Geometry, layer: nn.Conv2d) -> list[nn.Module]:
+def _pair(
+    geometry: Geometry, init: Init, generator: Generator, tied: bool, unit_norm_decoder: bool
+) -> tuple[list[nn.Module], TiedConv | TransposedConv]:
+    """A convolution with its padding and its pool, and what undoes them."""
+    there = convolution(geometry, init, generator)
+    back = TiedConv(geometry, there) if tied else TransposedConv(geometry, init, generator)
+    if unit_norm_decoder:
+        # Unsafe means untried: a trial on the meta device would import sympy.
+        parametrize.register_parametrization(
+            there if tied else back, "weight", UnitNormKernels(), unsafe=True
+        )
     windows = [nn.MaxPool2d(geometry.pool)] if geometry.pool > 1 else []
-    return [*padded(geometry, layer), *windows]
+    return [*padded(geometry, there), *windows], back
 
 
 def _dense(
