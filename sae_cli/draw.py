@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sae_cli.autoencoder import AutoEncoder
 from sae_cli.datasets import Dataset
+from sae_cli.draw_codes import draw_codes, draw_latents
 from sae_cli.loop import EVALUATION_BATCH
 from sae_cli.metrics import TERMS
 from sae_cli.network import generators
@@ -67,6 +68,8 @@ def draw(run: Run) -> Iterator[Picture]:
         counts, edges, activation_name=activation.name, active_above=activation.active_above
     )
     yield mean_histogram(means, target=None if made.penalty is None else made.penalty.target)
+    yield from draw_codes(run)
+    yield from draw_latents(run)
     names = {name for stage in run.training.stages for name in stage.objective.term_names}
     terms = [name for name in TERMS if name in names and not name.endswith("_raw")]
     # Where the reconstruction is all of the loss, that is drawn anyway.

@@ -26,7 +26,7 @@ FLOORS = [
         *("checkpoints", "run_folder", "pictures", "devices", "environment", "console"),
     },
     {"config", "saved_config", "saved_model", "network", "parts", "build", "engine"},
-    {"run", "saving", "draw", "stage"},
+    {"run", "saving", "draw", "draw_codes", "stage"},
     {
         *("train", "load", "resume", "comparing", "reproduce", "exits"),
         *("report", "report_page"),

@@ -187,3 +187,16 @@ def test_fista_refuses_a_penalty_without_an_exact_proximal_step() -> None:
         inference("fista").check("squared_target", bent)
     inference("fista").check("l1", L1(weight=0.1))
     inference("ista").check("squared_target", bent)
+
+
+@pytest.mark.parametrize("name", ["ista", "fista"])
+@pytest.mark.parametrize(
+    "penalty", [L1(weight=1.0), SquaredTarget(weight=1.0, target=0.1, divide_by_batch_size=False)]
+)
+def test_nothing_is_read_back_from_the_device(name: str, penalty: Penalty) -> None:
+    """Tensors on the meta device have no values to read."""
+    made = inference(name, 3, non_negative=True, prediction_weight=1.0, follow_encoder=True)
+    with torch.device("meta"):
+        x, dictionary, start = torch.zeros(4, 12), torch.zeros(12, 30), torch.zeros(4, 30)
+    steps = list(made.steps(x, dictionary, start, penalty))
+    assert [codes.shape for codes in steps] == [(4, 30)] * 4

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
+from sae_cli.compose import CONF
 from sae_cli.penalties import KL, L1, L2, PENALTIES, Penalty, SquaredTarget
 
 CODES = np.random.default_rng(0).uniform(0.01, 0.99, (7, 5))
@@ -85,14 +87,11 @@ def test_the_kl_stays_finite_at_the_ends(mean: float) -> None:
 @pytest.mark.parametrize("name", [name for name in PENALTIES.names if name != "none"])
 def test_every_penalty_is_a_function_of_a_mean_over_examples(name: str) -> None:
     """So an evaluation in pieces gives what one of the whole gives."""
-    options: dict[str, Any] = {"weight": 1.0}
-    if name == "gaussian_kl":
-        options |= {"warmup_steps": 0}
-    if "target" in PENALTIES.schema(name).model_fields:
-        options |= {"target": 0.1, "divide_by_batch_size": False}
-    penalty = PENALTIES.build({"name": name, **options})
+    penalty = PENALTIES.build(yaml.safe_load((CONF / "penalty" / f"{name}.yaml").read_text()))
     assert penalty is not None
-    codes = torch.from_numpy(CODES)
+    penalty = penalty.for_codes((64,))
+    codes = torch.rand(7, 64).double()
+    penalty.double().requires_grad_(False)
     pieces = [penalty.per_example(part) for part in torch.split(codes, 3)]
     mean = torch.cat(pieces).sum(0) / len(codes)
     assert float(penalty.of_mean(mean)) == pytest.approx(float(penalty(codes)))

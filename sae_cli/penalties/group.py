@@ -67,7 +67,7 @@ class Group(Penalty):
                 f"penalty.sheet={list(sheet)} out of every pool; give penalty.wrap=true, or pools "
                 "that end with the sheet"
             )
-        self.sheet = tuple(sheet)
+        self.sheet, self.wrap = tuple(sheet), wrap
         self.exact_shrink = sigma is None and not self.pools.overlap
 
     def for_codes(self, shape: tuple[int, ...]) -> Penalty:

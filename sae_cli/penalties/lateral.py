@@ -131,6 +131,12 @@ class Tree(LaidDown):
         self.branching = branching
         self.n_trees = n_trees
 
+    def bind(self, n_latents: int) -> None:
+        super().bind(n_latents)
+        nodes = torch.arange(n_latents)
+        self.parents = ((nodes - self.n_trees) // self.branching).clamp_min(-1)
+        self.parents[nodes < self.n_trees] = -1
+
     def structure(self, n_latents: int) -> Tensor:
         if n_latents <= self.n_trees:
             raise ConfigError(

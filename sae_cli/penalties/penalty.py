@@ -31,6 +31,8 @@ class Penalty(nn.Module, ABC):
         exact_shrink: ``shrink`` is the exact proximal step of a convex penalty.
         target: the target activity, for those penalties that have one.
         sheet: how many latents lie along each axis, for those penalties of neighbours.
+        wrap: whether each axis is a ring.
+        parents: ``(n_latents,)`` int64, for those penalties of a tree; -1 for a root.
         requires: the range that codes must lie in for the penalty to mean something.
         reason: why.
     """
@@ -41,6 +43,8 @@ class Penalty(nn.Module, ABC):
     exact_shrink: bool = False
     target: float | None = None
     sheet: tuple[int, ...] | None = None
+    wrap: bool = False
+    parents: Tensor | None = None
     requires: Interval = REALS
     reason: str = ""
 

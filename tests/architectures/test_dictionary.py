@@ -14,6 +14,8 @@ from torch import Generator, Tensor
 from sae_cli.activations import ACTIVATIONS
 from sae_cli.architectures import ARCHITECTURES
 from sae_cli.autoencoder import AutoEncoder
+from sae_cli.inference import Inference
+from sae_cli.penalties import L1
 from sae_cli.shapes import DataShape
 
 OPTIONS: dict[str, Any] = {
@@ -76,6 +78,38 @@ def test_a_prediction_against_numpy() -> None:
     g, w, d = (p.detach().numpy() for p in made.encoder.parameters())
     expected = g * np.tanh(batch().flatten(1).numpy() @ w.T + d)
     assert np.allclose(made.encode(batch()).detach().numpy(), expected, atol=1e-5)
+
+
+def test_predictions_come_near_the_inferred_codes_as_they_are_learned() -> None:
+    """Predictive sparse decomposition: the energy is lower at the inferred codes than at the
+    predicted ones, by less and less; the inferred ones reconstruct better in the end."""
+    made = built("predictive_dictionary")
+    generator = Generator().manual_seed(2)
+    sparse = torch.rand(256, 12, generator=generator).sub(0.7).clamp_min(0)
+    x = (sparse @ torch.randn(12, 24, generator=generator)).reshape(256, 2, 3, 4)
+    follow, penalty = Inference(True, 50, False, 1.0, True), L1(weight=0.1)
+    optimizer = torch.optim.Adam(made.parameters(), 0.01)
+    gaps, losses = [], []
+    for _ in range(200):
+        predicted = made.encode(x)
+        dictionary = made.atoms(20).flatten(1).t()
+        codes = follow(x.flatten(1), dictionary, predicted, penalty)
+        energies = [
+            follow.energy(x.flatten(1), dictionary, at, predicted, penalty).mean().detach()
+            for at in (predicted, codes)
+        ]
+        gaps.append(float(energies[0] - energies[1]))
+        loss = (made.decode(codes) - x).square().flatten(1).sum(1).mean()
+        losses.append(float(loss.detach()))
+        optimizer.zero_grad()
+        total = loss + (predicted - codes).square().sum(1).mean()
+        total.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    assert min(gaps) > 0
+    assert gaps[-1] < gaps[0] / 3
+    assert losses[-1] < losses[0] / 3
+    norms = made.atoms(20).flatten(1).norm(dim=1)
+    assert torch.allclose(norms, torch.ones(20), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
