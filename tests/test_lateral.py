@@ -28,8 +28,7 @@ def penalty(name: str, n_latents: int = 6, **options: Any) -> Penalty:
     section = {"name": name, "weight": 1.0} | defaults[name] | options
     made = PENALTIES.build(PENALTIES.check(section))
     assert made is not None
-    made.bind(n_latents)
-    return made.double()
+    return made.for_codes((n_latents,)).double()
 
 
 def matrix(made: Penalty) -> np.ndarray:

@@ -12,11 +12,11 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from sae_cli.activations import ACTIVATIONS, Activation, Pointwise
+from sae_cli.activations import ACTIVATIONS, Activation, Pointwise, activations_within
 from sae_cli.architectures import ARCHITECTURES
 from sae_cli.autoencoder import AutoEncoder
 from sae_cli.registry import ConfigError
-from sae_cli.shapes import UNIT, DataShape
+from sae_cli.shapes import REALS, UNIT, DataShape
 
 OPTIONS: dict[str, Any] = {
     "name": "conv",
@@ -59,7 +59,7 @@ def batch(shape: DataShape = SHAPE, n: int = 5) -> Tensor:
     return torch.rand((n, *shape.input_shape), generator=Generator().manual_seed(9))
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS.names)
+@pytest.mark.parametrize("activation", activations_within(REALS))
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("n_latents", [None, 7])
 def test_contract(activation: str, tied: bool, n_latents: int | None, tmp_path: Path) -> None:

@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-from sae_cli.activations import ACTIVATIONS, Activation
+from sae_cli.activations import ACTIVATIONS, Activation, activations_within
 from sae_cli.architectures import ARCHITECTURES
 from sae_cli.architectures.recurrent import FromSequences, Lstm, ToSequences
 from sae_cli.autoencoder import AutoEncoder
 from sae_cli.registry import ConfigError
-from sae_cli.shapes import UNIT, DataShape
+from sae_cli.shapes import REALS, UNIT, DataShape
 
 OPTIONS: dict[str, Any] = {
     "name": "recurrent",
@@ -89,7 +89,7 @@ def test_the_whole_network_against_numpy() -> None:
     np.testing.assert_allclose(made(x).x_hat.detach().numpy(), wanted, atol=1e-6)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS.names)
+@pytest.mark.parametrize("activation", activations_within(REALS))
 def test_contract(activation: str, tmp_path: Path) -> None:
     """Shapes; a gradient for every trained parameter; saving and loading to the bit; the seed's
     numbers."""
