@@ -82,6 +82,11 @@ def _check_penalty(
 ) -> None:
     if penalty is None:
         return
+    if penalty.of == "pre_codes" and not activation.samples:
+        raise ConfigError(
+            f"penalty={name} needs codes that are drawn from a distribution, and activation="
+            f"{activation.name} draws none; choose activation=gaussian, or another penalty"
+        )
     fitting = ", ".join(activations_within(penalty.requires))
     keyed = [("activation", activation)] + [("architecture.hidden_activations", a) for a in inner]
     for key, given in keyed:
