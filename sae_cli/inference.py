@@ -89,9 +89,14 @@ class Inference:
             name: of the penalty.
 
         Raises:
-            ConfigError: FISTA, whose momentum needs convexity, and a penalty that has no exact
-                proximal step.
+            ConfigError: a penalty of the mean over examples; FISTA, whose momentum needs convexity,
+                and a penalty that has no exact proximal step.
         """
+        if penalty is not None and penalty.target is not None:
+            raise ConfigError(
+                f"penalty={name} is of the mean activity of many examples, and inference needs one "
+                "of each by itself; choose penalty=l1, or inference=none"
+            )
         if self.momentum and penalty is not None and not penalty.exact_shrink:
             raise ConfigError(
                 f"inference=fista needs a convex penalty with an exact proximal step, and "

@@ -89,8 +89,9 @@ class Penalty(nn.Module, ABC):
         Args:
             step: how far; a number, or ``(batch, 1)``.
         """
-        with torch.enable_grad():
-            leaf = codes.detach().requires_grad_()
+        # Evaluations ask for it in inference mode, whose tensors have no gradients.
+        with torch.inference_mode(False), torch.enable_grad():
+            leaf = codes.detach().clone().requires_grad_()
             (gradient,) = torch.autograd.grad(self.of_each(leaf).sum(), leaf)
         return codes - step * self.weight * gradient
 
