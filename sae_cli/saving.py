@@ -15,6 +15,8 @@ from sae_cli.run import Run
 from sae_cli.schedules import Stage
 from sae_cli.step import Step
 
+# What PyTorch raises for a state of another network, or one that was made up.
+MISFITS = (RuntimeError, TypeError, ValueError, KeyError, AttributeError, OverflowError)
 # Keys of every line of metrics.
 LINE = {"stage", "epoch", "step"}
 
@@ -35,7 +37,7 @@ def restore(run: Run, state: State) -> None:
         progress.lines = [json.loads(line) for line in state["metrics"].splitlines()]
         if not progress.lines or not all(line.keys() >= LINE for line in progress.lines):
             raise ValueError("its lines of metrics are not right")
-    except (RuntimeError, TypeError, ValueError, KeyError, AttributeError) as error:
+    except MISFITS as error:
         raise _misfit(error) from None
     progress.metrics = state["metrics"]
     progress.epoch, progress.step = state["epoch"], state["step"]
@@ -85,7 +87,7 @@ class Saver:
         try:
             self._optimizer.load_state_dict(state["optimizer"])
             self._step.load_state_dict(state["sums"])
-        except (RuntimeError, TypeError, ValueError, KeyError, AttributeError) as error:
+        except MISFITS as error:
             raise _misfit(error) from None
         position = self._position
         position.epoch, position.batch = state["stage_epoch"], state["batch"]

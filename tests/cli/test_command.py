@@ -58,7 +58,7 @@ def test_a_run_folder_is_complete(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     pictures = ["reconstructions", "filters", "atoms", "code_histogram"]
-    pictures += ["mean_histogram", "loss_curves"]
+    pictures += ["mean_histogram", "penalty_curves", "loss_curves"]
     assert found == {
         *("config.yaml", "overrides.yaml", "environment.json", "metrics.jsonl", "status.json"),
         *("summary.json", "train.log", "model.safetensors"),
@@ -220,7 +220,7 @@ def test_a_run_that_diverges_says_so(command: Command, tmp_path: Path) -> None:
 def test_help_shows_what_can_be_typed(command: Command) -> None:
     done = command("--help")
     assert done.returncode == 0
-    assert "model: ae, denoising, linear" in done.stdout
+    assert "model: ae, conv, conv_2d_code" in done.stdout
     assert "sae-train -m penalty.weight=0.01,0.05,0.2" in done.stdout
 
 
