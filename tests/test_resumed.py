@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from sae_cli import load_run
 from sae_cli.errors import Stopped
 from sae_cli.resume import begin_or_resume
 from sae_cli.run_files import read_metrics
@@ -82,6 +84,7 @@ def test_stopped_and_gone_on_with(
     begin_or_resume(config, tmp_path / "run", [])
     assert not left
     assert results(tmp_path / "run") == results(tmp_path / "whole")
+    assert load_run(tmp_path / "run").encode(torch.rand(2, 1, 8, 8)).isfinite().all()
     summaries = [
         json.loads((tmp_path / run / "summary.json").read_text()) for run in ("run", "whole")
     ]

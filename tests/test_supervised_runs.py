@@ -97,9 +97,10 @@ def test_accuracy_is_that_of_the_loaded_run(
         (*BASE, "head.max_row_norm=1.0"),
         ("model=drsae", "head.epochs=1", "head.fine_tune_epochs=1"),
         ("model=lateral_inhibition", "penalty=lateral_learned"),
+        ("model=group_sparse",),
         ("model=vae", "penalty.warmup_steps=3", "head=classifier", "head.epochs=1"),
     ],
-    ids=["bounded head", "drsae", "learned penalty", "vae"],
+    ids=["bounded head", "drsae", "learned penalty", "pools", "vae"],
 )
 def test_a_loaded_run_is_the_trained_network(
     overrides: tuple[str, ...],
