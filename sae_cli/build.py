@@ -107,9 +107,11 @@ def training(config: RunConfig, made: Parts, data: Dataset) -> Training:
         weight = penalty.weight / (settings.batch_size if penalty.divide_by_batch_size else 1)
     prediction = 0.0 if made.inference is None else made.inference.prediction_weight
     own = Objective(made.reconstruction, penalty, weight, prediction_weight=prediction)
-    own.to(made.device.torch)
     learning_rate = config.parts["optimizer"]["learning_rate"]
     stages = made.schedule.stages(built.autoencoder, own, settings.epochs, learning_rate)
+    for stage in stages:
+        # Layers may have penalties of their own.
+        stage.objective.to(made.device.torch)
     if supervision is not None:
         whole = Objective(
             made.reconstruction,

@@ -61,8 +61,10 @@ class Pools(nn.Module):
             self.register_buffer(f"axis_{axis}", matrix, persistent=False)
         self.shape = tuple(len(matrix) for matrix in matrices)
         self.n_pools = math.prod(self.shape)
-        self.overlap = any(bool(((m > 0).sum(0) > 1).any()) for m in matrices)
-        self.covers_all = all(bool((m > 0).any(0).all()) for m in matrices)
+        # On the meta device, where a network is but described, there are no values to look at.
+        known = [matrix for matrix in matrices if not matrix.is_meta]
+        self.overlap = any(bool(((m > 0).sum(0) > 1).any()) for m in known)
+        self.covers_all = all(bool((m > 0).any(0).all()) for m in known)
 
     def forward(self, codes: Tensor) -> Tensor:
         """Norms ``(batch, n_pools)`` of codes ``(batch, product of the sheet)``."""

@@ -20,7 +20,7 @@ CODES = np.random.default_rng(0).normal(size=(5, 12))
 
 
 def group(
-    sheet: tuple[int, ...] = (12,),
+    sheet: tuple[int, ...] | None = (12,),
     size: tuple[int, ...] = (4,),
     stride: tuple[int, ...] = (4,),
     *,
@@ -31,7 +31,7 @@ def group(
 ) -> Group:
     return Group(
         weight=weight,
-        sheet=list(sheet),
+        sheet=None if sheet is None else list(sheet),
         size=list(size),
         stride=list(stride),
         wrap=wrap,
@@ -156,3 +156,12 @@ def test_whole_pools_switch_off_on_data_that_come_in_groups() -> None:
     # Most pools have found one group and are on where it is; others share a group.
     agreement = torch.corrcoef(torch.cat((on, groups), 1).t())[:8, 8:].nan_to_num()
     assert agreement.max(1).values.median() > 0.7
+
+
+def test_each_layer_has_a_sheet_of_its_own() -> None:
+    """Where none is given, also after the penalty was bound to the codes of another layer."""
+    of_top = group(None, (2, 2, 1), (2, 2, 1)).for_codes((4, 4, 8))
+    of_bottom = of_top.for_codes((8, 8, 4))
+    assert (of_top.sheet, of_bottom.sheet) == ((4, 4, 8), (8, 8, 4))
+    # 64 pools of four ones.
+    assert float(of_bottom(torch.ones(1, 256))) == pytest.approx(64 * 2.0, rel=1e-3)

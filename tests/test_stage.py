@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 import pytest
 import torch
 
+from sae_cli import build
 from sae_cli.checkpoints import Checkpoints
+from sae_cli.gradients import Device
+from sae_cli.parts import build_parts
 from sae_cli.run_files import read_metrics
 from sae_cli.train import train
 from tests.conftest import SMALL, Configure
@@ -89,3 +93,16 @@ def test_checkpoints_within_an_epoch(
     monkeypatch.setattr(Checkpoints, "save", counted)
     train(configure(*SMALL, "pictures=false", setting), tmp_path / "run", [])
     assert len(saved) == n
+
+
+@pytest.mark.parametrize("penalty", ["lateral_learned", "lateral_tree"])
+def test_all_of_every_stage_lies_on_the_device(penalty: str, configure: Configure) -> None:
+    """The penalty of a layer's own codes too; the meta device stands for a GPU."""
+    config = configure("model=stacked", f"penalty={penalty}", "activation=relu")
+    made = build_parts(config)
+    elsewhere = replace(made, device=Device(torch.device("meta")))
+    training = build.training(config, elsewhere, build.dataset(config))
+    for stage in training.stages:
+        for module in (stage.autoencoder, stage.objective):
+            tensors = [*module.parameters(), *module.buffers()]
+            assert all(tensor.is_meta for tensor in tensors), stage.name

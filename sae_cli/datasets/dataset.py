@@ -66,7 +66,9 @@ class Split:
 
     def shuffled_labels(self, order: Tensor, batch_size: int) -> Iterator[Tensor | None]:
         """The labels ``(batch,)`` that go with ``shuffled``, or None for each of its batches."""
-        for piece in torch.split(order, batch_size):
+        # Not torch.split, which makes one piece of no rows at all.
+        for start in range(0, len(order), batch_size):
+            piece = order[start : start + batch_size]
             yield None if self.labels is None else self.labels[self._rows_at(piece)]
 
     def _rows_at(self, order: Tensor) -> Tensor:

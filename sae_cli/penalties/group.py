@@ -58,6 +58,7 @@ class Group(Penalty):
         self._of_sheet = partial(
             Group, weight=weight, size=size, stride=stride, wrap=wrap, sigma=sigma, epsilon=epsilon
         )
+        self._follows_codes = sheet is None
         if sheet is None:
             return
         self.pools = Pools(sheet, size, stride, wrap, sigma, epsilon)
@@ -71,8 +72,12 @@ class Group(Penalty):
         self.exact_shrink = sigma is None and not self.pools.overlap
 
     def for_codes(self, shape: tuple[int, ...]) -> Penalty:
-        if self.sheet is None:
-            return self._of_sheet(sheet=list(shape))
+        if self._follows_codes:
+            bound = self._of_sheet(sheet=list(shape))
+            # So that other codes, of a layer below, can have theirs.
+            bound._follows_codes = True
+            return bound
+        assert self.sheet is not None
         n_latents, n_places = math.prod(shape), self.pools.n_latents
         if n_latents != n_places:
             raise ConfigError(

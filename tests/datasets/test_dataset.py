@@ -1,0 +1,93 @@
+"""What a data set gives: labels beside their examples, examples of unit norm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from sae_cli import load_run
+from sae_cli.build import check_data, dataset
+from sae_cli.datasets import Split
+from sae_cli.parts import build_parts
+from sae_cli.registry import ConfigError
+from sae_cli.train import train
+from tests.conftest import SMALL, Configure
+
+
+def test_labels_go_with_the_batches() -> None:
+    """Also with none, after the last step of an epoch."""
+    split = Split(torch.arange(7), torch.tensor([6, 2, 4]), torch.arange(7) * 10)
+    for n in range(4):
+        order = torch.tensor([2, 0, 1])[:n]
+        seen = []
+        batches = zip(split.shuffled(order, 2), split.shuffled_labels(order, 2), strict=True)
+        for values, labels in batches:
+            assert labels is not None
+            assert labels.tolist() == (values * 10).tolist()
+            seen += values.tolist()
+        assert seen == [4.0, 6.0, 2.0][:n]
+
+
+@pytest.fixture
+def array(tmp_path: Path) -> Path:
+    """Signed values, the first row of zeros."""
+    values = np.random.default_rng(0).normal(size=(40, 2, 3)).astype(np.float32)
+    values[0] = 0.0
+    np.save(tmp_path / "values.npy", values)
+    return tmp_path / "values.npy"
+
+
+def norms(values: Tensor) -> Tensor:
+    return values.flatten(1).double().square().sum(1).sqrt()
+
+
+def test_examples_have_unit_norm_and_zeros_stay(array: Path, configure: Configure) -> None:
+    given = ("dataset=array", f"dataset.path={array}", "unit_norm=true")
+    data = dataset(configure("model=ae", *given))
+    stored = torch.from_numpy(np.load(array))
+    for split in (data.train, data.val, data.test):
+        (values,) = split.batches(100)
+        raw = stored[split.rows]
+        assert torch.equal(norms(raw) == 0, norms(values) == 0)
+        assert norms(values)[norms(raw) > 0].numpy() == pytest.approx(1.0, abs=1e-6)
+        # Only scaled: as long as it was along its own direction.
+        along = (values * raw).flatten(1).sum(1)
+        assert along.numpy() == pytest.approx(norms(raw).numpy(), rel=1e-5)
+        assert (values[:3] >= data.interval.low).all()
+    assert (data.interval.low, data.interval.high) == (-1.0, 1.0)
+
+
+def test_what_unit_norm_allows(array: Path, configure: Configure) -> None:
+    """Values of 0 and more stay probabilities; signed ones, scaled, are none."""
+
+    def checked(*overrides: str) -> None:
+        config = configure("model=ae", "unit_norm=true", *overrides)
+        check_data(config, build_parts(config), dataset(config))
+
+    bce = ("reconstruction=bce", "architecture.output_activation=sigmoid")
+    signed = ("dataset=array", f"dataset.path={array}", "batch_size=4")
+    checked(*bce)
+    checked(*signed, "architecture.output_activation=tanh", "corruption=gaussian")
+    checked(*signed, "architecture.output_activation=identity")
+    with pytest.raises(ConfigError, match=r"values in \[-1, 1\], and reconstruction=bce needs"):
+        checked(*signed, *bce)
+    with pytest.raises(ConfigError, match=r"output_activation=sigmoid cannot reach"):
+        checked(*signed, "architecture.output_activation=sigmoid")
+
+
+def test_a_loaded_run_scales_too(configure: Configure, tmp_path: Path) -> None:
+    """The codes of an example do not depend on its length, and give the error in the summary."""
+    config = configure("model=ae", "unit_norm=true", "pictures=false", *SMALL)
+    train(config, tmp_path / "run", [])
+    run = load_run(tmp_path / "run")
+    (seen,) = dataset(config).test.batches(2000)
+    assert torch.allclose(run.encode(seen * 16.0), run.encode(seen), atol=1e-6)
+    assert torch.equal(
+        run.encode(torch.zeros(1, 64)), run.autoencoder.encode(torch.zeros(1, 1, 8, 8))
+    )
+    error = (run.decode(run.encode(seen * 16.0)) - seen).square().mean()
+    assert run.summary["test/mse"] == pytest.approx(float(error), rel=1e-5)
