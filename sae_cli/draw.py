@@ -69,7 +69,7 @@ def draw(run: Run) -> Iterator[Picture]:
     )
     yield mean_histogram(means, target=None if made.penalty is None else made.penalty.target)
     yield from draw_codes(run)
-    yield from draw_latents(run)
+    yield from draw_latents(run, means == 0.0)
     names = {name for stage in run.training.stages for name in stage.objective.term_names}
     terms = [name for name in TERMS if name in names and not name.endswith("_raw")]
     # Where the reconstruction is all of the loss, that is drawn anyway.

@@ -80,9 +80,13 @@ def _of_two_latents(run: Run, generator: Generator) -> Iterator[Picture]:
 
 
 @torch.no_grad()
-def draw_latents(run: Run) -> Iterator[Picture]:
+def draw_latents(run: Run, dead: npt.NDArray[np.bool_]) -> Iterator[Picture]:
     """Of what stands behind the codes: the penalty's target, the sheet or tree of latents, and how
-    far encoder and decoder of a latent that a classifier shaped have come apart."""
+    far encoder and decoder of a latent that a classifier shaped have come apart.
+
+    Args:
+        dead: ``(n_latents,)``, those that no validation example activates.
+    """
     model, penalty = run.training.autoencoder, run.training.network.penalty
     shape = run.training.dataset.shape.input_shape
     if penalty is not None and penalty.target is not None:
@@ -93,7 +97,7 @@ def draw_latents(run: Run) -> Iterator[Picture]:
     columns, _ = linear
     rows = model.filters()
     if run.parts.supervision is not None and rows is not None and rows.shape == columns.t().shape:
-        yield angle_histogram(_array(part_angles(rows, columns)))
+        yield angle_histogram(_array(part_angles(rows, columns)), dead=dead)
     if penalty is None or not is_image(shape):
         return
     atoms = _array(columns.t())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from sae_cli.pictures.picture import (
     FIRST,
@@ -21,7 +22,11 @@ BIN = np.pi / 120  # radians: 0.026
 
 
 def angle_histogram(
-    angles: Floats, *, parts_below: float = 0.5, categories_above: float = 0.7
+    angles: Floats,
+    *,
+    dead: npt.NDArray[np.bool_] | None = None,
+    parts_below: float = 0.5,
+    categories_above: float = 0.7,
 ) -> Picture:
     """Draw the distribution of the angles between a latent's encoder row and decoder column.
 
@@ -31,26 +36,35 @@ def angle_histogram(
     Args:
         angles: ``(n_latents,)``, radians. Those that are not finite are left out, and the title
             says so.
+        dead: ``(n_latents,)``, the latents that no example activates. They still have the angle
+            that they began with, often that of a part, and are left out, too.
         parts_below: the angle below which a latent counts as a part.
         categories_above: the angle above which it counts as categorical.
 
-    Numbers: ``angles``, ``counts``, ``edges``, ``parts_below``, ``categories_above``, and how many
-    latents there are of either kind, ``parts`` and ``categories``.
+    Numbers: ``angles`` (of dead latents NaN), ``counts``, ``edges``, ``parts_below``,
+    ``categories_above``, and how many latents there are of either kind, ``parts`` and
+    ``categories``.
 
     Raises:
-        ValueError: no angle, or more than one dimension.
+        ValueError: no angle, more than one dimension, or another number of latents in ``dead``.
     """
     if angles.ndim != 1 or not len(angles):
         raise ValueError(f"angles have shape {angles.shape}; needed: (n_latents,), at least 1")
+    of_all = counted(len(angles), "latent")
+    if dead is not None:
+        if dead.shape != angles.shape:
+            raise ValueError(f"dead has shape {dead.shape}; needed: {angles.shape}")
+        angles = np.where(dead, np.nan, angles)
+        of_all += f", {int(dead.sum()):,} dead" if dead.any() else ""
+    odd = int((~np.isfinite(angles)).sum()) - (0 if dead is None else int(dead.sum()))
+    of_all += f", {odd:,} not finite" if odd else ""
     finite = angles[np.isfinite(angles)].astype(np.float64)
     # Beyond a right angle the two oppose each other, which few latents do.
     top = np.pi if (finite > np.pi / 2).any() else np.pi / 2
     counts, edges = np.histogram(finite, bins=round(top / BIN), range=(0.0, top))
     parts, categories = int((finite < parts_below).sum()), int((finite > categories_above).sum())
-    left_out = f", {len(angles) - finite.size} not finite" if finite.size < len(angles) else ""
     figure = new_figure(6.4, 3.6, constrained=True)
-    of_all = f"({counted(len(angles), 'latent')}{left_out})"
-    heading(figure, f"Angle between encoder row and decoder column {of_all}")
+    heading(figure, f"Angle between encoder row and decoder column ({of_all})")
     axes = figure.subplots()
     plain_axes(axes, grid=True)
     axes.grid(axis="x", visible=False)

@@ -51,6 +51,17 @@ def test_angles_that_are_not_finite_are_left_out_and_mentioned() -> None:
     assert (int(picture.numbers["parts"]), int(picture.numbers["categories"])) == (1, 1)
 
 
+def test_dead_latents_are_no_parts() -> None:
+    dead = np.array([True, True, False, False, False, False, False, True])
+    picture = angle_histogram(ANGLES, dead=dead)
+    assert picture.figure.get_suptitle().endswith("(8 latents, 3 dead)")
+    assert legend(picture) == ["parts, below 0.5: 1", "categorical, above 0.7: 1"]
+    np.testing.assert_array_equal(np.isnan(picture.numbers["angles"]), dead)
+    assert angle_histogram(ANGLES, dead=dead & False).figure.get_suptitle().endswith("(8 latents)")
+    with pytest.raises(ValueError, match="dead has shape"):
+        angle_histogram(ANGLES, dead=dead[1:])
+
+
 def test_no_angles_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         angle_histogram(np.zeros(0))
