@@ -14,6 +14,7 @@ from typing import final
 from torch import nn
 
 from sae_cli.autoencoder import AutoEncoder
+from sae_cli.datasets import Split
 from sae_cli.objective import Objective
 from sae_cli.options import Count, Positive
 from sae_cli.reconstruction import MSE, Reconstruction
@@ -45,6 +46,10 @@ class Stage:
     learning_rate: float
     trained: Sequence[nn.Parameter] | None = None
     supervised: bool = False
+
+    def examples(self, train: Split) -> Split:
+        """Those of the training examples that it takes."""
+        return train.labelled() if self.supervised else train
 
 
 class Schedule(ABC):
