@@ -64,11 +64,15 @@ def settled(config: RunConfig, made: Parts, to_train: Training) -> RunConfig:
         short = 6 * weights * settings.batch_size < ONE_THREAD_FLOPS
         device = device | {"threads": 1 if short else AVAILABLE_THREADS}
     if settings.compile == "auto":
-        n_steps = len(to_train.dataset.train) // settings.batch_size
         pays = (
             possible
             and _has_compiler()
-            and all(_compiling_pays(made, stage, n_steps) for stage in to_train.stages)
+            and all(
+                _compiling_pays(
+                    made, stage, len(stage.examples(to_train.dataset.train)) // settings.batch_size
+                )
+                for stage in to_train.stages
+            )
         )
         settings = settings.model_copy(update={"compile": "on" if pays else "off"})
     return RunConfig(settings, config.parts | {"device": device})

@@ -18,7 +18,7 @@ from sae_cli.run import Progress
 from sae_cli.run_files import CONFIG, ENVIRONMENT, SUMMARY, holds_run, read_json, status_of
 from sae_cli.run_folder import RunFolder
 from sae_cli.saved_config import read_config
-from sae_cli.stage import lr_schedule, n_examples, steps_per_epoch
+from sae_cli.stage import lr_schedule, steps_per_epoch
 from sae_cli.stopping import stopping_in_time
 from sae_cli.tables import short
 from sae_cli.train import Prepared, carried_out, prepared, resuming, train
@@ -141,7 +141,7 @@ def _check_length(made: Prepared, saved: State) -> None:
     if saved["stage"] not in stages:
         raise CheckpointError(f"the checkpoint is of a stage {saved['stage']!r} that is not there")
     stage = stages[saved["stage"]]
-    n = n_examples(stage, made.training.dataset.train)
+    n = len(stage.examples(made.training.dataset.train))
     if saved["batch"] > steps_per_epoch(made.config, n):
         raise CheckpointError(f"the checkpoint is of batch {saved['batch']}, more than there are")
     epochs, done = stage.epochs, saved["stage_epoch"] + (saved["batch"] > 0)

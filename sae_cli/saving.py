@@ -52,10 +52,10 @@ def _misfit(error: Exception) -> CheckpointError:
 
 def diverged(run: Run, stage: Stage, what: str) -> DivergedError:
     """The error for a training that must not go on."""
-    penalised = " or penalty.weight" if run.parts.penalty is not None else ""
+    penalised = " or penalty.weight" if stage.objective.penalty is not None else ""
     return DivergedError(
         f"training diverged: {what}; the last good checkpoint is of step "
-        f"{run.progress.saved_step}; try a lower optimizer.learning_rate (it was "
+        f"{run.progress.saved_step}; try a lower {stage.learning_rate_key} (it was "
         f"{stage.learning_rate:g}){penalised}"
     )
 

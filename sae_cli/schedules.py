@@ -14,6 +14,7 @@ from typing import final
 from torch import nn
 
 from sae_cli.autoencoder import AutoEncoder
+from sae_cli.datasets import Split
 from sae_cli.objective import Objective
 from sae_cli.options import Count, Positive
 from sae_cli.reconstruction import MSE, Reconstruction
@@ -35,6 +36,7 @@ class Stage:
         learning_rate: for the optimizer, before the schedule of the learning rate.
         trained: the parameters that move; None for all of the auto-encoder and the objective.
         supervised: the stage learns classes alone: from the labelled examples, uncorrupted.
+        learning_rate_key: of the configuration, where its learning rate is given.
     """
 
     name: str
@@ -45,6 +47,11 @@ class Stage:
     learning_rate: float
     trained: Sequence[nn.Parameter] | None = None
     supervised: bool = False
+    learning_rate_key: str = "optimizer.learning_rate"
+
+    def examples(self, train: Split) -> Split:
+        """Those of the training examples that it takes."""
+        return train.labelled() if self.supervised else train
 
 
 class Schedule(ABC):
@@ -154,6 +161,7 @@ class Greedy(Schedule):
                 layers[:i],
                 self.layer_epochs[i if len(self.layer_epochs) > 1 else 0],
                 self.layer_learning_rates[i if len(self.layer_learning_rates) > 1 else 0],
+                learning_rate_key="schedule.layer_learning_rates",
             )
             for i, layer in enumerate(layers)
         ]

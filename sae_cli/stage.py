@@ -99,11 +99,6 @@ def train_stage(run: Run, stage: Stage, saved: State | None) -> None:
         saver.save_stage()
 
 
-def n_examples(stage: Stage, train: Split) -> int:
-    """How many of the training examples a stage takes."""
-    return len(train.labelled() if stage.supervised else train)
-
-
 def steps_per_epoch(config: RunConfig, n_examples: int) -> int:
     """The last batch may be smaller."""
     return -(-n_examples // config.settings.batch_size)
@@ -127,7 +122,7 @@ def _splits(run: Run, stage: Stage) -> tuple[Split, Split]:
         val = encode(below, val, run.parts.device)
     if stage.objective.head is None:
         return replace(train, labels=None), replace(val, labels=None)
-    return train.labelled() if stage.supervised else train, val
+    return stage.examples(train), val
 
 
 def _record(

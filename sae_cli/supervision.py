@@ -92,6 +92,7 @@ class Supervision:
                     self.learning_rate,
                     trained=tuple(head.parameters()),
                     supervised=True,
+                    learning_rate_key="head.learning_rate",
                 )
             )
         if self.fine_tune_epochs:
@@ -106,6 +107,7 @@ class Supervision:
                     self.fine_tune_learning_rate,
                     trained=None if self.unsupervised_terms else encoder,
                     supervised=not self.unsupervised_terms,
+                    learning_rate_key="head.fine_tune_learning_rate",
                 )
             )
         return stages

@@ -26,7 +26,7 @@ from sae_cli.parts import Parts, build_parts
 from sae_cli.run import Progress, Run
 from sae_cli.run_folder import RunFolder
 from sae_cli.saving import restore
-from sae_cli.stage import lr_schedule, n_examples, train_stage
+from sae_cli.stage import lr_schedule, train_stage
 from sae_cli.stopping import Stop, stopping_in_time
 from sae_cli.tables import short, table
 
@@ -87,7 +87,7 @@ def prepared(config: RunConfig, *, download: bool = True) -> Prepared:
     build.check_data(config, parts, data)
     training = build.training(config, parts, data)
     for stage in training.stages:
-        lr_schedule(config, stage, n_examples(stage, training.dataset.train))
+        lr_schedule(config, stage, len(stage.examples(training.dataset.train)))
     config = engine.settled(build.located(config), parts, training)
     engine.prepare(config)
     about = environment() | {"dataset": _about(data), "device": str(parts.device.torch)}

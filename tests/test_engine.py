@@ -95,6 +95,14 @@ def test_only_a_long_run_is_compiled(configure: Configure) -> None:
     assert settled(configure, "compile=on")["compile"] == "on"
 
 
+def test_a_stage_of_few_labels_is_short(configure: Configure) -> None:
+    """30 000 epochs of 20 labelled examples are at most 30 000 steps, of all examples far more."""
+    alone = ("schedule=none", "head=classifier", "head.epochs=0", "head.fine_tune_epochs=30000")
+    few = settled(configure, *alone, "head.n_labels=20")
+    assert few["compile"] == "off"
+    assert settled(configure, *alone)["compile"] == "on"
+
+
 def test_yaml_reads_on_and_off_as_truth_values(configure: Configure) -> None:
     assert configure("compile=true").settings.compile == "on"
     assert configure("compile=false").settings.compile == "off"

@@ -13,6 +13,7 @@ from sae_cli import optimizers
 from sae_cli.errors import DivergedError
 from sae_cli.step import Step
 from sae_cli.train import train
+from tests.conftest import SMALL, Configure
 from tests.faults.forked import Forked
 from tests.faults.runs import (
     LAST,
@@ -69,6 +70,27 @@ def test_a_loss_that_is_not_finite(tmp_path: Path, forked: Forked) -> None:
     )
     assert status(tmp_path / "run") == "failed"
     assert finite(saved_state(tmp_path / "run" / LAST))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "chosen"),
+    [
+        ("schedule.layer_learning_rates", "[1e30]", ("model=stacked",)),
+        ("head.learning_rate", "3e38", ("model=sparse_kl", "head=classifier")),
+        (
+            "head.fine_tune_learning_rate",
+            "1e30",
+            ("model=ae", "head=classifier", "head.epochs=0", "head.fine_tune_epochs=9"),
+        ),
+    ],
+)
+def test_the_learning_rate_to_lower_is_that_of_the_stage(
+    key: str, value: str, chosen: tuple[str, ...], tmp_path: Path, configure: Configure
+) -> None:
+    """And a penalty's weight is none to lower where the stage has no penalty."""
+    said = rf"; try a lower {re.escape(key)} \(it was .*\)$"
+    with pytest.raises(DivergedError, match=said):
+        train(configure(*chosen, f"{key}={value}", "optimizer=sgd", *SMALL), tmp_path / "run", [])
 
 
 @pytest.mark.parametrize("step", [9, 10, 11, 12])
