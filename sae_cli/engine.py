@@ -18,6 +18,7 @@ from sae_cli.chain import Chain, is_chain
 from sae_cli.compiled import Compiled, can_compile
 from sae_cli.config import RunConfig
 from sae_cli.gradients import Autograd, Gradients
+from sae_cli.operations import multiply_adds
 from sae_cli.parts import Parts
 from sae_cli.registry import ConfigError
 from sae_cli.schedules import Stage
@@ -59,9 +60,9 @@ def settled(config: RunConfig, made: Parts, to_train: Training) -> RunConfig:
             "give compile=off"
         )
     if device["threads"] is None:
-        weights = sum(parameter.numel() for parameter in to_train.autoencoder.parameters())
-        # A weight takes part in three products, each of a multiplication and an addition.
-        short = 6 * weights * settings.batch_size < ONE_THREAD_FLOPS
+        in_a_pass = multiply_adds(to_train.autoencoder, to_train.dataset.shape.input_shape)
+        # A pass and, for the gradients, twice as much, each of multiplications and additions.
+        short = 6 * in_a_pass * settings.batch_size < ONE_THREAD_FLOPS
         device = device | {"threads": 1 if short else AVAILABLE_THREADS}
     if settings.compile == "auto":
         pays = (

@@ -37,7 +37,7 @@ def settled(configure: Configure, *overrides: str) -> dict[str, Any]:
 
 
 def test_a_short_step_takes_one_thread(configure: Configure) -> None:
-    """6 * batch * weights: 64 latents of 64 features and the biases have 8 320 weights."""
+    """6 * batch * weights: 64 latents of 64 features have 8 192."""
     assert settled(configure, "batch_size=32")["device"]["threads"] == 1
     long = ("batch_size=512", "architecture.n_latents=512", "model=ae")
     assert settled(configure, *long)["device"]["threads"] == 6

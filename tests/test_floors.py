@@ -22,7 +22,7 @@ FLOORS = [
     },
     {"architectures", "datasets", "inference", "objective", "schedules", "supervision"},
     {
-        *("gradients", "chain", "profiling", "compiled", "step", "loop"),
+        *("gradients", "chain", "profiling", "compiled", "step", "loop", "operations"),
         *("checkpoints", "run_folder", "pictures", "devices", "environment", "console"),
     },
     {"config", "saved_config", "saved_model", "network", "parts", "build", "engine"},

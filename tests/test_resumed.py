@@ -24,11 +24,8 @@ from tests.killing import results
 SMALL = ("dataset.val=20", "dataset.test=1680", "epochs=2", "pictures=false", "device=cpu")
 GREEDY = ("schedule=greedy", "schedule.layer_epochs=[1]")
 PAGES = sorted(page.stem for page in (CHECKOUT / "conf" / "model").glob("*.yaml"))
-# What takes long in a page and means nothing here.
-SHORTER = {
-    "stacked": ("schedule.layer_epochs=[1]",),
-    "drsae": ("head.epochs=1",),
-}
+# Stages have epochs of their own.
+SHORTER = {"stacked": ("schedule.layer_epochs=[1]",), "drsae": ("head.epochs=1",)}
 HEAD = ("head=classifier", "head.epochs=1", "head.fine_tune_epochs=1")
 VARIANTS: dict[str, tuple[str, ...]] = {
     "greedy conv": ("model=conv", *GREEDY),
