@@ -80,7 +80,9 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> str:
         near = nearest(option, takes, f"{group}.")
         return f"unknown key {key}: {group}={choice} takes {', '.join(takes)}{near}"
     known = _known_keys()
-    return f"unknown key {key}{nearest(key, known) or '; `sae-train --help` lists the settings'}"
+    same = sorted({name for name in known if name.rpartition(".")[2] == key})
+    near = f"; did you mean {' or '.join(same)}?" if same else nearest(key, known)
+    return f"unknown key {key}{near or '; `sae-train --help` lists the settings'}"
 
 
 def _chosen(group: str, overrides: Sequence[str]) -> tuple[str, list[str]]:

@@ -21,7 +21,7 @@ CASES: list[tuple[str, str]] = [
     ("modle=ae", "unknown key modle; did you mean model?"),
     ("epoch=3", "unknown key epoch; did you mean epochs?"),
     ("optimizer.lr=0.1", "unknown key optimizer.lr: optimizer=adam takes learning_rate, beta1"),
-    ("learning_rate=0.1", "unknown key learning_rate; did you mean optimizer.learning_rate?"),
+    ("learning_rate=0.1", "did you mean head.learning_rate or optimizer.learning_rate?"),
     ("+penalty.foo=1", "unknown option penalty.foo=1: kl takes weight, target"),
     ("+a=1", "unknown key a: the settings are"),
     ("hydra.foo=1", "unknown key hydra.foo"),
@@ -29,7 +29,7 @@ CASES: list[tuple[str, str]] = [
     ("~penalty", "penalty is missing: give penalty=NAME"),
     # Choices
     ("model=sparse_kll", "did you mean sparse_kl?"),
-    ("penalty=l3", "penalty=l3 is unknown; choose one of kl, l1, l2, none, squared_target"),
+    ("penalty=l3", "penalty=l3 is unknown; choose one of gaussian_kl, group, kl, l1, l2, lateral"),
     ("dataset=imagenet", "choose one of array, cifar10, digits, fashion_mnist"),
     ("device=gpu", "device=gpu is unknown; choose one of auto, cpu, cuda"),
     ("sort_by=val/nope", "sort_by=val/nope is no metric; choose one of train/loss"),
@@ -139,7 +139,7 @@ def test_no_gpu(command: Command) -> None:
     [
         ("name: kl\nweight: [1\n", "kl2.yaml, line 3, column 1: not valid YAML"),
         ("name: kl\nweight: 1\n", "penalty.target is missing: kl takes weight, target"),
-        ("name: k\nweight: 1\n", "penalty=k is unknown; choose one of kl"),
+        ("name: k\nweight: 1\n", "penalty=k is unknown; choose one of gaussian_kl, group, kl, l1"),
         ("weight: 1\n", "is not a part with a name"),
         ("name: kl\nweight: 1\nwieght: 2\n", "unknown option penalty.wieght=2"),
         ("defaults: 3\n", "defaults must be a list"),
