@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from sae_cli import proximal
-from sae_cli.options import Count, NonNegative
+from sae_cli.options import NonNegative, Steps
 from sae_cli.penalties import Penalty
 from sae_cli.registry import ConfigError, Registry
 
@@ -171,7 +171,7 @@ def none() -> None:
 
 @INFERENCES.register("ista")
 def ista(
-    *, n_steps: Count, non_negative: bool, prediction_weight: NonNegative, follow_encoder: bool
+    *, n_steps: Steps, non_negative: bool, prediction_weight: NonNegative, follow_encoder: bool
 ) -> Inference:
     """Proximal gradient descent, for any penalty."""
     return Inference(False, n_steps, non_negative, prediction_weight, follow_encoder)
@@ -179,7 +179,7 @@ def ista(
 
 @INFERENCES.register("fista")
 def fista(
-    *, n_steps: Count, non_negative: bool, prediction_weight: NonNegative, follow_encoder: bool
+    *, n_steps: Steps, non_negative: bool, prediction_weight: NonNegative, follow_encoder: bool
 ) -> Inference:
     """Accelerated proximal gradient descent, for penalties with an exact proximal step."""
     return Inference(True, n_steps, non_negative, prediction_weight, follow_encoder)

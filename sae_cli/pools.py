@@ -9,6 +9,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from sae_cli.options import MAX_PAIRED
 from sae_cli.registry import ConfigError
 
 
@@ -99,6 +100,8 @@ def _check(sheet: Sequence[int], size: Sequence[int], stride: Sequence[int]) -> 
     given = f"pools of size={list(size)} and stride={list(stride)} on sheet={list(sheet)}"
     if not len(sheet) == len(size) == len(stride) > 0:
         raise ConfigError(f"{given}: give each one number for each axis of the sheet")
+    if max(sheet) > MAX_PAIRED:
+        raise ConfigError(f"{given}: give an axis at most {MAX_PAIRED} latents")
     if any(pool > width for pool, width in zip(size, sheet, strict=True)):
         raise ConfigError(f"{given}: a pool is wider than the sheet; give a smaller size")
     if any(step > pool for step, pool in zip(stride, size, strict=True)):

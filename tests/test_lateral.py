@@ -207,3 +207,10 @@ def test_without_weight_it_is_least_squares() -> None:
     expected = np.linalg.lstsq(atoms.numpy(), x.numpy().T, rcond=None)[0].T
     assert (expected >= 0).all()
     assert np.abs(inferred(made, x, atoms, 2000)[-1].numpy() - expected).max() < 1e-6
+
+
+def test_so_many_pairs_are_refused_before_memory_is_taken() -> None:
+    made = PENALTIES.build({"name": "lateral", "weight": 1.0, "block_size": 1})
+    assert made is not None
+    with pytest.raises(ConfigError, match="number for each pair of 1073741824 latents"):
+        made.for_codes((2**30,))

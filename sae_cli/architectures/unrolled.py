@@ -21,7 +21,7 @@ from sae_cli.architectures.dictionary import linear_decoder
 from sae_cli.autoencoder import AutoEncoder
 from sae_cli.initialisation import Init
 from sae_cli.norm_bounds import bound_
-from sae_cli.options import Count, NonNegative, Positive, Width
+from sae_cli.options import NonNegative, Positive, Steps, Width
 from sae_cli.proximal import largest_eigenvalue
 from sae_cli.registry import ConfigError
 from sae_cli.shapes import DataShape
@@ -97,7 +97,7 @@ def unrolled(
     *,
     n_latents: Width | None,
     expansion_factor: Positive | None,
-    n_steps: Count,
+    n_steps: Steps,
     l1_weight: NonNegative,
     max_decoder_norm: Positive | None,
     max_encoder_norm: Positive | None,

@@ -9,12 +9,12 @@ from typing import Annotated, final
 from pydantic import Field
 from torch import Tensor
 
-from sae_cli.options import Count, NonNegative, Positive
+from sae_cli.options import MAX_PAIRED, Count, NonNegative, Positive
 from sae_cli.penalties.penalty import PENALTIES, Penalty
 from sae_cli.pools import Pools
 from sae_cli.registry import ConfigError
 
-Axes = Annotated[list[Count], Field(min_length=1, max_length=3)]
+Axes = Annotated[list[Annotated[Count, Field(le=MAX_PAIRED)]], Field(min_length=1, max_length=3)]
 """A number for each axis of a sheet of latents."""
 
 

@@ -16,7 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from sae_cli.options import Count, NonNegative, Positive
+from sae_cli.options import MAX_PAIRED, Count, NonNegative, Positive
 from sae_cli.penalties.penalty import PENALTIES, Penalty
 from sae_cli.registry import ConfigError
 
@@ -32,8 +32,14 @@ class Lateral(Penalty):
         self.weight = weight
 
     def for_codes(self, shape: tuple[int, ...]) -> Penalty:
+        n_latents = math.prod(shape)
+        if n_latents > MAX_PAIRED:
+            raise ConfigError(
+                f"lateral inhibition has a number for each pair of {n_latents} latents; give at most "
+                f"{MAX_PAIRED} latents, or choose another penalty"
+            )
         bound = copy.deepcopy(self)
-        bound.bind(math.prod(shape))
+        bound.bind(n_latents)
         return bound
 
     @abstractmethod
