@@ -144,6 +144,6 @@ class AutoEncoder(nn.Module):
     def filters(self) -> Tensor | None:
         """The weight of the encoder's first layer: ``(n_filters, n_features)`` of a linear one,
         ``(n_filters, channels, height, width)`` of a convolution, None of any other."""
-        kinds = (nn.Linear, nn.Conv2d)
+        kinds = (nn.Linear, nn.Conv2d, nn.RNNBase)
         first = next((part for part in self.encoder.modules() if isinstance(part, kinds)), None)
-        return None if first is None else first.weight.detach()
+        return first.weight.detach() if isinstance(first, (nn.Linear, nn.Conv2d)) else None

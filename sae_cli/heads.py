@@ -7,10 +7,9 @@ from typing import final
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import parametrize
 
 from sae_cli.initialisation import linear
-from sae_cli.norm_bounds import MaxNorm
+from sae_cli.norm_bounds import bound_
 
 UNLABELLED = -1
 
@@ -38,17 +37,14 @@ class Head(nn.Module):
         super().__init__()
         self.normalise = normalise
         self.linear = linear(n_latents, n_classes, "glorot_uniform", generator)
-        if max_row_norm is not None:
-            bound = MaxNorm(max_row_norm, dim=1)
-            # Unsafe means untried: a trial on the meta device would import sympy.
-            parametrize.register_parametrization(self.linear, "weight", bound, unsafe=True)
+        bound_(self.linear, max_row_norm, dim=1)
 
     def forward(self, codes: Tensor) -> Tensor:
         scores: Tensor = self.linear(F.normalize(codes, dim=1) if self.normalise else codes)
         return scores
 
     def cross_entropy(self, codes: Tensor, labels: Tensor) -> Tensor:
-        """Scalar: the cross-entropy in nats, summed over the labelled examples and divided by all.
+        """Scalar: the mean cross-entropy in nats of the labelled examples; 0 where none is.
 
         Args:
             labels: ``(batch,)`` int64, -1 where there is none.
@@ -56,7 +52,7 @@ class Head(nn.Module):
         total: Tensor = F.cross_entropy(
             self(codes), labels, ignore_index=UNLABELLED, reduction="sum"
         )
-        return total / len(labels)
+        return total / (labels != UNLABELLED).sum().clamp_min(1)
 
     @torch.no_grad()
     def n_right(self, codes: Tensor, labels: Tensor) -> Tensor:

@@ -76,6 +76,11 @@ class Inference:
         prediction_weight: float,
         follow_encoder: bool,
     ) -> None:
+        if follow_encoder and not prediction_weight:
+            raise ConfigError(
+                "inference.follow_encoder=true draws codes to the encoder's by "
+                "inference.prediction_weight=0, which is not at all; give a weight, or false"
+            )
         self.momentum = momentum
         self.n_steps = n_steps
         self.non_negative = non_negative

@@ -109,19 +109,20 @@ def evaluate(
     sums: Terms = {}
     every = torch.arange(len(split))
     labels = split.shuffled_labels(every, EVALUATION_BATCH)
-    right, labelled = 0, 0
+    right, labelled, known = 0, 0, 0
     for target, own in zip(split.batches(EVALUATION_BATCH), labels, strict=True):
         passed = device.run(autoencoder, target)
         metrics.update(passed, target)
         if objective.head is not None and own is not None:
             right += int(objective.head.n_right(passed.codes, own))
-            labelled += int((own >= 0).sum())
+            known = int((own >= 0).sum())
+            labelled += known
         for name, mean in objective.means(passed, target, own).items():
-            sums[name] = sums.get(name, 0.0) + mean.double() * len(target)
-    if labelled:
-        # What the unlabelled add to it is nothing.
-        sums["head"] *= len(split) / labelled
-    terms = objective.terms({name: value / len(split) for name, value in sums.items()})
+            # A head's are of the labelled examples alone.
+            n = known if name == "head" else len(target)
+            sums[name] = sums.get(name, 0.0) + mean.double() * n
+    counts = {name: labelled if name == "head" else len(split) for name in sums}
+    terms = objective.terms({name: value / counts[name] for name, value in sums.items()})
     result = {name: float(value) for name, value in terms.items()} | metrics.result()
     return result | ({"accuracy": right / labelled} if labelled else {})
 

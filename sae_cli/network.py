@@ -59,6 +59,7 @@ def network(config: RunConfig, shape: DataShape) -> Network:
         penalty = penalty.for_codes(autoencoder.code_shape)
     inference = INFERENCES.build(chosen["inference"])
     if inference is not None:
+        inference.check(chosen["penalty"]["name"], penalty)
         autoencoder.infer = partial(inference, penalty=penalty)
     supervision = HEADS.build(chosen["head"])
     head = None

@@ -15,7 +15,7 @@ MAX_WIDTH = 2**30
 Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
 """A number of units of a layer."""
 
-Steps = Annotated[int, Field(ge=1, le=10_000)]
+Steps = Annotated[int, Field(ge=1, le=100_000)]
 """Steps within one pass, such as those of an inference; far fewer are of use."""
 
 MAX_PAIRED = 2**14

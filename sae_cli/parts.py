@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +24,9 @@ from sae_cli.schedules import SCHEDULES, Schedule
 from sae_cli.shapes import DataShape
 from sae_cli.supervision import HEADS, Supervision
 
-# Images that a network is rehearsed on, with classes; large enough for every field and pool.
-REHEARSED = DataShape((1, 64, 64), 10)
+# Sides of the images that a network is rehearsed on, one of which suits its fields and pools (840
+# can be divided by 2 to 8).
+SIDES = (64, 840, 1024)
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,7 @@ def build_parts(config: RunConfig) -> Parts:
     chosen = config.parts
     activation = ACTIVATIONS.build(chosen["activation"])
     # A rehearsal shows what the architecture makes of its options.
-    with torch.device("meta"):
-        rehearsal = ARCHITECTURES.build(
-            chosen["architecture"], REHEARSED, activation, Generator("cpu")
-        )
+    rehearsal = _rehearsed(chosen["architecture"], activation, SIDES)
     made = Parts(
         DEVICES.build(chosen["device"]),
         activation,
@@ -77,19 +76,35 @@ def build_parts(config: RunConfig) -> Parts:
     return made
 
 
+def _rehearsed(
+    section: dict[str, Any], activation: Activation, sides: tuple[int, ...]
+) -> AutoEncoder:
+    """On the first side that will do; the error is that of the first."""
+    shape = DataShape((1, sides[0], sides[0]), 10)
+    try:
+        with torch.device("meta"):
+            return ARCHITECTURES.build(section, shape, activation, Generator("cpu"))
+    except ConfigError:
+        for i in range(1, len(sides)):
+            with suppress(ConfigError):
+                return _rehearsed(section, activation, sides[i : i + 1])
+        raise
+
+
 def _check_penalty(
     name: str, penalty: Penalty | None, activation: Activation, inner: list[Activation]
 ) -> None:
     if penalty is None:
         return
-    if penalty.of == "pre_codes" and not activation.samples:
-        raise ConfigError(
-            f"penalty={name} needs codes that are drawn from a distribution, and activation="
-            f"{activation.name} draws none; choose activation=gaussian, or another penalty"
-        )
     fitting = ", ".join(activations_within(penalty.requires))
     keyed = [("activation", activation)] + [("architecture.hidden_activations", a) for a in inner]
     for key, given in keyed:
+        if penalty.of == "pre_codes" and not given.samples:
+            raise ConfigError(
+                f"penalty={name} needs codes that are drawn from a distribution, and {key}="
+                f"{given.name} draws none; choose activation=gaussian and schedule=joint, or "
+                "another penalty"
+            )
         if not given.interval.within(penalty.requires):
             raise ConfigError(
                 f"penalty={name} needs codes in {penalty.requires} ({penalty.reason}), and "
@@ -123,6 +138,11 @@ def _check_output(name: str, reconstruction: Reconstruction, output: str) -> Non
 
 def _check_inference(chosen: dict[str, dict[str, Any]], made: Parts, model: AutoEncoder) -> None:
     if made.inference is None:
+        if not list(model.encoder.parameters()):
+            raise ConfigError(
+                f"architecture={chosen['architecture']['name']} has no encoder, and inference=none "
+                "infers no codes; choose inference=fista, or architecture=dense"
+            )
         return
     name = f"inference={chosen['inference']['name']}"
     if made.penalty is not None and made.penalty.of != "codes":
@@ -130,7 +150,6 @@ def _check_inference(chosen: dict[str, dict[str, Any]], made: Parts, model: Auto
             f"{name} weighs the reconstruction against a penalty on codes, and "
             f"penalty={chosen['penalty']['name']} is not one; choose penalty=l1, or another"
         )
-    made.inference.check(chosen["penalty"]["name"], made.penalty)
     if model.linear_decoder() is None:
         raise ConfigError(
             f"{name} needs a decoder of one linear layer, and "

@@ -133,8 +133,9 @@ class Greedy(Schedule):
         """Raises ConfigError for one layer alone, or for lists of another length."""
         if n_layers < 2:
             raise ConfigError(
-                "schedule=greedy stacks layers, and architecture.hidden_sizes=[] leaves one alone; "
-                "give at least one hidden size, or schedule=joint"
+                "schedule=greedy stacks layers, and the architecture has one alone, or none that "
+                "is trained by itself; give architecture=dense at least one of "
+                "architecture.hidden_sizes, conv or conv_group more channels, or schedule=joint"
             )
         for key, given in (
             ("layer_epochs", self.layer_epochs),

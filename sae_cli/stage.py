@@ -35,7 +35,8 @@ def train_stage(run: Run, stage: Stage, saved: State | None) -> None:
         CheckpointError: the checkpoint is of something else.
     """
     train, val = _splits(run, stage)
-    activation = stage.autoencoder.activation
+    # Classes are told from the means, in training as in use.
+    samples = stage.autoencoder.activation.samples and not stage.supervised
     gradients = engine.gradients(run.config, run.parts, stage)
     optimizer = OPTIMIZERS.build(run.config.parts["optimizer"], gradients.parameters)
     batch_size, generators = run.config.settings.batch_size, run.generators
@@ -45,7 +46,7 @@ def train_stage(run: Run, stage: Stage, saved: State | None) -> None:
         None if stage.supervised else run.parts.corruption,
         generators.noise,
         batch_size,
-        n_sampled=stage.autoencoder.n_latents if activation.samples else 0,
+        n_sampled=stage.autoencoder.n_latents if samples else 0,
         after=stage.objective.after_step_,
     )
     baseline = Baseline.of(val.batches(BASELINE_BATCH))

@@ -96,7 +96,8 @@ class Supervision:
                 )
             )
         if self.fine_tune_epochs:
-            encoder = (*autoencoder.encoder.parameters(), *head.parameters())
+            every = (*autoencoder.encoder.parameters(), *head.parameters())
+            encoder = tuple(parameter for parameter in every if parameter.requires_grad)
             stages.append(
                 Stage(
                     "fine_tune_head",

@@ -11,7 +11,7 @@ from sklearn.linear_model import Lasso
 from torch import Tensor
 
 from sae_cli.inference import INFERENCES, Inference, energy
-from sae_cli.penalties import L1, L2, Penalty, SquaredTarget
+from sae_cli.penalties import L1, L2, PENALTIES, Penalty, SquaredTarget
 from sae_cli.proximal import gradient_of_squares, largest_eigenvalue
 from sae_cli.registry import ConfigError
 
@@ -182,11 +182,18 @@ def test_single_precision_no_gradient_the_same_numbers_again(name: str) -> None:
 
 
 def test_fista_refuses_a_penalty_without_an_exact_proximal_step() -> None:
-    bent = SquaredTarget(weight=1.0, target=0.1, divide_by_batch_size=False)
-    with pytest.raises(ConfigError, match="penalty=squared_target has none; choose inference=ista"):
-        inference("fista").check("squared_target", bent)
+    lateral = PENALTIES.build({"name": "lateral", "weight": 1.0, "block_size": 1})
+    with pytest.raises(ConfigError, match="penalty=lateral has none; choose inference=ista"):
+        inference("fista").check("lateral", lateral)
     inference("fista").check("l1", L1(weight=0.1))
-    inference("ista").check("squared_target", bent)
+    inference("ista").check("lateral", lateral)
+
+
+@pytest.mark.parametrize("name", ["ista", "fista"])
+def test_a_penalty_of_a_mean_over_examples_is_refused(name: str) -> None:
+    bent = SquaredTarget(weight=1.0, target=0.1, divide_by_batch_size=False)
+    with pytest.raises(ConfigError, match="needs one of each by itself; choose penalty=l1"):
+        inference(name).check("squared_target", bent)
 
 
 @pytest.mark.parametrize("name", ["ista", "fista"])

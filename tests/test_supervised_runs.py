@@ -140,3 +140,12 @@ def test_data_without_labels_through_the_command(command: Command, tmp_path: Pat
     assert done.stderr.count("\n") == 1
     assert "head=classifier needs labels, and dataset=array has none" in done.stderr
     assert not list(tmp_path.glob("outputs/*/model.safetensors"))
+
+
+def test_an_encoder_with_fixed_parameters_is_fine_tuned(
+    configure: Configure, tmp_path: Path
+) -> None:
+    """An LSTM has a bias that stays zero."""
+    head = ("head=classifier", "head.epochs=1", "head.fine_tune_epochs=1")
+    config = configure("model=recurrent", *head, "pictures=false", *SMALL)
+    assert train(config, tmp_path / "run", [])["status"] == "finished"

@@ -77,11 +77,13 @@ class Masked(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         if self._mask is None or self._mask.device != weight.device:
-            mask = self._fields.mask(weight.device)
-            n_latents, n_features = mask.shape
-            # A sampling activation has several pre-codes for each latent, one block after another.
-            repeats = weight.numel() // (n_latents * n_features)
-            self._mask = mask.t() if self._decoder else mask.repeat(repeats, 1)
+            # An evaluation may be the first to need it, whose tensors training could not use.
+            with torch.inference_mode(False), torch.no_grad():
+                mask = self._fields.mask(weight.device)
+                n_latents, n_features = mask.shape
+                # A sampling activation has several pre-codes for each latent, block after block.
+                repeats = weight.numel() // (n_latents * n_features)
+                self._mask = mask.t() if self._decoder else mask.repeat(repeats, 1)
         return weight * self._mask
 
     def right_inverse(self, weight: Tensor) -> Tensor:

@@ -68,7 +68,11 @@ class Lstm(nn.Module):
         if own.is_meta:
             return
         draw_(kernel, own, "glorot_uniform", generator)
+        # A decomposition, whose last bits depend on the number of threads.
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
         nn.init.orthogonal_(recurrent_kernel, generator=generator)
+        torch.set_num_threads(threads)
         with torch.no_grad():
             second.zero_()
             own[n_out : 2 * n_out].fill_(1.0)

@@ -69,7 +69,9 @@ class Split:
         # Not torch.split, which makes one piece of no rows at all.
         for start in range(0, len(order), batch_size):
             piece = order[start : start + batch_size]
-            yield None if self.labels is None else self.labels[self._rows_at(piece)]
+            rows = self._rows_at(piece)
+            # Where values are streamed, rows and labels lie on two devices.
+            yield None if self.labels is None else self.labels[rows.to(self.labels.device)]
 
     def _rows_at(self, order: Tensor) -> Tensor:
         return self.rows[order.to(self.rows.device)]
@@ -77,7 +79,8 @@ class Split:
     def labelled(self) -> Split:
         """The examples that have labels."""
         assert self.labels is not None
-        return replace(self, rows=self.rows[self.labels[self.rows] >= 0])
+        known = self.labels[self.rows.to(self.labels.device)] >= 0
+        return replace(self, rows=self.rows[known.to(self.rows.device)])
 
     def _batches(self, rows: Tensor, size: int) -> Iterator[Tensor]:
         pieces = (rows[start : start + size] for start in range(0, len(rows), size))

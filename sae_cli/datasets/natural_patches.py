@@ -20,14 +20,16 @@ from tqdm import tqdm
 from sae_cli.datasets.dataset import DATASETS, Dataset, Split
 from sae_cli.datasets.image_folder import EXTENSIONS, pictures_in, read_picture
 from sae_cli.datasets.splits import Seed
-from sae_cli.options import Count, Positive
+from sae_cli.options import Positive
 from sae_cli.registry import ConfigError
 from sae_cli.shapes import REALS
 
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")
 CHUNK = 4096  # patches at a time in float64
 
-Side = Annotated[int, Field(ge=2, le=512)]
+# Whitening compares every pixel of a patch with every other.
+Side = Annotated[int, Field(ge=2, le=64)]
+Patches = Annotated[int, Field(ge=1, le=10**8)]
 Floats = NDArray[np.floating[Any]]
 
 
@@ -36,9 +38,9 @@ def natural_patches(
     *,
     path: str | None,
     patch_size: Side,
-    train: Count,
-    val: Count,
-    test: Count,
+    train: Patches,
+    val: Patches,
+    test: Patches,
     whiten: Literal["none", "zca"],
     zca_epsilon: Positive,
     patch_seed: Seed,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Annotated, final
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from sae_cli.options import Natural, NonNegative
+from sae_cli.options import NonNegative
 from sae_cli.penalties.penalty import PENALTIES, Penalty
+
+WarmUp = Annotated[int, Field(ge=0, le=10**9)]
+"""Steps, or none."""
 
 
 @final
@@ -26,7 +30,7 @@ class GaussianKL(Penalty):
 
     of = "pre_codes"
 
-    def __init__(self, *, weight: NonNegative, warmup_steps: Natural) -> None:
+    def __init__(self, *, weight: NonNegative, warmup_steps: WarmUp) -> None:
         super().__init__()
         self.weight = weight
         self.warmup_steps = warmup_steps

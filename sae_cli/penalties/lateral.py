@@ -24,6 +24,10 @@ from sae_cli.registry import ConfigError
 ROUNDS = 50
 
 
+Branching = Annotated[int, Field(ge=2, le=MAX_PAIRED)]
+"""Children of a node."""
+
+
 class Lateral(Penalty):
     """``mean over examples of |z|' S |z|``; ``bind`` makes S."""
 
@@ -35,8 +39,8 @@ class Lateral(Penalty):
         n_latents = math.prod(shape)
         if n_latents > MAX_PAIRED:
             raise ConfigError(
-                f"lateral inhibition has a number for each pair of {n_latents} latents; give at most "
-                f"{MAX_PAIRED} latents, or choose another penalty"
+                f"lateral inhibition has a number for each pair of {n_latents} latents; give at "
+                f"most {MAX_PAIRED} latents, or choose another penalty"
             )
         bound = copy.deepcopy(self)
         bound.bind(n_latents)
@@ -131,7 +135,11 @@ class Tree(LaidDown):
     """
 
     def __init__(
-        self, *, weight: NonNegative, branching: Annotated[int, Field(ge=2)], n_trees: Count
+        self,
+        *,
+        weight: NonNegative,
+        branching: Branching,
+        n_trees: Count,
     ) -> None:
         super().__init__(weight=weight)
         self.branching = branching
@@ -159,15 +167,16 @@ class Tree(LaidDown):
 
 @final
 class _Ascending(torch.autograd.Function):
-    """The identity; what is learned through it goes up the loss."""
+    """Multiplies by a rate; what is learned through it goes up the loss."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor) -> Tensor:
-        return value.view_as(value)
+    def forward(ctx: Any, scaled: Tensor, rate: float) -> Tensor:
+        return rate * scaled
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return -gradients[0]
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        # Without the rate, which would else count twice where steps are as large as gradients.
+        return -gradients[0], None
 
 
 @final
@@ -205,8 +214,8 @@ class Learned(Lateral):
         self.scaled = nn.Parameter(same / self.ascent_rate)
 
     def inhibition(self) -> Tensor:
-        ascending: Tensor = _Ascending.apply(self.scaled)
-        return self.ascent_rate * ascending
+        ascending: Tensor = _Ascending.apply(self.scaled, self.ascent_rate)
+        return ascending
 
     @torch.no_grad()
     def after_step_(self) -> None:

@@ -76,7 +76,10 @@ CASES: list[tuple[str, str]] = [
     ("model=ae penalty.weight=0.05", "there is no penalty to weight"),
     ("activation=relu", "choose activation from sigmoid, hard_sigmoid, or another penalty"),
     ("reconstruction=bce", "needs architecture.output_activation=sigmoid, given identity"),
-    ("model=stacked architecture.hidden_sizes=[]", "give at least one hidden size"),
+    (
+        "model=stacked architecture.hidden_sizes=[]",
+        "give architecture=dense at least one of architecture.hidden_sizes",
+    ),
     ("architecture.expansion_factor=2", "give a number for one of them and null for the other"),
     # Folders
     ("hydra.run.dir=taken", "hydra.run.dir=taken is not an empty folder"),
