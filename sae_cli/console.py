@@ -88,6 +88,7 @@ def epoch_line(stage: str, epoch: int, last: int, metrics: Mapping[str, float]) 
         ("val/loss", "val loss"),
         ("val/reconstruction", "reconstruction"),
         ("val/penalty", "penalty"),
+        ("val/prediction", "prediction"),
         ("val/head", "head"),
         ("val/accuracy", "accuracy"),
         ("val/fvu", "fvu"),

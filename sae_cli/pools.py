@@ -97,13 +97,19 @@ def _along_an_axis(width: int, size: int, stride: int, wrap: bool, sigma: float 
 
 
 def _check(sheet: Sequence[int], size: Sequence[int], stride: Sequence[int]) -> None:
-    given = f"pools of size={list(size)} and stride={list(stride)} on sheet={list(sheet)}"
+    given = (
+        f"penalty.size={list(size)} and penalty.stride={list(stride)} on a sheet of {list(sheet)}"
+    )
     if not len(sheet) == len(size) == len(stride) > 0:
-        raise ConfigError(f"{given}: give each one number for each axis of the sheet")
+        raise ConfigError(
+            f"{given}: give each {len(sheet)} numbers, one for each axis of the sheet"
+        )
     if max(sheet) > MAX_PAIRED:
         raise ConfigError(f"{given}: give an axis at most {MAX_PAIRED} latents")
     if any(pool > width for pool, width in zip(size, sheet, strict=True)):
-        raise ConfigError(f"{given}: a pool is wider than the sheet; give a smaller size")
+        raise ConfigError(
+            f"{given}: a pool is wider than the sheet; give at most its width along each axis"
+        )
     if any(step > pool for step, pool in zip(stride, size, strict=True)):
         raise ConfigError(
             f"{given}: latents between the pools would be in none; give a stride of at most the "

@@ -127,8 +127,13 @@ def keep_labels(
         rows: ``(n,)`` int64, those of the training split.
 
     Raises:
-        ConfigError: there are fewer examples.
+        ConfigError: there are fewer examples, or more classes.
     """
+    if n_kept < n_classes:
+        raise ConfigError(
+            f"head.n_labels={n_kept} leaves some of the {n_classes} classes without a label; give "
+            f"at least {n_classes}, or null for all"
+        )
     if n_kept > len(rows):
         raise ConfigError(
             f"head.n_labels={n_kept} is more than the {len(rows)} training examples; give at most "

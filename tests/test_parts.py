@@ -30,7 +30,7 @@ def test_what_suits_other_sizes_of_images_is_not_refused(
     ("given", "says"),
     [
         (("model=vae", "schedule=greedy"), "hidden_activations=selu draws none"),
-        (("model=ae", "penalty=gaussian_kl"), "activation=relu draws none"),
+        (("model=ae", "penalty=gaussian_kl"), "activation=identity draws none"),
         (("model=ae", "architecture=dictionary"), "architecture=dictionary has no encoder"),
         (("model=psd", "inference.prediction_weight=0.0"), "which is not at all; give a weight"),
         (("model=recurrent", "schedule=greedy"), "schedule=greedy stacks layers"),

@@ -109,8 +109,8 @@ def test_nothing_is_saved() -> None:
 @pytest.mark.parametrize(
     ("sheet", "size", "stride", "message"),
     [
-        ([16, 16], [6], [3, 3], "one number for each axis"),
-        ([], [], [], "one number for each axis"),
+        ([16, 16], [6], [3, 3], "one for each axis of the sheet"),
+        ([], [], [], "one for each axis of the sheet"),
         ([4], [6], [3], "wider than the sheet"),
         ([8], [2], [3], "stride of at most the size"),
     ],

@@ -84,7 +84,7 @@ def test_terms_of_an_objective_with_a_head(configure: Configure) -> None:
     assert terms["loss"].item() == pytest.approx(float(x.square().mean()) + 0.7 * raw)
 
 
-@pytest.mark.parametrize("n_kept", [1, 10, 37, 60])
+@pytest.mark.parametrize("n_kept", [10, 11, 37, 60])
 def test_as_many_labels_of_each_class(n_kept: int) -> None:
     """Counts differ by one at most; what is not of the training split stays as it is."""
     labels = torch.arange(100) % 10
@@ -103,6 +103,11 @@ def test_as_many_labels_of_each_class(n_kept: int) -> None:
     lacking = counts < counts.max() - 1
     assert torch.equal(counts[lacking], there[lacking])
     assert bool(lacking[3]) == (n_kept > 30)
+
+
+def test_a_class_without_a_label_is_refused() -> None:
+    with pytest.raises(ConfigError, match="head.n_labels=9 leaves some of the 10 classes"):
+        keep_labels(torch.arange(100) % 10, torch.arange(80), 9, 10, Generator())
 
 
 ARMS = (

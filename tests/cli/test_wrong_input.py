@@ -78,7 +78,7 @@ CASES: list[tuple[str, str]] = [
     ("reconstruction=bce", "needs architecture.output_activation=sigmoid, given identity"),
     (
         "model=stacked architecture.hidden_sizes=[]",
-        "give architecture=dense at least one of architecture.hidden_sizes",
+        "give architecture=dense at least one of",
     ),
     ("architecture.expansion_factor=2", "give a number for one of them and null for the other"),
     # Folders
