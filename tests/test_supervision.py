@@ -106,7 +106,7 @@ def test_as_many_labels_of_each_class(n_kept: int) -> None:
 
 
 def test_a_class_without_a_label_is_refused() -> None:
-    with pytest.raises(ConfigError, match="head.n_labels=9 leaves some of the 10 classes"):
+    with pytest.raises(ConfigError, match=r"head\.n_labels=9 leaves some of the 10 classes"):
         keep_labels(torch.arange(100) % 10, torch.arange(80), 9, 10, Generator())
 
 
