@@ -62,8 +62,10 @@ def in_step(step: int, do: Callable[[Step], None]) -> Iterator[None]:
     take = Step.__call__
     steps = iter(range(1, step + 1))
 
-    def patched(self: Step, target: torch.Tensor, learning_rate: float) -> Terms:
-        terms = take(self, target, learning_rate)
+    def patched(
+        self: Step, target: torch.Tensor, learning_rate: float, labels: torch.Tensor | None
+    ) -> Terms:
+        terms = take(self, target, learning_rate, labels)
         if next(steps, None) == step:
             do(self)
         return terms

@@ -153,14 +153,14 @@ def test_a_checkpoint_of_another_format(
     stopped: Path, forked: Forked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     states = {name: saved_state(stopped / name) for name in (LAST, PREVIOUS)}
-    monkeypatch.setattr(checkpoints, "FORMAT", 2)
+    monkeypatch.setattr(checkpoints, "FORMAT", 3)
     for name, state in states.items():
         del state["format"]
         (stopped / name).write_bytes(checkpoints.packed(state))
     before = contents(stopped)
     done = forked("resume=run")
     assert done.code == 6
-    assert "written by another version of sae-train (format 2, this one reads 1)" in done.error
+    assert "written by another version of sae-train (format 3, this one reads 2)" in done.error
     assert contents(stopped) == before
 
 
@@ -196,7 +196,7 @@ WRONG: dict[str, list[Any]] = {
     "optimizer": [{}, {"steps": 1}, {"steps": []}],
     "sums": [{}, {"sums": torch.zeros(7), "finite": torch.zeros(7)}],
     "order": [torch.zeros(3), torch.zeros(3, dtype=torch.uint8)],
-    "corruption": [torch.zeros(3), torch.zeros(3, dtype=torch.uint8)],
+    "noise": [torch.zeros(3), torch.zeros(3, dtype=torch.uint8)],
     "stage": ["", "another"],
     "metrics": ["", "{", "[]\n", "1\n"],
     "stage_epoch": [-1],
