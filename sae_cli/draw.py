@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from sae_cli.autoencoder import AutoEncoder
 from sae_cli.datasets import Dataset
-from sae_cli.draw_codes import draw_codes, draw_latents
+from sae_cli.draw_codes import array, draw_codes, draw_latents
 from sae_cli.loop import EVALUATION_BATCH
 from sae_cli.metrics import TERMS
 from sae_cli.network import generators
@@ -26,9 +25,8 @@ from sae_cli.pictures import (
     mean_histogram,
     reconstructions,
 )
+from sae_cli.pictures.picture import Floats
 from sae_cli.run import Run
-
-Floats = npt.NDArray[np.floating[Any]]
 
 N_EXAMPLES = 12
 N_TILES = 144
@@ -46,22 +44,22 @@ def draw(run: Run) -> Iterator[Picture]:
     corrupted = None if made.corruption is None else made.corruption(x, noise)
     seen = x if corrupted is None else corrupted
     yield reconstructions(
-        _array(x),
-        _array(made.device.run(model, seen).x_hat),
-        corrupted=None if corrupted is None else _array(corrupted),
+        array(x),
+        array(made.device.run(model, seen).x_hat),
+        corrupted=None if corrupted is None else array(corrupted),
     )
     shape = data.shape.input_shape
     first = model.filters()
     if first is not None:
         yield filters(
-            _array(first[:N_TILES].flatten(1)),
+            array(first[:N_TILES].flatten(1)),
             shape if first.ndim == 2 else tuple(first.shape[1:]),
             name="filters",
             title="first-layer filters",
             total=len(first),
         )
     atoms = model.atoms(N_TILES).flatten(1)
-    yield filters(_array(atoms), shape, name="atoms", title="decoder atoms", total=model.n_latents)
+    yield filters(array(atoms), shape, name="atoms", title="decoder atoms", total=model.n_latents)
     counts, edges, means = _histogram(model, data, made)
     activation = model.activation
     yield code_histogram(
@@ -95,7 +93,3 @@ def _histogram(
     for batch in codes():
         counts = counts + np.histogram(batch.cpu().numpy(), bins=edges)[0]
     return counts, edges, (total / len(data.val)).numpy()
-
-
-def _array(tensor: Tensor) -> Floats:
-    return tensor.float().cpu().numpy()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +24,8 @@ from sae_cli.pictures import (
     topographic_map,
     tree_map,
 )
+from sae_cli.pictures.picture import Floats
 from sae_cli.run import Run
-
-Floats = npt.NDArray[np.floating[Any]]
 
 N_SCATTERED = 5000
 N_POINTS = 30
@@ -58,7 +56,7 @@ def _of_two_latents(run: Run, generator: Generator) -> Iterator[Picture]:
     passes = (device.run(model, x).codes for x in test.batches(EVALUATION_BATCH))
     codes = torch.cat(list(passes)).cpu()[:N_SCATTERED]
     labels = None if test.labels is None else test.labels[test.rows][:N_SCATTERED].cpu().numpy()
-    yield code_scatter(_array(codes), labels)
+    yield code_scatter(array(codes), labels)
     if not is_image(shape):
         return
     axis = torch.linspace(0.5 - OUTER / 2, 0.5 + OUTER / 2, GRID)
@@ -72,11 +70,11 @@ def _of_two_latents(run: Run, generator: Generator) -> Iterator[Picture]:
         points = low + (high - low) * torch.rand(N_POINTS, 2, generator=generator)
         xs, ys = (torch.linspace(float(low[i]), float(high[i]), GRID) for i in (0, 1))
     decoded = _decoded(run, points)
-    yield decoded_points(_array(points), decoded, shape, codes=_array(codes), labels=labels)
+    yield decoded_points(array(points), decoded, shape, codes=array(codes), labels=labels)
     # Rows from the top, so that the second latent grows upwards.
     ys = ys.flip(0)
     crossed = torch.cartesian_prod(ys, xs).flip(1)
-    yield decoded_grid(_decoded(run, crossed), shape, xs=_array(xs), ys=_array(ys))
+    yield decoded_grid(_decoded(run, crossed), shape, xs=array(xs), ys=array(ys))
 
 
 @torch.no_grad()
@@ -97,10 +95,10 @@ def draw_latents(run: Run, dead: npt.NDArray[np.bool_]) -> Iterator[Picture]:
     columns, _ = linear
     rows = model.filters()
     if run.parts.supervision is not None and rows is not None and rows.shape == columns.t().shape:
-        yield angle_histogram(_array(part_angles(rows, columns)), dead=dead)
+        yield angle_histogram(array(part_angles(rows, columns)), dead=dead)
     if penalty is None or not is_image(shape):
         return
-    atoms = _array(columns.t())
+    atoms = array(columns.t())
     if penalty.sheet is not None and len(penalty.sheet) == 2:
         rows_and_columns = (penalty.sheet[0], penalty.sheet[1])
         yield topographic_map(atoms, shape, rows_and_columns, wrap=penalty.wrap)
@@ -111,8 +109,9 @@ def draw_latents(run: Run, dead: npt.NDArray[np.bool_]) -> Iterator[Picture]:
 
 def _decoded(run: Run, codes: Tensor) -> Floats:
     x_hat = run.training.autoencoder.decode(codes.to(run.parts.device.torch))
-    return _array(x_hat.flatten(1))
+    return array(x_hat.flatten(1))
 
 
-def _array(tensor: Tensor) -> Floats:
+def array(tensor: Tensor) -> Floats:
+    """On the host, for a picture."""
     return tensor.float().cpu().numpy()

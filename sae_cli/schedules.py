@@ -64,9 +64,8 @@ class Schedule(ABC):
 
     layer_by_layer: bool
 
-    @abstractmethod
-    def check(self, n_layers: int) -> None:
-        """Raise ConfigError unless the schedule suits so many layers."""
+    def check(self, n_layers: int) -> None:  # noqa: B027 (what suits any number says nothing)
+        """Raise ConfigError unless the schedule suits so many layers; most suit any number."""
 
     @abstractmethod
     def stages(
@@ -82,12 +81,6 @@ class Joint(Schedule):
 
     layer_by_layer = False
 
-    def __init__(self) -> None:
-        pass
-
-    def check(self, n_layers: int) -> None:
-        pass
-
     def stages(
         self, autoencoder: AutoEncoder, objective: Objective, epochs: int, learning_rate: float
     ) -> list[Stage]:
@@ -100,12 +93,6 @@ class Untrained(Schedule):
     """No stage of its own: only a head trains the encoder, from its initial weights."""
 
     layer_by_layer = False
-
-    def __init__(self) -> None:
-        pass
-
-    def check(self, n_layers: int) -> None:
-        pass
 
     def stages(
         self, autoencoder: AutoEncoder, objective: Objective, epochs: int, learning_rate: float

@@ -98,6 +98,8 @@ def fashion_mnist() -> dict[str, torch.Tensor]:
             }
         )
     except ConfigError as error:
+        # The published floors and readers are checked on the real files, which are no part of the
+        # project; tests without them read made-up ones in the same formats.
         pytest.skip(f"Fashion-MNIST is not on this machine: {error}")
     splits = {"train": data.train, "val": data.val, "test": data.test}
     return {name: split.stored[split.rows] for name, split in splits.items()}

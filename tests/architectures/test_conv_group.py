@@ -11,14 +11,14 @@ import safetensors.torch
 import torch
 from torch import Generator, Tensor, nn
 
-from sae_cli.activations import ACTIVATIONS, Activation, Pointwise, activations_within
+from sae_cli.activations import ACTIVATIONS, Pointwise, activations_within
 from sae_cli.architectures import ARCHITECTURES
 from sae_cli.architectures.conv_group import L2Pool, Scale, Spread
 from sae_cli.architectures.conv_layers import Geometry, Maps, TransposedConv
 from sae_cli.autoencoder import AutoEncoder
 from sae_cli.datasets import DATASETS
 from sae_cli.registry import ConfigError
-from sae_cli.shapes import REALS, UNIT, DataShape
+from sae_cli.shapes import REALS, DataShape
 
 OPTIONS: dict[str, Any] = {
     "name": "conv_group",
@@ -163,13 +163,6 @@ def test_pools_change_less_than_features_where_an_image_is_shifted(random: bool)
     assert float(pooled / raw) < 0.8
 
 
-class _Pairs(Activation):
-    name, interval, active_above, pre_codes_per_latent = "pairs", UNIT, 0.0, 2
-
-    def forward(self, pre_codes: Tensor, noise: Tensor | None = None) -> Tensor:
-        raise NotImplementedError
-
-
 def test_what_cannot_be() -> None:
     with pytest.raises(ConfigError, match=r"does not cut the 3x2 maps of layer 3 into whole"):
         built(channels=[4, 6, 5, 5])
@@ -178,8 +171,9 @@ def test_what_cannot_be() -> None:
     with pytest.raises(ConfigError, match=r"architecture.kernel_sizes"):
         built(kernel_sizes=[3, 3])
     section = ARCHITECTURES.check(OPTIONS)
+    gaussian = ACTIVATIONS.build({"name": "gaussian", "active_above": 0.0})
     with pytest.raises(ConfigError, match=r"choose architecture=conv or another"):
-        ARCHITECTURES.build(section, SHAPE, _Pairs(), Generator().manual_seed(0))
+        ARCHITECTURES.build(section, SHAPE, gaussian, Generator().manual_seed(0))
 
 
 def test_any_activation() -> None:
