@@ -49,6 +49,8 @@ FREE = (
     *("checkpoint_steps", "checkpoint_minutes", "profile", "progress", "pictures", "sort_by"),
     *("published", "dataset.path", "dataset.root", "dataset.download"),
 )
+# Metrics that only a run with a head has.
+OF_HEADS = ("accuracy", "head", "head_raw")
 # What may change when a run goes on.
 RESUMABLE = ("epochs", *FREE)
 
@@ -134,6 +136,11 @@ def check(config: Mapping[str, Any]) -> RunConfig:
     for number, entry in enumerate(settings.published):
         _check_metric(f"published.{number}.metric", entry.metric)
     parts = {group: registry.check(config[group]) for group, registry in GROUPS.items()}
+    if parts["head"]["name"] == "none" and settings.sort_by.rpartition("/")[2] in OF_HEADS:
+        raise ConfigError(
+            f"sort_by={settings.sort_by} needs a classifier, and head=none is none; choose "
+            "head=classifier, or another metric such as val/fvu"
+        )
     return RunConfig(settings, parts)
 
 

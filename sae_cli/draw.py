@@ -36,18 +36,11 @@ N_BINS = 60
 @torch.no_grad()
 def draw(run: Run) -> Iterator[Picture]:
     """All pictures of a trained run: of the first test examples, the weights, the validation
-    split's codes, and the losses."""
+    split's codes, and the losses. A decoder that nothing has trained is not shown."""
     model, data, made = run.training.autoencoder, run.training.dataset, run.parts
-    x = next(data.test.batches(N_EXAMPLES))
-    # A stream of its own, so that a picture shows the same noise however long the run was.
-    noise = generators(run.config, made.device).noise
-    corrupted = None if made.corruption is None else made.corruption(x, noise)
-    seen = x if corrupted is None else corrupted
-    yield reconstructions(
-        array(x),
-        array(made.device.run(model, seen).x_hat),
-        corrupted=None if corrupted is None else array(corrupted),
-    )
+    decoded = any(stage.objective.reconstruction is not None for stage in run.training.stages)
+    if decoded:
+        yield _reconstructions(run)
     shape = data.shape.input_shape
     first = model.filters()
     if first is not None:
@@ -58,20 +51,38 @@ def draw(run: Run) -> Iterator[Picture]:
             title="first-layer filters",
             total=len(first),
         )
-    atoms = model.atoms(N_TILES).flatten(1)
-    yield filters(array(atoms), shape, name="atoms", title="decoder atoms", total=model.n_latents)
+    if decoded:
+        atoms = model.atoms(N_TILES).flatten(1)
+        yield filters(
+            array(atoms), shape, name="atoms", title="decoder atoms", total=model.n_latents
+        )
     counts, edges, means = _histogram(model, data, made)
     activation = model.activation
     yield code_histogram(
         counts, edges, activation_name=activation.name, active_above=activation.active_above
     )
     yield mean_histogram(means, target=None if made.penalty is None else made.penalty.target)
-    yield from draw_codes(run)
+    if decoded:
+        yield from draw_codes(run)
     yield from draw_latents(run, means == 0.0)
     names = {name for stage in run.training.stages for name in stage.objective.term_names}
     terms = [name for name in TERMS if name in names and not name.endswith("_raw")]
     # Where the reconstruction is all of the loss, that is drawn anyway.
     yield loss_curves(run.progress.lines, terms=terms if len(terms) > 2 else [])
+
+
+def _reconstructions(run: Run) -> Picture:
+    model, data, made = run.training.autoencoder, run.training.dataset, run.parts
+    x = next(data.test.batches(N_EXAMPLES))
+    # A stream of its own, so that a picture shows the same noise however long the run was.
+    noise = generators(run.config, made.device).noise
+    corrupted = None if made.corruption is None else made.corruption(x, noise)
+    seen = x if corrupted is None else corrupted
+    return reconstructions(
+        array(x),
+        array(made.device.run(model, seen).x_hat),
+        corrupted=None if corrupted is None else array(corrupted),
+    )
 
 
 def _histogram(

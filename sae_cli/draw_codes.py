@@ -37,7 +37,7 @@ OUTER = 0.98
 
 @torch.no_grad()
 def draw_codes(run: Run) -> Iterator[Picture]:
-    """Of codes of two latents, of codes drawn from a prior."""
+    """Of codes of two latents and of codes drawn from a prior, with what they decode to."""
     model, data = run.training.autoencoder, run.training.dataset
     shape = data.shape.input_shape
     # A stream of its own, so that a picture shows the same whatever was drawn before.
@@ -109,7 +109,9 @@ def draw_latents(run: Run, dead: npt.NDArray[np.bool_]) -> Iterator[Picture]:
 
 def _decoded(run: Run, codes: Tensor) -> Floats:
     x_hat = run.training.autoencoder.decode(codes.to(run.parts.device.torch))
-    return array(x_hat.flatten(1))
+    # Cut to the range of the data, as whoever shows an image does.
+    data = run.training.dataset.interval
+    return array(x_hat.flatten(1).clamp(data.low, data.high))
 
 
 def array(tensor: Tensor) -> Floats:

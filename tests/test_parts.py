@@ -48,3 +48,9 @@ def test_what_does_not_go_together_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=says):
         build_parts(configure(*given))
+
+
+def test_sorting_by_what_only_a_classifier_has_is_refused(configure: Configure) -> None:
+    assert configure("head=classifier", "sort_by=val/accuracy").settings.sort_by == "val/accuracy"
+    with pytest.raises(ConfigError, match="needs a classifier, and head=none is none"):
+        configure("sort_by=val/accuracy")

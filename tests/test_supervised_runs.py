@@ -149,3 +149,11 @@ def test_an_encoder_with_fixed_parameters_is_fine_tuned(
     head = ("head=classifier", "head.epochs=1", "head.fine_tune_epochs=1")
     config = configure("model=recurrent", *head, "pictures=false", *SMALL)
     assert train(config, tmp_path / "run", [])["status"] == "finished"
+
+
+def test_a_decoder_that_nothing_trained_is_not_shown(configure: Configure, tmp_path: Path) -> None:
+    head = ("head=classifier", "head.epochs=0", "head.fine_tune_epochs=1")
+    train(configure("model=ae", "schedule=none", *head, *SMALL), tmp_path / "run", [])
+    drawn = {picture.stem for picture in (tmp_path / "run" / "pictures").glob("*.png")}
+    assert "filters" in drawn
+    assert not drawn & {"reconstructions", "atoms"}
