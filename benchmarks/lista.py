@@ -13,13 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from sae_cli.activations import Pointwise
-from sae_cli.architectures.dictionary import dictionary as dictionary_architecture
-from sae_cli.architectures.unrolled import UnrolledEncoder
+from sae_cli.core.shapes import DataShape
 from sae_cli.datasets.digits import digits
-from sae_cli.inference import Inference
-from sae_cli.penalties import L1
-from sae_cli.shapes import DataShape
+from sae_cli.model.activations.pointwise import Pointwise
+from sae_cli.model.architectures.dictionary import dictionary as dictionary_architecture
+from sae_cli.model.architectures.unrolled import UnrolledEncoder
+from sae_cli.model.inference import Inference
+from sae_cli.model.penalties.activity import L1
 from torch import Generator, Tensor
 
 WEIGHT = 0.3

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sae_cli.load import Run, load_run
+    from sae_cli.results.load import Run, load_run
 
 __all__ = ["Run", "load_run"]
 
@@ -16,7 +16,7 @@ __all__ = ["Run", "load_run"]
 def __getattr__(name: str) -> Any:
     # On first use, so that the command can answer a typo without importing torch.
     if name in __all__:
-        from sae_cli import load
+        from sae_cli.results import load
 
         return getattr(load, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

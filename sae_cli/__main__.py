@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sae_cli.exits import command
+from sae_cli.commands.exits import command
 
 
 def sae_train() -> None:
@@ -22,19 +22,19 @@ def sae_report() -> None:
 
 # Imported when a signal would meet its handlers: imports take their time.
 def _train(arguments: list[str]) -> int:
-    from sae_cli.cli import run
+    from sae_cli.commands.train import run
 
     return run(arguments)
 
 
 def _reproduce(arguments: list[str]) -> int:
-    from sae_cli.reproduce_cli import run
+    from sae_cli.commands.reproduce import run
 
     return run(arguments)
 
 
 def _report(arguments: list[str]) -> int:
-    from sae_cli.report_cli import run
+    from sae_cli.commands.report import run
 
     return run(arguments)
 

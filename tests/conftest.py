@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from sae_cli.compose import composed, hydra_ready
-from sae_cli.config import RunConfig, check
+from sae_cli.config.compose import composed, hydra_ready
+from sae_cli.config.schema import RunConfig, check
+from sae_cli.core.errors import ConfigError
 from sae_cli.datasets import DATASETS
-from sae_cli.registry import ConfigError
 
 CHECKOUT = Path(__file__).parents[1]
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from sae_cli import metrics, resume, saving
-from sae_cli.config import RunConfig
-from sae_cli.errors import Stopped
+from sae_cli.config.schema import RunConfig
+from sae_cli.core.errors import Stopped
+from sae_cli.runs import resume, saver
+from sae_cli.training import metrics
 
 CONTEXT: Any = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.killing"])
@@ -83,5 +84,5 @@ INSTANTS: dict[str, tuple[Any, str]] = {
     # A file has been written and has not its name yet; a checkpoint takes two renamings.
     "at a renaming": (Path, "replace"),
     "in an evaluation": (metrics.Metrics, "update"),
-    "between stages": (saving.Saver, "save_stage"),
+    "between stages": (saver.Saver, "save_stage"),
 }

@@ -59,7 +59,7 @@ def test_a_run_and_a_sweep_from_another_folder(unpacked: Path, tmp_path: Path) -
 
 
 def test_the_package_that_ran_is_the_one_of_the_wheel(unpacked: Path, tmp_path: Path) -> None:
-    program = "import sae_cli.compose as c; print(c.CONF)"
+    program = "import sae_cli.config.compose as c; print(c.CONF)"
     done = subprocess.run(
         [sys.executable, "-P", "-c", program],
         cwd=tmp_path,

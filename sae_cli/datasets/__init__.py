@@ -1,27 +1,13 @@
-"""The data sets; importing this package registers them all."""
+"""Data sets: where examples come from, one file each.
+
+They read, check and split examples; what is done with them is not known here.
+"""
 
 from __future__ import annotations
 
-from sae_cli.datasets import (
-    array,
-    cifar10,
-    digits,
-    image_folder,
-    mnist,
-    mnist_5k,
-    natural_patches,
-)
+from sae_cli.core.registry import load_all
 from sae_cli.datasets.dataset import DATASETS, Dataset, Split
 
-__all__ = [
-    "DATASETS",
-    "Dataset",
-    "Split",
-    "array",
-    "cifar10",
-    "digits",
-    "image_folder",
-    "mnist",
-    "mnist_5k",
-    "natural_patches",
-]
+__all__ = ["DATASETS", "Dataset", "Split"]
+
+load_all(__name__)

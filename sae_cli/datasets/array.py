@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sae_cli.datasets.array_file import ArrayFile, open_array_file
-from sae_cli.datasets.array_scan import interval_of
+from sae_cli.core.errors import ConfigError, nearest
+from sae_cli.core.options import Positive
+from sae_cli.core.shapes import Interval
 from sae_cli.datasets.dataset import DATASETS, Dataset, Split
+from sae_cli.datasets.formats.array_file import ArrayFile, open_array_file
+from sae_cli.datasets.formats.array_scan import interval_of
 from sae_cli.datasets.splits import Seed, Share, split_shares
-from sae_cli.options import Positive
-from sae_cli.registry import ConfigError, nearest
-from sae_cli.shapes import Interval
 
 DTYPES = (
     torch.float16,

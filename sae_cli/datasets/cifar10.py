@@ -12,12 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sae_cli.core.errors import ConfigError
+from sae_cli.core.options import Count
 from sae_cli.datasets.dataset import DATASETS, Dataset
-from sae_cli.datasets.decoded import decoded
-from sae_cli.datasets.download import DownloadError, download_files, missing_files, root_folder
-from sae_cli.datasets.published import published_images
-from sae_cli.options import Count
-from sae_cli.registry import ConfigError
+from sae_cli.datasets.formats.cache import decoded
+from sae_cli.datasets.formats.download import (
+    DownloadError,
+    download_files,
+    missing_files,
+    root_folder,
+)
+from sae_cli.datasets.published_images import published_images
 
 N_PER_FILE, CHANNELS, SIDE, N_CLASSES = 10_000, 3, 32, 10
 RECORD_BYTES = 1 + CHANNELS * SIDE * SIDE

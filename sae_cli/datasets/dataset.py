@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sae_cli.core.registry import Registry
+from sae_cli.core.shapes import DataShape, Interval
 from sae_cli.datasets.stream import stream, too_large
-from sae_cli.registry import Registry
-from sae_cli.shapes import DataShape, Interval
 
 CHUNK_BYTES = 1 << 20
 

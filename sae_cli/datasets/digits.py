@@ -12,10 +12,10 @@ from importlib.resources import files
 import numpy as np
 import torch
 
+from sae_cli.core.options import Count
+from sae_cli.core.shapes import UNIT
 from sae_cli.datasets.dataset import DATASETS, Dataset, Split
 from sae_cli.datasets.splits import split_counts
-from sae_cli.options import Count
-from sae_cli.shapes import UNIT
 
 
 @DATASETS.register("digits")

@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from sae_cli.core.errors import ConfigError
+from sae_cli.core.options import Count
+from sae_cli.core.shapes import UNIT
 from sae_cli.datasets.dataset import DATASETS, Dataset, Split
 from sae_cli.datasets.splits import Seed, Share, split_shares
-from sae_cli.options import Count
-from sae_cli.registry import ConfigError
-from sae_cli.shapes import UNIT
 
 if TYPE_CHECKING:
     from PIL import Image

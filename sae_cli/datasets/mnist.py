@@ -14,12 +14,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sae_cli.core.errors import ConfigError
+from sae_cli.core.options import Count
 from sae_cli.datasets.dataset import DATASETS, Dataset
-from sae_cli.datasets.download import DownloadError, download_files, missing_files, root_folder
-from sae_cli.datasets.idx import IdxArray, read_idx
-from sae_cli.datasets.published import published_images
-from sae_cli.options import Count
-from sae_cli.registry import ConfigError
+from sae_cli.datasets.formats.download import (
+    DownloadError,
+    download_files,
+    missing_files,
+    root_folder,
+)
+from sae_cli.datasets.formats.idx import IdxArray, read_idx
+from sae_cli.datasets.published_images import published_images
 
 N_TRAIN, N_TEST, SIDE, N_CLASSES = 60_000, 10_000, 28, 10
 TRAIN_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sae_cli.core.errors import ConfigError
+from sae_cli.core.options import Count
+from sae_cli.core.shapes import UNIT
 from sae_cli.datasets.dataset import DATASETS, Dataset, Split
 from sae_cli.datasets.splits import Seed, split_counts
-from sae_cli.options import Count
-from sae_cli.registry import ConfigError
-from sae_cli.shapes import UNIT
 
 N_IMAGES, SIDE, N_CLASSES = 5000, 28, 10
 N_COLUMNS = SIDE * SIDE + 1

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 from tqdm import tqdm
 
+from sae_cli.core.errors import ConfigError
+from sae_cli.core.options import Positive
+from sae_cli.core.shapes import REALS
 from sae_cli.datasets.dataset import DATASETS, Dataset, Split
 from sae_cli.datasets.image_folder import EXTENSIONS, pictures_in, read_picture
 from sae_cli.datasets.splits import Seed
-from sae_cli.options import Positive
-from sae_cli.registry import ConfigError
-from sae_cli.shapes import REALS
 
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")
 CHUNK = 4096  # patches at a time in float64

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from sae_cli.registry import ConfigError
+from sae_cli.core.errors import ConfigError
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 """A share of the examples: some, but not all."""

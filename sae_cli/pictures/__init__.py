@@ -1,4 +1,7 @@
-"""The pictures that a run leaves behind: pure functions from NumPy arrays to a ``Picture``."""
+"""Pictures: pure functions from arrays to a figure and the numbers that it shows.
+
+They know no run, no model and no configuration, and write no file.
+"""
 
 from __future__ import annotations
 

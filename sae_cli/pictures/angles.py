@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
+from torch.nn import functional as F
 
+from sae_cli.core.text import counted
 from sae_cli.pictures.picture import (
     FIRST,
     SECOND,
@@ -16,7 +19,6 @@ from sae_cli.pictures.picture import (
     plain_axes,
     whole_numbers,
 )
-from sae_cli.tables import counted
 
 BIN = np.pi / 120  # radians: 0.026
 
@@ -94,3 +96,17 @@ def angle_histogram(
     return Picture(
         "angle_histogram", figure, {key: np.asarray(one) for key, one in numbers.items()}
     )
+
+
+def part_angles(rows: Tensor, columns: Tensor) -> Tensor:
+    """``(n_latents,)``, in radians: the angle between each encoder row and its decoder column.
+
+    In a discriminative recurrent network small ones belong to parts of the input and large ones to
+    categories (Rolfe and LeCun 2013, section 4: the two lie below and above about 0.5 and 0.7).
+
+    Args:
+        rows: ``(n_latents, n_features)``.
+        columns: ``(n_features, n_latents)``.
+    """
+    cosines = (F.normalize(rows, dim=1) * F.normalize(columns, dim=0).t()).sum(1)
+    return cosines.clamp(-1.0, 1.0).arccos()

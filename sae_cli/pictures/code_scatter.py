@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from sae_cli.core.text import counted
 from sae_cli.pictures.picture import (
     FIRST,
     TEXT_POINTS,
@@ -16,7 +17,6 @@ from sae_cli.pictures.picture import (
     new_figure,
     plain_axes,
 )
-from sae_cli.tables import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sae_cli.core.text import counted
 from sae_cli.pictures.code_scatter import Labels, check_codes, draw_codes, frame
 from sae_cli.pictures.decoded import decoded
 from sae_cli.pictures.picture import DPI, Floats, Picture, heading, new_figure
 from sae_cli.pictures.tiles import GAP, montage, near_square, place, zoom_for
-from sae_cli.tables import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,7 +18,7 @@ from sae_cli.pictures.picture import (
     new_figure,
 )
 from sae_cli.pictures.tiles import GAP, colours, is_image, montage, place, zoom_for
-from sae_cli.topography import (
+from sae_cli.pictures.topography import (
     Compared,
     neighbour_similarity,
     orientation_smoothness,

@@ -7,19 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from sae_cli.core.text import counted
 from sae_cli.pictures.decoded import images_of
 from sae_cli.pictures.filters import COLORMAP, SATURATED, symmetric_limit, unit_rows
-from sae_cli.pictures.picture import (
-    DPI,
-    GREY,
-    Floats,
-    Picture,
-    heading,
-    heading_width,
-    new_figure,
-)
+from sae_cli.pictures.picture import DPI, GREY, Floats, Picture, heading, heading_width, new_figure
 from sae_cli.pictures.tiles import BORDER, colours
-from sae_cli.tables import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,9 +11,9 @@ import pytest
 import safetensors.torch
 import torch
 
+from sae_cli.core.errors import ConfigError
+from sae_cli.core.shapes import Interval
 from sae_cli.datasets import DATASETS, Dataset
-from sae_cli.registry import ConfigError
-from sae_cli.shapes import Interval
 
 X = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torchvision
 
+from sae_cli.core.errors import ConfigError
 from sae_cli.datasets import DATASETS, Dataset
-from sae_cli.registry import ConfigError
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (60, 3, 32, 32), np.uint8)

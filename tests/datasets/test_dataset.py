@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from sae_cli import load_run
-from sae_cli.build import check_data, dataset
+from sae_cli.assembly.data import check_data, read_dataset
+from sae_cli.assembly.parts import build_parts
+from sae_cli.core.errors import ConfigError
 from sae_cli.datasets import Split
-from sae_cli.parts import build_parts
-from sae_cli.registry import ConfigError
-from sae_cli.train import train
+from sae_cli.runs.train import train
 from tests.conftest import SMALL, Configure
 
 
@@ -47,7 +47,7 @@ def norms(values: Tensor) -> Tensor:
 
 def test_examples_have_unit_norm_and_zeros_stay(array: Path, configure: Configure) -> None:
     given = ("dataset=array", f"dataset.path={array}", "unit_norm=true")
-    data = dataset(configure("model=ae", *given))
+    data = read_dataset(configure("model=ae", *given))
     stored = torch.from_numpy(np.load(array))
     for split in (data.train, data.val, data.test):
         (values,) = split.batches(100)
@@ -66,7 +66,7 @@ def test_what_unit_norm_allows(array: Path, configure: Configure) -> None:
 
     def checked(*overrides: str) -> None:
         config = configure("model=ae", "unit_norm=true", *overrides)
-        check_data(config, build_parts(config), dataset(config))
+        check_data(config, build_parts(config), read_dataset(config))
 
     bce = ("reconstruction=bce", "architecture.output_activation=sigmoid")
     signed = ("dataset=array", f"dataset.path={array}", "batch_size=4")
@@ -84,7 +84,7 @@ def test_a_loaded_run_scales_too(configure: Configure, tmp_path: Path) -> None:
     config = configure("model=ae", "unit_norm=true", "pictures=false", *SMALL)
     train(config, tmp_path / "run", [])
     run = load_run(tmp_path / "run")
-    (seen,) = dataset(config).test.batches(2000)
+    (seen,) = read_dataset(config).test.batches(2000)
     assert torch.allclose(run.encode(seen * 16.0), run.encode(seen), atol=1e-6)
     assert torch.equal(
         run.encode(torch.zeros(1, 64)), run.autoencoder.encode(torch.zeros(1, 1, 8, 8))

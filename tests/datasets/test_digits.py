@@ -12,8 +12,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from sae_cli.core.errors import ConfigError
 from sae_cli.datasets import DATASETS, Dataset
-from sae_cli.registry import ConfigError
 
 
 def built(**section: Any) -> Dataset:

@@ -11,8 +11,8 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from sae_cli.core.errors import ConfigError
 from sae_cli.datasets import DATASETS, Dataset
-from sae_cli.registry import ConfigError
 
 RNG = np.random.default_rng(0)
 

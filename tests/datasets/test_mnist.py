@@ -14,9 +14,9 @@ import torch
 import torchvision
 from torch import Tensor
 
+from sae_cli.core.errors import ConfigError
 from sae_cli.datasets import DATASETS, Dataset
 from sae_cli.datasets.mnist import FILES
-from sae_cli.registry import ConfigError
 
 RNG = np.random.default_rng(0)
 TRAIN, TEST = 40, 10

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from sae_cli.core.errors import ConfigError
 from sae_cli.datasets import DATASETS, Dataset
 from sae_cli.datasets.dataset import Split
-from sae_cli.registry import ConfigError
 
 
 def read(path: Path | None = None, **options: Any) -> Dataset:

@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from sae_cli.core.shapes import UNIT
 from sae_cli.datasets import DATASETS, Dataset, Split
 from sae_cli.datasets.stream import AHEAD, SHARE, ahead, free_bytes, too_large
-from sae_cli.shapes import UNIT
 
 CPU = torch.device("cpu")
 DTYPES = [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64]

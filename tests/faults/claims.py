@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sae_cli.folder_names import unique_stamp
-from sae_cli.run_folder import RunFolder
+from sae_cli.config.folder_names import unique_stamp
+from sae_cli.run_folder.folder import RunFolder
 from tests.killing import CONTEXT
 
 

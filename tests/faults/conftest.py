@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sae_cli.config import RunConfig
-from sae_cli.train import train
+from sae_cli.config.schema import RunConfig
+from sae_cli.runs.train import train
 from tests.faults.forked import Forked
 from tests.faults.runs import config_of, stop
 

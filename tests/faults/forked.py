@@ -19,10 +19,14 @@ from typing import Any
 import pytest
 import torch
 
-from sae_cli import build, cli, launch, resume, sweep, sweep_jobs  # noqa: F401
 from sae_cli.__main__ import sae_train
-from sae_cli.config import RunConfig
-from sae_cli.stopping import SIGNALS
+from sae_cli.assembly import data, prepare
+from sae_cli.commands import train as cli  # noqa: F401
+from sae_cli.config.schema import RunConfig
+from sae_cli.core.signals import SIGNALS
+from sae_cli.runs import resume
+from sae_cli.runs.sweeps import jobs as sweep_jobs
+from sae_cli.runs.sweeps import sweep  # noqa: F401
 from tests.faults.runs import STOPPED_AT, at_step, signalled
 from tests.killing import CONTEXT
 
@@ -119,13 +123,13 @@ def _at_step(number: int, times: int = 1) -> None:
 
 def _before_training(number: int) -> None:
     """While the data are read."""
-    read = build.dataset
+    read = data.read_dataset
 
     def patched(*arguments: Any, **options: Any) -> Any:
         signalled(number)()
         return read(*arguments, **options)
 
-    build.dataset = patched
+    KEPT.enter_context(pytest.MonkeyPatch.context()).setattr(prepare, "read_dataset", patched)
 
 
 # To be sent a signal: when the step of STOPPED_AT is taken, and before the training.

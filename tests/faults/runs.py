@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 import torch
 
-from sae_cli import saving
-from sae_cli.checkpoints import State, packed, unpacked
-from sae_cli.compose import composed, hydra_ready
-from sae_cli.config import RunConfig, check
-from sae_cli.errors import Stopped
-from sae_cli.gradients import Terms
-from sae_cli.resume import begin_or_resume, resume
-from sae_cli.step import Step
+from sae_cli.config.compose import composed, hydra_ready
+from sae_cli.config.schema import RunConfig, check
+from sae_cli.core.errors import Stopped
+from sae_cli.model.objective import Terms
+from sae_cli.run_folder.checkpoints import State, packed, unpacked
+from sae_cli.runs import saver
+from sae_cli.runs.resume import begin_or_resume, resume
+from sae_cli.training.step import Step
 from tests.killing import results
 
 # 97 digits, 16 steps in 4 epochs; noise and moments, so that there is much to remember.
@@ -32,7 +32,7 @@ WORDS = (
 STOPPED_AT, SAVED_BEFORE = 10, 8
 LAST, PREVIOUS = "checkpoints/last.pt", "checkpoints/previous.pt"
 
-After = Callable[[saving.Saver, Terms], None]
+After = Callable[[saver.Saver, Terms], None]
 
 
 def config_of(*overrides: str) -> RunConfig:
@@ -44,15 +44,15 @@ def config_of(*overrides: str) -> RunConfig:
 @contextmanager
 def at_step(step: int, do: Callable[[], None]) -> Iterator[None]:
     """Do something when a training has taken a step and has not looked for signals yet."""
-    after: After = saving.Saver.after_step
+    after: After = saver.Saver.after_step
 
-    def patched(saver: saving.Saver, terms: Terms) -> None:
+    def patched(saver: saver.Saver, terms: Terms) -> None:
         if saver._run.progress.step == step - 1:
             do()
         after(saver, terms)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(saving.Saver, "after_step", patched)
+        patch.setattr(saver.Saver, "after_step", patched)
         yield
 
 

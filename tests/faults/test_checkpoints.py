@@ -15,12 +15,11 @@ import pytest
 import torch
 import yaml
 
-from sae_cli import checkpoints
-from sae_cli.checkpoints import DIGEST_BYTES, HOLDS
-from sae_cli.config import RunConfig
-from sae_cli.errors import CheckpointError
-from sae_cli.registry import ConfigError
-from sae_cli.resume import begin_or_resume, resume
+from sae_cli.config.schema import RunConfig
+from sae_cli.core.errors import CheckpointError, ConfigError
+from sae_cli.run_folder import checkpoints
+from sae_cli.run_folder.checkpoints import DIGEST_BYTES, HOLDS
+from sae_cli.runs.resume import begin_or_resume, resume
 from tests.faults.forked import Forked
 from tests.faults.runs import (
     LAST,

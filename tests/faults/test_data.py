@@ -11,8 +11,8 @@ import pytest
 import torch
 import yaml
 
-from sae_cli.resume import resume
-from sae_cli.train import train
+from sae_cli.runs.resume import resume
+from sae_cli.runs.train import train
 from tests.faults.forked import Forked
 from tests.faults.runs import (
     LAST,

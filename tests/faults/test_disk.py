@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sae_cli.run_files import append_line
+from sae_cli.run_folder.files import append_line
 from tests.faults.forked import Done, Forked, limit_files
 from tests.faults.runs import LAST, PREVIOUS, WORDS, contents, finished_like, saved_state
 from tests.killing import results

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sae_cli import exits
+from sae_cli.commands import exits
 from tests.conftest import CHECKOUT
 from tests.faults.forked import Forked, gpu_error, limit_memory, raise_in_job, sigkill
 from tests.faults.runs import SAVED_BEFORE, WORDS, finished_like, saved_state, status

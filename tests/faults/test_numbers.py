@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from sae_cli import optimizers
-from sae_cli.errors import DivergedError
-from sae_cli.step import Step
-from sae_cli.train import train
+from sae_cli.core.errors import DivergedError
+from sae_cli.runs.train import train
+from sae_cli.training import optimizers
+from sae_cli.training.step import Step
 from tests.conftest import SMALL, Configure
 from tests.faults.forked import Forked
 from tests.faults.runs import (

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from sae_cli import compose, folder_names
-from sae_cli.train import train
+from sae_cli.config import compose, folder_names
+from sae_cli.runs.train import train
 from tests.faults.claims import raced
 from tests.faults.runs import WORDS, config_of
 from tests.killing import results, start

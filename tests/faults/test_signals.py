@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from sae_cli import train as training
-from sae_cli.checkpoints import Checkpoints
-from sae_cli.errors import Stopped
-from sae_cli.run_folder import RunFolder
-from sae_cli.stopping import SIGNALS, stopping_at_once, stopping_in_time
+from sae_cli.core.errors import Stopped
+from sae_cli.core.signals import SIGNALS, stopping_at_once, stopping_in_time
+from sae_cli.run_folder.checkpoints import Checkpoints
+from sae_cli.run_folder.folder import RunFolder
+from sae_cli.runs import train as training
 from tests.conftest import CHECKOUT
 from tests.faults.forked import Forked, sigint_twice, signal_at_step, signal_before_training
 from tests.faults.runs import (

@@ -15,20 +15,22 @@ from typing import Any
 
 import torch
 
-from sae_cli import engine, network
-from sae_cli.checkpoints import DIGEST_BYTES, packed, unpacked
-from sae_cli.compose import composed, hydra_ready
-from sae_cli.config import check
-from sae_cli.console import Console
-from sae_cli.loop import Position
-from sae_cli.optimizers import OPTIMIZERS
-from sae_cli.resume import _check_config, _check_data, _check_length
-from sae_cli.run import Progress, Run
-from sae_cli.run_folder import RunFolder
-from sae_cli.saving import Saver, restore
-from sae_cli.step import Step
-from sae_cli.stopping import Stop
-from sae_cli.train import prepared, train
+from sae_cli.assembly import compute
+from sae_cli.assembly.prepare import prepared
+from sae_cli.assembly.streams import generators
+from sae_cli.config.compose import composed, hydra_ready
+from sae_cli.config.schema import check
+from sae_cli.core.signals import Stop
+from sae_cli.run_folder.checkpoints import DIGEST_BYTES, packed, unpacked
+from sae_cli.run_folder.folder import RunFolder
+from sae_cli.runs.active_run import Progress, Run
+from sae_cli.runs.console import Console
+from sae_cli.runs.resume import _check_config, _check_data, _check_length
+from sae_cli.runs.saver import Saver, restore
+from sae_cli.runs.train import train
+from sae_cli.training.loop import Position
+from sae_cli.training.optimizers import OPTIMIZERS
+from sae_cli.training.step import Step
 from tests.fuzz.mutations import NUMBERS, damaged
 
 
@@ -49,23 +51,23 @@ def reading(folder: Path) -> Callable[[bytes], object]:
         _check_config(made.config, state)
         _check_data(made, state)
         _check_length(made, state)
-        generators = network.generators(made.config, made.parts.device)
+        streams = generators(made.config, made.parts.device)
         run = Run(
             made.config,
             made.parts,
             made.training,
             made.fingerprint,
-            generators,
+            streams,
             Progress(),
             run_folder,
             Console(run_folder.log, False),
             Stop(),
         )
         restore(run, state)
-        gradients = engine.gradients(made.config, made.parts, stage)
+        gradients = compute.gradients(made.config, made.parts, stage)
         optimizer = OPTIMIZERS.build(made.config.parts["optimizer"], gradients.parameters)
-        step = Step(gradients, optimizer, None, generators.noise, 32)
-        position = Position(0, 0, generators.order.get_state())
+        step = Step(gradients, optimizer, None, streams.noise, 32)
+        position = Position(0, 0, streams.order.get_state())
         Saver(run, stage, optimizer, step, position).restore(state)
         return position
 

@@ -22,23 +22,22 @@ import torch
 from PIL import Image
 
 from sae_cli import load_run
-from sae_cli.compose import composed, hydra_ready
-from sae_cli.config import check
+from sae_cli.assembly.environment import changes_of_environment, environment
+from sae_cli.assembly.network import network
+from sae_cli.config.compose import composed, hydra_ready
+from sae_cli.config.schema import check
+from sae_cli.core.errors import CheckpointError, ConfigError
+from sae_cli.core.shapes import DataShape
 from sae_cli.datasets import DATASETS
-from sae_cli.datasets.array_file import open_array_file
-from sae_cli.datasets.idx import read_idx
-from sae_cli.environment import changes_of_environment, environment
-from sae_cli.errors import CheckpointError
-from sae_cli.network import network
-from sae_cli.plain_yaml import read_texts
-from sae_cli.registry import ConfigError
-from sae_cli.report import machine
-from sae_cli.reproduce import described
-from sae_cli.run_files import read_json
-from sae_cli.run_folder import RunFolder
-from sae_cli.saved_config import MAX_BYTES
-from sae_cli.shapes import DataShape
-from sae_cli.sweep import read_sweep, sweep_of
+from sae_cli.datasets.formats.array_file import open_array_file
+from sae_cli.datasets.formats.idx import read_idx
+from sae_cli.results.gather import machine
+from sae_cli.results.saved_config import MAX_BYTES
+from sae_cli.run_folder.files import read_json
+from sae_cli.run_folder.folder import RunFolder
+from sae_cli.run_folder.plain_yaml import read_texts
+from sae_cli.runs.reproduce import described
+from sae_cli.runs.sweeps.sweep import read_sweep, sweep_of
 from tests.fuzz.checkpoints import checkpoint_faults, reading, write_checkpoint
 from tests.fuzz.mutations import (
     damaged,

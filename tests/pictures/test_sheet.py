@@ -11,8 +11,8 @@ import pytest
 from sae_cli.pictures import Picture, orientation_map, render, topographic_map
 from sae_cli.pictures.sheet import windows
 from sae_cli.pictures.tiles import GAP
-from sae_cli.topography import neighbour_similarity, orientations
-from tests.test_topography import gabor, pinwheel
+from sae_cli.pictures.topography import neighbour_similarity, orientations
+from tests.pictures.test_topography import gabor, pinwheel
 
 RNG = np.random.default_rng(3)
 SHEET = (6, 6)

@@ -17,8 +17,8 @@ import tempfile
 from pathlib import Path
 from random import Random
 
-from sae_cli.compose import composed, hydra_ready
-from sae_cli.config import RunConfig, check
+from sae_cli.config.compose import composed, hydra_ready
+from sae_cli.config.schema import RunConfig, check
 from tests.killing import finish, results, start
 
 MODELS = (

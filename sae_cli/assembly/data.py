@@ -1,0 +1,70 @@
+"""The data set that a configuration names, and whether the parts can work with it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from sae_cli.assembly.parts import Parts
+from sae_cli.config.schema import RunConfig
+from sae_cli.core.errors import ConfigError
+from sae_cli.datasets import DATASETS, Dataset
+
+# Options of data sets that say where these lie.
+PATHS = ("path", "root")
+
+
+def read_dataset(config: RunConfig, *, download: bool = True) -> Dataset:
+    """Read the data set, in the machine's memory.
+
+    Args:
+        download: whether it may be downloaded where the configuration says so.
+
+    Raises:
+        ConfigError: files are missing, damaged or unfit.
+    """
+    section = config.parts["dataset"]
+    if section.get("download") is True and not download:
+        section = section | {"download": False}
+    data = DATASETS.build(section)
+    return data.with_unit_norm() if config.settings.unit_norm else data
+
+
+def located(config: RunConfig) -> RunConfig:
+    """The configuration with the whole paths of its data, so that it holds in any folder."""
+    section = config.parts["dataset"]
+    given = {k: section[k] for k in PATHS if section.get(k) is not None}
+    paths = {k: str(Path(path).expanduser().absolute()) for k, path in given.items()}
+    return replace(config, parts=config.parts | {"dataset": section | paths})
+
+
+def check_data(config: RunConfig, made: Parts, data: Dataset) -> None:
+    """Refuse a data set whose values the parts cannot work with.
+
+    Raises:
+        ConfigError: with the ranges, and what would do.
+    """
+    source = f"dataset={config.parts['dataset']['name']} has values in {data.interval}"
+    if not data.interval.within(made.reconstruction.targets):
+        raise ConfigError(
+            f"{source}, and reconstruction={config.parts['reconstruction']['name']} needs targets "
+            f"in {made.reconstruction.targets}; choose reconstruction=mse or rescale the data "
+            "(dataset=array has a divisor)"
+        )
+    if made.corruption is not None and not data.interval.within(made.corruption.requires):
+        raise ConfigError(
+            f"{source}, and corruption={config.parts['corruption']['name']} needs inputs in "
+            f"{made.corruption.requires}; choose another corruption or rescale the data"
+        )
+    output = made.output
+    if not data.interval.within(output.interval):
+        raise ConfigError(
+            f"{source}, which architecture.output_activation={output.name} cannot reach (it gives "
+            f"{output.interval}); choose architecture.output_activation=identity or rescale the "
+            "data"
+        )
+    if config.settings.batch_size > len(data.train):
+        raise ConfigError(
+            f"batch_size={config.settings.batch_size} is more than the {len(data.train)} training "
+            "examples; give at most that many"
+        )

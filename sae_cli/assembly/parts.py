@@ -1,0 +1,187 @@
+"""The parts of a run that need no data, and whether they go together."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator
+
+from sae_cli.config.schema import RunConfig
+from sae_cli.core.errors import ConfigError
+from sae_cli.core.shapes import DataShape
+from sae_cli.model.activations.activation import ACTIVATIONS, Activation
+from sae_cli.model.activations.pointwise import activations_within
+from sae_cli.model.architectures import ARCHITECTURES
+from sae_cli.model.autoencoder import AutoEncoder
+from sae_cli.model.inference import INFERENCES, Inference
+from sae_cli.model.penalties import PENALTIES, Penalty
+from sae_cli.model.reconstruction import RECONSTRUCTIONS, Reconstruction
+from sae_cli.training.corruptions import CORRUPTIONS, Corruption
+from sae_cli.training.devices import DEVICES, Device
+from sae_cli.training.heads import HEADS, Supervision
+from sae_cli.training.schedules import SCHEDULES, Schedule
+
+# Sides of the images that a network is rehearsed on, one of which suits its fields and pools (840
+# can be divided by 2 to 8).
+SIDES = (64, 840, 1024)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts that are known before any data is read."""
+
+    device: Device
+    activation: Activation
+    penalty: Penalty | None
+    corruption: Corruption | None
+    reconstruction: Reconstruction
+    inference: Inference | None
+    supervision: Supervision | None
+    schedule: Schedule
+    output: Activation
+
+
+def build_parts(config: RunConfig) -> Parts:
+    """Build what needs no data, and refuse what does not go together.
+
+    Raises:
+        ConfigError: with the reason, and what would do.
+    """
+    chosen = config.parts
+    activation = ACTIVATIONS.build(chosen["activation"])
+    # A rehearsal shows what the architecture makes of its options.
+    rehearsal = _rehearsed(chosen["architecture"], activation, SIDES)
+    made = Parts(
+        DEVICES.build(chosen["device"]),
+        activation,
+        PENALTIES.build(chosen["penalty"]),
+        CORRUPTIONS.build(chosen["corruption"]),
+        RECONSTRUCTIONS.build(chosen["reconstruction"]),
+        INFERENCES.build(chosen["inference"]),
+        HEADS.build(chosen["head"]),
+        SCHEDULES.build(chosen["schedule"]),
+        rehearsal.output_activation,
+    )
+    made.schedule.check(len(rehearsal.layers))
+    hidden = [layer.activation for layer in rehearsal.layers[:-1]]
+    inner = hidden if made.schedule.layer_by_layer else []
+    _check_penalty(chosen["penalty"]["name"], made.penalty, made.activation, inner)
+    _check_inner_corruption(chosen["corruption"]["name"], made.corruption, inner)
+    _check_output(chosen["reconstruction"]["name"], made.reconstruction, made.output.name)
+    _check_inference(chosen, made, rehearsal)
+    _check_training(chosen, made)
+    return made
+
+
+def _rehearsed(
+    section: dict[str, Any], activation: Activation, sides: tuple[int, ...]
+) -> AutoEncoder:
+    """On the first side that will do; the error is that of the first."""
+    shape = DataShape((1, sides[0], sides[0]), 10)
+    try:
+        with torch.device("meta"):
+            return ARCHITECTURES.build(section, shape, activation, Generator("cpu"))
+    except ConfigError:
+        for i in range(1, len(sides)):
+            with suppress(ConfigError):
+                return _rehearsed(section, activation, sides[i : i + 1])
+        raise
+
+
+def _check_penalty(
+    name: str, penalty: Penalty | None, activation: Activation, inner: list[Activation]
+) -> None:
+    if penalty is None:
+        return
+    fitting = ", ".join(activations_within(penalty.requires))
+    keyed = [("activation", activation)] + [("architecture.hidden_activations", a) for a in inner]
+    for key, given in keyed:
+        if penalty.of == "pre_codes" and not given.samples:
+            raise ConfigError(
+                f"penalty={name} needs codes that are drawn from a distribution, and {key}="
+                f"{given.name} draws none; choose activation=gaussian and schedule=joint, or "
+                "another penalty"
+            )
+        if not given.interval.within(penalty.requires):
+            raise ConfigError(
+                f"penalty={name} needs codes in {penalty.requires} ({penalty.reason}), and "
+                f"{key}={given.name} gives {given.interval}; choose {key} from {fitting}, or "
+                "another penalty"
+            )
+
+
+def _check_inner_corruption(
+    name: str, corruption: Corruption | None, inner: list[Activation]
+) -> None:
+    for given in inner:
+        if corruption is not None and not given.interval.within(corruption.requires):
+            raise ConfigError(
+                f"corruption={name} needs values in {corruption.requires}, and schedule=greedy "
+                f"corrupts hidden codes too, which architecture.hidden_activations={given.name} "
+                f"puts in {given.interval}; choose from "
+                f"{', '.join(activations_within(corruption.requires))}, or another corruption"
+            )
+
+
+def _check_output(name: str, reconstruction: Reconstruction, output: str) -> None:
+    allowed = reconstruction.output_activations
+    if allowed and output not in allowed:
+        raise ConfigError(
+            f"reconstruction={name} needs "
+            f"architecture.output_activation={' or '.join(allowed)}, given {output}; set it, or "
+            "choose reconstruction=mse"
+        )
+
+
+def _check_inference(chosen: dict[str, dict[str, Any]], made: Parts, model: AutoEncoder) -> None:
+    if made.inference is None:
+        if not list(model.encoder.parameters()):
+            raise ConfigError(
+                f"architecture={chosen['architecture']['name']} has no encoder, and inference=none "
+                "infers no codes; choose inference=fista, or architecture=dense"
+            )
+        return
+    name = f"inference={chosen['inference']['name']}"
+    if made.penalty is not None and made.penalty.of != "codes":
+        raise ConfigError(
+            f"{name} weighs the reconstruction against a penalty on codes, and "
+            f"penalty={chosen['penalty']['name']} is not one; choose penalty=l1, or another"
+        )
+    if model.linear_decoder() is None:
+        raise ConfigError(
+            f"{name} needs a decoder of one linear layer, and "
+            f"architecture={chosen['architecture']['name']} makes more of it; choose "
+            "architecture=dictionary, or architecture=dense with architecture.hidden_sizes=[]"
+        )
+    if chosen["reconstruction"] != {"name": "mse", "reduction": "sum"}:
+        raise ConfigError(
+            f"{name} minimises the squared error summed over features; choose reconstruction=mse "
+            "and reconstruction.reduction=sum"
+        )
+    if model.output_activation.name != "identity":
+        raise ConfigError(
+            f"{name} needs architecture.output_activation=identity, given "
+            f"{model.output_activation.name}"
+        )
+    if made.activation.samples:
+        raise ConfigError(
+            f"{name} finds the codes, and activation={made.activation.name} draws them; choose "
+            "inference=none or another activation"
+        )
+
+
+def _check_training(chosen: dict[str, dict[str, Any]], made: Parts) -> None:
+    if chosen["schedule"]["name"] == "none" and made.supervision is None:
+        raise ConfigError(
+            "schedule=none leaves training to a classifier, and head=none is none; choose "
+            "head=classifier, or another schedule"
+        )
+    if made.inference is not None and made.supervision and made.supervision.fine_tune_epochs:
+        raise ConfigError(
+            f"head.fine_tune_epochs={made.supervision.fine_tune_epochs} trains the encoder by the "
+            "classes of its codes, and inferred codes do not depend on it; give 0, or "
+            "inference=none"
+        )

@@ -1,0 +1,64 @@
+"""The command ``sae-report``."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from sae_cli.commands.exits import DONE, guarded
+from sae_cli.core.errors import ConfigError
+from sae_cli.core.text import short
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; sae-report --help lists what can be given")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line: 0 done, 2 wrong input; the other codes as ``sae-train`` has them."""
+    return guarded(lambda: _run(arguments), show_traceback="--traceback" in arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    given = _parser().parse_args(arguments)
+    folders = [Path(folder).expanduser().absolute() for folder in given.folders]
+    for folder in folders:
+        if not folder.is_dir():
+            raise ConfigError(f"{short(folder)}: no such folder; give those of runs or sweeps")
+    # Here, because torch takes its time, and a typo should not wait for it.
+    from sae_cli.results.gather import gather, rows
+    from sae_cli.results.markdown import check_target, page, write_page
+
+    into = None if given.into is None else Path(given.into).expanduser().absolute()
+    if into is not None:
+        check_target(into)
+    runs, unfinished = gather(folders)
+    found = rows(runs)
+    text = page(found, runs, unfinished, shlex.join(["sae-report", *arguments]))
+    if into is None:
+        print(text, end="")
+    else:
+        write_page(into, text)
+        print(f"{len(found)} rows from {len(runs)} finished runs: {short(into)}")
+    return DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="sae-report",
+        description="Make a page of results from the folders of finished runs: a row for each "
+        "experiment and metric with what was published, the mean over seeds, and the command. Exit "
+        "code 0: done, 2: wrong input.",
+    )
+    parser.add_argument(
+        "folders", nargs="+", metavar="FOLDER", help="of a run, of a sweep, or of such folders"
+    )
+    parser.add_argument(
+        "--into", metavar="FILE", help="the page, such as docs/results.md; printed without it"
+    )
+    parser.add_argument("--traceback", action="store_true", help="where an error came from")
+    return parser

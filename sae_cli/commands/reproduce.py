@@ -1,0 +1,102 @@
+"""The command ``sae-reproduce``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sae_cli.commands.arguments import changes
+from sae_cli.commands.exits import DONE, guarded
+from sae_cli.config.folder_names import unique_stamp
+from sae_cli.core.errors import ConfigError
+from sae_cli.core.text import short
+from sae_cli.run_folder.layout import holds_sweep, status_of
+
+DIFFERENT = 1
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; sae-reproduce --help lists what can be given")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line: 0 identical, 1 different, 2 could not run; the other codes as
+    ``sae-train`` has them.
+
+    Raises:
+        Stopped: by a signal.
+    """
+    return guarded(lambda: _run(arguments), show_traceback="--traceback" in arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    given = _parser().parse_args(arguments)
+    folder = Path(given.folder).expanduser().absolute()
+    if not folder.is_dir():
+        raise ConfigError(f"{given.folder}: no such folder; give that of a run, or of a sweep")
+    for override in given.changes:
+        if "=" not in override:
+            raise ConfigError(f"{override!r} is no setting; write key=value without spaces")
+    found = changes(given.changes)
+    into = Path(given.into or f"outputs/{unique_stamp()}_reproduced_{folder.name}").absolute()
+    if not holds_sweep(folder):
+        return DONE if _one(given, folder, into, found) else DIFFERENT
+    return DONE if _all_jobs(given, folder, into, found) else DIFFERENT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="sae-reproduce",
+        description="Train a run again from nothing but its folder, into a new one, and say metric "
+        "by metric and tensor by tensor whether the result is the same to the bit. Exit code 0: "
+        "identical, 1: different, 2: could not run.",
+    )
+    parser.add_argument("folder", help="of a finished run, or of a sweep: then each of its jobs")
+    parser.add_argument(
+        "changes",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="where the data lie now: dataset.path=, dataset.root=, dataset.download=; or "
+        "pictures=, progress=",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="train nothing: show what the run depended on, and what of it is different now",
+    )
+    parser.add_argument("--into", metavar="FOLDER", help="the new folder")
+    parser.add_argument(
+        "--changed-data",
+        action="store_true",
+        help="go on although the data are not those of the run",
+    )
+    parser.add_argument("--traceback", action="store_true", help="where an error came from")
+    return parser
+
+
+def _one(given: argparse.Namespace, folder: Path, into: Path, found: dict[str, Any]) -> bool:
+    # Here, because torch takes its time, and a typo should not wait for it.
+    from sae_cli.runs.reproduce import check_environment, reproduce
+
+    if given.check:
+        return check_environment(folder, found)
+    return reproduce(folder, into, found, changed_data=given.changed_data)
+
+
+def _all_jobs(given: argparse.Namespace, sweep: Path, into: Path, found: dict[str, Any]) -> bool:
+    """Every finished job of a sweep."""
+    from sae_cli.runs.sweeps.sweep import read_sweep
+
+    jobs = read_sweep(sweep).jobs
+    finished = [job.folder for job in jobs if status_of(sweep / job.folder) == "finished"]
+    if not finished:
+        raise ConfigError(f"{short(sweep)}: none of its {len(jobs)} jobs has finished")
+    same = []
+    for number, name in enumerate(finished):
+        print(f"\njob {number + 1} of {len(finished)}: {name}", flush=True)
+        same.append(_one(given, sweep / name, into / name, found))
+    print(f"\n{sum(same)} of {len(finished)} jobs as they were")
+    return all(same)

@@ -1,0 +1,173 @@
+"""How pages are read: as options and nothing else, whoever wrote them.
+
+Hydra evaluates some of a page while it composes, and expands it before anybody has seen it. So a
+page is checked where it is read, which holds for every way of showing and running.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra._internal.core_plugins import file_config_source
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigResult
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sae_cli.core.errors import ConfigError
+
+PRIMARY = "train"
+LAUNCHERS = "hydra/launcher"
+# Far more than a page of settings has, far less than fills a memory.
+LARGEST = 10_000
+# Each may repeat what others repeated before, so that many of them would not end.
+MOST_REFERENCES = 20
+REFERENCE = re.compile(r"\$\{[^{}:]*\}")
+FUNCTIONS = re.compile(r"\$\{(?:hydra|job_folder|now|unique_stamp):[^{}]*\}")
+
+
+class FileConfigSource(file_config_source.FileConfigSource):
+    """A folder of pages; Hydra makes one for each folder it searches.
+
+    It has the name of Hydra's own, which is how Hydra keeps it in the processes of a sweep's jobs.
+    """
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """A page.
+
+        Raises:
+            ConfigError: it would do more than set options.
+        """
+        # Our own; with it Hydra has the functions and the settings that folders are named with.
+        if self.provider == "main":
+            return super().load_config(config_path)
+        _check_place(config_path)
+        _check_size(config_path, Path(self.path, self._normalize_file_name(config_path)))
+        try:
+            result = super().load_config(config_path)
+        except OmegaConfBaseException as error:
+            # Hydra would say no more of it than that it is wrong.
+            raise ConfigError(f"{config_path}: {' '.join(str(error).split())}") from error
+        content = OmegaConf.to_container(result.config, resolve=False)
+        check_references(content, f"{config_path}: ")
+        if isinstance(content, dict):
+            _check_choices(content.get("defaults"), config_path)
+        return result
+
+
+def guard_pages() -> None:
+    """Let Hydra read every file by our ``FileConfigSource``."""
+    # It registers its own when it first looks for plugins.
+    Plugins.instance()
+    SourcesRegistry.instance().types[FileConfigSource.scheme()] = FileConfigSource
+
+
+def check_references(content: Any, where: str = "", functions: bool = False) -> None:
+    """Values may refer to other settings, and call nothing.
+
+    Args:
+        content: plain values, not resolved.
+        where: what they are of, for the message.
+        functions: allow those that name folders.
+
+    Raises:
+        ConfigError: a function is called, such as one that reads the environment, or there are
+            too many references.
+    """
+    references = 0
+    for key, text in _texts(content):
+        references += text.count("${")
+        left = REFERENCE.sub("", FUNCTIONS.sub("", text) if functions else text)
+        if "${" in left:
+            named = f"{key}=" if key else ""
+            raise ConfigError(
+                f"{where}{named}{_short(text)}: functions are not run; write the value itself (the "
+                "shell can: KEY=$NAME), or ${KEY} for the value of another setting"
+            )
+    if references > MOST_REFERENCES:
+        raise ConfigError(
+            f"{where}more than {MOST_REFERENCES} references ${{KEY}}; write the values themselves"
+        )
+
+
+def _texts(content: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Each text with its dotted key; names of keys are texts, too."""
+    if isinstance(content, dict):
+        for name, value in content.items():
+            inner = f"{key}.{name}" if key else str(name)
+            yield key, str(name)
+            yield from _texts(value, inner)
+    elif isinstance(content, (list, tuple)):
+        for value in content:
+            yield from _texts(value, key)
+    elif not isinstance(content, (int, float)):
+        yield key, str(content)
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 80 else f"{line[:77]}..."
+
+
+def _check_place(config_path: str) -> None:
+    """A page that bears the name of one of Hydra's would be read in its place."""
+    group, _, name = config_path.removesuffix(".yaml").rpartition("/")
+    if config_path.split("/")[0] != "hydra":
+        return
+    if group != LAUNCHERS:
+        raise ConfigError(
+            f"{config_path}: of Hydra's own settings only {LAUNCHERS} has pages beside its own"
+        )
+    if f"{name}.yaml" in ConfigStore.instance().list(LAUNCHERS):
+        raise ConfigError(
+            f"{config_path}: {name} is a launcher that is installed; give the page another name"
+        )
+
+
+def _check_size(config_path: str, file: Path) -> None:
+    """Aliases of aliases make a short page a huge one."""
+    try:
+        with file.open(encoding="utf-8") as stream:
+            # The graph of its nodes, in which what aliases repeat stands once.
+            size = _size(yaml.compose(stream, Loader=yaml.SafeLoader), {})
+    except RecursionError:
+        size = LARGEST + 1
+    if size > LARGEST:
+        raise ConfigError(
+            f"{config_path}: the page is too large or too deep, with what its aliases repeat; "
+            "write out what it sets"
+        )
+
+
+def _size(node: yaml.Node | None, known: dict[int, int]) -> int:
+    """How many values a node has once its aliases are expanded.
+
+    Raises:
+        RecursionError: it is within itself, or too deep.
+    """
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if id(node) not in known:
+        mapping = isinstance(node, yaml.MappingNode)
+        children = chain.from_iterable(node.value) if mapping else node.value
+        known[id(node)] = 1 + sum(_size(child, known) for child in children)
+    return known[id(node)]
+
+
+def _check_choices(defaults: Any, config_path: str) -> None:
+    """The pages that a page is made of have names, and lie in the folders of pages."""
+    for _, text in _texts(defaults):
+        if "${" in text:
+            raise ConfigError(f"{config_path}: its defaults say {_short(text)}; write the name")
+        if ".." in text or "//" in text:
+            raise ConfigError(
+                f"{config_path}: its defaults ask for {_short(text)}; a page may only name others "
+                "in the folders of pages"
+            )

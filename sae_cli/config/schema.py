@@ -1,0 +1,153 @@
+"""The typed configuration of one run: settings and, for each group, the chosen part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pydantic
+
+from sae_cli.config.published import Published
+from sae_cli.core.errors import ConfigError, nearest
+from sae_cli.core.options import Count, Natural, Positive
+from sae_cli.core.registry import STRICT, Registry, validate
+from sae_cli.datasets import DATASETS
+from sae_cli.model.activations.activation import ACTIVATIONS
+from sae_cli.model.architectures import ARCHITECTURES
+from sae_cli.model.inference import INFERENCES
+from sae_cli.model.penalties import PENALTIES
+from sae_cli.model.reconstruction import RECONSTRUCTIONS
+from sae_cli.training.corruptions import CORRUPTIONS
+from sae_cli.training.devices import DEVICES
+from sae_cli.training.heads import HEADS
+from sae_cli.training.lr_schedules import LR_SCHEDULES
+from sae_cli.training.metrics import metric_names
+from sae_cli.training.optimizers import OPTIMIZERS
+from sae_cli.training.schedules import SCHEDULES
+
+GROUPS: dict[str, Registry[Any]] = {
+    registry.kind: registry
+    for registry in (
+        DATASETS,
+        ARCHITECTURES,
+        ACTIVATIONS,
+        PENALTIES,
+        CORRUPTIONS,
+        RECONSTRUCTIONS,
+        INFERENCES,
+        HEADS,
+        SCHEDULES,
+        OPTIMIZERS,
+        LR_SCHEDULES,
+        DEVICES,
+    )
+}
+
+
+# Keys that change no number of a run: what it says, saves and draws, and where its data lie.
+FREE = (
+    *("checkpoint_steps", "checkpoint_minutes", "profile", "progress", "pictures", "sort_by"),
+    *("published", "dataset.path", "dataset.root", "dataset.download"),
+)
+# Metrics that only a run with a head has.
+OF_HEADS = ("accuracy", "head", "head_raw")
+# What may change when a run goes on.
+RESUMABLE = ("epochs", *FREE)
+
+
+class Settings(pydantic.BaseModel):
+    """What concerns the run as a whole; ``conf/train.yaml`` explains each key."""
+
+    model_config = STRICT
+
+    model: str
+    experiment: str | None
+    seed: Natural
+    epochs: Count
+    batch_size: Count
+    unit_norm: bool
+    compile: Literal["auto", "on", "off"]
+    checkpoint_steps: Count | None
+    checkpoint_minutes: Positive | None
+    profile: bool
+    progress: bool
+    pictures: bool
+    sort_by: str
+    published: list[Published]
+
+    @pydantic.field_validator("compile", mode="before")
+    @classmethod
+    def _yaml_switch(cls, given: Any) -> Any:
+        """YAML reads on and off as truth values."""
+        return {True: "on", False: "off"}[given] if isinstance(given, bool) else given
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A checked configuration.
+
+    Attributes:
+        settings: of the run.
+        parts: group -> the chosen part's ``name`` and options.
+    """
+
+    settings: Settings
+    parts: dict[str, dict[str, Any]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, complete: what ``config.yaml`` holds and ``check`` takes."""
+        return self.settings.model_dump() | self.parts
+
+    def changed(self, changes: Mapping[str, Any]) -> RunConfig:
+        """A checked configuration with other values for these dotted keys.
+
+        Raises:
+            ConfigError: there is no such key, or the value is wrong.
+        """
+        plain = self.as_dict()
+        for key, value in changes.items():
+            group, _, option = key.rpartition(".")
+            if group:
+                plain[group] = plain[group] | {option: value}
+            else:
+                plain[option] = value
+        return check(plain)
+
+
+def check(config: Mapping[str, Any]) -> RunConfig:
+    """Check every key, type and range of a composed configuration.
+
+    Raises:
+        ConfigError: one line on the first fault.
+    """
+    known = [*Settings.model_fields, *GROUPS]
+    for key in config:
+        if key not in known:
+            raise ConfigError(
+                f"unknown key {key}: the settings are {', '.join(Settings.model_fields)}, "
+                f"the groups {', '.join(GROUPS)}" + nearest(str(key), known)
+            )
+    for group in GROUPS:
+        if group not in config:
+            raise ConfigError(f"{group} is missing: give {group}=NAME")
+    given = {key: value for key, value in config.items() if key not in GROUPS}
+    settings = Settings(**validate(Settings, given, "", "the settings are"))
+    _check_metric("sort_by", settings.sort_by)
+    for number, entry in enumerate(settings.published):
+        _check_metric(f"published.{number}.metric", entry.metric)
+    parts = {group: registry.check(config[group]) for group, registry in GROUPS.items()}
+    if parts["head"]["name"] == "none" and settings.sort_by.rpartition("/")[2] in OF_HEADS:
+        raise ConfigError(
+            f"sort_by={settings.sort_by} needs a classifier, and head=none is none; choose "
+            "head=classifier, or another metric such as val/fvu"
+        )
+    return RunConfig(settings, parts)
+
+
+def _check_metric(key: str, name: str) -> None:
+    if name not in metric_names():
+        raise ConfigError(
+            f"{key}={name} is no metric; choose one of {', '.join(metric_names())}"
+            + nearest(name, metric_names())
+        )

@@ -1,0 +1,143 @@
+"""Registries: the names a configuration may use, and the options that each name takes.
+
+A part is registered with a name; its **keyword-only parameters are its options** and their
+annotations are the schema that YAML and command line are checked against. Positional parameters
+are what the builder supplies (an input shape, say).
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+import pydantic
+
+from sae_cli.core.errors import ConfigError, nearest
+
+T = TypeVar("T")
+
+MISSING = "???"
+STRICT = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Registry(Generic[T]):
+    """The parts of one kind (one config group): name -> factory."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._factories: dict[str, Callable[..., T]] = {}
+        self._schemas: dict[str, type[pydantic.BaseModel]] = {}
+
+    def register(self, name: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
+        """Decorator that enters a class or function under ``name``."""
+
+        def enter(factory: Callable[..., T]) -> Callable[..., T]:
+            if name in self._factories:
+                raise ValueError(f"{self.kind} {name!r} is registered twice")
+            self._factories[name] = factory
+            return factory
+
+        return enter
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self._factories)
+
+    def schema(self, name: str) -> type[pydantic.BaseModel]:
+        """The options of ``name`` as a pydantic model, derived from its signature."""
+        if name not in self._schemas:
+            parameters = inspect.signature(self._factories[name], eval_str=True).parameters
+            fields: dict[str, Any] = {
+                p.name: (p.annotation, ...)
+                for p in parameters.values()
+                if p.kind is inspect.Parameter.KEYWORD_ONLY
+            }
+            self._schemas[name] = pydantic.create_model(name, __config__=STRICT, **fields)
+        return self._schemas[name]
+
+    def check(self, section: Any) -> dict[str, Any]:
+        """Return ``section`` (``name`` and options) with checked, converted values.
+
+        Raises:
+            ConfigError: unknown name or option, missing option, wrong type or value.
+        """
+        if not isinstance(section, Mapping) or not isinstance(section.get("name"), str):
+            raise ConfigError(
+                f"{self.kind}={section!r} is not a part with a name; choose one of "
+                f"{', '.join(self.names)}"
+            )
+        name = section["name"]
+        if name not in self._factories:
+            raise ConfigError(
+                f"{self.kind}={name} is unknown; choose one of {', '.join(self.names)}"
+                + nearest(name, self.names)
+            )
+        options = {key: value for key, value in section.items() if key != "name"}
+        return {"name": name} | validate(self.schema(name), options, self.kind, f"{name} takes")
+
+    def build(self, section: Mapping[str, Any], *given: Any) -> T:
+        """Call the factory of a checked section with what the builder gives and its options."""
+        options = {key: value for key, value in section.items() if key != "name"}
+        return self._factories[section["name"]](*given, **options)
+
+
+def load_all(package: str) -> None:
+    """Import every module of a package, so that the parts in them register themselves.
+
+    Args:
+        package: its dotted name; it is being imported, or has been.
+    """
+    for found in pkgutil.iter_modules(sys.modules[package].__path__):
+        importlib.import_module(f"{package}.{found.name}")
+
+
+def validate(
+    schema: type[pydantic.BaseModel], options: Mapping[str, Any], path: str, takes: str
+) -> dict[str, Any]:
+    """Check ``options`` against ``schema``; ``path`` and ``takes`` word the error.
+
+    Raises:
+        ConfigError: one line on the first fault.
+    """
+    prefix = f"{path}." if path else ""
+    for key, value in options.items():
+        if value == MISSING:
+            raise ConfigError(f"{prefix}{key} needs a value; give {prefix}{key}=VALUE")
+    try:
+        return schema.model_validate(dict(options)).model_dump()
+    except pydantic.ValidationError as error:
+        # An unknown key first: a typo also makes the right key look missing.
+        faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
+        raise ConfigError(_describe(faults[0], prefix, list(schema.model_fields), takes)) from None
+
+
+def _describe(fault: Any, prefix: str, fields: list[str], takes: str) -> str:
+    key = prefix + ".".join(str(step) for step in fault["loc"])
+    given = fault["input"]
+    listed = f"{takes} {', '.join(fields) if fields else 'no options'}"
+    if fault["type"] == "extra_forbidden":
+        near = nearest(key.removeprefix(prefix), fields, prefix)
+        return f"unknown option {key}={_yaml(given)}: {listed}{near}"
+    if fault["type"] == "missing":
+        return f"{key} is missing: {listed}; give {key}=VALUE"
+    context = fault.get("ctx", {})
+    allowed = fault["msg"].replace("Input should be", "must be")
+    hint = ""
+    if fault["type"] == "literal_error":
+        hint = nearest(
+            str(given), context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        )
+    if fault["type"] == "list_type":
+        hint = f", for example {key}=[{_yaml(given)}]"
+    return f"{key}={_yaml(given)}: {allowed}{hint}"
+
+
+def _yaml(value: Any) -> str:
+    """As it would be typed."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,5 @@
+"""Readers of file formats, and the cache of what was decoded.
+
+A reader treats every file as a stranger's: it takes no more memory than the file can hold, and
+raises nothing but a ``ConfigError``.
+"""

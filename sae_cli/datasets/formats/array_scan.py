@@ -1,0 +1,52 @@
+"""Read an array through once, in bounded memory: its range, and whether it can be learnt from."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from sae_cli.core.errors import ConfigError
+from sae_cli.core.shapes import Interval
+from sae_cli.datasets.dataset import CHUNK_BYTES
+
+
+def interval_of(stored: Tensor, what: str) -> Interval:
+    """The range of the values of ``(n, ...)`` as a model sees them, in float32.
+
+    Args:
+        what: names the array in errors.
+
+    Raises:
+        ConfigError: a value is not finite, or too large for float32; all values are the same.
+    """
+    low, high = math.inf, -math.inf
+    row_bytes = 4 * max(1, stored[:1].numel())
+    rows = max(1, CHUNK_BYTES // row_bytes)
+    for start in range(0, len(stored), rows):
+        chunk = stored[start : start + rows]
+        # Rounding keeps the order, so these are the extremes of what Split.values gives.
+        smallest, largest = (float(value) for value in chunk.to(torch.float32).aminmax())
+        if not math.isfinite(smallest) or not math.isfinite(largest):
+            raise _not_finite(chunk, start, what)
+        low, high = min(low, smallest), max(high, largest)
+    if low == high:
+        raise ConfigError(
+            f"{what} holds the value {low:g} everywhere; there is nothing to learn from it, give "
+            "values that differ"
+        )
+    return Interval(low, high)
+
+
+def _not_finite(chunk: Tensor, start: int, what: str) -> ConfigError:
+    """The error on the first row of this chunk that holds a NaN, an infinity or an overflow."""
+    bad = ~chunk.to(torch.float32).flatten(1).isfinite()
+    row = int(bad.any(1).nonzero()[0])
+    column = int(bad[row].nonzero()[0])
+    value = chunk[row].flatten()[column].item()
+    why = "is too large for float32" if math.isfinite(value) else "is not finite"
+    return ConfigError(
+        f"{what}: row {start + row} (the first is 0) holds {value:g}, which {why}; remove or mend "
+        "such rows"
+    )

@@ -1,0 +1,61 @@
+"""Heads: from codes to classes."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+from sae_cli.model.initialisation import linear
+from sae_cli.model.layers import bound_
+
+UNLABELLED = -1
+
+
+@final
+class Head(nn.Module):
+    """A linear classifier: class scores ``(batch, n_classes)`` of codes ``(batch, n_latents)``.
+
+    Args:
+        normalise: classify ``codes / ||codes||`` (codes that are all zero stay so), so that only
+            their direction counts (Rolfe and LeCun 2013).
+        max_row_norm: the most that the L2 norm of a class's weights may be, or None.
+        generator: draws the initial weights.
+    """
+
+    def __init__(
+        self,
+        n_latents: int,
+        n_classes: int,
+        *,
+        normalise: bool,
+        max_row_norm: float | None,
+        generator: Generator,
+    ) -> None:
+        super().__init__()
+        self.normalise = normalise
+        self.linear = linear(n_latents, n_classes, "glorot_uniform", generator)
+        bound_(self.linear, max_row_norm, dim=1)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        scores: Tensor = self.linear(F.normalize(codes, dim=1) if self.normalise else codes)
+        return scores
+
+    def cross_entropy(self, codes: Tensor, labels: Tensor) -> Tensor:
+        """Scalar: the mean cross-entropy in nats of the labelled examples; 0 where none is.
+
+        Args:
+            labels: ``(batch,)`` int64, -1 where there is none.
+        """
+        total: Tensor = F.cross_entropy(
+            self(codes), labels, ignore_index=UNLABELLED, reduction="sum"
+        )
+        return total / (labels != UNLABELLED).sum().clamp_min(1)
+
+    @torch.no_grad()
+    def n_right(self, codes: Tensor, labels: Tensor) -> Tensor:
+        """How many of the labelled examples have their class as the one that scores highest."""
+        right: Tensor = (self(codes).argmax(1) == labels).sum()
+        return right

@@ -1,0 +1,191 @@
+"""Codes that minimise an energy, in place of those that an encoder computes in one go.
+
+For each example ``x`` and a linear decoder ``D`` with columns for atoms,
+
+    E(z) = |x - D z|^2 + weight * penalty(z) + prediction_weight * |z - start|^2
+
+(Olshausen and Field 1996; the last term Kavukcuoglu, Ranzato and LeCun 2008) is minimised by
+proximal gradient steps: one step against the gradient of the squares, then ``Penalty.shrink``.
+The squares are summed over features, so the energy is the loss with
+``reconstruction.reduction=sum``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import final
+
+import torch
+from torch import Tensor
+
+from sae_cli.core.errors import ConfigError
+from sae_cli.core.options import NonNegative, Steps
+from sae_cli.core.registry import Registry
+from sae_cli.model import proximal
+from sae_cli.model.penalties import Penalty
+
+INFERENCES: Registry[Inference | None] = Registry("inference")
+
+
+def energy(
+    x: Tensor,
+    dictionary: Tensor,
+    codes: Tensor,
+    penalty: Penalty | None,
+    start: Tensor | None = None,
+    prediction_weight: float = 0.0,
+) -> Tensor:
+    """``(batch,)``: the energy of each example.
+
+    Args:
+        x: ``(batch, n_features)``.
+        dictionary: ``(n_features, n_latents)``, an atom in each column.
+        codes: ``(batch, n_latents)``.
+        penalty: with its weight, or None.
+        start: ``(batch, n_latents)``, the prediction that codes are drawn to, or None.
+        prediction_weight: how strongly.
+    """
+    found = (x - codes @ dictionary.t()).square().sum(1)
+    if penalty is not None:
+        found = found + penalty.weight * penalty.of_each(codes)
+    if start is not None:
+        found = found + prediction_weight * (codes - start).square().sum(1)
+    return found
+
+
+@final
+class Inference:
+    """Proximal gradient descent on the energy of each example, a fixed number of steps.
+
+    No gradient is recorded, nothing is drawn at random, and nothing is read back from the device.
+
+    Args:
+        momentum: FISTA (Beck and Teboulle 2009) in place of ISTA.
+        n_steps: of each inference.
+        non_negative: codes stay at 0 or above.
+        prediction_weight: of ``|z - start|^2``: in the energy with ``follow_encoder``, and where
+            an encoder is trained to predict codes, in its loss.
+        follow_encoder: codes are drawn to where the encoder starts them.
+    """
+
+    def __init__(
+        self,
+        momentum: bool,
+        n_steps: int,
+        non_negative: bool,
+        prediction_weight: float,
+        follow_encoder: bool,
+    ) -> None:
+        if follow_encoder and not prediction_weight:
+            raise ConfigError(
+                "inference.follow_encoder=true draws codes to the encoder's by "
+                "inference.prediction_weight=0, which is not at all; give a weight, or false"
+            )
+        self.momentum = momentum
+        self.n_steps = n_steps
+        self.non_negative = non_negative
+        self.prediction_weight = prediction_weight
+        self.follow_encoder = follow_encoder
+
+    def check(self, name: str, penalty: Penalty | None) -> None:
+        """Refuse a penalty that the steps cannot work with.
+
+        Args:
+            name: of the penalty.
+
+        Raises:
+            ConfigError: a penalty of the mean over examples; FISTA, whose momentum needs convexity,
+                and a penalty that has no exact proximal step.
+        """
+        if penalty is not None and penalty.target is not None:
+            raise ConfigError(
+                f"penalty={name} is of the mean activity of many examples, and inference needs one "
+                "of each by itself; choose penalty=l1, or inference=none"
+            )
+        if self.momentum and penalty is not None and not penalty.exact_shrink:
+            raise ConfigError(
+                f"inference=fista needs a convex penalty with an exact proximal step, and "
+                f"penalty={name} has none; choose inference=ista, or penalty=l1"
+            )
+
+    def __call__(
+        self, x: Tensor, dictionary: Tensor, start: Tensor, penalty: Penalty | None
+    ) -> Tensor:
+        """Codes ``(batch, n_latents)`` of low energy.
+
+        Args:
+            x: ``(batch, n_features)``.
+            dictionary: ``(n_features, n_latents)``, an atom in each column.
+            start: ``(batch, n_latents)``, where to begin.
+            penalty: with its weight, or None.
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            (codes,) = deque(self.steps(x, dictionary, start.to(x.dtype), penalty), maxlen=1)
+            return codes
+
+    def energy(
+        self, x: Tensor, dictionary: Tensor, codes: Tensor, start: Tensor, penalty: Penalty | None
+    ) -> Tensor:
+        """``(batch,)``: what ``steps`` lowers, at ``codes``."""
+        followed = start if self.follow_encoder else None
+        return energy(x, dictionary, codes, penalty, followed, self.prediction_weight)
+
+    @torch.no_grad()
+    def steps(
+        self, x: Tensor, dictionary: Tensor, start: Tensor, penalty: Penalty | None
+    ) -> Iterator[Tensor]:
+        """The codes at the start (clipped at 0 where they must not be negative), and after each
+        step. The arguments are those of a call."""
+        pull = 2.0 * self.prediction_weight if self.follow_encoder else 0.0
+        lipschitz = 2.0 * proximal.largest_eigenvalue(dictionary) + pull
+        step = 1.0 / lipschitz.clamp_min(torch.finfo(x.dtype).tiny)
+        of_squares = proximal.gradient_of_squares(x, dictionary, self.n_steps)
+
+        def moved(codes: Tensor, step: Tensor) -> Tensor:
+            gradient = of_squares(codes)
+            if self.follow_encoder:
+                gradient = gradient + pull * (codes - start)
+            down = self._allowed(codes - step * gradient)
+            # For a penalty that grows with each magnitude, clipping first and shrinking then is the
+            # exact proximal step of the two together.
+            return (
+                down if penalty is None else self._allowed(penalty.shrink_from(codes, down, step))
+            )
+
+        codes = self._allowed(start)
+        yield codes
+        if self.momentum:
+            yield from proximal.fista(moved, codes, step, self.n_steps)
+        elif penalty is None or penalty.exact_shrink:
+            yield from proximal.ista(moved, codes, step, self.n_steps)
+        else:
+
+            def energies(codes: Tensor) -> Tensor:
+                return self.energy(x, dictionary, codes, start, penalty)
+
+            yield from proximal.careful_ista(moved, energies, codes, step, self.n_steps)
+
+    def _allowed(self, codes: Tensor) -> Tensor:
+        return codes.clamp_min(0.0) if self.non_negative else codes
+
+
+@INFERENCES.register("none")
+def none() -> None:
+    """Codes are what the encoder makes."""
+
+
+@INFERENCES.register("ista")
+def ista(
+    *, n_steps: Steps, non_negative: bool, prediction_weight: NonNegative, follow_encoder: bool
+) -> Inference:
+    """Proximal gradient descent, for any penalty."""
+    return Inference(False, n_steps, non_negative, prediction_weight, follow_encoder)
+
+
+@INFERENCES.register("fista")
+def fista(
+    *, n_steps: Steps, non_negative: bool, prediction_weight: NonNegative, follow_encoder: bool
+) -> Inference:
+    """Accelerated proximal gradient descent, for penalties with an exact proximal step."""
+    return Inference(True, n_steps, non_negative, prediction_weight, follow_encoder)

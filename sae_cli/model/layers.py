@@ -1,0 +1,82 @@
+"""Weights whose rows or columns stay within a norm."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrize
+
+
+@final
+class MaxNorm(nn.Module):
+    """Parametrization that scales what is longer than ``bound`` down to it.
+
+    Each vector along ``dim`` becomes ``w * min(1, bound / |w|)``: ``dim=0`` bounds the columns of a
+    matrix, ``dim=1`` its rows. What is at the bound has no gradient along itself, so it turns but
+    does not shrink.
+    """
+
+    def __init__(self, bound: float, dim: int) -> None:
+        super().__init__()
+        self.bound = bound
+        self.dim = dim
+
+    def forward(self, weight: Tensor) -> Tensor:
+        norms: Tensor = torch.linalg.vector_norm(weight, dim=self.dim, keepdim=True)
+        tiny = torch.finfo(weight.dtype).tiny
+        shorter: Tensor = weight * (self.bound / norms.clamp_min(tiny)).clamp_max(1.0)
+        return shorter
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        return weight
+
+
+def bound_(layer: nn.Linear, bound: float | None, dim: int) -> None:
+    """Keep the vectors along ``dim`` of a layer's weight within ``bound``; None bounds nothing."""
+    if bound is not None:
+        # Unsafe means untried: a trial on the meta device would import sympy.
+        parametrize.register_parametrization(layer, "weight", MaxNorm(bound, dim), unsafe=True)
+
+
+@final
+class UnitNorm(nn.Module):
+    """Parametrization that scales a weight to unit L2 norm along ``dim``.
+
+    The gradient then has no part along the vector itself, so no step is spent on its length.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return F.normalize(weight, dim=self.dim)
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        return weight
+
+
+@final
+class TiedLinear(nn.Module):
+    """A decoder layer that uses the transpose of an encoder layer's weight, with its own bias.
+
+    The weight stays one parameter, owned by the encoder: it is saved once, moved once, and
+    receives the gradient of both uses.
+    """
+
+    def __init__(self, encoder_layer: nn.Linear) -> None:
+        super().__init__()
+        # In a tuple, so that the encoder's layer is not registered a second time here.
+        self._encoder_layer = (encoder_layer,)
+        self.bias = nn.Parameter(torch.zeros(encoder_layer.in_features))
+
+    @property
+    def weight(self) -> Tensor:
+        """``(n_out, n_in)``, a view of the encoder's ``(n_in, n_out)`` weight."""
+        return self._encoder_layer[0].weight.t()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias)

@@ -1,0 +1,151 @@
+"""The objective: reconstruction plus weighted terms."""
+
+from __future__ import annotations
+
+from typing import final
+
+from torch import Tensor, nn
+
+from sae_cli.model.autoencoder import Pass
+from sae_cli.model.head import Head
+from sae_cli.model.penalties import Penalty
+from sae_cli.model.reconstruction import Reconstruction
+
+
+@final
+class Objective(nn.Module):
+    """``loss = reconstruction + weighted terms``; every term is a mean over examples.
+
+    Args:
+        reconstruction: the reconstruction loss, or None where a head alone is trained.
+        penalty: a penalty on the codes, or None.
+        penalty_weight: what multiplies the penalty.
+        prediction_weight: what multiplies the squared distance between codes that are inferred and
+            those that the encoder predicts, summed over latents; 0 leaves the term out.
+        head: a classifier of the codes, or None.
+        head_weight: what multiplies its cross-entropy.
+    """
+
+    def __init__(
+        self,
+        reconstruction: Reconstruction | None,
+        penalty: Penalty | None,
+        penalty_weight: float,
+        *,
+        prediction_weight: float = 0.0,
+        head: Head | None = None,
+        head_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.reconstruction = reconstruction
+        self.penalty = penalty
+        self.penalty_weight = penalty_weight
+        self.prediction_weight = prediction_weight
+        self.head = head
+        self.head_weight = head_weight
+
+    @property
+    def term_names(self) -> list[str]:
+        """The names of ``terms``, in order."""
+        names = ["loss"]
+        if self.reconstruction is not None:
+            names += ["reconstruction"]
+        if self.penalty is not None:
+            names += ["penalty", "penalty_raw"]
+        if self.prediction_weight:
+            names += ["prediction", "prediction_raw"]
+        if self.head is not None:
+            names += ["head", "head_raw"]
+        return names
+
+    def means(
+        self, passed: Pass, target: Tensor, labels: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """The means over this batch from which ``terms`` are made.
+
+        Args:
+            labels: ``(batch,)`` int64, -1 where there is none; for a head.
+        """
+        means: dict[str, Tensor] = {}
+        if self.reconstruction is not None:
+            means["reconstruction"] = self.reconstruction(passed, target)
+        if self.penalty is not None:
+            seen = passed.codes if self.penalty.of == "codes" else passed.pre_codes
+            means["penalty"] = self.penalty.per_example(seen).mean(0)
+        if self.prediction_weight and passed.predicted is not None:
+            means["prediction"] = (passed.predicted - passed.codes).square().sum(1).mean()
+        if self.head is not None and labels is not None:
+            means["head"] = self.head.cross_entropy(passed.codes, labels)
+        return means
+
+    def terms(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The scalar terms: ``loss``, ``reconstruction``, and each other term weighted and, as
+        ``NAME_raw``, as it is.
+
+        Args:
+            means: as ``means`` gives them, of one batch or averaged over a whole split.
+        """
+        return self._terms(means, None)
+
+    def forward(
+        self, passed: Pass, target: Tensor, labels: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """The terms of one batch of training, with what the penalty's weight has grown to."""
+        growth = None if self.penalty is None else self.penalty.growth()
+        return self._terms(self.means(passed, target, labels), growth)
+
+    def _terms(self, means: dict[str, Tensor], growth: Tensor | None) -> dict[str, Tensor]:
+        weighted: dict[str, tuple[Tensor, Tensor]] = {}
+        if self.penalty is not None:
+            raw = self.penalty.of_mean(means["penalty"])
+            full = self.penalty_weight * raw
+            weighted["penalty"] = (full if growth is None else growth * full), raw
+        if "prediction" in means:
+            raw = means["prediction"]
+            weighted["prediction"] = self.prediction_weight * raw, raw
+        if "head" in means:
+            weighted["head"] = self.head_weight * means["head"], means["head"]
+        return _summed(means.get("reconstruction"), weighted)
+
+    def after_step_(self) -> None:
+        """To be called after each step of training."""
+        if self.penalty is not None:
+            self.penalty.after_step_()
+
+    def terms_and_gradients(
+        self, passed: Pass, target: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor | None]:
+        """The terms of one batch and how the loss changes, without a graph; for an objective of a
+        reconstruction and, at most, a penalty on codes.
+
+        Returns:
+            the terms, the gradient of what ``reconstruction.differentiated`` names, and that of
+            the codes through the penalty alone (it broadcasts to them; None without a penalty).
+        """
+        assert self.reconstruction is not None
+        reconstruction, of_output = self.reconstruction.value_and_gradient(passed, target)
+        if self.penalty is None:
+            return _summed(reconstruction, {}), of_output, None
+        raw, of_codes = self.penalty.value_and_gradient(passed.codes, self.penalty_weight)
+        weighted = self.penalty_weight * raw
+        return _summed(reconstruction, {"penalty": (weighted, raw)}), of_output, of_codes
+
+
+def _summed(
+    reconstruction: Tensor | None, weighted: dict[str, tuple[Tensor, Tensor]]
+) -> dict[str, Tensor]:
+    """All terms; ``weighted`` has each beside what it is without its weight."""
+    summands = [] if reconstruction is None else [reconstruction]
+    summands += [value for value, _ in weighted.values()]
+    loss = summands[0]
+    for summand in summands[1:]:
+        loss = loss + summand
+    terms = {"loss": loss}
+    if reconstruction is not None:
+        terms["reconstruction"] = reconstruction
+    for name, (value, raw) in weighted.items():
+        terms |= {name: value, f"{name}_raw": raw}
+    return terms
+
+
+Terms = dict[str, Tensor]

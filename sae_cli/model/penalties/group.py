@@ -1,0 +1,110 @@
+"""Group sparsity: few pools of latents are on, and within a pool as many latents as like."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Annotated, final
+
+from pydantic import Field
+from torch import Tensor
+
+from sae_cli.core.errors import ConfigError
+from sae_cli.core.options import MAX_PAIRED, Count, NonNegative, Positive
+from sae_cli.model.penalties.penalty import PENALTIES, Penalty
+from sae_cli.model.penalties.pools import Pools
+
+Axes = Annotated[list[Annotated[Count, Field(le=MAX_PAIRED)]], Field(min_length=1, max_length=3)]
+"""A number for each axis of a sheet of latents."""
+
+
+@final
+@PENALTIES.register("group")
+class Group(Penalty):
+    """``sum over pools of (sqrt(sum over the pool of w_k z_k^2 + epsilon) - sqrt(epsilon))``.
+
+    Averaged over examples. The group lasso (Yuan and Lin 2006) on codes; with overlapping pools
+    on a sheet neighbours come to be alike (Kavukcuoglu, Ranzato, Fergus and LeCun 2009). The sum
+    is of norms and not of their squares: squares would be a ridge, which makes no code zero.
+
+    Where pools overlap, a latent counts once in each of its pools: a pool of 6x6 with stride 3
+    makes the penalty about four times what disjoint pools make it. ``sqrt(epsilon)`` is taken off
+    each norm, so that codes that are all zero cost nothing.
+
+    Args:
+        weight: multiplies the penalty.
+        sheet: how latents lie; None is as the architecture says (maps of a convolution; else a
+            line).
+        size, stride, wrap, sigma, epsilon: of :class:`~sae_cli.model.penalties.pools.Pools`.
+
+    Raises:
+        ConfigError: the pools do not fit the sheet, or leave latents out.
+    """
+
+    def __init__(
+        self,
+        *,
+        weight: NonNegative,
+        sheet: Axes | None,
+        size: Axes,
+        stride: Axes,
+        wrap: bool,
+        sigma: Positive | None,
+        epsilon: Positive,
+    ) -> None:
+        super().__init__()
+        self.weight = weight
+        self.epsilon = epsilon
+        self._of_sheet = partial(
+            Group, weight=weight, size=size, stride=stride, wrap=wrap, sigma=sigma, epsilon=epsilon
+        )
+        self._follows_codes = sheet is None
+        if sheet is None:
+            return
+        self.pools = Pools(sheet, size, stride, wrap, sigma, epsilon)
+        if not self.pools.covers_all:
+            raise ConfigError(
+                f"penalty.size={size} and penalty.stride={stride} leave latents at the end of "
+                f"penalty.sheet={list(sheet)} out of every pool; give penalty.wrap=true, or pools "
+                "that end with the sheet"
+            )
+        self.sheet, self.wrap = tuple(sheet), wrap
+        self.exact_shrink = sigma is None and not self.pools.overlap
+
+    def for_codes(self, shape: tuple[int, ...]) -> Penalty:
+        if self._follows_codes:
+            bound = self._of_sheet(sheet=list(shape))
+            # So that other codes, of a layer below, can have theirs.
+            bound._follows_codes = True
+            return bound
+        assert self.sheet is not None
+        n_latents, n_places = math.prod(shape), self.pools.n_latents
+        if n_latents != n_places:
+            raise ConfigError(
+                f"penalty=group needs codes in the {n_places} places of penalty.sheet="
+                f"{list(self.sheet)}, and the model makes {n_latents} codes; choose penalty.sheet "
+                f"with a product of {n_latents}, or as many latents as it has places"
+            )
+        return self
+
+    def per_example(self, codes: Tensor) -> Tensor:
+        norms: Tensor = self.pools(codes)
+        return (norms - math.sqrt(self.epsilon)).sum(1)
+
+    def of_mean(self, mean: Tensor) -> Tensor:
+        return mean
+
+    def shrink(self, codes: Tensor, step: float | Tensor) -> Tensor:
+        """Codes ``(batch, n_latents)`` after a proximal step of size ``step``.
+
+        For disjoint pools of equal weights exact, with ``epsilon`` taken as 0: each pool's norm
+        gets smaller by ``step * weight``, and stops at 0 (block soft thresholding, Yuan and Lin
+        2006). Otherwise a gradient step, for there is no formula.
+        """
+        if not self.exact_shrink:
+            return super().shrink(codes, step)
+        members = self.pools.members()
+        norms = (codes.square() @ members.t()).sqrt()
+        kept = (1.0 - step * self.weight / norms).clamp_min(0.0)
+        # 0/0 where nothing is to shrink by and nothing is there.
+        return codes * (kept.nan_to_num(0.0) @ members)

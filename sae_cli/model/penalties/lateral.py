@@ -1,0 +1,243 @@
+"""Lateral inhibition: pairs of latents that must not be on together (Gregor, Szlam and LeCun 2011).
+
+For each example the penalty is ``|z|' S |z|`` with S symmetric, not negative, its diagonal zero:
+``S_ij`` is what it costs that i and j are on together. S is laid down (``lateral``,
+``lateral_tree``) or learned (``lateral_learned``). The penalty is not convex.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from abc import abstractmethod
+from typing import Annotated, Any, final
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from sae_cli.core.errors import ConfigError
+from sae_cli.core.options import MAX_PAIRED, Count, NonNegative, Positive
+from sae_cli.model.penalties.penalty import PENALTIES, Penalty
+
+# Rounds of alternating projections onto the set that a learned S stays in.
+ROUNDS = 50
+
+
+Branching = Annotated[int, Field(ge=2, le=MAX_PAIRED)]
+"""Children of a node."""
+
+
+class Lateral(Penalty):
+    """``mean over examples of |z|' S |z|``; ``bind`` makes S."""
+
+    def __init__(self, *, weight: NonNegative) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def for_codes(self, shape: tuple[int, ...]) -> Penalty:
+        n_latents = math.prod(shape)
+        if n_latents > MAX_PAIRED:
+            raise ConfigError(
+                f"lateral inhibition has a number for each pair of {n_latents} latents; give at "
+                f"most {MAX_PAIRED} latents, or choose another penalty"
+            )
+        bound = copy.deepcopy(self)
+        bound.bind(n_latents)
+        return bound
+
+    @abstractmethod
+    def bind(self, n_latents: int) -> None:
+        """Make S for so many latents.
+
+        Raises:
+            ConfigError: there is none.
+        """
+
+    @abstractmethod
+    def inhibition(self) -> Tensor:
+        """S, ``(n_latents, n_latents)``."""
+
+    def per_example(self, codes: Tensor) -> Tensor:
+        magnitudes = codes.abs()
+        return (magnitudes @ self.inhibition() * magnitudes).sum(1)
+
+    def of_mean(self, mean: Tensor) -> Tensor:
+        return mean
+
+    def of_each(self, codes: Tensor) -> Tensor:
+        # Inference asks for it in every step.
+        return self.per_example(codes)
+
+    def shrink(self, codes: Tensor, step: float | Tensor) -> Tensor:
+        """Soft thresholding of each code by its inhibition at ``codes``."""
+        return self.shrink_from(codes, codes, step)
+
+    def shrink_from(self, before: Tensor, codes: Tensor, step: float | Tensor) -> Tensor:
+        """Soft thresholding of each code by its inhibition ``2 S |z|`` at ``before``.
+
+        With ``L`` the largest eigenvalue of S, ``|z|' S |z|`` is at most ``2 |z|' S |before| +
+        L |z - before|^2`` and a constant, and equal at ``before``: a short enough step lowers the
+        energy.
+        """
+        inhibition = 2.0 * self.weight * before.abs() @ self.inhibition().detach()
+        return codes.sgn() * (codes.abs() - step * inhibition).clamp_min(0.0)
+
+
+class LaidDown(Lateral):
+    """S stays as ``bind`` makes it."""
+
+    def bind(self, n_latents: int) -> None:
+        self._inhibition: Tensor
+        self.register_buffer("_inhibition", self.structure(n_latents), persistent=False)
+
+    @abstractmethod
+    def structure(self, n_latents: int) -> Tensor:
+        """S, ``(n_latents, n_latents)``, of zeros and ones.
+
+        Raises:
+            ConfigError: there is none for so many latents.
+        """
+
+    def inhibition(self) -> Tensor:
+        return self._inhibition
+
+
+@final
+@PENALTIES.register("lateral")
+class Blocks(LaidDown):
+    """Latents inhibit all that are not of their own block of ``block_size`` neighbours.
+
+    With ``block_size`` 1 every pair inhibits each other.
+    """
+
+    def __init__(self, *, weight: NonNegative, block_size: Count) -> None:
+        super().__init__(weight=weight)
+        self.block_size = block_size
+
+    def structure(self, n_latents: int) -> Tensor:
+        if n_latents % self.block_size or n_latents <= self.block_size:
+            raise ConfigError(
+                f"penalty.block_size={self.block_size} does not divide {n_latents} latents into "
+                "two blocks or more; choose a divisor, or 1 for inhibition between all"
+            )
+        block = torch.arange(n_latents) // self.block_size
+        return (block[:, None] != block).float()
+
+
+@final
+@PENALTIES.register("lateral_tree")
+class Tree(LaidDown):
+    """Latents are the nodes of trees and inhibit all but their ancestors and descendants.
+
+    What can be on together without cost is then a path from a root. Nodes are numbered level by
+    level from ``n_trees`` roots on, each with ``branching`` children until there are enough.
+    """
+
+    def __init__(
+        self,
+        *,
+        weight: NonNegative,
+        branching: Branching,
+        n_trees: Count,
+    ) -> None:
+        super().__init__(weight=weight)
+        self.branching = branching
+        self.n_trees = n_trees
+
+    def bind(self, n_latents: int) -> None:
+        super().bind(n_latents)
+        nodes = torch.arange(n_latents)
+        self.parents = ((nodes - self.n_trees) // self.branching).clamp_min(-1)
+        self.parents[nodes < self.n_trees] = -1
+
+    def structure(self, n_latents: int) -> Tensor:
+        if n_latents <= self.n_trees:
+            raise ConfigError(
+                f"penalty.n_trees={self.n_trees} needs more than {self.n_trees} latents and there "
+                f"are {n_latents}; choose fewer trees"
+            )
+        related = torch.eye(n_latents)
+        for node in range(self.n_trees, n_latents):
+            parent = (node - self.n_trees) // self.branching
+            # Whoever is related to the parent from above is an ancestor, and so is the parent.
+            related[node, : parent + 1] = related[parent, : parent + 1]
+        return 1.0 - torch.maximum(related, related.t())
+
+
+@final
+class _Ascending(torch.autograd.Function):
+    """Multiplies by a rate; what is learned through it goes up the loss."""
+
+    @staticmethod
+    def forward(ctx: Any, scaled: Tensor, rate: float) -> Tensor:
+        return rate * scaled
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        # Without the rate, which would else count twice where steps are as large as gradients.
+        return -gradients[0], None
+
+
+@final
+@PENALTIES.register("lateral_learned")
+class Learned(Lateral):
+    """S is learned by *raising* the penalty: what is often on together comes to inhibit each other.
+
+    Without bounds it would grow for ever. It stays symmetric, between 0 and ``bound``, with zeros
+    on its diagonal and rows that sum to ``row_sum``; it begins the same for all pairs.
+
+    Args:
+        bound: of each entry.
+        row_sum: how much inhibition each latent has to give.
+        ascent_rate: how many times as fast as a weight an entry is moved by the optimizer.
+    """
+
+    def __init__(
+        self, *, weight: NonNegative, bound: Positive, row_sum: Positive, ascent_rate: Positive
+    ) -> None:
+        super().__init__(weight=weight)
+        self.bound = bound
+        self.row_sum = row_sum
+        self.ascent_rate = ascent_rate
+
+    def bind(self, n_latents: int) -> None:
+        if n_latents < 3 or self.row_sum > self.bound * (n_latents - 1):
+            raise ConfigError(
+                f"penalty.row_sum={self.row_sum} cannot be shared out among the other "
+                f"{n_latents - 1} latents with penalty.bound={self.bound} each; give a smaller "
+                "row_sum, or three latents at least"
+            )
+        same = self.row_sum / (n_latents - 1) * (1.0 - torch.eye(n_latents))
+        # What the optimizer moves is S in units of the rate, so that S itself moves faster by it
+        # under optimizers that make nothing of a gradient's size, too.
+        self.scaled = nn.Parameter(same / self.ascent_rate)
+
+    def inhibition(self) -> Tensor:
+        ascending: Tensor = _Ascending.apply(self.scaled, self.ascent_rate)
+        return ascending
+
+    @torch.no_grad()
+    def after_step_(self) -> None:
+        """The nearest S of the allowed ones (Dykstra 1983): the allowed row sums of a symmetric S,
+        then the allowed entries, again and again, each time with the last correction undone."""
+        found = self.ascent_rate * self.scaled
+        found = (found + found.t()) / 2.0
+        correction = torch.zeros_like(found)
+        for _ in range(ROUNDS):
+            found = self._with_row_sums(found)
+            clipped = (found + correction).clamp(0.0, self.bound).fill_diagonal_(0.0)
+            correction = found + correction - clipped
+            found = clipped
+        self.scaled.copy_(found / self.ascent_rate)
+
+    def _with_row_sums(self, inhibition: Tensor) -> Tensor:
+        """The nearest symmetric matrix with the row sums and a diagonal of zeros.
+
+        ``S_ij + u_i + u_j`` for i != j, where ``(n - 2) u_i + sum(u) = row_sum - sum_j S_ij``.
+        """
+        n = len(inhibition)
+        missing = self.row_sum - inhibition.sum(1)
+        total = missing.sum() / (2 * n - 2)
+        each = (missing - total) / (n - 2)
+        return (inhibition + each[:, None] + each).fill_diagonal_(0.0)

@@ -1,0 +1,158 @@
+"""The page of results: Markdown made from rows, and its file."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sae_cli.core.errors import ConfigError
+from sae_cli.core.text import counted, precision, short
+from sae_cli.results.gather import FinishedRun, Row, machine
+from sae_cli.run_folder.files import refuse_link, write_atomically
+
+MARKER = "<!-- Made by sae-report: what is changed by hand will be lost. -->"
+NOTHING = "–"  # noqa: RUF001
+HEADER = (
+    *("system", "variant", "metric", "published", "ours (mean ± sd)"),
+    *("within tolerance", "command"),
+)
+
+
+def page(rows: Sequence[Row], runs: Sequence[FinishedRun], unfinished: int, command: str) -> str:
+    """The whole page; the same folders and the same command give the same text.
+
+    Args:
+        rows: of its tables.
+        runs: that they were made from.
+        unfinished: how many runs were left out.
+        command: that it was made with.
+    """
+    left_out = f" Left out, not finished: {counted(unfinished, 'run')}." if unfinished else ""
+    machines = Counter(machine(run.record) for run in runs)
+    return "\n".join(
+        [
+            MARKER,
+            "",
+            "# Results",
+            "",
+            f"Made from {counted(len(runs), 'finished run')} by {_code(command)}.{left_out}",
+            "The mean and the sample standard deviation are over seeds. The tolerance is that of",
+            "the mean. Of two runs that differ in nothing, the one that started last counts. Where",
+            "a command sets more than experiment and seeds, what was published is of another run.",
+            "",
+            *_table(HEADER, map(_cells, rows)),
+            "",
+            "## Seed by seed",
+            "",
+            *_table(("system", "variant", "metric", "seed: value"), map(_single, rows)),
+            "",
+            "## Made with",
+            "",
+            *(f"- {counted(machines[one], 'run')}: {_plain(one)}" for one in sorted(machines)),
+            "",
+        ]
+    )
+
+
+def check_target(path: Path) -> None:
+    """Raise ConfigError for a file that ``write_page`` may not write."""
+    refuse_link(path)
+    if not path.parent.is_dir():
+        raise ConfigError(f"{short(path)}: there is no folder {short(path.parent)}; make it first")
+    if not path.exists():
+        return
+    if not path.is_file():
+        raise ConfigError(f"{short(path)} is no file; choose another name")
+    with path.open("rb") as file:
+        first = file.read(len(MARKER.encode()) + 1)
+    if first != f"{MARKER}\n".encode():
+        raise ConfigError(
+            f"{short(path)} was not made by sae-report and is left as it is; choose another name, "
+            "or remove it"
+        )
+
+
+def write_page(path: Path, text: str) -> None:
+    """The page in its file.
+
+    Raises:
+        ConfigError: the file is somebody's own.
+    """
+    check_target(path)
+    write_atomically(path, text.encode())
+
+
+def _cells(row: Row) -> list[str]:
+    within = {None: NOTHING, True: "yes", False: "no"}[row.within]
+    start = [_code(row.system), _variant(row.variant), _code(row.metric)]
+    return [*start, _published(row), _ours(row), within, _code(row.command)]
+
+
+def _published(row: Row) -> str:
+    entry = row.published
+    if entry is None or entry.value is None:
+        return NOTHING if entry is None else f"{NOTHING} ({_plain(entry.source)})"
+    value = format(entry.value, precision(entry.value))
+    tolerance = "" if entry.tolerance is None else f" ± {entry.tolerance:g}"
+    return f"{value}{tolerance} ({_plain(entry.source)})"
+
+
+def _ours(row: Row) -> str:
+    seeds = counted(len(row.values), "seed")
+    if row.mean is None:
+        return f"{NOTHING} ({seeds})"
+    if len(row.measured) < len(row.values):
+        seeds = f"{len(row.measured)} of {seeds}"
+    style = precision(row.mean)
+    sd = "" if row.sd is None else f" ± {row.sd:{style}}"
+    return f"{row.mean:{style}}{sd} ({seeds})"
+
+
+def _single(row: Row) -> list[str]:
+    values = (
+        f"{seed}: {NOTHING if value is None else format(value, precision(value))}"
+        for seed, value in row.values.items()
+    )
+    return [_code(row.system), _variant(row.variant), _code(row.metric), ", ".join(values)]
+
+
+def _variant(settings: Mapping[str, Any]) -> str:
+    """As it would be typed: a part's name is its group's value."""
+    return (
+        ", ".join(
+            _code(f"{key.removesuffix('.name')}={_typed(value)}") for key, value in settings.items()
+        )
+        or NOTHING
+    )
+
+
+def _typed(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [header, ["---"] * len(header), *rows]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def _in_line(text: str) -> str:
+    """Without line breaks, which would end a row, and what else is no letter (JSON can hold halves
+    of some)."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is, whoever wrote it."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~&!$])", r"\\\1", _in_line(text))
+
+
+def _code(text: str) -> str:
+    """Text as code; a fence longer than any in it, and no cell border within."""
+    text = _in_line(text)
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    space = " " if len(fence) > 1 else ""
+    return f"{fence}{space}{text}{space}{fence}".replace("|", r"\|")

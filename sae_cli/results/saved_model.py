@@ -1,0 +1,104 @@
+"""The auto-encoder in a run folder: ``model.safetensors`` may come from a stranger.
+
+Its header is compared with what the configuration describes before memory is taken, so that a
+loaded model takes no more of it than the file has bytes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import pydantic
+from safetensors import SafetensorError, safe_open
+
+from sae_cli.assembly.network import Network, blueprint, network
+from sae_cli.config.schema import RunConfig
+from sae_cli.core.errors import ConfigError
+from sae_cli.core.options import MAX_WIDTH, Count, Width
+from sae_cli.core.registry import STRICT
+from sae_cli.core.shapes import DataShape
+from sae_cli.run_folder.layout import CONFIG, MODEL
+
+MAX_AXES = 8
+# Weights are float32 whatever they were trained in.
+DTYPE = "F32"
+SHOWN_FAULTS = 3
+
+
+class _Shape(pydantic.BaseModel):
+    """A ``DataShape``, as the file's metadata hold it."""
+
+    model_config = STRICT
+
+    input_shape: Annotated[list[Width], pydantic.Field(min_length=1, max_length=MAX_AXES)]
+    n_classes: Count | None
+
+
+def read_model(folder: Path, config: RunConfig) -> tuple[Network, DataShape]:
+    """The saved network, on the CPU, in evaluation mode, and the shape of its data.
+
+    Raises:
+        ConfigError: the file cannot be read, is damaged, or holds other tensors than the
+            configuration describes.
+    """
+    path = folder / MODEL
+    try:
+        with safe_open(path, "pt") as file:
+            shape = _shape((file.metadata() or {})["shape"])
+            # Takes no memory, whatever the configuration asks for.
+            expected = {
+                name: (DTYPE, tuple(tensor.shape))
+                for name, tensor in blueprint(config, shape).saved.state_dict().items()
+            }
+            found = {name: _kind(file.get_slice(name)) for name in file.keys()}  # noqa: SIM118
+            _compare(path, found, expected)
+            tensors = {name: file.get_tensor(name) for name in expected}
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (SafetensorError, KeyError, ValueError) as error:
+        reason = "its shape is not given" if isinstance(error, KeyError) else error
+        raise ConfigError(f"{path} is damaged or was not saved by sae-train ({reason})") from None
+    loaded = network(config, shape)
+    loaded.saved.load_state_dict(tensors)
+    loaded.autoencoder.eval()
+    return loaded, shape
+
+
+def _shape(text: str) -> DataShape:
+    """Raises ValueError for what is not the shape of data."""
+    try:
+        # Nothing of this length is a shape; parsing it first would only take memory.
+        given = _Shape.model_validate_json(text[:1000])
+    except pydantic.ValidationError:
+        raise ValueError(f"its shape is {text[:100]}") from None
+    shape = DataShape(tuple(given.input_shape), given.n_classes)
+    if shape.n_features > MAX_WIDTH:
+        raise ValueError(f"its shape is {text[:100]}, of more than {MAX_WIDTH} features")
+    return shape
+
+
+def _kind(saved: Any) -> tuple[str, tuple[int, ...]]:
+    return saved.get_dtype(), tuple(saved.get_shape())
+
+
+def _compare(
+    path: Path,
+    found: dict[str, tuple[str, tuple[int, ...]]],
+    expected: dict[str, tuple[str, tuple[int, ...]]],
+) -> None:
+    faults = [
+        f"{name} is {_worded(found.get(name))}, expected {_worded(expected.get(name))}"
+        for name in sorted(found | expected)
+        if found.get(name) != expected.get(name)
+    ]
+    if faults:
+        more = len(faults) - SHOWN_FAULTS
+        raise ConfigError(
+            f"{path} does not fit {path.with_name(CONFIG)}: {'; '.join(faults[:SHOWN_FAULTS])}"
+            f"{f'; and {more} more' if more > 0 else ''}; put the two files of one run together"
+        )
+
+
+def _worded(kind: tuple[str, tuple[int, ...]] | None) -> str:
+    return "absent" if kind is None else f"{kind[0]} {kind[1]}"

@@ -1,0 +1,185 @@
+"""Checkpoints: files that are whole or known not to be.
+
+``last.pt`` is where a run goes on, ``previous.pt`` the one before it, for when that is damaged.
+Each is a file of ``torch.save``, tensors and plain types, and carries the SHA-256 of itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, final
+
+import torch
+
+from sae_cli.core.errors import CheckpointError
+from sae_cli.run_folder.files import write_atomically, written_beside
+
+LAST, PREVIOUS, DAMAGED = "last.pt", "previous.pt", "damaged.pt"
+# Of what a checkpoint holds. A file of another format is not read.
+FORMAT = 2
+DIGEST_BYTES = hashlib.sha256().digest_size
+
+State = dict[str, Any]
+
+# All that a training depends on from here on.
+HOLDS = {
+    # What it was: the configuration, and the fingerprint of the data.
+    "config": dict,
+    "data": str,
+    # What is trained, and what the step remembers.
+    "model": dict,
+    "objectives": dict,
+    "optimizer": dict,
+    "sums": dict,
+    # Random streams: the order at the beginning of the present epoch, the noise now.
+    "order": torch.Tensor,
+    "noise": torch.Tensor,
+    # Where: epochs of the stage and batches of the next one; epochs and steps of all stages.
+    "stage": str,
+    "stage_epoch": int,
+    "batch": int,
+    "epoch": int,
+    "step": int,
+    "best_epoch": int,
+    "best_loss": float,
+    # All of metrics.jsonl so far, and the time taken.
+    "metrics": str,
+    "seconds": float,
+}
+COUNTS = [key for key, kind in HOLDS.items() if kind is int]
+
+
+@final
+class Checkpoints:
+    """The checkpoints of a run.
+
+    Args:
+        folder: made when the first one is saved.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self, state: Mapping[str, Any], *, best: bool) -> None:
+        """``last.pt``, of which the former becomes ``previous.pt``, and ``best.pt`` if it is.
+
+        Raises:
+            OSError: the disk is full, for one; the former ones stay.
+        """
+        content = packed(state)
+        # First: a last checkpoint that names the best one must find it.
+        if best:
+            write_atomically(self.folder / "best.pt", content)
+        last = self.folder / LAST
+        with written_beside(last, content) as temporary:
+            if last.exists():
+                last.replace(self.folder / PREVIOUS)
+            temporary.replace(last)
+
+    def save_stage(self, name: str, state: Mapping[str, Any]) -> None:
+        """The state at the end of a stage."""
+        write_atomically(self.folder / f"{name}.pt", packed(state))
+
+    def last(self) -> State:
+        """The last checkpoint, nothing else.
+
+        Raises:
+            CheckpointError: it is damaged, or not there.
+        """
+        file = self.folder / LAST
+        if not file.is_file():
+            raise CheckpointError(f"there is no {file}")
+        return unpacked(file.read_bytes(), str(file))
+
+    def load(self, say: Callable[[str], None]) -> State | None:
+        """The last checkpoint that is whole, or None where there are none.
+
+        A damaged ``last.pt`` is kept as ``damaged.pt``.
+
+        Args:
+            say: told about one that is damaged.
+
+        Raises:
+            CheckpointError: there are some, and none is whole.
+        """
+        found = [self.folder / name for name in (LAST, PREVIOUS)]
+        found = [file for file in found if file.is_file()]
+        faults = []
+        for file in found:
+            try:
+                state = unpacked(file.read_bytes(), str(file))
+            except CheckpointError as error:
+                faults.append(str(error))
+                continue
+            if faults:
+                say(f"{faults[0]}; going on from {file.name}, of step {state['step']}")
+                (self.folder / LAST).replace(self.folder / DAMAGED)
+            return state
+        if not found:
+            return None
+        raise CheckpointError(
+            f"no usable checkpoint: {'; '.join(faults)}; train it again with sae-reproduce "
+            f"{self.folder.parent}"
+        )
+
+
+def packed(state: Mapping[str, Any]) -> bytes:
+    """A file of ``torch.save`` whose last bytes, the comment of the archive, are the SHA-256 of all
+    bytes before them. (PyTorch itself does not notice a flipped bit.)"""
+    # Through memory, so that a full disk shows as such and not as a torn archive.
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT} | dict(state), buffer)
+    # An archive ends with the length of its comment, which was none.
+    body = buffer.getvalue()[:-2] + struct.pack("<H", DIGEST_BYTES)
+    return body + hashlib.sha256(body).digest()
+
+
+def unpacked(content: bytes, name: str) -> State:
+    """The state in the bytes of a checkpoint; executes nothing that they may hold.
+
+    Raises:
+        CheckpointError: damaged, of another format, or no checkpoint.
+    """
+    body, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
+    if hashlib.sha256(body).digest() != digest:
+        raise CheckpointError(f"{name} is damaged (its SHA-256 differs)")
+    try:
+        _check_sizes(content)
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        refused = str(error).partition("Unsupported ")[2].splitlines()[:1]
+        raise CheckpointError(
+            f"{name} is no checkpoint of sae-train (it holds more than tensors and plain values"
+            f"{': ' if refused else ''}{''.join(refused)})"
+        ) from None
+    # Anything may come of a file that was made up.
+    except Exception as error:
+        raise CheckpointError(f"{name} cannot be read ({type(error).__name__})") from None
+    if not isinstance(state, dict) or "format" not in state:
+        raise CheckpointError(f"{name} is no checkpoint of sae-train")
+    if type(state["format"]) is not int or state["format"] != FORMAT:
+        raise CheckpointError(
+            f"{name} was written by another version of sae-train (format {state['format']!r}, "
+            f"this one reads {FORMAT})"
+        )
+    wrong = [key for key, kind in HOLDS.items() if not isinstance(state.get(key), kind)]
+    wrong += [key for key in COUNTS if not wrong and state[key] < 0]
+    if wrong:
+        raise CheckpointError(f"{name} is no checkpoint of sae-train: {wrong[0]} is not right")
+    return state
+
+
+def _check_sizes(content: bytes) -> None:
+    """Raise ValueError for an archive that would unpack to more than its own size."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entries = archive.infolist()
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise ValueError("compressed")
+    if sum(entry.file_size for entry in entries) > len(content):
+        raise ValueError("larger than it is")

@@ -1,0 +1,164 @@
+"""The run folder: the only writer of what a run leaves behind.
+
+Every file but ``metrics.jsonl`` and ``train.log``, which grow by whole lines, is written under
+another name, flushed to disk and renamed, so that none is ever half-written.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.torch
+from torch import Tensor
+
+from sae_cli.core.errors import ConfigError
+from sae_cli.core.shapes import DataShape
+from sae_cli.core.text import short
+from sae_cli.run_folder.checkpoints import Checkpoints
+from sae_cli.run_folder.files import TEMPORARY, append_line, as_json, check_links, write_atomically
+from sae_cli.run_folder.layout import (
+    BEFORE_TRAINING,
+    CONFIG,
+    ENVIRONMENT,
+    LOG,
+    METRICS,
+    MODEL,
+    OVERRIDES,
+    STATUS,
+    SUMMARY,
+    holds_run,
+    is_free,
+)
+from sae_cli.run_folder.lock import LOCK, locked
+from sae_cli.run_folder.plain_yaml import as_yaml
+
+
+@final
+class RunFolder:
+    """One run's folder.
+
+    Attributes:
+        path: the folder.
+        checkpoints: in it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = Checkpoints(path / "checkpoints")
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Make the folder this process's, for a run that begins in it.
+
+        Raises:
+            ConfigError: it holds something already, or cannot be written.
+            InUseError: another process is at work in it.
+        """
+        with locked(self.path):
+            if not is_free(self.path):
+                raise ConfigError(
+                    f"{short(self.path)} is not an empty folder; choose another, or leave it out "
+                    "for a new one"
+                )
+            # A name that a run may have left can be that of a link.
+            check_links(self.path)
+            self.clean()
+            try:
+                self.set_status("running")
+                yield
+            except BaseException:
+                if not holds_run(self.path):
+                    self._withdraw()
+                raise
+
+    @contextmanager
+    def taken_up(self) -> Iterator[None]:
+        """Make the folder this process's, for a run that goes on in it.
+
+        Raises:
+            ConfigError: it holds no run, or something in it leads elsewhere.
+            InUseError: another process is at work in it.
+        """
+        if not holds_run(self.path):
+            raise ConfigError(
+                f"{self.path} holds no run that has begun (there is no {CONFIG} in it); give the "
+                "folder of one, or begin anew without resume="
+            )
+        with locked(self.path):
+            check_links(self.path)
+            yield
+
+    def _withdraw(self) -> None:
+        """Remove what says that a run is here: it did not come to its training."""
+        for name in BEFORE_TRAINING - {LOCK, LOG}:
+            (self.path / name).unlink(missing_ok=True)
+
+    def clean(self) -> None:
+        """Remove what a process that was killed in the midst of writing has left."""
+        for file in (*self.path.glob(f"*{TEMPORARY}"), *self.path.glob(f"*/*{TEMPORARY}")):
+            file.unlink()
+
+    def set_status(self, status: str, **details: Any) -> None:
+        """``running``, ``finished``, ``interrupted`` or ``failed``."""
+        self._write_json(STATUS, {"status": status, "pid": os.getpid(), **details})
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """The complete configuration."""
+        self._write(CONFIG, as_yaml(dict(config)))
+
+    def write_overrides(self, overrides: list[str]) -> None:
+        """What the command line changed."""
+        self._write(OVERRIDES, as_yaml(overrides))
+
+    def write_environment(self, environment: Mapping[str, Any]) -> None:
+        self._write_json(ENVIRONMENT, environment)
+
+    def append_metrics(self, line: Mapping[str, Any]) -> str:
+        """One line of ``metrics.jsonl``; gives its text."""
+        text = as_json(line, indent=None)
+        append_line(self.path / METRICS, text)
+        return text + "\n"
+
+    def write_metrics(self, text: str) -> None:
+        """All of ``metrics.jsonl``."""
+        self._write(METRICS, text.encode())
+
+    def log(self, line: str) -> None:
+        """One line of ``train.log``."""
+        append_line(self.path / LOG, line)
+
+    def save_model(self, tensors: Mapping[str, Tensor], shape: DataShape) -> None:
+        """``model.safetensors``, with the shape of the data it was trained on."""
+        # One key: safetensors writes several in a random order, and the file would not repeat.
+        metadata = {"shape": json.dumps(asdict(shape))}
+        on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        self._write(MODEL, safetensors.torch.save(on_cpu, metadata))
+
+    def save_picture(self, name: str, png: bytes, numbers: Mapping[str, npt.NDArray[Any]]) -> None:
+        """``pictures/<name>.png`` and beside it the numbers it shows, ``<name>.npz``."""
+        arrays = io.BytesIO()
+        np.savez_compressed(arrays, **numbers)  # type: ignore[arg-type]
+        self._write(f"pictures/{name}.npz", arrays.getvalue())
+        self._write(f"pictures/{name}.png", png)
+
+    def save_profile(self, name: str, trace: bytes) -> None:
+        """``profiles/<name>.json.gz``, a trace."""
+        self._write(f"profiles/{name}.json.gz", trace)
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        self._write_json(SUMMARY, summary)
+
+    def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        self._write(name, (as_json(content) + "\n").encode())
+
+    def _write(self, name: str, content: bytes) -> None:
+        write_atomically(self.path / name, content)

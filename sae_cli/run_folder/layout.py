@@ -1,0 +1,76 @@
+"""The names of what a run or a sweep leaves in its folder, and what they tell of it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from sae_cli.core.text import short
+from sae_cli.run_folder.files import TEMPORARY, read_json, unreadable
+from sae_cli.run_folder.lock import LOCK, is_locked
+
+STATUS = "status.json"
+CONFIG = "config.yaml"
+OVERRIDES = "overrides.yaml"
+ENVIRONMENT = "environment.json"
+METRICS = "metrics.jsonl"
+MODEL = "model.safetensors"
+SUMMARY = "summary.json"
+LOG = "train.log"
+SWEEP = "sweep.yaml"
+# All that a run can have left before its training began: nothing is lost when it starts again.
+BEFORE_TRAINING = {LOCK, STATUS, OVERRIDES, ENVIRONMENT, LOG}
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a training has begun there, be it finished or not."""
+    return (folder / CONFIG).is_file()
+
+
+def holds_sweep(folder: Path) -> bool:
+    """Whether a sweep has begun there."""
+    return (folder / SWEEP).is_file()
+
+
+def is_free(folder: Path) -> bool:
+    """Whether a run may begin there without writing over anything."""
+    if not folder.exists():
+        return True
+    return folder.is_dir() and all(
+        path.name in BEFORE_TRAINING or path.name.endswith(TEMPORARY) for path in folder.iterdir()
+    )
+
+
+def status_of(folder: Path) -> str:
+    """``running``, ``finished``, ``interrupted``, ``failed``, or ``waiting`` before it began.
+
+    A run that was killed could not say so: it is running by its own account, and not locked.
+    """
+    if not (folder / STATUS).is_file():
+        return "waiting"
+    status = str(read_json(folder / STATUS).get("status"))
+    return "interrupted" if status == "running" and not is_locked(folder) else status
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run folder's ``metrics.jsonl``; a last one that was cut off is left out.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    path = folder / METRICS
+    try:
+        *whole, _ = path.read_text(encoding="utf-8").split("\n")
+        lines = [json.loads(line) for line in whole]
+        if not all(isinstance(line, dict) for line in lines):
+            raise ValueError("a line holds no keys")
+        return lines
+    except (OSError, ValueError, RecursionError) as error:
+        raise unreadable(path, error) from None
+
+
+def resuming(path: Path) -> str:
+    """The command that goes on with a run or a sweep."""
+    return f"sae-train resume={shlex.quote(short(path))}"

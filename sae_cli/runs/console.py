@@ -1,0 +1,102 @@
+"""What a run says while it trains: a bar, a line an epoch, a closing table."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+from tqdm import tqdm
+
+from sae_cli.core.text import number
+from sae_cli.model.objective import Terms
+
+# Its own lock is one between processes, which starts a further process to look after it.
+tqdm.set_lock(threading.RLock())
+
+
+@final
+class Console:
+    """Prints lines to the standard output and hands each to ``log`` as well.
+
+    Args:
+        log: keeps a line.
+        bar: show a progress bar where the standard error is a terminal.
+    """
+
+    def __init__(self, log: Callable[[str], None], bar: bool) -> None:
+        self._log = log
+        self._show = bar and sys.stderr.isatty()
+        self._bar: tqdm[Any] | None = None
+
+    def say(self, line: str) -> None:
+        """One line, above the bar."""
+        self._log(line)
+        try:
+            tqdm.write(line, file=sys.stdout)
+            sys.stdout.flush()
+        except OSError:
+            # Whoever read it (`| head`, a terminal) has gone, or its disk is full; the run goes on.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def begin(self, stage: str, steps: int) -> None:
+        """A new bar for a stage of so many steps."""
+        self.end()
+        self._bar = tqdm(total=steps, desc=stage, unit="step", leave=False, disable=not self._show)
+
+    def step(self, terms: Terms) -> None:
+        """One step is done. Terms are read from the device only when the bar is redrawn."""
+        try:
+            if self._bar is not None and self._bar.update():
+                shown = "  ".join(
+                    f"{name} {float(value.detach()):.4f}" for name, value in terms.items()
+                )
+                self._bar.set_postfix_str(shown, refresh=False)
+        except OSError:
+            self._drop_bar()
+
+    def end(self) -> None:
+        """Take the bar away."""
+        try:
+            if self._bar is not None:
+                self._bar.close()
+                self._bar = None
+        except OSError:
+            self._drop_bar()
+
+    def _drop_bar(self) -> None:
+        """The terminal has gone; the run goes on, or stops when it is told to."""
+        if self._bar is not None:
+            self._bar.disable = True
+        self._bar, self._show = None, False
+
+
+def epoch_line(stage: str, epoch: int, last: int, metrics: Mapping[str, float]) -> str:
+    """``epoch  3/10  train loss ...  val loss ...`` of one evaluation.
+
+    Args:
+        stage: shown before the epoch; empty for a run of one stage.
+        epoch, last: epochs done so far, and at the end of the stage.
+        metrics: by name.
+    """
+    width = len(str(last))
+    shown = [f"{stage}  epoch {epoch:{width}d}/{last}".lstrip()]
+    for key, label in (
+        ("train/loss", "train loss"),
+        ("val/loss", "val loss"),
+        ("val/reconstruction", "reconstruction"),
+        ("val/penalty", "penalty"),
+        ("val/prediction", "prediction"),
+        ("val/head", "head"),
+        ("val/accuracy", "accuracy"),
+        ("val/fvu", "fvu"),
+        ("val/l0", "l0"),
+        ("val/dead_latents", "dead"),
+    ):
+        if key in metrics:
+            shown.append(f"{label} {number(metrics[key])}")
+        elif key == "train/loss":
+            shown.append(f"{label} {'-':>6}")
+    return "  ".join(shown)

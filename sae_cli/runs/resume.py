@@ -1,0 +1,193 @@
+"""Going on with a run from its folder, to the same bits as if it had never been stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sae_cli.assembly.environment import changes_of_environment
+from sae_cli.assembly.prepare import Prepared, prepared
+from sae_cli.assembly.stages import lr_schedule, steps_per_epoch
+from sae_cli.config.schema import FREE, RESUMABLE, RunConfig, check
+from sae_cli.core.differences import differing
+from sae_cli.core.errors import CheckpointError, ConfigError
+from sae_cli.core.signals import stopping_in_time
+from sae_cli.core.text import short
+from sae_cli.results.saved_config import read_config
+from sae_cli.run_folder.checkpoints import State
+from sae_cli.run_folder.files import read_json
+from sae_cli.run_folder.folder import RunFolder
+from sae_cli.run_folder.layout import CONFIG, ENVIRONMENT, SUMMARY, holds_run, resuming, status_of
+from sae_cli.runs.active_run import Progress
+from sae_cli.runs.train import carried_out, train
+
+
+def begin_or_resume(config: RunConfig, path: Path, overrides: list[str]) -> dict[str, Any]:
+    """``train``, or ``resume`` where the folder holds this very run already.
+
+    Raises:
+        ConfigError: it holds a run with other settings, or something else.
+    """
+    if not holds_run(path):
+        return train(config, path, overrides)
+    return resume(path, _free_changes(read_config(path / CONFIG), config, path))
+
+
+def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Go on with a run, or only say so when it has finished; return what ``summary.json`` holds.
+
+    Args:
+        path: the run folder.
+        changes: dotted keys of the configuration and their new values: ``epochs``, to train on,
+            and what changes no number.
+
+    Raises:
+        ConfigError: no run is there, or its data are not what they were, or a change is none that
+            can be made.
+        CheckpointError: there are checkpoints, and none can be used.
+        InUseError: another process is at work in the folder.
+        DivergedError, Stopped: as ``train``.
+    """
+    for key in changes:
+        if key not in RESUMABLE:
+            raise ConfigError(
+                f"{key}: a run goes on with its own settings; with resume= only "
+                f"{', '.join(RESUMABLE)} can be given"
+            )
+    folder = RunFolder(path)
+    with ExitStack() as stack:
+        stop = stack.enter_context(stopping_in_time())
+        stack.enter_context(folder.taken_up())
+        recorded = read_config(path / CONFIG)
+        config = recorded.changed(changes)
+        same_length = config.settings.epochs == recorded.settings.epochs
+        if same_length and _has_finished(path):
+            print(f"{short(path)} has finished; nothing to do (epochs=MORE would train on)")
+            return read_json(path / SUMMARY)
+        progress = Progress()
+        saved = folder.checkpoints.load(print)
+        if saved is not None:
+            _check_config(recorded, saved)
+        # Downloading is for who asks for it, not for a folder that may come from anyone.
+        made = prepared(config, download="dataset.download" in changes)
+        if saved is not None:
+            _check_data(made, saved)
+            _check_length(made, saved)
+        stop.check()
+        folder.clean()
+        _record(folder, made, recorded, saved)
+        return carried_out(made, folder, progress, stop, saved)
+
+
+def _has_finished(path: Path) -> bool:
+    """Whether all of a run is there; what was damaged since is made again."""
+    try:
+        return status_of(path) == "finished" and bool(read_json(path / SUMMARY))
+    except ConfigError:
+        return False
+
+
+def _free_changes(recorded: RunConfig, given: RunConfig, path: Path) -> dict[str, Any]:
+    """What is given otherwise than recorded and changes no number.
+
+    Raises:
+        ConfigError: something else is.
+    """
+    then, now = recorded.as_dict(), given.as_dict()
+    # What was left open has been decided.
+    if now["compile"] == "auto":
+        now["compile"] = then["compile"]
+    left_open = {"threads": None, "name": "auto"}
+    decided = {k: then["device"][k] for k, left in left_open.items() if now["device"][k] == left}
+    now["device"] = now["device"] | decided
+    found = list(differing(then, now))
+    wrong = [str(difference) for difference in found if difference.key not in FREE]
+    if wrong:
+        raise ConfigError(
+            f"{short(path)} holds a run with other settings ({'; '.join(wrong)}); choose another "
+            f"folder, or go on with that run: {resuming(path)}"
+        )
+    return {difference.key: difference.now for difference in found}
+
+
+def _check_config(recorded: RunConfig, saved: State) -> None:
+    try:
+        then = check(saved["config"])
+    except ConfigError as error:
+        raise CheckpointError(f"the checkpoint's configuration is not right: {error}") from None
+    found = differing(then.as_dict(), recorded.as_dict())
+    changed = [str(one) for one in found if one.key not in RESUMABLE]
+    if changed:
+        raise CheckpointError(
+            f"the checkpoint is of a run with other settings than {CONFIG} has now "
+            f"({'; '.join(changed)}); put {CONFIG} back as it was, or begin a new run"
+        )
+
+
+def _check_data(made: Prepared, saved: State) -> None:
+    if made.fingerprint != saved["data"]:
+        raise ConfigError(
+            f"the data are not those that the run began with ({made.training.dataset.source}; "
+            f"SHA-256 {saved['data'][:12]} then, {made.fingerprint[:12]} now); put them back, or "
+            "begin a new run"
+        )
+
+
+def _check_length(made: Prepared, saved: State) -> None:
+    """Another number of epochs must not change steps that were taken already."""
+    stages = {stage.name: stage for stage in made.training.stages}
+    if saved["stage"] not in stages:
+        raise CheckpointError(f"the checkpoint is of a stage {saved['stage']!r} that is not there")
+    stage = stages[saved["stage"]]
+    n = len(stage.examples(made.training.dataset.train))
+    if saved["batch"] > steps_per_epoch(made.config, n):
+        raise CheckpointError(f"the checkpoint is of batch {saved['batch']}, more than there are")
+    epochs, done = stage.epochs, saved["stage_epoch"] + (saved["batch"] > 0)
+    if done > epochs:
+        raise ConfigError(f"epochs={epochs}: the run has come to epoch {done}; give at least that")
+    given, before = made.config.settings.epochs, saved["config"]["epochs"]
+    if given == before:
+        return
+    if stage.objective.head is not None:
+        raise ConfigError(
+            f"epochs={given}: the auto-encoder's own training is over (epochs={before}) and its "
+            "classifier builds on it; begin a new run"
+        )
+    own = [one for one in made.training.stages if one.objective.head is None]
+    if stage is own[-1]:
+        then = replace(stage, epochs=before)
+        old, new = (lr_schedule(made.config, one, n) for one in (then, stage))
+        steps = saved["stage_epoch"] * steps_per_epoch(made.config, n) + saved["batch"]
+        if any(old(step) != new(step) for step in range(steps)):
+            raise ConfigError(
+                f"epochs={epochs}: lr_schedule={made.config.parts['lr_schedule']['name']} spread "
+                f"the learning rate over {then.epochs} epochs, and {epochs} would have changed "
+                "steps that were taken; only lr_schedule=constant can go on beyond its end"
+            )
+
+
+def _record(folder: RunFolder, made: Prepared, recorded: RunConfig, saved: State | None) -> None:
+    """Write what is new since the run began."""
+    if saved is None:
+        # Stopped before its first checkpoint, it begins anew.
+        folder.write_metrics("")
+        folder.write_environment(made.about)
+    else:
+        try:
+            about = read_json(folder.path / ENVIRONMENT)
+        except ConfigError as error:
+            print(f"{error}; it is written anew, so what differs since the run began is not known")
+            about = made.about
+        found = [str(one) for one in changes_of_environment(about, made.about)]
+        for line in found:
+            print(f"not as when the run began: {line}; the last bits may come out otherwise")
+        taken_up = {"started": made.about["started"], "step": saved["step"], "differs": found}
+        before = about.get("resumed")
+        resumed = [*(before if isinstance(before, list) else []), taken_up]
+        folder.write_environment(about | {"resumed": resumed})
+    if made.config != recorded:
+        folder.write_config(made.config.as_dict())
+    folder.set_status("running")

@@ -1,0 +1,160 @@
+"""The checkpoints of a stage: what is saved, when, and how a run goes on from it."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, final
+
+from sae_cli.core.errors import CheckpointError, DivergedError
+from sae_cli.model.objective import Terms
+from sae_cli.run_folder.checkpoints import State
+from sae_cli.runs.active_run import Run
+from sae_cli.training.loop import Position
+from sae_cli.training.optimizers import Optimizer
+from sae_cli.training.stage import Stage
+from sae_cli.training.step import Step
+
+# What PyTorch raises for a state of another network, or one that was made up.
+MISFITS = (RuntimeError, TypeError, ValueError, KeyError, AttributeError, OverflowError)
+# Keys of every line of metrics.
+LINE = {"stage", "epoch", "step"}
+
+
+def restore(run: Run, state: State) -> None:
+    """Set what all stages share as it was.
+
+    Raises:
+        CheckpointError: it is of another network.
+    """
+    progress = run.progress
+    try:
+        run.training.autoencoder.load_state_dict(state["model"])
+        for stage in run.training.stages:
+            stage.objective.load_state_dict(state["objectives"][stage.name])
+        run.generators.order.set_state(state["order"])
+        run.generators.noise.set_state(state["noise"])
+        progress.lines = [json.loads(line) for line in state["metrics"].splitlines()]
+        if not progress.lines or not all(line.keys() >= LINE for line in progress.lines):
+            raise ValueError("its lines of metrics are not right")
+    except MISFITS as error:
+        raise _misfit(error) from None
+    progress.metrics = state["metrics"]
+    progress.epoch, progress.step = state["epoch"], state["step"]
+    progress.best_epoch, progress.best_loss = state["best_epoch"], state["best_loss"]
+    progress.saved_step, progress.earlier_seconds = state["step"], state["seconds"]
+
+
+def _misfit(error: Exception) -> CheckpointError:
+    text = " ".join(str(error).split())
+    return CheckpointError(f"the checkpoint does not fit what the configuration builds: {text}")
+
+
+def diverged(run: Run, stage: Stage, what: str) -> DivergedError:
+    """The error for a training that must not go on."""
+    penalised = " or penalty.weight" if stage.objective.penalty is not None else ""
+    return DivergedError(
+        f"training diverged: {what}; the last good checkpoint is of step "
+        f"{run.progress.saved_step}; try a lower {stage.learning_rate_key} (it was "
+        f"{stage.learning_rate:g}){penalised}"
+    )
+
+
+@final
+class Saver:
+    """Saves a stage after each epoch, when it is due, and when a signal asks to stop.
+
+    Args:
+        position: in the stage; kept up to date by ``fit``.
+    """
+
+    def __init__(
+        self, run: Run, stage: Stage, optimizer: Optimizer, step: Step, position: Position
+    ) -> None:
+        self._run = run
+        self._stage = stage
+        self._optimizer = optimizer
+        self._step = step
+        self._position = position
+        self._saved_at = time.monotonic()
+
+    def restore(self, state: State) -> None:
+        """Set what is the stage's own as it was.
+
+        Raises:
+            CheckpointError: it is of another optimizer.
+        """
+        try:
+            self._optimizer.load_state_dict(state["optimizer"])
+            self._step.load_state_dict(state["sums"])
+        except MISFITS as error:
+            raise _misfit(error) from None
+        position = self._position
+        position.epoch, position.batch = state["stage_epoch"], state["batch"]
+        position.order = state["order"]
+
+    def after_step(self, terms: Terms) -> None:
+        """To be called after each step.
+
+        Raises:
+            Stopped: a signal has asked to; there is a checkpoint of this very step.
+            BrokenError, DivergedError: instead of saving what is not finite.
+        """
+        run = self._run
+        run.progress.step += 1
+        run.console.step(terms)
+        if run.stop.number is not None or self._due():
+            self._step.check()
+            self.save(best=False)
+            run.stop.check()
+
+    def save(self, *, best: bool) -> None:
+        """A checkpoint of now.
+
+        Raises:
+            DivergedError: a weight is not finite, or a moment of its gradients: the square of a
+                gradient can be too large where the weight and the loss are not.
+        """
+        moments = [tensor for tensors in self._optimizer.state.values() for tensor in tensors]
+        found = {"weights": self._optimizer.parameters, "moments of the gradients": moments}
+        for what, tensors in found.items():
+            if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+                when = f"by step {self._run.progress.step}"
+                raise diverged(self._run, self._stage, f"{what} became infinite or NaN {when}")
+        self._run.folder.checkpoints.save(self._state(), best=best)
+        self._run.progress.saved_step = self._run.progress.step
+        self._saved_at = time.monotonic()
+
+    def save_stage(self) -> None:
+        """A checkpoint of the end of the stage, under its name."""
+        self._run.folder.checkpoints.save_stage(self._stage.name, self._state())
+
+    def _due(self) -> bool:
+        settings, progress = self._run.config.settings, self._run.progress
+        steps, minutes = settings.checkpoint_steps, settings.checkpoint_minutes
+        if steps is not None and progress.step - progress.saved_step >= steps:
+            return True
+        return minutes is not None and time.monotonic() - self._saved_at >= 60.0 * minutes
+
+    def _state(self) -> dict[str, Any]:
+        run, position = self._run, self._position
+        progress, training = run.progress, run.training
+        return {
+            "config": run.config.as_dict(),
+            "data": run.fingerprint,
+            "model": training.autoencoder.state_dict(),
+            "objectives": {s.name: s.objective.state_dict() for s in training.stages},
+            "optimizer": self._optimizer.state_dict(),
+            "sums": self._step.state_dict(),
+            "order": position.order,
+            "noise": run.generators.noise.get_state(),
+            "stage": self._stage.name,
+            "stage_epoch": position.epoch,
+            "batch": position.batch,
+            "epoch": progress.epoch,
+            "step": progress.step,
+            "best_epoch": progress.best_epoch,
+            "best_loss": progress.best_loss,
+            "metrics": progress.metrics,
+            "seconds": progress.seconds,
+        }

@@ -1,0 +1,143 @@
+"""What a sweep leaves: its jobs in ``sweep.yaml``, ``results.csv`` and a table, best first."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sae_cli.config.folder_names import job_folder
+from sae_cli.config.schema import RunConfig, check
+from sae_cli.core.differences import differing
+from sae_cli.core.errors import ConfigError
+from sae_cli.core.text import short, table
+from sae_cli.run_folder.files import read_json, write_atomically
+from sae_cli.run_folder.layout import SUMMARY, SWEEP, status_of
+from sae_cli.run_folder.plain_yaml import as_yaml, read_yaml
+from sae_cli.training.metrics import higher_is_better
+
+RESULTS = "results.csv"
+SHOWN = ("val/loss", "val/mse", "val/fvu", "val/l0", "val/dead_latents")
+# Of sweep.yaml: some thousands of jobs.
+MAX_BYTES = 1 << 26
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep.
+
+    Attributes:
+        folder: its name within the sweep's.
+        overrides: what the command line changed for it.
+        config: what it comes to.
+    """
+
+    folder: str
+    overrides: list[str]
+    config: RunConfig
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep's folder and its jobs, in order."""
+
+    path: Path
+    jobs: list[Job]
+
+    @property
+    def sort_by(self) -> str:
+        return self.jobs[0].config.settings.sort_by
+
+    def write(self) -> None:
+        """``sweep.yaml``, from which the sweep can go on."""
+        jobs = [{"overrides": job.overrides, "config": job.config.as_dict()} for job in self.jobs]
+        write_atomically(self.path / SWEEP, as_yaml({"jobs": jobs}))
+
+
+def sweep_of(path: Path, overrides: Sequence[list[str]], configs: Sequence[RunConfig]) -> Sweep:
+    """The sweep of these jobs."""
+    pairs = enumerate(zip(overrides, configs, strict=True))
+    return Sweep(path, [Job(job_folder(i, given), given, config) for i, (given, config) in pairs])
+
+
+def read_sweep(path: Path) -> Sweep:
+    """The sweep in a folder, read as data; no folder's name is taken from it.
+
+    Raises:
+        ConfigError: there is none, or it is damaged.
+    """
+    content = read_yaml(path / SWEEP, MAX_BYTES)
+    try:
+        entries = [([*map(str, job["overrides"])], {**job["config"]}) for job in content["jobs"]]
+    except (KeyError, TypeError) as error:
+        raise ConfigError(f"{path / SWEEP} is damaged ({error} is not right)") from None
+    if not entries:
+        raise ConfigError(f"{path / SWEEP} is damaged (it has no jobs)")
+    return sweep_of(path, [given for given, _ in entries], [check(config) for _, config in entries])
+
+
+def check_same(recorded: Sweep, given: Sweep) -> None:
+    """Raise ConfigError unless a folder's sweep is the one that is asked for."""
+    what = f"{short(given.path)} holds another sweep"
+    if len(recorded.jobs) != len(given.jobs):
+        raise ConfigError(
+            f"{what} ({len(recorded.jobs)} jobs, {len(given.jobs)} now); choose another folder"
+        )
+    for then, now in zip(recorded.jobs, given.jobs, strict=True):
+        found = [str(one) for one in differing(then.config.as_dict(), now.config.as_dict())]
+        if then.overrides != now.overrides or found:
+            changed = "; ".join(found) or f"{' '.join(then.overrides)} then"
+            raise ConfigError(
+                f"{what} (job {then.folder}: {changed}); choose another folder, or go on with that "
+                f"one: sae-train resume={short(given.path)}"
+            )
+
+
+def write_results(sweep: Sweep) -> list[dict[str, Any]]:
+    """Gather the jobs' summaries into the sweep's ``results.csv``; return its rows.
+
+    Best by ``sort_by`` first, jobs without it last. Nothing in it depends on when or how fast the
+    jobs ran.
+    """
+    rows = [_row(sweep.path, job) for job in sweep.jobs]
+    sign = -1.0 if higher_is_better(sweep.sort_by) else 1.0
+    rows.sort(key=lambda row: _rank(row.get(sweep.sort_by), sign))
+    text = io.StringIO()
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(sweep.path / RESULTS, text.getvalue().encode())
+    return rows
+
+
+def _row(path: Path, job: Job) -> dict[str, Any]:
+    folder = path / job.folder
+    row: dict[str, Any] = {"job": job.folder, "status": status_of(folder)}
+    row |= dict(override.split("=", 1) for override in job.overrides if "=" in override)
+    if row["status"] == "finished":
+        summary = read_json(folder / SUMMARY)
+        row |= {key: value for key, value in summary.items() if key not in {"status", "seconds"}}
+    return row
+
+
+def _rank(value: Any, sign: float) -> tuple[bool, float]:
+    return (value is None, 0.0 if value is None else sign * value)
+
+
+def results_table(rows: Sequence[dict[str, Any]], varied: Sequence[str], sort_by: str) -> list[str]:
+    """The jobs with what varies between them, their status and main metrics, as aligned lines."""
+    metrics = list(dict.fromkeys([sort_by, *SHOWN]))
+    header = ["job", *varied, "status", *metrics]
+    cells = [[row["job"].partition("_")[0], *(row.get(key) for key in header[1:])] for row in rows]
+    return ["", f"best first by {sort_by}", *table(header, cells)]
+
+
+def varied_keys(jobs: Sequence[Sequence[str]]) -> list[str]:
+    """The keys whose overrides differ between the jobs."""
+    first = jobs[0]
+    changing = [text for job in jobs for text in job if text not in first]
+    return list(dict.fromkeys(text.partition("=")[0] for text in changing))

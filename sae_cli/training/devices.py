@@ -1,0 +1,88 @@
+"""Devices: where a run computes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from sae_cli.core.errors import ConfigError
+from sae_cli.core.options import Count
+from sae_cli.core.registry import Registry
+from sae_cli.model.autoencoder import AutoEncoder, Pass
+
+Precision = Literal["float32", "tf32", "bfloat16"]
+
+DEVICES: Registry[Device] = Registry("device")
+
+
+def _register(name: str, choose: Callable[[], torch.device]) -> None:
+    @DEVICES.register(name)
+    def device(*, precision: Precision, threads: Count | None) -> Device:
+        chosen = choose()
+        if precision == "tf32" and chosen.type != "cuda":
+            raise ConfigError(
+                "device.precision=tf32 is something that NVIDIA GPUs do, and this run is on "
+                f"{chosen}; choose device.precision=float32 or bfloat16"
+            )
+        # float32 products on a GPU's tensor cores, their inputs rounded to 10 bits of mantissa.
+        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+        # The same numbers each time; the CPU's are so anyway, and the function imports PyTorch's
+        # compiler, a second and more.
+        if chosen.type == "cuda":
+            torch.use_deterministic_algorithms(True)
+        return Device(chosen, bfloat16=precision == "bfloat16")
+
+
+def _auto() -> torch.device:
+    return _gpu() if torch.cuda.is_available() else torch.device("cpu")
+
+
+def _cuda() -> torch.device:
+    if not torch.cuda.is_available():
+        why = (
+            "no NVIDIA GPU or driver is visible"
+            if torch.version.cuda
+            else "this PyTorch is a build without CUDA"
+        )
+        raise ConfigError(
+            f"device=cuda: {why} (torch {torch.__version__}); choose device=cpu or device=auto"
+        )
+    return _gpu()
+
+
+def _gpu() -> torch.device:
+    """The GPU, its products set to give the same numbers each time."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    return torch.device("cuda")
+
+
+_register("auto", _auto)
+_register("cpu", lambda: torch.device("cpu"))
+_register("cuda", _cuda)
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where and how precisely to compute.
+
+    Attributes:
+        torch: the device.
+        bfloat16: run the auto-encoder under bfloat16 autocast; losses stay float32.
+    """
+
+    torch: torch.device
+    bfloat16: bool = False
+
+    def run(self, autoencoder: AutoEncoder, x: Tensor, noise: Tensor | None = None) -> Pass:
+        """One forward pass, its results in float32; ``noise`` as the auto-encoder takes it."""
+        if not self.bfloat16:
+            passed: Pass = autoencoder(x, noise)
+            return passed
+        with torch.autocast(self.torch.type, torch.bfloat16):
+            passed = autoencoder(x, noise)
+        return Pass(*(None if made is None else made.float() for made in passed))  # type: ignore[arg-type]

@@ -1,0 +1,166 @@
+"""Gradients of a chain of linear layers and pointwise activations, without autograd.
+
+A step of a small dense network takes longer to record and to replay than to compute. A chain is
+differentiated by hand instead, by the very kernels that autograd would call and in its order, so
+that every gradient is the same to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrize
+
+from sae_cli.model.activations.pointwise import Pointwise
+from sae_cli.model.autoencoder import AutoEncoder, Pass, unpacked
+from sae_cli.model.layers import TiedLinear
+from sae_cli.model.objective import Objective, Terms
+from sae_cli.training.gradients.gradients import Gradients
+
+Linear = nn.Linear | TiedLinear
+Link = Linear | Pointwise
+
+
+def is_chain(autoencoder: AutoEncoder, objective: Objective) -> bool:
+    """Whether :class:`Chain` can differentiate this."""
+    return (
+        autoencoder.infer is None
+        and None not in _links(autoencoder)
+        and all(parameter.requires_grad for parameter in autoencoder.parameters())
+        and objective.reconstruction is not None
+        and not list(objective.parameters())
+    )
+
+
+def _links(autoencoder: AutoEncoder) -> list[Link | None]:
+    """What is applied one after the other; None stands for what is no link of a chain."""
+    encoder, decoder = unpacked(autoencoder.encoder), unpacked(autoencoder.decoder)
+    # Examples are flat in a chain, so that flattening them first and last has nothing to do.
+    encoder = [part for i, part in enumerate(encoder) if i or not isinstance(part, nn.Flatten)]
+    if decoder and isinstance(decoder[-1], nn.Unflatten):
+        decoder.pop()
+    every = (*encoder, autoencoder.activation, *decoder, autoencoder.output_activation)
+    return [_link(module) for module in every]
+
+
+def _link(module: nn.Module) -> Link | None:
+    if module._forward_hooks or module._forward_pre_hooks:
+        return None
+    if isinstance(module, Pointwise | TiedLinear):
+        return module
+    if parametrize.type_before_parametrizations(module) is nn.Linear:
+        return cast(nn.Linear, module)
+    return None
+
+
+@final
+class Chain(Gradients):
+    """Differentiates a chain in float32.
+
+    Args:
+        autoencoder, objective: such that ``is_chain`` holds.
+    """
+
+    def __init__(self, autoencoder: AutoEncoder, objective: Objective) -> None:
+        self.parameters = list(autoencoder.parameters())
+        self.term_names = objective.term_names
+        self._place = {id(parameter): i for i, parameter in enumerate(self.parameters)}
+        self._links = [link for link in _links(autoencoder) if link is not None]
+        encoder = unpacked(autoencoder.encoder)
+        self._activation = len([part for part in encoder if not isinstance(part, nn.Flatten)])
+        self._own = {
+            i: (link.weight, link.bias)
+            for i, link in enumerate(self._links)
+            if type(link) is nn.Linear
+        }
+        self._objective = objective
+        reconstruction = objective.reconstruction
+        assert reconstruction is not None
+        logits = reconstruction.differentiated == "pre_x_hat"
+        self._first = len(self._links) - (2 if logits else 1)
+
+    @torch.no_grad()
+    def __call__(
+        self, x: Tensor, target: Tensor, labels: Tensor | None = None, noise: Tensor | None = None
+    ) -> tuple[Terms, list[Tensor]]:
+        values, weights = self._forward(x.flatten(1))
+        code = self._activation
+        passed = Pass(values[code], values[code + 1], values[-2], values[-1])
+        terms, gradient, of_codes = self._objective.terms_and_gradients(passed, target.flatten(1))
+        found = _Found(self.parameters, self._place)
+        for i in range(self._first, -1, -1):
+            link = self._links[i]
+            if i == code and of_codes is not None:
+                gradient = gradient + of_codes
+            if isinstance(link, Pointwise):
+                gradient = link.backward(gradient, values[i], values[i + 1])
+                continue
+            weight, bias = weights[i]
+            if bias is not None:
+                found.add(bias, gradient.sum(0))
+            found.add(weight, _of_weight(weight, gradient, values[i]))
+            if i > 0:
+                gradient = gradient.mm(weight)
+        return terms, found.gradients()
+
+    def _forward(self, x: Tensor) -> tuple[list[Tensor], dict[int, tuple[Tensor, Tensor | None]]]:
+        """What goes into each link, and the last output; weight and bias of the linear ones."""
+        values: list[Tensor] = [x]
+        weights: dict[int, tuple[Tensor, Tensor | None]] = {}
+        for i, link in enumerate(self._links):
+            if isinstance(link, Pointwise):
+                values.append(link.forward(values[-1]))
+                continue
+            weights[i] = weight, bias = self._own.get(i) or _computed(link)
+            values.append(F.linear(values[-1], weight, bias))
+        return values, weights
+
+
+@torch.enable_grad()
+def _computed(link: Linear) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias of a link that computes them: transposed, or scaled to unit norm."""
+    return link.weight, link.bias
+
+
+def _of_weight(weight: Tensor, gradient: Tensor, x: Tensor) -> Tensor:
+    """``gradient' x``, laid out as the weight is."""
+    return gradient.t().mm(x) if weight.is_contiguous() else x.t().mm(gradient).t()
+
+
+@final
+class _Found:
+    """Gradients of one batch as they are found, summed where a parameter is used twice."""
+
+    def __init__(self, parameters: Sequence[nn.Parameter], place: Mapping[int, int]) -> None:
+        self._parameters = parameters
+        self._place = place
+        self._gradients: list[Tensor | None] = [None] * len(parameters)
+        self._computed: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, weight: Tensor, gradient: Tensor) -> None:
+        place = self._place.get(id(weight))
+        if place is None:
+            self._computed.append((weight, gradient))
+        else:
+            self._gradients[place] = self._sum(place, gradient)
+
+    def _sum(self, place: int, gradient: Tensor) -> Tensor:
+        before = self._gradients[place]
+        return gradient if before is None else before + gradient
+
+    def gradients(self) -> list[Tensor]:
+        """Of each parameter; what was found for computed weights is carried on to theirs."""
+        if self._computed:
+            weights, given = zip(*self._computed, strict=True)
+            carried = torch.autograd.grad(weights, self._parameters, given, allow_unused=True)
+            for place, gradient in enumerate(carried):
+                if gradient is not None:
+                    self._gradients[place] = self._sum(place, gradient)
+        return [
+            torch.zeros_like(parameter) if gradient is None else gradient
+            for parameter, gradient in zip(self._parameters, self._gradients, strict=True)
+        ]

@@ -1,0 +1,95 @@
+"""Gradients by a compiled program: the pass, the loss and its derivative in one function."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad
+
+from sae_cli.model.autoencoder import AutoEncoder
+from sae_cli.model.objective import Objective, Terms
+from sae_cli.training.devices import Device
+from sae_cli.training.gradients.autograd import Autograd, laid_out
+from sae_cli.training.gradients.gradients import Gradients
+
+
+@final
+class _Loss(nn.Module):
+    """The whole objective as one module, so that all parameters can be swapped together."""
+
+    def __init__(self, autoencoder: AutoEncoder, objective: Objective, device: Device) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+        self.objective = objective
+        self._device = device
+
+    def forward(
+        self, x: Tensor, target: Tensor, labels: Tensor | None, noise: Tensor | None
+    ) -> tuple[Tensor, Terms]:
+        passed = self._device.run(self.autoencoder, x, noise)
+        terms: Terms = self.objective(passed, target, labels)
+        return terms["loss"], terms
+
+
+def can_compile(autoencoder: AutoEncoder) -> bool:
+    """PyTorch does not compile recurrent layers, nor a search for codes in one piece."""
+    recurrent = any(isinstance(part, nn.RNNBase) for part in autoencoder.modules())
+    return autoencoder.infer is None and not recurrent
+
+
+@final
+class Compiled(Gradients):
+    """The loss differentiated by ``torch.compile``, which fuses what lies between the products.
+
+    The order of its sums is not that of autograd, so the last bits may differ. Batches of another
+    size than ``batch_size`` are left to autograd, because each size is compiled anew.
+    """
+
+    def __init__(
+        self,
+        autoencoder: AutoEncoder,
+        objective: Objective,
+        device: Device,
+        batch_size: int,
+        parameters: Sequence[nn.Parameter] | None = None,
+    ) -> None:
+        self._eager = Autograd(autoencoder, objective, device, parameters)
+        self.parameters = self._eager.parameters
+        self.term_names = self._eager.term_names
+        self._batch_size = batch_size
+        module = _Loss(autoencoder, objective, device)
+        names = {id(parameter): name for name, parameter in module.named_parameters()}
+        self._names = [names[id(parameter)] for parameter in self.parameters]
+
+        def loss(
+            parameters: dict[str, Tensor],
+            x: Tensor,
+            target: Tensor,
+            labels: Tensor | None,
+            noise: Tensor | None,
+        ) -> tuple[Tensor, Terms]:
+            given = (x, target, labels, noise)
+            found: tuple[Tensor, Terms] = functional_call(module, parameters, given)
+            return found
+
+        # Programs of earlier stages and jobs count towards the number that PyTorch keeps of one
+        # function, beyond which it compiles no more.
+        torch.compiler.reset()
+        # It remarks on stderr that there is no GPU.
+        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+        self._compiled = torch.compile(grad(loss, has_aux=True), fullgraph=True, dynamic=False)
+
+    def __call__(
+        self, x: Tensor, target: Tensor, labels: Tensor | None = None, noise: Tensor | None = None
+    ) -> tuple[Terms, list[Tensor]]:
+        if len(x) != self._batch_size:
+            return self._eager(x, target, labels, noise)
+        with torch.no_grad():
+            given: dict[str, Tensor] = dict(zip(self._names, self.parameters, strict=True))
+            gradients, terms = self._compiled(given, x, target, labels, noise)
+            found = [gradients[name] for name in self._names]
+            return terms, laid_out(found, self.parameters)

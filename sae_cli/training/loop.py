@@ -1,0 +1,136 @@
+"""The loop: trains one auto-encoder on one split, and evaluates it.
+
+It knows nothing of configurations, paths or algorithms. Nothing is read back from the device
+within an epoch, except what ``on_step`` reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from sae_cli.datasets.dataset import Split
+from sae_cli.model.autoencoder import AutoEncoder
+from sae_cli.model.objective import Objective, Terms
+from sae_cli.training.devices import Device
+from sae_cli.training.lr_schedules import LrSchedule
+from sae_cli.training.metrics import Baseline, Metrics
+from sae_cli.training.step import Step
+
+# Large enough that the products, not the calls, take the time; small enough for any memory.
+EVALUATION_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Generators:
+    """The random streams of a training: the order of examples (always drawn on the CPU, so that it
+    is the same on every device) and the noise of corruption and sampling (drawn on the device)."""
+
+    order: Generator
+    noise: Generator
+
+
+@dataclass
+class Position:
+    """Where a training is.
+
+    Attributes:
+        epoch: how many are done.
+        batch: how many of the next epoch are done.
+        order: the state of the generator of orders at the beginning of that epoch.
+    """
+
+    epoch: int
+    batch: int
+    order: Tensor
+
+
+def fit(
+    step: Step,
+    split: Split,
+    lr_schedule: LrSchedule,
+    *,
+    learning_rate: float,
+    epochs: int,
+    batch_size: int,
+    order: Generator,
+    position: Position,
+    on_step: Callable[[Terms], None],
+) -> Iterator[dict[str, float]]:
+    """Train, and after each epoch give the mean of every term over the epoch's examples.
+
+    The means are taken while the weights move, on corrupted input where there is a corruption.
+
+    Args:
+        order: draws the order of the examples, on the CPU.
+        position: from where; kept up to date, so that a training can go on from any step.
+        on_step: called after each step.
+
+    Raises:
+        BrokenError: a term of the loss is not finite; raised at the end of an epoch.
+    """
+    steps_per_epoch = -(-len(split) // batch_size)
+    while position.epoch < epochs:
+        position.order = order.get_state()
+        shuffled = torch.randperm(len(split), generator=order)
+        left = shuffled[position.batch * batch_size :]
+        labels = split.shuffled_labels(left, batch_size)
+        for target, own in zip(split.shuffled(left, batch_size), labels, strict=True):
+            done = position.epoch * steps_per_epoch + position.batch
+            terms = step(target, learning_rate * lr_schedule(done), own)
+            position.batch += 1
+            on_step(terms)
+        means = step.means(len(split))
+        position.epoch, position.batch, position.order = position.epoch + 1, 0, order.get_state()
+        yield means
+
+
+@torch.inference_mode()
+def evaluate(
+    autoencoder: AutoEncoder,
+    objective: Objective,
+    split: Split,
+    baseline: Baseline,
+    device: Device,
+) -> dict[str, float]:
+    """All terms and metrics over the whole split, without corruption and sampling.
+
+    Penalties of a mean activity use the mean over the whole split. Accuracy is of the examples
+    that have labels.
+
+    Returns:
+        the terms and metrics by name.
+    """
+    activation = autoencoder.activation
+    metrics = Metrics(baseline, autoencoder.n_latents, activation.active_above, device.torch)
+    sums: Terms = {}
+    every = torch.arange(len(split))
+    labels = split.shuffled_labels(every, EVALUATION_BATCH)
+    right, labelled, known = 0, 0, 0
+    for target, own in zip(split.batches(EVALUATION_BATCH), labels, strict=True):
+        passed = device.run(autoencoder, target)
+        metrics.update(passed, target)
+        if objective.head is not None and own is not None:
+            right += int(objective.head.n_right(passed.codes, own))
+            known = int((own >= 0).sum())
+            labelled += known
+        for name, mean in objective.means(passed, target, own).items():
+            # A head's are of the labelled examples alone.
+            n = known if name == "head" else len(target)
+            sums[name] = sums.get(name, 0.0) + mean.double() * n
+    counts = {name: labelled if name == "head" else len(split) for name in sums}
+    terms = objective.terms({name: value / counts[name] for name, value in sums.items()})
+    result = {name: float(value) for name, value in terms.items()} | metrics.result()
+    return result | ({"accuracy": right / labelled} if labelled else {})
+
+
+@torch.no_grad()
+def encode(below: AutoEncoder, split: Split, device: Device) -> Split:
+    """The frozen codes of a split, as a split of their own."""
+    passes = (device.run(below, x) for x in split.batches(EVALUATION_BATCH))
+    codes = torch.cat([below.passed_on(passed.codes) for passed in passes])
+    labels = None if split.labels is None else split.labels[split.rows]
+    return Split(codes, torch.arange(len(codes), device=codes.device), labels)

@@ -1,0 +1,147 @@
+"""Metrics of a split, over all its examples, summed in float64."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from sae_cli.model.autoencoder import Pass
+
+# Keras clips probabilities so before it takes logarithms.
+LOG_CLIP = math.log(1e-7)
+# Small, because a copy in float64 is made of each batch.
+BASELINE_BATCH = 128
+
+NAMES = (
+    *("mse", "bce", "bce_excess", "rounded_accuracy", "fvu"),
+    *("l0", "mean_activity", "dead_latents", "accuracy"),
+)
+TERMS = (
+    *("loss", "reconstruction", "penalty", "penalty_raw"),
+    *("prediction", "prediction_raw", "head", "head_raw"),
+)
+SPLITS = ("train", "val", "test")
+
+
+def metric_names() -> list[str]:
+    """Every key that a summary may have, split first."""
+    return [f"{split}/{name}" for split in SPLITS for name in TERMS + NAMES]
+
+
+def higher_is_better(name: str) -> bool:
+    return name.endswith("accuracy")
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a split's own values say, whatever the model.
+
+    Attributes:
+        n: number of examples.
+        n_features: values of one example.
+        variation: sum over examples and features of the squared distance to the feature's mean.
+        bce_floor: mean entropy of the values as probabilities, the least BCE any reconstruction
+            can have; None unless all values lie in [0, 1].
+    """
+
+    n: int
+    n_features: int
+    variation: float
+    bce_floor: float | None
+
+    @staticmethod
+    def of(batches: Iterable[Tensor]) -> Baseline:
+        """One pass over batches ``(batch, ...)``."""
+        n, square, entropy, low, high = 0, 0.0, 0.0, 0.0, 1.0
+        sums: Tensor | None = None
+        for values in batches:
+            x = values.flatten(1)
+            exact = x.double()
+            sums = exact.sum(0) if sums is None else sums + exact.sum(0)
+            n += len(x)
+            square += float(exact.square_().sum())
+            low, high = min(low, float(x.min())), max(high, float(x.max()))
+            if low >= 0.0 and high <= 1.0:
+                entropy += float(_sum(_entropy(x)) + _sum(_entropy(1.0 - x)))
+        assert sums is not None, "a split is never empty"
+        unit = low >= 0.0 and high <= 1.0
+        floor = entropy / (n * len(sums)) if unit else None
+        return Baseline(n, len(sums), square - float(sums.square().sum()) / n, floor)
+
+
+def _entropy(p: Tensor) -> Tensor:
+    """``-p log p``. The logarithm of 0 itself takes ten times as long."""
+    return p.clamp_min(torch.finfo(p.dtype).tiny).log_().mul_(-p)
+
+
+def _sum(elements: Tensor) -> Tensor:
+    """Each example in its own precision, the examples in float64, which costs no copy of them."""
+    return elements.sum(1).sum(dtype=torch.float64)
+
+
+@final
+class Metrics:
+    """Running sums over the batches of one evaluation.
+
+    Args:
+        baseline: of the split that is evaluated.
+        n_latents: width of the code.
+        active_above: a code counts as active when its magnitude exceeds this.
+        device: where the batches are.
+    """
+
+    def __init__(
+        self, baseline: Baseline, n_latents: int, active_above: float, device: torch.device
+    ) -> None:
+        self.baseline = baseline
+        self.active_above = active_above
+        self._squared_error = torch.zeros((), dtype=torch.float64, device=device)
+        self._cross_entropy = torch.zeros_like(self._squared_error)
+        self._same_rounded = torch.zeros_like(self._squared_error)
+        self._codes = torch.zeros(n_latents, dtype=torch.float64, device=device)
+        self._active = torch.zeros_like(self._codes)
+
+    def update(self, passed: Pass, target: Tensor) -> None:
+        """Add one batch."""
+        x_hat, target = passed.x_hat.flatten(1), target.flatten(1)
+        self._squared_error += _sum((x_hat - target).square_())
+        self._codes += passed.codes.sum(0, dtype=torch.float64)
+        self._active += (passed.codes.abs() > self.active_above).sum(0)
+        if self.baseline.bce_floor is not None:
+            p = x_hat.clamp(0.0, 1.0)
+            # The logarithms are clipped, since 1 - 1e-7 is not a float32. 1 - p is exact where its
+            # logarithm is large, and log1p takes ten times as long.
+            on, off = p.log().clamp_min_(LOG_CLIP), (1.0 - p).log_().clamp_min_(LOG_CLIP)
+            log_likelihood = off.lerp_(on, target)
+            self._cross_entropy -= _sum(log_likelihood)
+            self._same_rounded += torch.count_nonzero((x_hat > 0.5) == (target > 0.5))
+
+    def result(self) -> dict[str, float]:
+        """The metrics.
+
+        ``mse``; ``fvu``, the squared error over the variation of the split; ``l0``, the mean number
+        of active codes of an example; ``mean_activity``; ``dead_latents``, the number of latents
+        that no example activates. Where all targets lie in [0, 1] also ``bce`` (of probabilities
+        clipped to [1e-7, 1 - 1e-7]), ``bce_excess`` over its floor, and ``rounded_accuracy``, the
+        share of values on the same side of 0.5 as their target.
+        """
+        baseline = self.baseline
+        elements = baseline.n * baseline.n_features
+        error = float(self._squared_error)
+        result = {"mse": error / elements}
+        if baseline.bce_floor is not None:
+            bce = float(self._cross_entropy) / elements
+            result["bce"] = bce
+            result["bce_excess"] = bce - baseline.bce_floor
+            result["rounded_accuracy"] = float(self._same_rounded) / elements
+        return result | {
+            "fvu": error / baseline.variation if baseline.variation > 0.0 else float("nan"),
+            "l0": float(self._active.sum()) / baseline.n,
+            "mean_activity": float(self._codes.mean()) / baseline.n,
+            "dead_latents": int((self._active == 0).sum()),
+        }

@@ -1,0 +1,229 @@
+"""Optimizers: what becomes of the parameters once their gradients are known."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.optim.adam import adam
+from torch.optim.nadam import nadam
+from torch.optim.rmsprop import rmsprop
+from torch.optim.sgd import sgd
+
+from sae_cli.core.options import Fraction, NonNegative, Positive
+from sae_cli.core.registry import Registry
+
+Parameters = Iterable[nn.Parameter]
+
+OPTIMIZERS: Registry[Optimizer] = Registry("optimizer")
+
+
+class Optimizer(ABC):
+    """Moves parameters, by PyTorch's own functions.
+
+    ``torch.optim``'s classes hold the same functions, but the first object of one of them imports
+    PyTorch's compiler, which takes longer than a short training.
+
+    Attributes:
+        parameters: what is moved.
+        state: name to one tensor for each parameter, all there is to remember between two steps.
+    """
+
+    def __init__(self, parameters: Parameters, *moments: str) -> None:
+        self.parameters: list[Tensor] = list(parameters)
+        self.state = {name: [torch.zeros_like(p) for p in self.parameters] for name in moments}
+        self._on_gpu = self.parameters[0].is_cuda
+
+    def _scalars(self, value: float) -> list[Tensor]:
+        """One number for each parameter, beside it."""
+        return [torch.tensor(value, device=p.device) for p in self.parameters]
+
+    @torch.no_grad()
+    def step(self, gradients: list[Tensor], learning_rate: float | Tensor) -> None:
+        """Move every parameter once.
+
+        Args:
+            gradients: one for each parameter.
+            learning_rate: a number, or a scalar tensor on the parameters' device.
+        """
+        self._step(gradients, learning_rate)
+
+    @abstractmethod
+    def _step(self, gradients: list[Tensor], learning_rate: float | Tensor) -> None: ...
+
+    def state_dict(self) -> dict[str, list[Tensor]]:
+        """The state, to be saved."""
+        return self.state
+
+    def load_state_dict(self, state: Mapping[str, Sequence[Tensor]]) -> None:
+        """Go on from a saved state."""
+        for name, tensors in self.state.items():
+            for own, saved in zip(tensors, state[name], strict=True):
+                own.copy_(saved)
+
+
+@final
+@OPTIMIZERS.register("sgd")
+class SGD(Optimizer):
+    """Stochastic gradient descent."""
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        *,
+        learning_rate: Positive,
+        momentum: Fraction,
+        weight_decay: NonNegative,
+    ) -> None:
+        super().__init__(parameters, *(["momentum"] if momentum > 0.0 else []))
+        self._momentum = momentum
+        self._weight_decay = weight_decay
+        self._velocities: list[Tensor | None] = [None] * len(self.parameters)
+        if momentum > 0.0:
+            self._velocities = [*self.state["momentum"]]
+
+    def _step(self, gradients: list[Tensor], learning_rate: float | Tensor) -> None:
+        sgd(
+            self.parameters,
+            gradients,
+            self._velocities,
+            foreach=False,
+            fused=self._on_gpu,
+            weight_decay=self._weight_decay,
+            momentum=self._momentum,
+            lr=learning_rate,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+        )
+
+
+class _Moments(Optimizer, ABC):
+    """Running means of gradients and of their squares."""
+
+    # Numbers kept for each parameter, and what they start from.
+    _counters: Mapping[str, float] = {"steps": 0.0}
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        *,
+        learning_rate: Positive,
+        beta1: Fraction,
+        beta2: Fraction,
+        eps: Positive,
+        weight_decay: NonNegative,
+    ) -> None:
+        super().__init__(parameters, "mean", "square")
+        self.state |= {name: self._scalars(start) for name, start in self._counters.items()}
+        self._options: dict[str, Any] = {
+            "beta1": beta1,
+            "beta2": beta2,
+            "eps": eps,
+            "weight_decay": weight_decay,
+        }
+
+
+class _Adam(_Moments, ABC):
+    """With weight decay in the gradient or apart from it."""
+
+    _decoupled: bool
+
+    def _step(self, gradients: list[Tensor], learning_rate: float | Tensor) -> None:
+        adam(
+            self.parameters,
+            gradients,
+            self.state["mean"],
+            self.state["square"],
+            [],
+            self.state["steps"],
+            foreach=False,
+            fused=True,
+            decoupled_weight_decay=self._decoupled,
+            amsgrad=False,
+            lr=learning_rate,
+            maximize=False,
+            **self._options,
+        )
+
+
+@final
+@OPTIMIZERS.register("adam")
+class Adam(_Adam):
+    """Kingma and Ba 2015; ``weight_decay`` is added to the gradient."""
+
+    _decoupled = False
+
+
+@final
+@OPTIMIZERS.register("adamw")
+class AdamW(_Adam):
+    """Adam with weight decay apart from the gradient (Loshchilov and Hutter 2019)."""
+
+    _decoupled = True
+
+
+@final
+@OPTIMIZERS.register("nadam")
+class NAdam(_Moments):
+    """Adam with Nesterov's momentum (Dozat 2016)."""
+
+    _counters: Mapping[str, float] = {"momentum_product": 1.0, "steps": 0.0}
+
+    def _step(self, gradients: list[Tensor], learning_rate: float | Tensor) -> None:
+        nadam(
+            self.parameters,
+            gradients,
+            self.state["mean"],
+            self.state["square"],
+            self.state["momentum_product"],
+            self.state["steps"],
+            foreach=self._on_gpu,
+            capturable=self._on_gpu,
+            lr=learning_rate,
+            momentum_decay=0.004,
+            **self._options,
+        )
+
+
+@final
+@OPTIMIZERS.register("rmsprop")
+class RMSprop(Optimizer):
+    """Hinton's lecture 6e; ``alpha`` keeps the running mean of squared gradients (Keras: rho)."""
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        *,
+        learning_rate: Positive,
+        alpha: Fraction,
+        eps: Positive,
+        momentum: Fraction,
+        weight_decay: NonNegative,
+    ) -> None:
+        super().__init__(parameters, "square", *(["momentum"] if momentum > 0.0 else []))
+        self.state["steps"] = self._scalars(0.0)
+        self._options: dict[str, Any] = {
+            "alpha": alpha,
+            "eps": eps,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+        }
+
+    def _step(self, gradients: list[Tensor], learning_rate: float | Tensor) -> None:
+        rmsprop(
+            self.parameters,
+            gradients,
+            self.state["square"],
+            [],
+            self.state.get("momentum", []),
+            self.state["steps"],
+            foreach=self._on_gpu,
+            capturable=self._on_gpu,
+            lr=learning_rate,
+            centered=False,
+            **self._options,
+        )

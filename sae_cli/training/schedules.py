@@ -1,0 +1,135 @@
+"""Schedules: in which stages an auto-encoder is trained.
+
+A stage is an ordinary auto-encoder with its own objective, epochs and learning rate, trained on
+the data or on the frozen codes from below.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import final
+
+from sae_cli.core.errors import ConfigError
+from sae_cli.core.options import Count, Positive
+from sae_cli.core.registry import Registry
+from sae_cli.model.autoencoder import AutoEncoder
+from sae_cli.model.objective import Objective
+from sae_cli.model.reconstruction import MSE, Reconstruction
+from sae_cli.training.stage import Stage
+
+SCHEDULES: Registry[Schedule] = Registry("schedule")
+
+
+class Schedule(ABC):
+    """Makes the stages of a run.
+
+    Attributes:
+        layer_by_layer: whether hidden layers are trained as auto-encoders of their own, so that
+            penalty and corruption must suit their codes too.
+    """
+
+    layer_by_layer: bool
+
+    def check(self, n_layers: int) -> None:  # noqa: B027 (what suits any number says nothing)
+        """Raise ConfigError unless the schedule suits so many layers; most suit any number."""
+
+    @abstractmethod
+    def stages(
+        self, autoencoder: AutoEncoder, objective: Objective, epochs: int, learning_rate: float
+    ) -> list[Stage]:
+        """The stages of the auto-encoder itself, the last of which trains all of it."""
+
+
+@final
+@SCHEDULES.register("joint")
+class Joint(Schedule):
+    """All layers at once, in one stage."""
+
+    layer_by_layer = False
+
+    def stages(
+        self, autoencoder: AutoEncoder, objective: Objective, epochs: int, learning_rate: float
+    ) -> list[Stage]:
+        return [Stage("joint", autoencoder, objective, (), epochs, learning_rate)]
+
+
+@final
+@SCHEDULES.register("none")
+class Untrained(Schedule):
+    """No stage of its own: only a head trains the encoder, from its initial weights."""
+
+    layer_by_layer = False
+
+    def stages(
+        self, autoencoder: AutoEncoder, objective: Objective, epochs: int, learning_rate: float
+    ) -> list[Stage]:
+        return []
+
+
+@final
+@SCHEDULES.register("greedy")
+class Greedy(Schedule):
+    """Layer by layer, then all together (Bengio et al. 2007).
+
+    Each layer is an auto-encoder of the frozen codes below, with those codes as its target: they
+    are no probabilities, so the reconstruction of the second and later layers is the squared error.
+    Then the layers are unrolled into one network and fine-tuned.
+    """
+
+    layer_by_layer = True
+
+    def __init__(self, *, layer_epochs: list[Count], layer_learning_rates: list[Positive]) -> None:
+        self.layer_epochs = layer_epochs
+        self.layer_learning_rates = layer_learning_rates
+
+    def check(self, n_layers: int) -> None:
+        """Raises ConfigError for one layer alone, or for lists of another length."""
+        if n_layers < 2:
+            raise ConfigError(
+                "schedule=greedy stacks layers, and the architecture has one alone, or none that "
+                "is trained by itself; give architecture=dense at least one of "
+                "architecture.hidden_sizes, conv or conv_group more channels, or schedule=joint"
+            )
+        for key, given in (
+            ("layer_epochs", self.layer_epochs),
+            ("layer_learning_rates", self.layer_learning_rates),
+        ):
+            if len(given) not in {1, n_layers}:
+                raise ConfigError(
+                    f"schedule.{key}={given}: give one number, or one for each of the {n_layers} "
+                    "layers"
+                )
+
+    def stages(
+        self, autoencoder: AutoEncoder, objective: Objective, epochs: int, learning_rate: float
+    ) -> list[Stage]:
+        layers = autoencoder.layers
+        first = objective.reconstruction
+        assert first is not None
+        on_codes = MSE(reduction=first.reduction)
+        stages = [
+            Stage(
+                f"layer_{i + 1}",
+                layer,
+                _of_layer(objective, layer, first if i == 0 else on_codes),
+                layers[:i],
+                self.layer_epochs[i if len(self.layer_epochs) > 1 else 0],
+                self.layer_learning_rates[i if len(self.layer_learning_rates) > 1 else 0],
+                learning_rate_key="schedule.layer_learning_rates",
+            )
+            for i, layer in enumerate(layers)
+        ]
+        fine_tune = Stage("fine_tune", autoencoder, objective, (), epochs, learning_rate)
+        return [*stages, fine_tune]
+
+
+def _of_layer(
+    objective: Objective, layer: AutoEncoder, reconstruction: Reconstruction
+) -> Objective:
+    """The objective of one layer: its penalty is of that layer's codes."""
+    penalty = objective.penalty
+    return Objective(
+        reconstruction,
+        None if penalty is None else penalty.for_codes(layer.code_shape),
+        objective.penalty_weight,
+    )

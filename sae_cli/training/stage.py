@@ -1,0 +1,43 @@
+"""A stage: one training of one auto-encoder to one objective."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from sae_cli.datasets import Split
+from sae_cli.model.autoencoder import AutoEncoder
+from sae_cli.model.objective import Objective
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training.
+
+    Attributes:
+        name: shown in progress, metrics and checkpoints.
+        autoencoder: what is trained.
+        objective: what it is trained to.
+        below: auto-encoders, from the input on, whose frozen codes are the stage's data.
+        epochs: passes over the data.
+        learning_rate: for the optimizer, before the schedule of the learning rate.
+        trained: the parameters that move; None for all of the auto-encoder and the objective.
+        supervised: the stage learns classes alone: from the labelled examples, uncorrupted.
+        learning_rate_key: of the configuration, where its learning rate is given.
+    """
+
+    name: str
+    autoencoder: AutoEncoder
+    objective: Objective
+    below: Sequence[AutoEncoder]
+    epochs: int
+    learning_rate: float
+    trained: Sequence[nn.Parameter] | None = None
+    supervised: bool = False
+    learning_rate_key: str = "optimizer.learning_rate"
+
+    def examples(self, train: Split) -> Split:
+        """Those of the training examples that it takes."""
+        return train.labelled() if self.supervised else train

@@ -1,0 +1,189 @@
+"""One step of training, on a GPU as a single launch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import final
+
+import torch
+from torch import Generator, Tensor
+
+from sae_cli.model.objective import Terms
+from sae_cli.training.corruptions import Corruption
+from sae_cli.training.gradients.gradients import Gradients
+from sae_cli.training.optimizers import Optimizer
+
+Function = Callable[[Tensor, Tensor | None, float | Tensor], Terms]
+
+
+class BrokenError(Exception):
+    """Terms of the loss became infinite or NaN.
+
+    Args:
+        terms: the first that did.
+        done: the steps of the epoch before.
+    """
+
+    def __init__(self, terms: list[str], done: int) -> None:
+        super().__init__(f"{', '.join(terms)} became infinite or NaN")
+        self.done = done
+
+
+@final
+class Step:
+    """Corrupts, differentiates, moves the parameters, and adds up the terms of the loss.
+
+    Nothing is read back from the device.
+
+    Args:
+        gradients: of the objective.
+        optimizer: over the same parameters.
+        corruption: of the input, or None.
+        generator: of noise, on the device.
+        batch_size: of all batches but the last of an epoch.
+        n_sampled: latents whose codes are sampled; 0 where none are.
+        after: called after each step.
+    """
+
+    def __init__(
+        self,
+        gradients: Gradients,
+        optimizer: Optimizer,
+        corruption: Corruption | None,
+        generator: Generator,
+        batch_size: int,
+        *,
+        n_sampled: int = 0,
+        after: Callable[[], None] | None = None,
+    ) -> None:
+        self._n_sampled = n_sampled
+        self._after = after
+        self._gradients = gradients
+        self._optimizer = optimizer
+        self._corruption = corruption
+        self._generator = generator
+        device = optimizer.parameters[0].device
+        n_terms = len(gradients.term_names)
+        self._sums = torch.zeros(n_terms, dtype=torch.float64, device=device)
+        # In how many steps each sum was finite: once it is not, it stays so.
+        self._finite = torch.zeros(n_terms, dtype=torch.int64, device=device)
+        self._take: Function = self._once
+        if device.type == "cuda" and gradients.capturable:
+            self._take = Captured(self._once, batch_size, generator)
+
+    def __call__(self, target: Tensor, learning_rate: float, labels: Tensor | None = None) -> Terms:
+        """Train on one batch ``(batch, *input_shape)``, with labels ``(batch,)`` or None; gives its
+        terms."""
+        return self._take(target, labels, learning_rate)
+
+    def _once(self, target: Tensor, labels: Tensor | None, learning_rate: float | Tensor) -> Terms:
+        x = target if self._corruption is None else self._corruption(target, self._generator)
+        terms, gradients = self._gradients(x, target, labels, self._noise(target))
+        self._optimizer.step(gradients, learning_rate)
+        if self._after is not None:
+            self._after()
+        values = torch.stack([terms[name] for name in self._gradients.term_names])
+        self._sums.add_(values, alpha=len(target))
+        self._finite.add_(self._sums.isfinite())
+        return terms
+
+    def _noise(self, target: Tensor) -> Tensor | None:
+        if not self._n_sampled:
+            return None
+        shape = (len(target), self._n_sampled)
+        return torch.randn(shape, generator=self._generator, device=target.device)
+
+    def check(self) -> list[float]:
+        """The sums of the terms since the last means.
+
+        Raises:
+            BrokenError: one is not finite.
+        """
+        sums: list[float] = self._sums.tolist()
+        if not all(map(math.isfinite, sums)):
+            finite: list[int] = self._finite.tolist()
+            first = min(finite)
+            names = zip(self._gradients.term_names, finite, strict=True)
+            raise BrokenError([name for name, steps in names if steps == first], first)
+        return sums
+
+    def means(self, n: int) -> dict[str, float]:
+        """The terms summed over ``n`` examples since the last call, divided by ``n``.
+
+        Raises:
+            BrokenError: one is not finite.
+        """
+        means = [total / n for total in self.check()]
+        self._sums.zero_()
+        self._finite.zero_()
+        return dict(zip(self._gradients.term_names, means, strict=True))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What is remembered within an epoch, to be saved."""
+        return {"sums": self._sums, "finite": self._finite}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a saved state."""
+        self._sums.copy_(state["sums"])
+        self._finite.copy_(state["finite"])
+
+
+@final
+class Captured:
+    """A function that the GPU repeats from a CUDA graph: one launch in place of some fifty.
+
+    The first calls run as they are and so does every batch of another size; then the launches of
+    one call are recorded, and repeated from there on with each batch copied to the same place.
+
+    Args:
+        function: of a batch, its labels and a learning rate; must read nothing back from the GPU.
+        batch_size: of the batches to capture.
+        generator: what the function draws from.
+    """
+
+    # Libraries choose algorithms and take workspaces in their first calls.
+    WARM_UP = 3
+
+    def __init__(self, function: Function, batch_size: int, generator: Generator) -> None:
+        self._function = function
+        self._batch_size = batch_size
+        self._generator = generator
+        self._warm_ups = 0
+        self._terms: Terms | None = None
+        self._graph = torch.cuda.CUDAGraph()
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._learning_rate = torch.zeros((), device="cuda")
+
+    def __call__(
+        self, target: Tensor, labels: Tensor | None, learning_rate: float | Tensor
+    ) -> Terms:
+        self._learning_rate.fill_(learning_rate)
+        if len(target) != self._batch_size:
+            return self._as_it_is(target, labels)
+        if self._warm_ups < self.WARM_UP:
+            self._warm_ups += 1
+            return self._as_it_is(target, labels)
+        if self._terms is None:
+            self._terms = self._captured(target, labels)
+        self._target.copy_(target)
+        if self._labels is not None and labels is not None:
+            self._labels.copy_(labels)
+        self._graph.replay()
+        return self._terms
+
+    def _as_it_is(self, target: Tensor, labels: Tensor | None) -> Terms:
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            terms = self._function(target, labels, self._learning_rate)
+        torch.cuda.current_stream().wait_stream(self._stream)
+        return terms
+
+    def _captured(self, target: Tensor, labels: Tensor | None) -> Terms:
+        """Record the launches of one call, none of which runs yet; where its terms will be."""
+        self._target = target.clone()
+        self._labels = None if labels is None else labels.clone()
+        self._graph.register_generator_state(self._generator)
+        # Threads that load data may go on with their own work.
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+            return self._function(self._target, self._labels, self._learning_rate)

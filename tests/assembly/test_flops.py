@@ -1,0 +1,45 @@
+"""The products of a pass, counted by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from sae_cli.assembly.flops import multiply_adds
+from sae_cli.assembly.network import network
+from sae_cli.core.shapes import DataShape
+from tests.conftest import Configure
+
+CONV = ("model=conv", "architecture.kernel_sizes=[3]", "architecture.channels=[4,8]")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (("model=sparse_l1",), 64 * 64 + 64 * 64),
+        # Shared weights take part twice.
+        (("model=tied", "architecture.hidden_sizes=[]", "architecture.n_latents=30"), 2 * 64 * 30),
+        # The encoder, two more steps with the interactions of 64 latents, the decoder.
+        (("model=lista", "architecture.n_steps=3"), 64 * 64 + 2 * 64 * 64 + 64 * 64),
+    ],
+)
+def test_of_matrices(overrides: tuple[str, ...], expected: int, configure: Configure) -> None:
+    model = network(configure(*overrides), DataShape((1, 8, 8), None)).autoencoder
+    assert multiply_adds(model, (1, 8, 8)) == expected
+
+
+def test_of_convolutions(configure: Configure) -> None:
+    """Kernels of 3x3 at 8x8 places from 1 to 4 channels, a pool, at 4x4 from 4 to 8, a pool; back
+    from 2x2 places of 8 channels to 4 and from 4x4 places of 4 channels to 1."""
+    model = network(configure(*CONV), DataShape((1, 8, 8), None)).autoencoder
+    there = 64 * 9 * 1 * 4 + 16 * 9 * 4 * 8
+    back = 4 * 9 * 8 * 4 + 16 * 9 * 4 * 1
+    assert multiply_adds(model, (1, 8, 8)) == there + back
+
+
+def test_of_recurrent_layers(configure: Configure) -> None:
+    """Four gates of an input and a state, 8 to 50 to 16 and back to 50, and from there a row of 8,
+    in each of 8 steps."""
+    overrides = ("model=recurrent", "architecture.hidden_sizes=[50]", "architecture.n_latents=16")
+    model = network(configure(*overrides), DataShape((1, 8, 8), None)).autoencoder
+    gates = 4 * 50 * (8 + 50) + 4 * 16 * (50 + 16) + 4 * 50 * (16 + 50)
+    assert multiply_adds(model, (1, 8, 8)) == 8 * (gates + 50 * 8)

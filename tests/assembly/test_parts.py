@@ -1,0 +1,56 @@
+"""Which parts go together, before any data is read."""
+
+from __future__ import annotations
+
+import pytest
+
+from sae_cli.assembly.parts import build_parts
+from sae_cli.core.errors import ConfigError
+from tests.conftest import Configure
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        # None of these suits images of 64 x 64.
+        ("model=conv_group_sparse", "architecture.channels=[8,8]", "architecture.pool=3"),
+        ("model=conv", "architecture.channels=[4,4,4,4,4,4,4]"),
+        ("model=conv", "architecture.channels=[4]", "architecture.pools=[100]"),
+        ("model=local_filters", "architecture.field=80"),
+    ],
+    ids=" ".join,
+)
+def test_what_suits_other_sizes_of_images_is_not_refused(
+    given: tuple[str, ...], configure: Configure
+) -> None:
+    build_parts(configure(*given))
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (("model=vae", "schedule=greedy"), "hidden_activations=selu draws none"),
+        (("model=ae", "penalty=gaussian_kl"), "activation=identity draws none"),
+        (("model=ae", "architecture=dictionary"), "architecture=dictionary has no encoder"),
+        (("model=psd", "inference.prediction_weight=0.0"), "which is not at all; give a weight"),
+        (("model=recurrent", "schedule=greedy"), "schedule=greedy stacks layers"),
+        (("schedule=none",), "schedule=none leaves training to a classifier"),
+        (
+            ("model=lista", "head=classifier", "head.fine_tune_epochs=1"),
+            "inferred codes do not depend on it",
+        ),
+        (("model=sparse_coding", "reconstruction.reduction=mean"), "reconstruction.reduction=sum"),
+        (("model=ae", "inference=fista", "architecture.hidden_sizes=[9]"), "one linear layer"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    given: tuple[str, ...], says: str, configure: Configure
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        build_parts(configure(*given))
+
+
+def test_sorting_by_what_only_a_classifier_has_is_refused(configure: Configure) -> None:
+    assert configure("head=classifier", "sort_by=val/accuracy").settings.sort_by == "val/accuracy"
+    with pytest.raises(ConfigError, match="needs a classifier, and head=none is none"):
+        configure("sort_by=val/accuracy")

@@ -1,0 +1,192 @@
+"""Wrong input: one line that says what to do, exit code 2, nothing left behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from sae_cli.config.hydra_errors import one_line
+from tests.conftest import Command
+
+CASES: list[tuple[str, str]] = [
+    # Keys
+    (
+        "penalty.wieght=1",
+        "penalty=kl takes weight, target, divide_by_batch_size; did you mean penalty.weight?",
+    ),
+    ("modle=ae", "unknown key modle; did you mean model?"),
+    ("epoch=3", "unknown key epoch; did you mean epochs?"),
+    ("optimizer.lr=0.1", "unknown key optimizer.lr: optimizer=adam takes learning_rate, beta1"),
+    ("learning_rate=0.1", "did you mean head.learning_rate or optimizer.learning_rate?"),
+    ("+penalty.foo=1", "unknown option penalty.foo=1: kl takes weight, target"),
+    ("+a=1", "unknown key a: the settings are"),
+    ("hydra.foo=1", "unknown key hydra.foo"),
+    ("~seed", "seed is missing"),
+    ("~penalty", "penalty is missing: give penalty=NAME"),
+    # Choices
+    ("model=sparse_kll", "did you mean sparse_kl?"),
+    ("penalty=l3", "penalty=l3 is unknown; choose one of gaussian_kl, group, kl, l1, l2, lateral"),
+    ("dataset=imagenet", "choose one of array, cifar10, digits, fashion_mnist"),
+    ("device=gpu", "device=gpu is unknown; choose one of auto, cpu, cuda"),
+    ("sort_by=val/nope", "sort_by=val/nope is no metric; choose one of train/loss"),
+    ("penalty=null", "choose a page by its name, penalty=NAME"),
+    ("penalty=[l1,kl]", "choose a page by its name, penalty=NAME"),
+    ("penalty={weight:1}", "choose a page by its name, penalty=NAME"),
+    ("penalty=l1,kl", "penalty=l1,kl: add -m to sweep over it, or write [a,b]"),
+    ("+experiment=hands_on_tied", "experiment is chosen twice"),
+    ("experiment=hands_on_tied model=ae", "experiment=hands_on_tied brings its own model"),
+    # Types
+    ("penalty.weight=abc", "penalty.weight=abc: must be a valid number"),
+    ("epochs=1.5", "epochs=1.5: must be a valid integer"),
+    ("seed=null", "seed=null: must be a valid integer"),
+    ("pictures=maybe", "pictures=maybe: must be a valid boolean"),
+    ("architecture.hidden_sizes=100", "for example architecture.hidden_sizes=[100]"),
+    ("architecture.init=glorot", "architecture.init=glorot: must be 'glorot_uniform'"),
+    ("architecture.hidden_activations=[rely]", "did you mean relu?"),
+    # Ranges
+    ("penalty.weight=-1", "penalty.weight=-1: must be greater than or equal to 0"),
+    ("penalty.weight=nan", "penalty.weight=nan: must be a finite number"),
+    ("penalty.target=1.5", "penalty.target=1.5: must be less than 1"),
+    ("penalty.target=0", "penalty.target=0: must be greater than 0"),
+    ("epochs=0", "epochs=0: must be greater than or equal to 1"),
+    ("batch_size=0", "batch_size=0: must be greater than or equal to 1"),
+    ("optimizer.learning_rate=0", "optimizer.learning_rate=0: must be greater than 0"),
+    ("corruption=masking corruption.fraction=1", "corruption.fraction=1: must be less than 1"),
+    ("seed=-1", "seed=-1: must be greater than or equal to 0"),
+    ("batch_size=5000", "batch_size=5000 is more than the 1297 training examples"),
+    ("dataset.val=1000 dataset.test=797", "leave nothing of the 1797 examples"),
+    ("epochs=1 lr_schedule.warmup_steps=50", "must be below the 41 steps of the stage"),
+    # Values that are missing
+    ("dataset=array", "dataset.path needs a value; give dataset.path=VALUE"),
+    ("seed=", "write seed=value without spaces"),
+    ("seed=${nothing}", "Interpolation key 'nothing' not found"),
+    # What is no override
+    ("--penalty.weight=0.05", "settings have no dashes; write penalty.weight=0.05"),
+    ("--mutlirun", "--mutlirun is no option"),
+    ("penalty.weight = 0.05", "write key=value without spaces"),
+    ("sparse_kl", "'sparse_kl' is no setting; write key=value"),
+    ("name=x=1", "quote values with special characters"),
+    ("--config-dir nowhere", "--config-dir nowhere: no such folder"),
+    ("--config-dir", "--config-dir needs a value"),
+    # What does not go together
+    ("model=ae penalty.weight=0.05", "there is no penalty to weight"),
+    ("activation=relu", "choose activation from sigmoid, hard_sigmoid, or another penalty"),
+    ("reconstruction=bce", "needs architecture.output_activation=sigmoid, given identity"),
+    (
+        "model=stacked architecture.hidden_sizes=[]",
+        "give architecture=dense at least one of",
+    ),
+    ("architecture.expansion_factor=2", "give a number for one of them and null for the other"),
+    # Folders
+    ("hydra.run.dir=taken", "hydra.run.dir=taken is not an empty folder"),
+    ("-m hydra.run.dir=x seed=1,2", "not used in a sweep; give hydra.sweep.dir=FOLDER"),
+    ("hydra.sweep.dir=x", "used in a sweep only"),
+    ("-m hydra.sweep.dir=taken seed=1,2", "hydra.sweep.dir=taken is not an empty folder"),
+    ("-m seed=range(1,1)", "sweeps over nothing"),
+    ("--cfg jab", "--cfg jab: choose one of job, hydra, all"),
+    # What Hydra would run
+    (
+        "+hydra.callbacks.x._target_=os.getcwd",
+        "hydra.callbacks is not for a page or the command line to change",
+    ),
+    ("hydra.launcher._target_=os.getcwd", "hydra.launcher asks to run os.getcwd"),
+    ("+hydra.launcher.x._target_=os.getcwd", "choose one with hydra/launcher=NAME"),
+    ("hydra.launcher=basic", "choose one with hydra/launcher=NAME"),
+    ("-m hydra.sweeper.max_batch_size=1 seed=1,2", "hydra.sweeper is not for a page"),
+    ("-m +hydra.sweeper.params.x=1,2 seed=1", "error: "),
+    ("hydra/job_logging=default", "hydra.job_logging is not for a page"),
+    ("hydra.output_subdir=x", "hydra.output_subdir is not for a page"),
+    ("-m hydra.sweep.subdir=same seed=1,2", "hydra.sweep.subdir is not for a page"),
+    ("hydra.mode=MULTIRUN", "hydra.mode is not for a page"),
+    (r"hydra.run.dir='a\b'", "which Hydra does not take in the name of a folder"),
+    ("~model", "~model: a run needs one"),
+    # Showing instead of running
+    ("--cfg job -p nope", "--package nope: no such key; the keys are model, experiment"),
+    ("-p penalty", "give --cfg job with it"),
+    ("--resolve", "--resolve is no option"),
+    ("-sc query=bash", "error: "),
+    # A sweep is checked whole before its first job
+    ("-m penalty.weight=0.1,-1", "penalty.weight=-1: must be greater than or equal to 0"),
+    ("-m model=sparse_kl,ae penalty.weight=0.1", "there is no penalty to weight"),
+    ("-m penalty=kl,l1 activation=sigmoid,relu", "penalty=kl needs codes in [0, 1]"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "says"), CASES, ids=[case for case, _ in CASES])
+def test_wrong_input(command: Command, tmp_path: Path, arguments: str, says: str) -> None:
+    (tmp_path / "taken").write_text("a file")
+    done = command(*arguments.split())
+    assert done.returncode == 2, done.stderr
+    assert says in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left <= {"taken", "outputs"}
+    assert not list(tmp_path.glob("outputs/*"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, so device=cuda is right")
+def test_no_gpu(command: Command) -> None:
+    done = command("device=cuda")
+    assert done.returncode == 2
+    assert "choose device=cpu or device=auto" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("page", "says"),
+    [
+        ("name: kl\nweight: [1\n", "kl2.yaml, line 3, column 1: not valid YAML"),
+        ("name: kl\nweight: 1\n", "penalty.target is missing: kl takes weight, target"),
+        ("name: k\nweight: 1\n", "penalty=k is unknown; choose one of gaussian_kl, group, kl, l1"),
+        ("weight: 1\n", "is not a part with a name"),
+        ("name: kl\nweight: 1\nwieght: 2\n", "unknown option penalty.wieght=2"),
+        ("defaults: 3\n", "defaults must be a list"),
+        (b"name: \xff\xfe\n", "can't decode byte 0xff"),
+    ],
+)
+def test_a_faulty_page_of_the_user(
+    command: Command, tmp_path: Path, page: str | bytes, says: str
+) -> None:
+    folder = tmp_path / "mine" / "penalty"
+    folder.mkdir(parents=True)
+    (folder / "kl2.yaml").write_bytes(page if isinstance(page, bytes) else page.encode())
+    done = command("--config-dir", "mine", "penalty=kl2")
+    assert done.returncode == 2, done.stderr
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_the_flag_shows_the_traceback(command: Command) -> None:
+    done = command("--traceback", "epochs=0")
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: epochs=0")
+
+
+@pytest.mark.parametrize("arguments", ["penalty.wieght=1", "model=nope", "--help"])
+def test_help_and_typos_do_not_wait_for_torch(arguments: str, tmp_path: Path) -> None:
+    """Importing it takes seconds, which nobody should wait for a typo to be named."""
+    program = (
+        "import atexit, sys; from sae_cli.commands.train import run; atexit.register(lambda: "
+        "print('torch imported:', 'torch' in sys.modules, file=sys.stderr)); run(sys.argv[1:])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.splitlines()[-1] == "torch imported: False"
+
+
+def test_errors_that_cause_each_other_end() -> None:
+    first, second = ValueError("first"), ValueError("second")
+    first.__cause__, second.__cause__ = second, first
+    assert one_line(first, ()) == "first"

@@ -1,0 +1,111 @@
+"""A run given back to Python, and folders that are no run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from sklearn.datasets import load_digits
+
+from sae_cli import load_run
+from sae_cli.config.compose import composed, hydra_ready
+from sae_cli.config.schema import check
+from sae_cli.core.errors import ConfigError
+from sae_cli.runs.train import train
+from tests.conftest import SMALL
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "run"
+    with hydra_ready():
+        config = check(composed(["model=sparse_l1", "pictures=false", *SMALL])[0])
+    train(config, path, [])
+    return path
+
+
+def test_encode_and_decode_what_the_run_reported(folder: Path) -> None:
+    """The test MSE of the summary, from nothing but the folder and scikit-learn's digits."""
+    run = load_run(folder)
+    x = load_digits().images[-1500:] / 16
+    x_hat = run.decode(run.encode(x)).numpy()[:, 0]
+    assert run.summary["test/mse"] == pytest.approx(((x_hat - x) ** 2).mean(), rel=1e-5)
+    codes = run.encode(x)
+    assert codes.shape == (1500, 64)
+    assert run.summary["test/l0"] == pytest.approx(float((codes > 0).sum(1).float().mean()))
+
+
+def test_flat_examples_will_do(folder: Path) -> None:
+    run = load_run(str(folder))
+    x = torch.rand(3, 1, 8, 8)
+    assert torch.equal(run.encode(x), run.encode(x.flatten(1)))
+    assert run.decode(run.encode(x)).shape == (3, 1, 8, 8)
+
+
+def test_configuration_and_metrics_are_at_hand(folder: Path) -> None:
+    run = load_run(folder)
+    assert run.config.parts["penalty"] == {"name": "l1", "weight": 0.1}
+    assert [line["epoch"] for line in run.metrics] == [0, 1]
+    assert run.metrics[-1]["val/fvu"] == run.summary["val/fvu"]
+
+
+def test_wrong_shapes_are_refused(folder: Path) -> None:
+    run = load_run(folder)
+    with pytest.raises(ValueError, match=r"shape \(3, 63\); expected \(batch, 1, 8, 8\) or"):
+        run.encode(np.zeros((3, 63)))
+    with pytest.raises(ValueError, match=r"shape \(3, 5\); expected \(batch, 64\)"):
+        run.decode(np.zeros((3, 5)))
+
+
+def test_folders_that_are_no_run(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is no config\.yaml in it"):
+        load_run(tmp_path)
+    damaged = tmp_path / "damaged"
+    shutil.copytree(folder, damaged)
+    model = (damaged / "model.safetensors").read_bytes()
+    (damaged / "model.safetensors").write_bytes(model[:-10])
+    with pytest.raises(ConfigError, match=r"model\.safetensors is damaged"):
+        load_run(damaged)
+
+
+def test_a_model_that_says_nothing_of_its_data(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    for metadata in (None, {"shape": "[1"}, {"shape": "{}"}, {"shape": "[]"}):
+        safetensors.torch.save_file(tensors, other / "model.safetensors", metadata)
+        with pytest.raises(ConfigError, match="damaged or was not saved by sae-train"):
+            load_run(other)
+    (other / "config.yaml").write_bytes(b"\xff\xfe seed")
+    with pytest.raises(ConfigError, match="is no configuration"):
+        load_run(other)
+
+
+def test_a_model_of_another_configuration_is_refused(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    config = (other / "config.yaml").read_text()
+    (other / "config.yaml").write_text(config.replace("n_latents: 64", "n_latents: 63"))
+    with pytest.raises(ConfigError, match="does not fit"):
+        load_run(other)
+
+
+def test_loading_executes_nothing(folder: Path, tmp_path: Path) -> None:
+    """Neither an object tag nor an interpolation of the configuration does anything."""
+    evil = tmp_path / "evil"
+    shutil.copytree(folder, evil)
+    config = (evil / "config.yaml").read_text()
+    marker = tmp_path / "marker"
+    (evil / "config.yaml").write_text(
+        config.replace("seed: 0", f"seed: !!python/object/apply:os.mkdir ['{marker}']")
+    )
+    with pytest.raises(ConfigError, match=r"config\.yaml"):
+        load_run(evil)
+    assert not marker.exists()
+    (evil / "config.yaml").write_text(config.replace("seed: 0", "seed: ${oc.env:HOME}"))
+    with pytest.raises(ConfigError, match=r"seed=\$\{oc\.env:HOME\}"):
+        load_run(evil)

@@ -1,0 +1,195 @@
+"""Gradients by hand and compiled against those of autograd."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import cast, get_args
+
+import pytest
+import torch
+from torch import Generator, Tensor, nn
+
+from sae_cli.core.shapes import DataShape
+from sae_cli.model.activations.pointwise import ActivationName, Pointwise
+from sae_cli.model.architectures.dense import dense
+from sae_cli.model.autoencoder import AutoEncoder
+from sae_cli.model.objective import Objective
+from sae_cli.model.penalties import Penalty
+from sae_cli.model.penalties.activity import KL, L1, L2, SquaredTarget
+from sae_cli.model.reconstruction import BCE, MSE, Reconstruction
+from sae_cli.training.devices import Device
+from sae_cli.training.gradients.autograd import Autograd
+from sae_cli.training.gradients.by_hand import Chain, is_chain
+from sae_cli.training.gradients.compiled import Compiled
+from sae_cli.training.gradients.gradients import Gradients
+
+CPU = Device(torch.device("cpu"))
+N_FEATURES = 60
+ACTIVATIONS: list[ActivationName] = list(get_args(ActivationName))
+PENALTIES: list[Penalty | None] = [
+    None,
+    L1(weight=1.0),
+    L2(weight=1.0),
+    KL(weight=1.0, target=0.1, divide_by_batch_size=False),
+    SquaredTarget(weight=1.0, target=0.1, divide_by_batch_size=False),
+]
+RECONSTRUCTIONS = [MSE(reduction="mean"), MSE(reduction="sum"), BCE(reduction="mean")]
+
+
+def model(
+    activation: ActivationName = "sigmoid",
+    output: ActivationName = "identity",
+    hidden_sizes: tuple[int, ...] = (17,),
+    tied: bool = False,
+    unit_norm: bool = False,
+) -> AutoEncoder:
+    return dense(
+        DataShape((3, N_FEATURES // 3), None),
+        Pointwise(activation, 0.1),
+        Generator().manual_seed(0),
+        hidden_sizes=list(hidden_sizes),
+        hidden_activations=["selu"],
+        n_latents=11,
+        expansion_factor=None,
+        output_activation=output,
+        tied=tied,
+        unit_norm_decoder=unit_norm,
+        init="torch_default",
+    )
+
+
+def output_for(reconstruction: Reconstruction) -> ActivationName:
+    return "sigmoid" if isinstance(reconstruction, BCE) else "tanh"
+
+
+def batch(size: int, scale: float = 1.0) -> tuple[Tensor, Tensor]:
+    """An input and another target."""
+    x, target = torch.rand(2, size, 3, N_FEATURES // 3, generator=Generator().manual_seed(size))
+    return x * scale, target
+
+
+def assert_same(one: Gradients, other: Gradients, x: Tensor, target: Tensor) -> None:
+    """To the last bit, but for the value of the cross-entropy, which is computed otherwise."""
+    terms, gradients = one(x, target)
+    wanted_terms, wanted = other(x, target)
+    for name, value in wanted_terms.items():
+        assert torch.allclose(terms[name], value, rtol=2e-6)
+    for gradient, expected in zip(gradients, wanted, strict=True):
+        assert torch.equal(gradient, expected)
+
+
+@pytest.mark.parametrize(("tied", "unit_norm"), list(product([False, True], repeat=2)))
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_by_hand_as_by_autograd(activation: ActivationName, tied: bool, unit_norm: bool) -> None:
+    for hidden_sizes, reconstruction, penalty in product(
+        [(), (17, 13)], RECONSTRUCTIONS, PENALTIES
+    ):
+        if isinstance(penalty, KL) and activation != "sigmoid":
+            continue
+        output = output_for(reconstruction)
+        trained = model(activation, output, hidden_sizes, tied, unit_norm)
+        objective = Objective(reconstruction, penalty, 0.37)
+        assert is_chain(trained, objective)
+        by_hand, autograd = Chain(trained, objective), Autograd(trained, objective, CPU)
+        for size in (1, 32):
+            assert_same(by_hand, autograd, *batch(size))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_the_derivative_of_every_activation(activation: ActivationName) -> None:
+    """Far out as well, and where pieces meet."""
+    x = torch.cat([torch.linspace(-40, 40, 501), torch.tensor([0.0, 3.0, -3.0])]).requires_grad_()
+    pointwise = Pointwise(activation)
+    y = pointwise(x)
+    upstream = torch.rand(len(x), generator=Generator().manual_seed(0))
+    (wanted,) = torch.autograd.grad(y, x, upstream)
+    assert torch.equal(pointwise.backward(upstream, x.detach(), y.detach()), wanted)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES[1:], ids=lambda penalty: type(penalty).__name__)
+def test_penalties_at_the_edges(penalty: Penalty) -> None:
+    """Latents that are always off, always on, or now and then."""
+    codes = torch.rand(8, 5, generator=Generator().manual_seed(0))
+    codes[:, 0], codes[:, 1] = 0.0, 1.0
+    value, gradient = penalty.value_and_gradient(codes, 0.3)
+    leaf = codes.clone().requires_grad_()
+    (wanted,) = torch.autograd.grad(0.3 * penalty(leaf), leaf)
+    assert torch.equal(value, penalty(codes))
+    assert torch.equal(gradient.expand_as(wanted), wanted)
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 30.0, 1000.0])
+def test_the_cross_entropy_by_hand_for_any_logits(scale: float) -> None:
+    """Probabilities that round to 0 and 1 included."""
+    bce = BCE(reduction="sum")
+    logits = torch.randn(64, 50, generator=Generator().manual_seed(0)) * scale
+    target = torch.rand(64, 50, generator=Generator().manual_seed(1))
+    passed = model()(batch(1)[0])._replace(pre_x_hat=logits, x_hat=logits.sigmoid())
+    for wanted in (target, (logits > 0).float()):
+        value, _ = bce.value_and_gradient(passed, wanted)
+        exact = nn.functional.binary_cross_entropy_with_logits(
+            logits.double(), wanted.double(), reduction="sum"
+        )
+        # A perfect fit leaves the last bit of each of the 50 logits.
+        assert float(value) == pytest.approx(float(exact) / 64, rel=2e-6, abs=50 * scale * 1e-7)
+
+
+def dense_around(*parts: nn.Module) -> AutoEncoder:
+    encoder = nn.Sequential(*parts)
+    return AutoEncoder(encoder, Pointwise("relu"), nn.Linear(2, 2), Pointwise("identity"), 2)
+
+
+def test_what_is_no_chain() -> None:
+    class Masked(nn.Linear):
+        pass
+
+    class Skipping(nn.Sequential):
+        pass
+
+    hooked = nn.Linear(2, 2)
+    hooked.register_forward_hook(lambda module, given, made: 2 * made)
+    objective = Objective(MSE(reduction="mean"), None, 0.0)
+    for part in (nn.Conv1d(3, 3, 1), nn.Dropout(), Masked(2, 2), Skipping(nn.Linear(2, 2)), hooked):
+        assert not is_chain(dense_around(nn.Flatten(), part), objective)
+    assert not is_chain(dense_around(nn.Linear(2, 2), nn.Flatten()), objective)
+    learned = Objective(MSE(reduction="mean"), cast(Penalty, nn.Linear(2, 2)), 0.0)
+    assert is_chain(model(), objective)
+    assert is_chain(dense_around(nn.Flatten(), nn.Linear(2, 2)), objective)
+    assert not is_chain(model(), learned)
+
+
+def test_an_activation_may_be_used_twice() -> None:
+    """One object between the layers and for the codes."""
+    shared = Pointwise("tanh")
+    layers = nn.Sequential(nn.Flatten(), nn.Linear(N_FEATURES, 7), shared, nn.Linear(7, 5))
+    back = nn.Sequential(nn.Linear(5, N_FEATURES), nn.Unflatten(1, (3, N_FEATURES // 3)))
+    twice = AutoEncoder(layers, shared, back, shared, 5)
+    objective = Objective(MSE(reduction="mean"), L1(weight=1.0), 0.37)
+    assert_same(Chain(twice, objective), Autograd(twice, objective, CPU), *batch(8))
+
+
+@pytest.mark.parametrize("unit_norm", [False, True])
+def test_compiled_as_by_autograd(unit_norm: bool) -> None:
+    """Within rounding, for the sums go another way; a smaller last batch is autograd's own."""
+    trained = model(output="sigmoid", unit_norm=unit_norm, tied=unit_norm)
+    objective = Objective(BCE(reduction="mean"), PENALTIES[3], 0.37)
+    compiled = Compiled(trained, objective, CPU, 32)
+    autograd = Autograd(trained, objective, CPU)
+    terms, gradients = compiled(*batch(32))
+    wanted_terms, wanted = autograd(*batch(32))
+    for name, value in wanted_terms.items():
+        assert float(terms[name]) == pytest.approx(float(value), rel=1e-5)
+    for gradient, expected in zip(gradients, wanted, strict=True):
+        assert torch.allclose(gradient, expected, rtol=1e-4, atol=1e-6)
+    assert_same(compiled, autograd, *batch(7))
+
+
+def test_any_number_of_networks_can_be_compiled() -> None:
+    """As in a sweep, one after the other; PyTorch keeps eight programs of one function."""
+    for number in range(10):
+        objective = Objective(MSE(reduction="mean"), None, 0.0)
+        small = dense_around(nn.Flatten(), nn.Linear(3 + number, 2))
+        compiled = Compiled(small, objective, CPU, 4)
+        x = torch.rand(4, 3 + number, generator=Generator().manual_seed(0))
+        terms, _ = compiled(x, torch.zeros(4, 2))
+        assert torch.isfinite(terms["loss"])

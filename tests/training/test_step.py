@@ -1,0 +1,217 @@
+"""A step reads nothing back from the device and does nothing for single examples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import Generator, Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from sae_cli.assembly import compute
+from sae_cli.assembly.data import read_dataset
+from sae_cli.assembly.parts import build_parts
+from sae_cli.assembly.stages import build_training
+from sae_cli.assembly.streams import generators
+from sae_cli.datasets import Split
+from sae_cli.training.devices import Device
+from sae_cli.training.loop import Position, evaluate, fit
+from sae_cli.training.metrics import Baseline
+from sae_cli.training.optimizers import OPTIMIZERS, Optimizer
+from sae_cli.training.step import Captured, Step
+from tests.conftest import Configure
+
+# All that PyTorch has to bring a value to the host or to wait for one.
+READS = ("_local_scalar_dense", "item", "is_nonzero", "nonzero", "equal", "unique", "masked_select")
+
+
+class Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the operations that are carried out, by name."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.counts[func.overloadpacket.__name__] += 1
+        return func(*args, **(kwargs or {}))
+
+    @property
+    def reads(self) -> int:
+        return sum(self.counts[name] for name in READS)
+
+
+@contextmanager
+def no_hidden_reads() -> Iterator[None]:
+    """``tolist`` and ``numpy`` on the CPU are no operations; they must not be called at all."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("tolist", "numpy", "item", "__bool__", "__float__", "__int__", "__array__"):
+            patch.setattr(Tensor, name, refuse(name))
+        yield
+
+
+def refuse(name: str) -> Any:
+    def read(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        raise AssertionError(f"a step reads a tensor back ({name})")
+
+    return read
+
+
+PAGES = [
+    ("model=ae",),
+    ("model=sparse_kl",),
+    ("model=sparse_l1", "optimizer=adamw"),
+    ("model=sparse_target", "optimizer=rmsprop"),
+    ("model=sparse_l2",),
+    ("model=denoising", "optimizer=sgd", "optimizer.momentum=0.9"),
+    ("model=tied", "reconstruction=bce", "architecture.output_activation=sigmoid"),
+    ("model=sparse_kl", "device.precision=bfloat16"),
+]
+
+
+def trained(overrides: tuple[str, ...], configure: Configure, batch_size: int) -> tuple[Step, Any]:
+    config = configure(*overrides, f"batch_size={batch_size}", "dataset.test=1000")
+    parts = build_parts(config)
+    training = build_training(config, parts, read_dataset(config))
+    stage, data = training.stages[0], training.dataset.train
+    gradients = compute.gradients(config, parts, stage)
+    optimizer: Optimizer = OPTIMIZERS.build(config.parts["optimizer"], gradients.parameters)
+    generator = generators(config, parts.device).noise
+    return Step(gradients, optimizer, parts.corruption, generator, batch_size), data
+
+
+@pytest.mark.parametrize("page", PAGES, ids=" ".join)
+def test_an_epoch_reads_nothing_back_until_its_end(
+    page: tuple[str, ...], configure: Configure
+) -> None:
+    """And it takes as many operations for a large batch as for a small one."""
+    operations = []
+    for batch_size in (16, 32):
+        step, data = trained((*page, "device=cpu"), configure, batch_size)
+        order = torch.arange(len(data))
+        with no_hidden_reads(), Calls() as calls:
+            targets = list(data.shuffled(order[: 4 * batch_size], batch_size))
+            for target in targets:
+                step(target, 0.01)
+        assert len(targets) == 4
+        assert calls.reads == 0, calls.counts
+        operations.append(calls.counts.total())
+    assert operations[0] == operations[1]
+
+
+def test_the_guard_sees_a_read() -> None:
+    with pytest.raises(AssertionError, match="reads a tensor back"), no_hidden_reads():
+        float(torch.ones(()))
+    with Calls() as calls:
+        torch.ones(3).sum().item()
+        torch.ones(3).nonzero()
+    assert calls.reads == 2
+
+
+def test_an_epoch_is_read_once(configure: Configure) -> None:
+    """However many steps it has."""
+    reads = []
+    for batch_size in (16, 64):
+        step, data = trained(("model=sparse_kl", "device=cpu"), configure, batch_size)
+        order = Generator().manual_seed(0)
+        with Calls() as calls:
+            list(
+                fit(
+                    step,
+                    data,
+                    lambda step: 1.0,
+                    learning_rate=0.01,
+                    epochs=2,
+                    batch_size=batch_size,
+                    order=order,
+                    position=Position(0, 0, order.get_state()),
+                    on_step=lambda terms: None,
+                )
+            )
+        reads.append(calls.reads)
+    assert reads[0] == reads[1]
+
+
+def test_an_evaluation_reads_as_often_for_many_batches_as_for_one(configure: Configure) -> None:
+    config = configure("model=sparse_kl", "device=cpu")
+    parts = build_parts(config)
+    training = build_training(config, parts, read_dataset(config))
+    reads = []
+    for n in (100, 3000):
+        x = torch.rand(n, 1, 8, 8, generator=Generator().manual_seed(0))
+        split = Split(x, torch.arange(n))
+        baseline = Baseline.of(split.batches(1024))
+        device = Device(torch.device("cpu"))
+        with Calls() as calls:
+            evaluate(training.autoencoder, training.objective, split, baseline, device)
+        reads.append(calls.reads)
+    assert reads[0] == reads[1]
+
+
+class Recorded(Captured):  # type: ignore[misc]
+    """Without a GPU: a graph that runs the function again, on the batch that was copied for it."""
+
+    def __init__(self, batch_size: int) -> None:
+        self._function = lambda target, labels, rate: {
+            "loss": target.sum() + cast(Tensor, labels).sum()
+        }
+        self._batch_size, self._warm_ups, self._terms = batch_size, 0, None
+        self._learning_rate, self._graph = torch.zeros(()), cast(Any, self)
+        self.calls: list[str] = []
+
+    def _as_it_is(self, target: Tensor, labels: Tensor | None) -> Any:
+        self.calls.append("plain")
+        return self._function(target, labels, self._learning_rate)
+
+    def _captured(self, target: Tensor, labels: Tensor | None) -> Any:
+        self.calls.append("capture")
+        self._target = torch.zeros_like(target)
+        self._labels = None if labels is None else torch.zeros_like(labels)
+        return {"loss": torch.zeros(())}
+
+    def replay(self) -> None:
+        self.calls.append("replay")
+        assert self._terms is not None
+        self._terms["loss"].copy_(self._function(self._target, self._labels, 0.0)["loss"])
+
+
+@pytest.mark.parametrize("full", [1, 3, 7])
+def test_a_step_is_captured_once_and_repeated_whatever_the_last_batch(full: int) -> None:
+    recorded, sizes = Recorded(4), [*([4] * full), 3]
+    for number, size in enumerate(sizes * 6):
+        target = torch.full((size,), float(number))
+        labels = torch.full((size,), number)
+        assert float(recorded(target, labels, 0.1)["loss"]) == 2 * number * size
+    assert recorded.calls.count("capture") == 1
+    assert recorded.calls.count("plain") == 6 + Captured.WARM_UP
+    assert recorded.calls.count("replay") == 6 * full - Captured.WARM_UP
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("n", [3 * 32 + 1, 32 + 5, 7 * 32 + 5])
+@pytest.mark.parametrize("page", [*PAGES[:-1], ("optimizer=nadam",)], ids=" ".join)
+def test_a_captured_step_gives_what_a_plain_one_gives(
+    page: tuple[str, ...], n: int, configure: Configure
+) -> None:
+    """Smaller last batches and noise included, and no wait for the GPU in between."""
+    results = []
+    for capture in (True, False):
+        step, data = trained((*page, "device=cuda"), configure, 32)
+        if not capture:
+            step._take = step._once
+        targets = [*data.shuffled(torch.arange(n), 32), *data.shuffled(torch.arange(n), 32)]
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for target in targets:
+                step(target, 0.01)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        parameters: list[nn.Parameter] = list(step._gradients.parameters)
+        results.append((step.means(2 * n), [p.detach().cpu() for p in parameters]))
+    assert results[0][0] == pytest.approx(results[1][0], rel=1e-5)
+    for one, other in zip(results[0][1], results[1][1], strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
