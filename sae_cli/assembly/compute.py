@@ -14,10 +14,10 @@ import sys
 import torch
 
 from sae_cli.assembly.flops import multiply_adds
-from sae_cli.assembly.parts import Parts
 from sae_cli.assembly.stages import Training
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
+from sae_cli.training.devices import Device
 from sae_cli.training.gradients.autograd import Autograd
 from sae_cli.training.gradients.by_hand import Chain, is_chain
 from sae_cli.training.gradients.compiled import Compiled, can_compile
@@ -41,27 +41,27 @@ KEPT_BLOCK, KEPT_TOTAL = 1 << 25, 1 << 30
 CHAIN_STEPS, AUTOGRAD_STEPS = 500_000, 50_000
 
 
-def settled(config: RunConfig, made: Parts, to_train: Training) -> RunConfig:
-    """The configuration with ``device``, ``device.threads`` and ``compile`` decided.
+def settle(config: RunConfig, training: Training) -> RunConfig:
+    """Decide ``device``, ``device.threads`` and ``compile`` where they are left open.
 
     Raises:
         ConfigError: ``compile=on`` without a C++ compiler.
     """
     settings = config.settings
-    device = config.parts["device"] | {"name": made.device.torch.type}
+    device = config.parts["device"] | {"name": training.device.torch.type}
     if settings.compile == "on" and not _has_compiler():
         raise ConfigError(
             "compile=on needs a C++ compiler (g++ or clang++, or the one that CXX names), and "
             "there is none; install one, or give compile=off"
         )
-    possible = can_compile(to_train.autoencoder)
+    possible = can_compile(training.autoencoder)
     if settings.compile == "on" and not possible:
         raise ConfigError(
             "compile=on: PyTorch compiles neither recurrent layers nor the inference of codes; "
             "give compile=off"
         )
     if device["threads"] is None:
-        in_a_pass = multiply_adds(to_train.autoencoder, to_train.dataset.shape.input_shape)
+        in_a_pass = multiply_adds(training.autoencoder, training.dataset.shape.input_shape)
         # A pass and, for the gradients, twice as much, each of multiplications and additions.
         short = 6 * in_a_pass * settings.batch_size < ONE_THREAD_FLOPS
         device = device | {"threads": 1 if short else AVAILABLE_THREADS}
@@ -71,23 +71,25 @@ def settled(config: RunConfig, made: Parts, to_train: Training) -> RunConfig:
             and _has_compiler()
             and all(
                 _compiling_pays(
-                    made, stage, len(stage.examples(to_train.dataset.train)) // settings.batch_size
+                    training.device,
+                    stage,
+                    len(stage.examples(training.dataset.train)) // settings.batch_size,
                 )
-                for stage in to_train.stages
+                for stage in training.stages
             )
         )
         settings = settings.model_copy(update={"compile": "on" if pays else "off"})
     return RunConfig(settings, config.parts | {"device": device})
 
 
-def described(config: RunConfig) -> str:
-    """What was decided, for people to read."""
+def describe(config: RunConfig) -> str:
+    """Word what was decided, for people to read."""
     threads = config.parts["device"]["threads"]
     compiling = "; compiling, half a minute" if config.settings.compile == "on" else ""
     return f"{threads} thread{'s' if threads > 1 else ''}{compiling}"
 
 
-def prepare(config: RunConfig) -> None:
+def prepare_process(config: RunConfig) -> None:
     """Set up this process as a settled configuration says."""
     torch.set_num_threads(config.parts["device"]["threads"])
     if sys.platform == "linux":
@@ -107,24 +109,24 @@ def _keep_freed_memory() -> None:
         library.mallopt(M_TRIM_THRESHOLD, KEPT_TOTAL)
 
 
-def gradients(config: RunConfig, made: Parts, stage: Stage) -> Gradients:
-    """What differentiates the objective of a stage, for a settled configuration."""
+def build_gradients(config: RunConfig, device: Device, stage: Stage) -> Gradients:
+    """Choose what differentiates the objective of a stage, for a settled configuration."""
     model, objective = stage.autoencoder, stage.objective
     if config.settings.compile == "on":
-        return Compiled(model, objective, made.device, config.settings.batch_size, stage.trained)
-    if _by_hand(made, stage):
+        return Compiled(model, objective, device, config.settings.batch_size, stage.trained)
+    if _by_hand(device, stage):
         return Chain(model, objective)
-    return Autograd(model, objective, made.device, stage.trained)
+    return Autograd(model, objective, device, stage.trained)
 
 
-def _by_hand(made: Parts, stage: Stage) -> bool:
-    return is_chain(stage.autoencoder, stage.objective) and not made.device.bfloat16
+def _by_hand(device: Device, stage: Stage) -> bool:
+    return is_chain(stage.autoencoder, stage.objective) and not device.bfloat16
 
 
-def _compiling_pays(made: Parts, stage: Stage, steps_per_epoch: int) -> bool:
+def _compiling_pays(device: Device, stage: Stage, steps_per_epoch: int) -> bool:
     # A GPU repeats the step from a CUDA graph, which leaves a compiler little to gain.
-    enough = CHAIN_STEPS if _by_hand(made, stage) else AUTOGRAD_STEPS
-    return made.device.torch.type == "cpu" and stage.epochs * steps_per_epoch >= enough
+    enough = CHAIN_STEPS if _by_hand(device, stage) else AUTOGRAD_STEPS
+    return device.torch.type == "cpu" and stage.epochs * steps_per_epoch >= enough
 
 
 def _has_compiler() -> bool:

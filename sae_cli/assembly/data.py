@@ -30,33 +30,33 @@ def read_dataset(config: RunConfig, *, download: bool = True) -> Dataset:
     return data.with_unit_norm() if config.settings.unit_norm else data
 
 
-def located(config: RunConfig) -> RunConfig:
-    """The configuration with the whole paths of its data, so that it holds in any folder."""
+def locate(config: RunConfig) -> RunConfig:
+    """Make the paths of the data absolute, so that the configuration holds in any folder."""
     section = config.parts["dataset"]
     given = {k: section[k] for k in PATHS if section.get(k) is not None}
     paths = {k: str(Path(path).expanduser().absolute()) for k, path in given.items()}
     return replace(config, parts=config.parts | {"dataset": section | paths})
 
 
-def check_data(config: RunConfig, made: Parts, data: Dataset) -> None:
+def check_data(config: RunConfig, parts: Parts, data: Dataset) -> None:
     """Refuse a data set whose values the parts cannot work with.
 
     Raises:
         ConfigError: with the ranges, and what would do.
     """
     source = f"dataset={config.parts['dataset']['name']} has values in {data.interval}"
-    if not data.interval.within(made.reconstruction.targets):
+    if not data.interval.within(parts.reconstruction.targets):
         raise ConfigError(
             f"{source}, and reconstruction={config.parts['reconstruction']['name']} needs targets "
-            f"in {made.reconstruction.targets}; choose reconstruction=mse or rescale the data "
+            f"in {parts.reconstruction.targets}; choose reconstruction=mse or rescale the data "
             "(dataset=array has a divisor)"
         )
-    if made.corruption is not None and not data.interval.within(made.corruption.requires):
+    if parts.corruption is not None and not data.interval.within(parts.corruption.requires):
         raise ConfigError(
             f"{source}, and corruption={config.parts['corruption']['name']} needs inputs in "
-            f"{made.corruption.requires}; choose another corruption or rescale the data"
+            f"{parts.corruption.requires}; choose another corruption or rescale the data"
         )
-    output = made.output
+    output = parts.output
     if not data.interval.within(output.interval):
         raise ConfigError(
             f"{source}, which architecture.output_activation={output.name} cannot reach (it gives "

@@ -1,4 +1,4 @@
-"""A network with initial weights from a configuration, and the random streams of a training."""
+"""A network with initial weights, from a configuration and the shape of the data."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from functools import partial
 import torch
 from torch import nn
 
-from sae_cli.assembly.streams import _streams
+from sae_cli.assembly.streams import streams_of
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.shapes import DataShape
-from sae_cli.model.activations.activation import ACTIVATIONS
+from sae_cli.model.activations.activation import ACTIVATIONS, Activation
 from sae_cli.model.architectures import ARCHITECTURES
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.head import Head
-from sae_cli.model.inference import INFERENCES
+from sae_cli.model.inference import INFERENCES, Inference
 from sae_cli.model.penalties import PENALTIES, Penalty
-from sae_cli.training.heads import HEADS
+from sae_cli.training.heads import HEADS, Supervision
 
 
 @dataclass(frozen=True)
@@ -42,37 +42,60 @@ class Network:
         return nn.ModuleDict({**dict(self.autoencoder.named_children()), **found})
 
 
-def network(config: RunConfig, shape: DataShape) -> Network:
-    """A network with initial weights, on the CPU (the same there for every device).
+@dataclass(frozen=True)
+class NetworkParts:
+    """The parts that a network is made of and works with, each built once."""
+
+    activation: Activation
+    penalty: Penalty | None
+    inference: Inference | None
+    supervision: Supervision | None
+
+
+def build_network_parts(config: RunConfig) -> NetworkParts:
+    """Build the parts that a configuration names.
+
+    Raises:
+        ConfigError: the options of one do not fit each other.
+    """
+    chosen = config.parts
+    return NetworkParts(
+        ACTIVATIONS.build(chosen["activation"]),
+        PENALTIES.build(chosen["penalty"]),
+        INFERENCES.build(chosen["inference"]),
+        HEADS.build(chosen["head"]),
+    )
+
+
+def build_network(config: RunConfig, parts: NetworkParts, shape: DataShape) -> Network:
+    """Make a network with initial weights, on the CPU (the same there for every device).
 
     Raises:
         ConfigError: its parts do not fit the data, or each other.
     """
-    chosen = config.parts
-    initial, _, _, _, of_head = _streams(config.settings.seed)
-    activation = ACTIVATIONS.build(chosen["activation"])
-    autoencoder = ARCHITECTURES.build(chosen["architecture"], shape, activation, initial)
-    penalty = PENALTIES.build(chosen["penalty"])
+    chosen, streams = config.parts, streams_of(config.settings.seed)
+    autoencoder = ARCHITECTURES.build(
+        chosen["architecture"], shape, parts.activation, streams.weights
+    )
+    penalty = parts.penalty
     if penalty is not None:
         penalty = penalty.for_codes(autoencoder.code_shape)
-    inference = INFERENCES.build(chosen["inference"])
-    if inference is not None:
-        inference.check(chosen["penalty"]["name"], penalty)
-        autoencoder.infer = partial(inference, penalty=penalty)
-    supervision = HEADS.build(chosen["head"])
+    if parts.inference is not None:
+        parts.inference.check(chosen["penalty"]["name"], penalty)
+        autoencoder.infer = partial(parts.inference, penalty=penalty)
     head = None
-    if supervision is not None:
+    if parts.supervision is not None:
         if shape.n_classes is None:
             raise ConfigError(
                 f"head={chosen['head']['name']} needs labels, and "
                 f"dataset={chosen['dataset']['name']} has none; choose head=none, or a data set "
                 "with labels"
             )
-        head = supervision.head(autoencoder.n_latents, shape.n_classes, of_head)
+        head = parts.supervision.head(autoencoder.n_latents, shape.n_classes, streams.head)
     return Network(autoencoder, penalty, head)
 
 
-def blueprint(config: RunConfig, shape: DataShape) -> Network:
-    """The same network on the meta device: names, shapes and types that take no memory."""
+def build_blueprint(config: RunConfig, parts: NetworkParts, shape: DataShape) -> Network:
+    """Make the same network on the meta device: names, shapes and types that take no memory."""
     with torch.device("meta"):
-        return network(config, shape)
+        return build_network(config, parts, shape)

@@ -9,19 +9,18 @@ from typing import Any
 import torch
 from torch import Generator
 
+from sae_cli.assembly.network import NetworkParts, build_network_parts
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.shapes import DataShape
-from sae_cli.model.activations.activation import ACTIVATIONS, Activation
+from sae_cli.model.activations.activation import Activation
 from sae_cli.model.activations.pointwise import activations_within
 from sae_cli.model.architectures import ARCHITECTURES
 from sae_cli.model.autoencoder import AutoEncoder
-from sae_cli.model.inference import INFERENCES, Inference
-from sae_cli.model.penalties import PENALTIES, Penalty
+from sae_cli.model.penalties import Penalty
 from sae_cli.model.reconstruction import RECONSTRUCTIONS, Reconstruction
 from sae_cli.training.corruptions import CORRUPTIONS, Corruption
 from sae_cli.training.devices import DEVICES, Device
-from sae_cli.training.heads import HEADS, Supervision
 from sae_cli.training.schedules import SCHEDULES, Schedule
 
 # Sides of the images that a network is rehearsed on, one of which suits its fields and pools (840
@@ -31,15 +30,17 @@ SIDES = (64, 840, 1024)
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts that are known before any data is read."""
+    """The parts of a run, each built once and before any data is read.
+
+    Attributes:
+        network: those that the network is made of.
+        output: the output activation of the architecture.
+    """
 
     device: Device
-    activation: Activation
-    penalty: Penalty | None
+    network: NetworkParts
     corruption: Corruption | None
     reconstruction: Reconstruction
-    inference: Inference | None
-    supervision: Supervision | None
     schedule: Schedule
     output: Activation
 
@@ -51,35 +52,32 @@ def build_parts(config: RunConfig) -> Parts:
         ConfigError: with the reason, and what would do.
     """
     chosen = config.parts
-    activation = ACTIVATIONS.build(chosen["activation"])
-    # A rehearsal shows what the architecture makes of its options.
-    rehearsal = _rehearsed(chosen["architecture"], activation, SIDES)
+    network = build_network_parts(config)
+    # A rehearsal shows what the architecture makes of its options, before the data are known.
+    rehearsal = _rehearse(chosen["architecture"], network.activation, SIDES)
     made = Parts(
         DEVICES.build(chosen["device"]),
-        activation,
-        PENALTIES.build(chosen["penalty"]),
+        network,
         CORRUPTIONS.build(chosen["corruption"]),
         RECONSTRUCTIONS.build(chosen["reconstruction"]),
-        INFERENCES.build(chosen["inference"]),
-        HEADS.build(chosen["head"]),
         SCHEDULES.build(chosen["schedule"]),
         rehearsal.output_activation,
     )
     made.schedule.check(len(rehearsal.layers))
     hidden = [layer.activation for layer in rehearsal.layers[:-1]]
     inner = hidden if made.schedule.layer_by_layer else []
-    _check_penalty(chosen["penalty"]["name"], made.penalty, made.activation, inner)
+    _check_penalty(chosen["penalty"]["name"], network.penalty, network.activation, inner)
     _check_inner_corruption(chosen["corruption"]["name"], made.corruption, inner)
     _check_output(chosen["reconstruction"]["name"], made.reconstruction, made.output.name)
-    _check_inference(chosen, made, rehearsal)
-    _check_training(chosen, made)
+    _check_inference(chosen, network, rehearsal)
+    _check_training(chosen, network)
     return made
 
 
-def _rehearsed(
+def _rehearse(
     section: dict[str, Any], activation: Activation, sides: tuple[int, ...]
 ) -> AutoEncoder:
-    """On the first side that will do; the error is that of the first."""
+    """Build the network on the first side that will do; the error is that of the first."""
     shape = DataShape((1, sides[0], sides[0]), 10)
     try:
         with torch.device("meta"):
@@ -87,7 +85,7 @@ def _rehearsed(
     except ConfigError:
         for i in range(1, len(sides)):
             with suppress(ConfigError):
-                return _rehearsed(section, activation, sides[i : i + 1])
+                return _rehearse(section, activation, sides[i : i + 1])
         raise
 
 
@@ -136,7 +134,9 @@ def _check_output(name: str, reconstruction: Reconstruction, output: str) -> Non
         )
 
 
-def _check_inference(chosen: dict[str, dict[str, Any]], made: Parts, model: AutoEncoder) -> None:
+def _check_inference(
+    chosen: dict[str, dict[str, Any]], made: NetworkParts, model: AutoEncoder
+) -> None:
     if made.inference is None:
         if not list(model.encoder.parameters()):
             raise ConfigError(
@@ -173,10 +173,10 @@ def _check_inference(chosen: dict[str, dict[str, Any]], made: Parts, model: Auto
         )
 
 
-def _check_training(chosen: dict[str, dict[str, Any]], made: Parts) -> None:
+def _check_training(chosen: dict[str, dict[str, Any]], made: NetworkParts) -> None:
     if chosen["schedule"]["name"] == "none" and made.supervision is None:
         raise ConfigError(
-            "schedule=none leaves training to a classifier, and head=none is none; choose "
+            "schedule=none leaves training to a classifier, and head=none is not one; choose "
             "head=classifier, or another schedule"
         )
     if made.inference is not None and made.supervision and made.supervision.fine_tune_epochs:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sae_cli.assembly import compute
-from sae_cli.assembly.data import check_data, located, read_dataset
+from sae_cli.assembly.compute import prepare_process, settle
+from sae_cli.assembly.data import check_data, locate, read_dataset
 from sae_cli.assembly.environment import environment
-from sae_cli.assembly.parts import Parts, build_parts
+from sae_cli.assembly.parts import Parts
 from sae_cli.assembly.stages import Training, build_training, lr_schedule
 from sae_cli.config.schema import RunConfig
 from sae_cli.datasets import Dataset
@@ -24,39 +24,39 @@ class Prepared:
     """
 
     config: RunConfig
-    parts: Parts
     training: Training
     about: dict[str, Any]
 
     @property
     def fingerprint(self) -> str:
-        """Of the data."""
+        """The fingerprint of the data."""
         return str(self.about["dataset"]["fingerprint"])
 
 
-def prepared(config: RunConfig, *, download: bool = True) -> Prepared:
-    """Build the parts, read the data, and decide how to compute.
+def prepare(config: RunConfig, parts: Parts, *, download: bool = True) -> Prepared:
+    """Read the data, build the training from the parts, and decide how to compute.
 
     Args:
+        parts: of this configuration; they become those of the training.
         download: whether data that are missing may be downloaded where the configuration says so.
 
     Raises:
-        ConfigError: the parts do not go together, or the data are missing or unfit.
+        ConfigError: the data are missing or unfit, or the network does not fit them.
     """
-    parts = build_parts(config)
     data = read_dataset(config, download=download)
     check_data(config, parts, data)
     training = build_training(config, parts, data)
     for stage in training.stages:
+        # A warm-up that is longer than its stage is found now, not hours later.
         lr_schedule(config, stage, len(stage.examples(training.dataset.train)))
-    config = compute.settled(located(config), parts, training)
-    compute.prepare(config)
-    about = environment() | {"dataset": _about(data), "device": str(parts.device.torch)}
-    return Prepared(config, parts, training, about)
+    config = settle(locate(config), training)
+    prepare_process(config)
+    about = environment() | {"dataset": _about(data), "device": str(training.device.torch)}
+    return Prepared(config, training, about)
 
 
 def _about(data: Dataset) -> dict[str, Any]:
-    """What the run folder says of the data."""
+    """Describe the data for the run folder."""
     return {
         "source": data.source,
         "fingerprint": data.fingerprint(),

@@ -1,16 +1,18 @@
-"""From a checked configuration to parts: the only place where names meet code."""
+"""What is trained, in which stages: network and data on their device, objectives, schedules."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sae_cli.assembly.network import Network, network
+from sae_cli.assembly.network import Network, build_network
 from sae_cli.assembly.parts import Parts
-from sae_cli.assembly.streams import labels_generator
+from sae_cli.assembly.streams import streams_of
 from sae_cli.config.schema import RunConfig
 from sae_cli.datasets import Dataset
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.objective import Objective
+from sae_cli.training.corruptions import Corruption
+from sae_cli.training.devices import Device
 from sae_cli.training.heads import Supervision, keep_labels
 from sae_cli.training.lr_schedules import LR_SCHEDULES, LrSchedule
 from sae_cli.training.stage import Stage
@@ -18,8 +20,14 @@ from sae_cli.training.stage import Stage
 
 @dataclass(frozen=True)
 class Training:
-    """A data set on its device, and the stages that train a network on it."""
+    """All that is trained and all that it is trained with, on the device.
 
+    Attributes:
+        corruption: of the input, or None.
+    """
+
+    device: Device
+    corruption: Corruption | None
     dataset: Dataset
     network: Network
     stages: list[Stage]
@@ -30,59 +38,75 @@ class Training:
 
     @property
     def objective(self) -> Objective:
-        """Of the last stage."""
+        """The objective of the last stage."""
         return self.stages[-1].objective
 
 
-def build_training(config: RunConfig, made: Parts, data: Dataset) -> Training:
-    """Network and stages, on the device.
+def build_training(config: RunConfig, parts: Parts, data: Dataset) -> Training:
+    """Make the network and the stages that train it, and move all to the device.
 
     Raises:
         ConfigError: the network does not fit the data.
     """
-    settings, supervision = config.settings, made.supervision
-    built = network(config, data.shape)
-    built.saved.to(made.device.torch)
-    penalty, weight = built.penalty, 0.0
-    if penalty is not None:
-        weight = penalty.weight / (settings.batch_size if penalty.divide_by_batch_size else 1)
-    prediction = 0.0 if made.inference is None else made.inference.prediction_weight
-    own = Objective(made.reconstruction, penalty, weight, prediction_weight=prediction)
-    learning_rate = config.parts["optimizer"]["learning_rate"]
-    stages = made.schedule.stages(built.autoencoder, own, settings.epochs, learning_rate)
+    device = parts.device.torch
+    network = build_network(config, parts.network, data.shape)
+    network.saved.to(device)
+    stages = _unsupervised_stages(config, parts, network)
+    supervision = parts.network.supervision
+    if supervision is not None:
+        whole = _objective(config, parts, network, supervision)
+        stages += supervision.stages(network.autoencoder, whole)
+        data = _with_kept_labels(config, supervision, data)
     for stage in stages:
         # Layers may have penalties of their own.
-        stage.objective.to(made.device.torch)
-    if supervision is not None:
-        whole = Objective(
-            made.reconstruction,
-            penalty,
-            weight,
-            prediction_weight=prediction,
-            head=built.head,
-            head_weight=supervision.weight,
-        )
-        stages += supervision.stages(built.autoencoder, whole)
-        data = _with_kept_labels(config, supervision, data)
-    return Training(data.to(made.device.torch), built, stages)
+        stage.objective.to(device)
+    return Training(parts.device, parts.corruption, data.to(device), network, stages)
+
+
+def _unsupervised_stages(config: RunConfig, parts: Parts, network: Network) -> list[Stage]:
+    return parts.schedule.stages(
+        network.autoencoder,
+        _objective(config, parts, network, None),
+        config.settings.epochs,
+        config.parts["optimizer"]["learning_rate"],
+    )
+
+
+def _objective(
+    config: RunConfig, parts: Parts, network: Network, supervision: Supervision | None
+) -> Objective:
+    """The objective of the whole network, with a head where labels supervise it."""
+    penalty, weight = network.penalty, 0.0
+    if penalty is not None:
+        divisor = config.settings.batch_size if penalty.divide_by_batch_size else 1
+        weight = penalty.weight / divisor
+    inference = parts.network.inference
+    return Objective(
+        parts.reconstruction,
+        penalty,
+        weight,
+        prediction_weight=0.0 if inference is None else inference.prediction_weight,
+        head=None if supervision is None else network.head,
+        head_weight=1.0 if supervision is None else supervision.weight,
+    )
 
 
 def _with_kept_labels(config: RunConfig, supervision: Supervision, data: Dataset) -> Dataset:
     train, n_classes = data.train, data.shape.n_classes
     if supervision.n_labels is None or train.labels is None or n_classes is None:
         return data
-    generator = labels_generator(config)
+    generator = streams_of(config.settings.seed).labels
     kept = keep_labels(train.labels, train.rows, supervision.n_labels, n_classes, generator)
     return replace(data, train=replace(train, labels=kept))
 
 
 def steps_per_epoch(config: RunConfig, n_examples: int) -> int:
-    """The last batch may be smaller."""
+    """Count the batches of an epoch, the last of which may be smaller."""
     return -(-n_examples // config.settings.batch_size)
 
 
 def lr_schedule(config: RunConfig, stage: Stage, n_examples: int) -> LrSchedule:
-    """The factor on the learning rate over the steps of the stage.
+    """Build the factor on the learning rate over the steps of the stage.
 
     Raises:
         ConfigError: the warm-up is longer than the stage.

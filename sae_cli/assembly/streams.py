@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+import torch
 from torch import Generator
 
-from sae_cli.config.schema import RunConfig
-from sae_cli.training.devices import Device
 from sae_cli.training.loop import Generators
 
 
-def generators(config: RunConfig, device: Device) -> Generators:
-    """The random streams of training, of the run's seed."""
-    _, order, noise, _, _ = _streams(config.settings.seed)
-    on_device = Generator(device.torch).manual_seed(noise.initial_seed())
-    return Generators(order, on_device)
+class Streams(NamedTuple):
+    """Independent generators on the CPU, so that drawing from one does not shift another.
+
+    Attributes:
+        weights: initial weights of the auto-encoder.
+        order: the order of examples.
+        noise: corruption and sampling; only its seed is used, because noise is drawn on the device.
+        labels: which examples keep their labels.
+        head: initial weights of the classifier.
+    """
+
+    weights: Generator
+    order: Generator
+    noise: Generator
+    labels: Generator
+    head: Generator
 
 
-def labels_generator(config: RunConfig) -> Generator:
-    """Draws which examples keep their labels."""
-    return _streams(config.settings.seed)[3]
+def streams_of(seed: int) -> Streams:
+    """Make the streams of a seed."""
+    children = np.random.SeedSequence(seed).spawn(len(Streams._fields))
+    # Tensors may be made elsewhere by default, such as on the meta device.
+    return Streams(
+        *(Generator("cpu").manual_seed(int(c.generate_state(1, np.uint64)[0])) for c in children)
+    )
 
 
-def _streams(seed: int) -> list[Generator]:
-    """Independent random streams of one seed, so that using one does not shift another: for initial
-    weights, the order of examples, noise, which labels are kept, and the head's weights."""
-    children = np.random.SeedSequence(seed).spawn(5)
-    # On the CPU even where tensors are made elsewhere by default.
-    return [Generator("cpu").manual_seed(int(c.generate_state(1, np.uint64)[0])) for c in children]
+def generators(seed: int, device: torch.device) -> Generators:
+    """Make the generators that a training draws from, at their beginning."""
+    streams = streams_of(seed)
+    return Generators(streams.order, Generator(device).manual_seed(streams.noise.initial_seed()))

@@ -9,23 +9,10 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
-from sae_cli.core.errors import (
-    MACHINE_GAVE_OUT,
-    CheckpointError,
-    ConfigError,
-    DivergedError,
-    InUseError,
-    Stopped,
-)
+from sae_cli.core.errors import MACHINE_GAVE_OUT, ConfigError, SaeError, Stopped
 from sae_cli.core.signals import SIGNALS, stopping_at_once
 
-DONE, WRONG_INPUT, MACHINE = 0, 2, 4
-CODES: dict[type[Exception], int] = {
-    ConfigError: WRONG_INPUT,
-    DivergedError: 3,
-    CheckpointError: 6,
-    InUseError: 75,
-}
+DONE, MACHINE = 0, 4
 # What PyTorch says in plain RuntimeErrors: of the CPU, of CUDA and its libraries, of threads.
 NO_MEMORY = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED", "bad_alloc", "new thread")
 
@@ -44,7 +31,7 @@ def command(run: Callable[[list[str]], int]) -> None:
         # It may be that the terminal was closed.
         with suppress(OSError):
             print(stopped, file=sys.stderr)
-        code = 128 + stopped.number
+        code = stopped.exit_code
     # It is done; a signal while the interpreter tidies up would only change the code.
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
@@ -82,13 +69,13 @@ def guarded(run: Callable[[], int], *, show_traceback: bool) -> int:
 
 def _meaning(error: Exception) -> tuple[int | None, str]:
     """Exit code and line of an error; None for a bug."""
-    if type(error) in CODES:
-        return CODES[type(error)], str(error)
+    if isinstance(error, SaeError):
+        return error.exit_code, str(error)
     if isinstance(error, OSError):
         text = f"{error.filename or 'input or output'}: {error.strerror or error}"
         if error.errno in MACHINE_GAVE_OUT:
             return MACHINE, f"{text}; what was saved before is kept, and the run can go on"
-        return WRONG_INPUT, text
+        return ConfigError.exit_code, text
     # Known by name: torch is not imported for a typo.
     memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if memory or (isinstance(error, RuntimeError) and any(s in str(error) for s in NO_MEMORY)):

@@ -1,4 +1,20 @@
-"""What stops a run, other than wrong input; each has an exit code of its own in ``cli``."""
+"""The errors that end a command, and the exit code of each.
+
+::
+
+    Exception
+      SaeError
+        ConfigError       2        wrong input that the user can mend
+        DivergedError     3        the loss or a weight is not finite
+        CheckpointError   6        no checkpoint can be used
+        InUseError        75       another process is at work in the folder
+      OSError, MemoryError
+                          4 or 2   the machine gave out, or a path was wrong: see commands.exits
+    BaseException
+      Stopped             128 + n  signal n asked to stop
+
+Any other exception is a bug: a traceback, and exit code 1.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +23,71 @@ import errno
 import signal
 import unicodedata
 from collections.abc import Iterable
+from typing import ClassVar
 
-# Faults of the machine rather than of what was asked of it.
+# These are faults of the machine rather than of what was asked of it.
 MACHINE_GAVE_OUT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOMEM}
-
-
-# Of an error's text.
+# The most characters of an error's text.
 MAX_TEXT = 4000
 
 
+class SaeError(Exception):
+    """An error whose text is one line for the user: what was given, what is allowed, what to do."""
+
+    exit_code: ClassVar[int]
+
+    def __init__(self, text: str) -> None:
+        super().__init__(in_one_line(text))
+
+
+class ConfigError(SaeError):
+    """Wrong input that the user can mend."""
+
+    exit_code = 2
+
+
+class DivergedError(SaeError):
+    """The loss or a weight is no longer a finite number."""
+
+    exit_code = 3
+
+
+class CheckpointError(SaeError):
+    """No checkpoint of the run can be used."""
+
+    exit_code = 6
+
+
+class InUseError(SaeError):
+    """Another process is at work in the folder."""
+
+    exit_code = 75
+
+
+class Stopped(BaseException):
+    """A signal asked to stop.
+
+    Args:
+        number: of the signal.
+        saved: what was saved and how to resume, in one line.
+    """
+
+    def __init__(self, number: int, saved: str = "") -> None:
+        name = signal.Signals(number).name
+        super().__init__(f"stopped by {name}{': ' if saved else ''}{saved}")
+        self.number = number
+
+    @property
+    def exit_code(self) -> int:
+        return 128 + self.number
+
+
 def in_one_line(text: str) -> str:
-    """A text that may quote a stranger's file: what would break the line or command the terminal
-    shows as an escape, and the middle of a very long text is left out."""
+    """Make a text that may quote a stranger's file safe to print as one line.
+
+    Characters that would break the line or command the terminal become escapes, and the middle of
+    a very long text is left out.
+    """
     if len(text) > MAX_TEXT:
         text = f"{text[: MAX_TEXT // 2]} ... {text[-MAX_TEXT // 2 :]}"
     return "".join(map(_shown, text))
@@ -30,49 +99,10 @@ def _shown(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
-class DivergedError(Exception):
-    """The loss or a weight is no longer a finite number."""
-
-
-class CheckpointError(Exception):
-    """No checkpoint of the run can be used."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(in_one_line(text))
-
-
-class InUseError(Exception):
-    """Another process is at work in the folder."""
-
-
-class Stopped(BaseException):
-    """A signal asked to stop.
-
-    Args:
-        number: of the signal.
-        saved: what was done about it and what to do, in one line.
-    """
-
-    def __init__(self, number: int, saved: str = "") -> None:
-        name = signal.Signals(number).name
-        super().__init__(f"stopped by {name}{': ' if saved else ''}{saved}")
-        self.number = number
-
-
-class ConfigError(Exception):
-    """Wrong input that the user can mend.
-
-    Its text is one line: what was given, what is allowed, what to do.
-    """
-
-    def __init__(self, text: str) -> None:
-        super().__init__(in_one_line(text))
-
-
 def nearest(given: str, allowed: Iterable[str], prefix: str = "") -> str:
-    """``; did you mean X?`` for the allowed name nearest to the given one, else nothing.
+    """Word ``; did you mean X?`` with the allowed name nearest to the given one, else nothing.
 
-    ``prefix`` stands before the name that is suggested, and plays no part in the comparison.
+    ``prefix`` stands before the suggested name, and plays no part in the comparison.
     """
     close = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.5)
     return f"; did you mean {prefix}{close[0]}?" if close else ""

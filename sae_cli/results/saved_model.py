@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import pydantic
 from safetensors import SafetensorError, safe_open
 
-from sae_cli.assembly.network import Network, blueprint, network
+from sae_cli.assembly.network import Network, build_blueprint, build_network, build_network_parts
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import MAX_WIDTH, Count, Width
@@ -43,13 +43,14 @@ def read_model(folder: Path, config: RunConfig) -> tuple[Network, DataShape]:
             configuration describes.
     """
     path = folder / MODEL
+    parts = build_network_parts(config)
     try:
         with safe_open(path, "pt") as file:
             shape = _shape((file.metadata() or {})["shape"])
             # Takes no memory, whatever the configuration asks for.
             expected = {
                 name: (DTYPE, tuple(tensor.shape))
-                for name, tensor in blueprint(config, shape).saved.state_dict().items()
+                for name, tensor in build_blueprint(config, parts, shape).saved.state_dict().items()
             }
             found = {name: _kind(file.get_slice(name)) for name in file.keys()}  # noqa: SIM118
             _compare(path, found, expected)
@@ -59,7 +60,7 @@ def read_model(folder: Path, config: RunConfig) -> tuple[Network, DataShape]:
     except (SafetensorError, KeyError, ValueError) as error:
         reason = "its shape is not given" if isinstance(error, KeyError) else error
         raise ConfigError(f"{path} is damaged or was not saved by sae-train ({reason})") from None
-    loaded = network(config, shape)
+    loaded = build_network(config, parts, shape)
     loaded.saved.load_state_dict(tensors)
     loaded.autoencoder.eval()
     return loaded, shape

@@ -19,40 +19,10 @@ import torch
 
 from sae_cli.core.errors import CheckpointError
 from sae_cli.run_folder.files import write_atomically, written_beside
+from sae_cli.run_folder.train_state import TrainState
 
 LAST, PREVIOUS, DAMAGED = "last.pt", "previous.pt", "damaged.pt"
-# Of what a checkpoint holds. A file of another format is not read.
-FORMAT = 2
 DIGEST_BYTES = hashlib.sha256().digest_size
-
-State = dict[str, Any]
-
-# All that a training depends on from here on.
-HOLDS = {
-    # What it was: the configuration, and the fingerprint of the data.
-    "config": dict,
-    "data": str,
-    # What is trained, and what the step remembers.
-    "model": dict,
-    "objectives": dict,
-    "optimizer": dict,
-    "sums": dict,
-    # Random streams: the order at the beginning of the present epoch, the noise now.
-    "order": torch.Tensor,
-    "noise": torch.Tensor,
-    # Where: epochs of the stage and batches of the next one; epochs and steps of all stages.
-    "stage": str,
-    "stage_epoch": int,
-    "batch": int,
-    "epoch": int,
-    "step": int,
-    "best_epoch": int,
-    "best_loss": float,
-    # All of metrics.jsonl so far, and the time taken.
-    "metrics": str,
-    "seconds": float,
-}
-COUNTS = [key for key, kind in HOLDS.items() if kind is int]
 
 
 @final
@@ -66,13 +36,13 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def save(self, state: Mapping[str, Any], *, best: bool) -> None:
+    def save(self, state: TrainState, *, best: bool) -> None:
         """``last.pt``, of which the former becomes ``previous.pt``, and ``best.pt`` if it is.
 
         Raises:
             OSError: the disk is full, for one; the former ones stay.
         """
-        content = packed(state)
+        content = packed(state.state_dict())
         # First: a last checkpoint that names the best one must find it.
         if best:
             write_atomically(self.folder / "best.pt", content)
@@ -82,11 +52,11 @@ class Checkpoints:
                 last.replace(self.folder / PREVIOUS)
             temporary.replace(last)
 
-    def save_stage(self, name: str, state: Mapping[str, Any]) -> None:
+    def save_stage(self, name: str, state: TrainState) -> None:
         """The state at the end of a stage."""
-        write_atomically(self.folder / f"{name}.pt", packed(state))
+        write_atomically(self.folder / f"{name}.pt", packed(state.state_dict()))
 
-    def last(self) -> State:
+    def last(self) -> TrainState:
         """The last checkpoint, nothing else.
 
         Raises:
@@ -97,7 +67,7 @@ class Checkpoints:
             raise CheckpointError(f"there is no {file}")
         return unpacked(file.read_bytes(), str(file))
 
-    def load(self, say: Callable[[str], None]) -> State | None:
+    def load(self, say: Callable[[str], None]) -> TrainState | None:
         """The last checkpoint that is whole, or None where there are none.
 
         A damaged ``last.pt`` is kept as ``damaged.pt``.
@@ -118,7 +88,7 @@ class Checkpoints:
                 faults.append(str(error))
                 continue
             if faults:
-                say(f"{faults[0]}; going on from {file.name}, of step {state['step']}")
+                say(f"{faults[0]}; resuming from {file.name}, of step {state.step}")
                 (self.folder / LAST).replace(self.folder / DAMAGED)
             return state
         if not found:
@@ -134,13 +104,13 @@ def packed(state: Mapping[str, Any]) -> bytes:
     bytes before them. (PyTorch itself does not notice a flipped bit.)"""
     # Through memory, so that a full disk shows as such and not as a torn archive.
     buffer = io.BytesIO()
-    torch.save({"format": FORMAT} | dict(state), buffer)
+    torch.save(dict(state), buffer)
     # An archive ends with the length of its comment, which was none.
     body = buffer.getvalue()[:-2] + struct.pack("<H", DIGEST_BYTES)
     return body + hashlib.sha256(body).digest()
 
 
-def unpacked(content: bytes, name: str) -> State:
+def unpacked(content: bytes, name: str) -> TrainState:
     """The state in the bytes of a checkpoint; executes nothing that they may hold.
 
     Raises:
@@ -155,24 +125,13 @@ def unpacked(content: bytes, name: str) -> State:
     except pickle.UnpicklingError as error:
         refused = str(error).partition("Unsupported ")[2].splitlines()[:1]
         raise CheckpointError(
-            f"{name} is no checkpoint of sae-train (it holds more than tensors and plain values"
+            f"{name} is not a checkpoint of sae-train (it holds more than tensors and plain values"
             f"{': ' if refused else ''}{''.join(refused)})"
         ) from None
     # Anything may come of a file that was made up.
     except Exception as error:
         raise CheckpointError(f"{name} cannot be read ({type(error).__name__})") from None
-    if not isinstance(state, dict) or "format" not in state:
-        raise CheckpointError(f"{name} is no checkpoint of sae-train")
-    if type(state["format"]) is not int or state["format"] != FORMAT:
-        raise CheckpointError(
-            f"{name} was written by another version of sae-train (format {state['format']!r}, "
-            f"this one reads {FORMAT})"
-        )
-    wrong = [key for key, kind in HOLDS.items() if not isinstance(state.get(key), kind)]
-    wrong += [key for key in COUNTS if not wrong and state[key] < 0]
-    if wrong:
-        raise CheckpointError(f"{name} is no checkpoint of sae-train: {wrong[0]} is not right")
-    return state
+    return TrainState.from_state_dict(state, name)
 
 
 def _check_sizes(content: bytes) -> None:

@@ -122,11 +122,9 @@ class RunFolder:
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         self._write_json(ENVIRONMENT, environment)
 
-    def append_metrics(self, line: Mapping[str, Any]) -> str:
-        """One line of ``metrics.jsonl``; gives its text."""
-        text = as_json(line, indent=None)
-        append_line(self.path / METRICS, text)
-        return text + "\n"
+    def append_metrics(self, line: Mapping[str, Any]) -> None:
+        """Add one line to ``metrics.jsonl``."""
+        append_line(self.path / METRICS, as_json(line, indent=None))
 
     def write_metrics(self, text: str) -> None:
         """All of ``metrics.jsonl``."""

@@ -5,28 +5,30 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
-from sae_cli.assembly.parts import Parts
+from sae_cli.assembly.prepare import Prepared
 from sae_cli.assembly.stages import Training
+from sae_cli.assembly.streams import generators
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.signals import Stop
 from sae_cli.run_folder.folder import RunFolder
+from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.console import Console
+from sae_cli.runs.metric_log import MetricLog
 from sae_cli.training.loop import Generators
+from sae_cli.training.stage import Stage
 
 
 @dataclass
 class Progress:
-    """Where a run is.
+    """How far a run is.
 
     Attributes:
         epoch, step: done so far, over all stages.
         saved_step: of the last checkpoint.
         best_epoch, best_loss: the lowest validation loss of the present stage.
-        lines: of ``metrics.jsonl``.
-        metrics: its text.
-        earlier_seconds: taken before this process took the run up.
+        earlier_seconds: taken before this process resumed the run.
+        started: when this process began, on the clock of ``time.monotonic``.
     """
 
     epoch: int = 0
@@ -34,32 +36,57 @@ class Progress:
     saved_step: int = 0
     best_epoch: int = 0
     best_loss: float = math.inf
-    lines: list[dict[str, Any]] = field(default_factory=list)
-    metrics: str = ""
     earlier_seconds: float = 0.0
-    _started: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=time.monotonic)
 
     @property
     def seconds(self) -> float:
-        """Taken so far."""
-        return self.earlier_seconds + time.monotonic() - self._started
+        """Seconds taken so far."""
+        return self.earlier_seconds + time.monotonic() - self.started
 
 
 @dataclass(frozen=True)
-class Run:
+class ActiveRun:
     """What all stages of a run share.
 
     Attributes:
         fingerprint: of the data.
         stop: whether a signal has asked to stop.
+        resumed: the checkpoint that the run resumes from, or None.
     """
 
     config: RunConfig
-    parts: Parts
     training: Training
     fingerprint: str
     generators: Generators
     progress: Progress
+    log: MetricLog
     folder: RunFolder
     console: Console
     stop: Stop
+    resumed: TrainState | None
+
+    def state_of(self, stage: Stage) -> TrainState | None:
+        """Give the checkpoint that this stage resumes from, or None where it begins."""
+        return self.resumed if self.resumed and self.resumed.stage == stage.name else None
+
+
+def activate(
+    made: Prepared, folder: RunFolder, progress: Progress, stop: Stop, resumed: TrainState | None
+) -> ActiveRun:
+    """Join what was prepared with the folder that it writes to."""
+    console = Console(folder.log, made.config.settings.progress, len(made.training.stages) > 1)
+    log = MetricLog()
+    log.listeners += [folder.append_metrics, console.show_metrics]
+    return ActiveRun(
+        made.config,
+        made.training,
+        made.fingerprint,
+        generators(made.config.settings.seed, made.training.device.torch),
+        progress,
+        log,
+        folder,
+        console,
+        stop,
+        resumed,
+    )

@@ -24,12 +24,15 @@ class Console:
     Args:
         log: keeps a line.
         bar: show a progress bar where the standard error is a terminal.
+        several_stages: name the stage of each line of metrics.
     """
 
-    def __init__(self, log: Callable[[str], None], bar: bool) -> None:
+    def __init__(self, log: Callable[[str], None], bar: bool, several_stages: bool) -> None:
         self._log = log
         self._show = bar and sys.stderr.isatty()
+        self._several_stages = several_stages
         self._bar: tqdm[Any] | None = None
+        self._last_epoch = 0
 
     def say(self, line: str) -> None:
         """One line, above the bar."""
@@ -41,9 +44,20 @@ class Console:
             # Whoever read it (`| head`, a terminal) has gone, or its disk is full; the run goes on.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
-    def begin(self, stage: str, steps: int) -> None:
-        """A new bar for a stage of so many steps."""
+    def show_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Say the main metrics of a line of ``metrics.jsonl``."""
+        stage = metrics["stage"] if self._several_stages else ""
+        self.say(epoch_line(stage, metrics["epoch"], self._last_epoch, metrics))
+
+    def begin(self, stage: str, steps: int, last_epoch: int) -> None:
+        """Begin a bar for a stage.
+
+        Args:
+            steps: of the stage.
+            last_epoch: at the end of the stage, counted over all stages.
+        """
         self.end()
+        self._last_epoch = last_epoch
         self._bar = tqdm(total=steps, desc=stage, unit="step", leave=False, disable=not self._show)
 
     def step(self, terms: Terms) -> None:
@@ -73,7 +87,7 @@ class Console:
         self._bar, self._show = None, False
 
 
-def epoch_line(stage: str, epoch: int, last: int, metrics: Mapping[str, float]) -> str:
+def epoch_line(stage: str, epoch: int, last: int, metrics: Mapping[str, Any]) -> str:
     """``epoch  3/10  train loss ...  val loss ...`` of one evaluation.
 
     Args:

@@ -10,7 +10,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from sae_cli.assembly.parts import Parts
 from sae_cli.assembly.streams import generators
 from sae_cli.datasets import Dataset
 from sae_cli.model.autoencoder import AutoEncoder
@@ -23,8 +22,9 @@ from sae_cli.pictures import (
     reconstructions,
 )
 from sae_cli.pictures.picture import Floats
-from sae_cli.runs.active_run import Run
+from sae_cli.runs.active_run import ActiveRun
 from sae_cli.runs.drawing_codes import array, draw_codes, draw_latents
+from sae_cli.training.devices import Device
 from sae_cli.training.loop import EVALUATION_BATCH
 from sae_cli.training.metrics import TERMS
 
@@ -34,10 +34,10 @@ N_BINS = 60
 
 
 @torch.no_grad()
-def draw(run: Run) -> Iterator[Picture]:
+def draw(run: ActiveRun) -> Iterator[Picture]:
     """All pictures of a trained run: of the first test examples, the weights, the validation
     split's codes, and the losses. A decoder that nothing has trained is not shown."""
-    model, data, made = run.training.autoencoder, run.training.dataset, run.parts
+    model, data = run.training.autoencoder, run.training.dataset
     decoded = any(stage.objective.reconstruction is not None for stage in run.training.stages)
     if decoded:
         yield _reconstructions(run)
@@ -56,37 +56,38 @@ def draw(run: Run) -> Iterator[Picture]:
         yield filters(
             array(atoms), shape, name="atoms", title="decoder atoms", total=model.n_latents
         )
-    counts, edges, means = _histogram(model, data, made)
+    counts, edges, means = _histogram(model, data, run.training.device)
     activation = model.activation
     yield code_histogram(
         counts, edges, activation_name=activation.name, active_above=activation.active_above
     )
-    yield mean_histogram(means, target=None if made.penalty is None else made.penalty.target)
+    penalty = run.training.network.penalty
+    yield mean_histogram(means, target=None if penalty is None else penalty.target)
     if decoded:
         yield from draw_codes(run)
     yield from draw_latents(run, means == 0.0)
     names = {name for stage in run.training.stages for name in stage.objective.term_names}
     terms = [name for name in TERMS if name in names and not name.endswith("_raw")]
     # Where the reconstruction is all of the loss, that is drawn anyway.
-    yield loss_curves(run.progress.lines, terms=terms if len(terms) > 2 else [])
+    yield loss_curves(run.log.lines, terms=terms if len(terms) > 2 else [])
 
 
-def _reconstructions(run: Run) -> Picture:
-    model, data, made = run.training.autoencoder, run.training.dataset, run.parts
+def _reconstructions(run: ActiveRun) -> Picture:
+    model, data = run.training.autoencoder, run.training.dataset
     x = next(data.test.batches(N_EXAMPLES))
     # A stream of its own, so that a picture shows the same noise however long the run was.
-    noise = generators(run.config, made.device).noise
-    corrupted = None if made.corruption is None else made.corruption(x, noise)
+    noise = generators(run.config.settings.seed, run.training.device.torch).noise
+    corrupted = None if run.training.corruption is None else run.training.corruption(x, noise)
     seen = x if corrupted is None else corrupted
     return reconstructions(
         array(x),
-        array(made.device.run(model, seen).x_hat),
+        array(run.training.device.run(model, seen).x_hat),
         corrupted=None if corrupted is None else array(corrupted),
     )
 
 
 def _histogram(
-    model: AutoEncoder, data: Dataset, made: Parts
+    model: AutoEncoder, data: Dataset, device: Device
 ) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
     """Counts and edges of all validation codes, and the mean of each latent.
 
@@ -94,7 +95,7 @@ def _histogram(
     """
 
     def codes() -> Iterator[Tensor]:
-        return (made.device.run(model, x).codes for x in data.val.batches(EVALUATION_BATCH))
+        return (device.run(model, x).codes for x in data.val.batches(EVALUATION_BATCH))
 
     low, high, total = math.inf, -math.inf, torch.zeros(model.n_latents, dtype=torch.float64)
     for batch in codes():

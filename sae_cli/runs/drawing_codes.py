@@ -24,7 +24,7 @@ from sae_cli.pictures import (
 )
 from sae_cli.pictures.angles import part_angles
 from sae_cli.pictures.picture import Floats
-from sae_cli.runs.active_run import Run
+from sae_cli.runs.active_run import ActiveRun
 from sae_cli.training.loop import EVALUATION_BATCH
 
 N_SCATTERED = 5000
@@ -36,7 +36,7 @@ OUTER = 0.98
 
 
 @torch.no_grad()
-def draw_codes(run: Run) -> Iterator[Picture]:
+def draw_codes(run: ActiveRun) -> Iterator[Picture]:
     """Of codes of two latents and of codes drawn from a prior, with what they decode to."""
     model, data = run.training.autoencoder, run.training.dataset
     shape = data.shape.input_shape
@@ -50,8 +50,8 @@ def draw_codes(run: Run) -> Iterator[Picture]:
         yield samples(_decoded(run, drawn), shape, title=title)
 
 
-def _of_two_latents(run: Run, generator: Generator) -> Iterator[Picture]:
-    model, device, test = run.training.autoencoder, run.parts.device, run.training.dataset.test
+def _of_two_latents(run: ActiveRun, generator: Generator) -> Iterator[Picture]:
+    model, device, test = run.training.autoencoder, run.training.device, run.training.dataset.test
     shape = run.training.dataset.shape.input_shape
     passes = (device.run(model, x).codes for x in test.batches(EVALUATION_BATCH))
     codes = torch.cat(list(passes)).cpu()[:N_SCATTERED]
@@ -78,7 +78,7 @@ def _of_two_latents(run: Run, generator: Generator) -> Iterator[Picture]:
 
 
 @torch.no_grad()
-def draw_latents(run: Run, dead: npt.NDArray[np.bool_]) -> Iterator[Picture]:
+def draw_latents(run: ActiveRun, dead: npt.NDArray[np.bool_]) -> Iterator[Picture]:
     """Of what stands behind the codes: the penalty's target, the sheet or tree of latents, and how
     far encoder and decoder of a latent that a classifier shaped have come apart.
 
@@ -94,7 +94,11 @@ def draw_latents(run: Run, dead: npt.NDArray[np.bool_]) -> Iterator[Picture]:
         return
     columns, _ = linear
     rows = model.filters()
-    if run.parts.supervision is not None and rows is not None and rows.shape == columns.t().shape:
+    if (
+        run.training.network.head is not None
+        and rows is not None
+        and rows.shape == columns.t().shape
+    ):
         yield angle_histogram(array(part_angles(rows, columns)), dead=dead)
     if penalty is None or not is_image(shape):
         return
@@ -107,8 +111,8 @@ def draw_latents(run: Run, dead: npt.NDArray[np.bool_]) -> Iterator[Picture]:
         yield tree_map(atoms, shape, penalty.parents.cpu().numpy())
 
 
-def _decoded(run: Run, codes: Tensor) -> Floats:
-    x_hat = run.training.autoencoder.decode(codes.to(run.parts.device.torch))
+def _decoded(run: ActiveRun, codes: Tensor) -> Floats:
+    x_hat = run.training.autoencoder.decode(codes.to(run.training.device.torch))
     # Cut to the range of the data, as whoever shows an image does.
     data = run.training.dataset.interval
     return array(x_hat.flatten(1).clamp(data.low, data.high))

@@ -1,4 +1,4 @@
-"""Training a run again from nothing but its folder, and saying whether the result is the same."""
+"""Trains a run again from nothing but its folder, and says whether the result is the same."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sae_cli.assembly.environment import changes_of_environment
-from sae_cli.assembly.prepare import Prepared, prepared
+from sae_cli.assembly.parts import build_parts
+from sae_cli.assembly.prepare import Prepared, prepare
 from sae_cli.config.schema import RESUMABLE, RunConfig, check
 from sae_cli.core.differences import ABSENT, differing
 from sae_cli.core.errors import CheckpointError, ConfigError
@@ -19,7 +20,7 @@ from sae_cli.run_folder.checkpoints import Checkpoints
 from sae_cli.run_folder.files import read_json
 from sae_cli.run_folder.layout import CONFIG, ENVIRONMENT, holds_run, resuming, status_of
 from sae_cli.runs.active_run import Progress
-from sae_cli.runs.train import begun
+from sae_cli.runs.train import begin
 
 # What may be given anew: the data may lie elsewhere by now, and nothing has to be drawn.
 CHANGEABLE = ("dataset.path", "dataset.root", "dataset.download", "pictures", "progress")
@@ -46,12 +47,12 @@ def reproduce(
     """
     with stopping_in_time() as stop:
         progress = Progress()
-        made, then = _prepared(path, changes)
+        made, then = _prepare_again(path, changes)
         found = _differences(path, then, made)
         for line in found:
             print(f"not as then: {line}")
         _check_data(made, then, changed_data)
-        begun(made, into, [], progress, stop)
+        begin(made, into, [], progress, stop)
     metrics, tensors = compare_metrics(path, into), compare_tensors(path, into)
     print()
     for line in (*report("metrics", metrics), *report("tensors", tensors)):
@@ -70,7 +71,7 @@ def check_environment(path: Path, changes: Mapping[str, Any]) -> bool:
     Raises:
         ConfigError: the folder is damaged, or the data are missing.
     """
-    made, then = _prepared(path, changes)
+    made, then = _prepare_again(path, changes)
     for line in described(then):
         print(line)
     found = _differences(path, then, made)
@@ -89,7 +90,7 @@ def described(record: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _prepared(path: Path, changes: Mapping[str, Any]) -> tuple[Prepared, dict[str, Any]]:
+def _prepare_again(path: Path, changes: Mapping[str, Any]) -> tuple[Prepared, dict[str, Any]]:
     """What would run now, and the record of what ran then."""
     if not holds_run(path) or status_of(path) != "finished":
         finish = f"; finish it: {resuming(path)}" if holds_run(path) else ""
@@ -101,7 +102,8 @@ def _prepared(path: Path, changes: Mapping[str, Any]) -> tuple[Prepared, dict[st
                 "can be given"
             )
     config = read_config(path / CONFIG).changed(changes)
-    return prepared(config, download="dataset.download" in changes), read_json(path / ENVIRONMENT)
+    made = prepare(config, build_parts(config), download="dataset.download" in changes)
+    return made, read_json(path / ENVIRONMENT)
 
 
 def _differences(path: Path, then: Mapping[str, Any], made: Prepared) -> list[str]:
@@ -114,7 +116,7 @@ def _edited(path: Path, config: RunConfig) -> list[str]:
     """What ``config.yaml`` says otherwise than the last checkpoint, which has it as it ran."""
     try:
         saved = Checkpoints(path / "checkpoints").last()
-        ran = check(saved["config"]).as_dict()
+        ran = check(saved.config).as_dict()
     except (CheckpointError, ConfigError) as error:
         return [f"what ran cannot be told ({error})"]
     free = set(RESUMABLE) - {"epochs"}

@@ -1,4 +1,4 @@
-"""Going on with a run from its folder, to the same bits as if it had never been stopped."""
+"""Resumes a run from its folder, to the same bits as if it had never been stopped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sae_cli.assembly.environment import changes_of_environment
-from sae_cli.assembly.prepare import Prepared, prepared
+from sae_cli.assembly.parts import Parts, build_parts
+from sae_cli.assembly.prepare import Prepared, prepare
 from sae_cli.assembly.stages import lr_schedule, steps_per_epoch
 from sae_cli.config.schema import FREE, RESUMABLE, RunConfig, check
 from sae_cli.core.differences import differing
@@ -17,22 +18,24 @@ from sae_cli.core.errors import CheckpointError, ConfigError
 from sae_cli.core.signals import stopping_in_time
 from sae_cli.core.text import short
 from sae_cli.results.saved_config import read_config
-from sae_cli.run_folder.checkpoints import State
 from sae_cli.run_folder.files import read_json
 from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.layout import CONFIG, ENVIRONMENT, SUMMARY, holds_run, resuming, status_of
+from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.active_run import Progress
-from sae_cli.runs.train import carried_out, train
+from sae_cli.runs.train import train, train_in
 
 
-def begin_or_resume(config: RunConfig, path: Path, overrides: list[str]) -> dict[str, Any]:
-    """``train``, or ``resume`` where the folder holds this very run already.
+def begin_or_resume(
+    config: RunConfig, path: Path, overrides: list[str], parts: Parts | None = None
+) -> dict[str, Any]:
+    """Train as ``train`` does, or ``resume`` where the folder holds this very run already.
 
     Raises:
         ConfigError: it holds a run with other settings, or something else.
     """
     if not holds_run(path):
-        return train(config, path, overrides)
+        return train(config, path, overrides, parts)
     return resume(path, _free_changes(read_config(path / CONFIG), config, path))
 
 
@@ -72,14 +75,14 @@ def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
         if saved is not None:
             _check_config(recorded, saved)
         # Downloading is for who asks for it, not for a folder that may come from anyone.
-        made = prepared(config, download="dataset.download" in changes)
+        made = prepare(config, build_parts(config), download="dataset.download" in changes)
         if saved is not None:
             _check_data(made, saved)
             _check_length(made, saved)
         stop.check()
         folder.clean()
         _record(folder, made, recorded, saved)
-        return carried_out(made, folder, progress, stop, saved)
+        return train_in(folder, made, progress, stop, saved)
 
 
 def _has_finished(path: Path) -> bool:
@@ -113,9 +116,9 @@ def _free_changes(recorded: RunConfig, given: RunConfig, path: Path) -> dict[str
     return {difference.key: difference.now for difference in found}
 
 
-def _check_config(recorded: RunConfig, saved: State) -> None:
+def _check_config(recorded: RunConfig, saved: TrainState) -> None:
     try:
-        then = check(saved["config"])
+        then = check(saved.config)
     except ConfigError as error:
         raise CheckpointError(f"the checkpoint's configuration is not right: {error}") from None
     found = differing(then.as_dict(), recorded.as_dict())
@@ -127,28 +130,28 @@ def _check_config(recorded: RunConfig, saved: State) -> None:
         )
 
 
-def _check_data(made: Prepared, saved: State) -> None:
-    if made.fingerprint != saved["data"]:
+def _check_data(made: Prepared, saved: TrainState) -> None:
+    if made.fingerprint != saved.data:
         raise ConfigError(
             f"the data are not those that the run began with ({made.training.dataset.source}; "
-            f"SHA-256 {saved['data'][:12]} then, {made.fingerprint[:12]} now); put them back, or "
+            f"SHA-256 {saved.data[:12]} then, {made.fingerprint[:12]} now); put them back, or "
             "begin a new run"
         )
 
 
-def _check_length(made: Prepared, saved: State) -> None:
+def _check_length(made: Prepared, saved: TrainState) -> None:
     """Another number of epochs must not change steps that were taken already."""
     stages = {stage.name: stage for stage in made.training.stages}
-    if saved["stage"] not in stages:
-        raise CheckpointError(f"the checkpoint is of a stage {saved['stage']!r} that is not there")
-    stage = stages[saved["stage"]]
+    if saved.stage not in stages:
+        raise CheckpointError(f"the checkpoint is of a stage {saved.stage!r} that is not there")
+    stage = stages[saved.stage]
     n = len(stage.examples(made.training.dataset.train))
-    if saved["batch"] > steps_per_epoch(made.config, n):
-        raise CheckpointError(f"the checkpoint is of batch {saved['batch']}, more than there are")
-    epochs, done = stage.epochs, saved["stage_epoch"] + (saved["batch"] > 0)
+    if saved.batch > steps_per_epoch(made.config, n):
+        raise CheckpointError(f"the checkpoint is of batch {saved.batch}, more than there are")
+    epochs, done = stage.epochs, saved.stage_epoch + (saved.batch > 0)
     if done > epochs:
         raise ConfigError(f"epochs={epochs}: the run has come to epoch {done}; give at least that")
-    given, before = made.config.settings.epochs, saved["config"]["epochs"]
+    given, before = made.config.settings.epochs, saved.config["epochs"]
     if given == before:
         return
     if stage.objective.head is not None:
@@ -160,7 +163,7 @@ def _check_length(made: Prepared, saved: State) -> None:
     if stage is own[-1]:
         then = replace(stage, epochs=before)
         old, new = (lr_schedule(made.config, one, n) for one in (then, stage))
-        steps = saved["stage_epoch"] * steps_per_epoch(made.config, n) + saved["batch"]
+        steps = saved.stage_epoch * steps_per_epoch(made.config, n) + saved.batch
         if any(old(step) != new(step) for step in range(steps)):
             raise ConfigError(
                 f"epochs={epochs}: lr_schedule={made.config.parts['lr_schedule']['name']} spread "
@@ -169,7 +172,9 @@ def _check_length(made: Prepared, saved: State) -> None:
             )
 
 
-def _record(folder: RunFolder, made: Prepared, recorded: RunConfig, saved: State | None) -> None:
+def _record(
+    folder: RunFolder, made: Prepared, recorded: RunConfig, saved: TrainState | None
+) -> None:
     """Write what is new since the run began."""
     if saved is None:
         # Stopped before its first checkpoint, it begins anew.
@@ -184,7 +189,7 @@ def _record(folder: RunFolder, made: Prepared, recorded: RunConfig, saved: State
         found = [str(one) for one in changes_of_environment(about, made.about)]
         for line in found:
             print(f"not as when the run began: {line}; the last bits may come out otherwise")
-        taken_up = {"started": made.about["started"], "step": saved["step"], "differs": found}
+        taken_up = {"started": made.about["started"], "step": saved.step, "differs": found}
         before = about.get("resumed")
         resumed = [*(before if isinstance(before, list) else []), taken_up]
         folder.write_environment(about | {"resumed": resumed})

@@ -1,57 +1,57 @@
-"""The checkpoints of a stage: what is saved, when, and how a run goes on from it."""
+"""The checkpoints of a stage: what is saved, when, and how it is restored."""
 
 from __future__ import annotations
 
-import json
 import time
-from typing import Any, final
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import final
 
 from sae_cli.core.errors import CheckpointError, DivergedError
 from sae_cli.model.objective import Terms
-from sae_cli.run_folder.checkpoints import State
-from sae_cli.runs.active_run import Run
+from sae_cli.run_folder.train_state import TrainState
+from sae_cli.runs.active_run import ActiveRun
 from sae_cli.training.loop import Position
 from sae_cli.training.optimizers import Optimizer
 from sae_cli.training.stage import Stage
 from sae_cli.training.step import Step
 
-# What PyTorch raises for a state of another network, or one that was made up.
+# PyTorch raises these for a state of another network, or one that was made up.
 MISFITS = (RuntimeError, TypeError, ValueError, KeyError, AttributeError, OverflowError)
-# Keys of every line of metrics.
-LINE = {"stage", "epoch", "step"}
 
 
-def restore(run: Run, state: State) -> None:
+def restore_run(run: ActiveRun, state: TrainState) -> None:
     """Set what all stages share as it was.
 
     Raises:
-        CheckpointError: it is of another network.
+        CheckpointError: the state is of another network.
     """
     progress = run.progress
-    try:
-        run.training.autoencoder.load_state_dict(state["model"])
+    with _misfits_named():
+        run.training.autoencoder.load_state_dict(state.model)
         for stage in run.training.stages:
-            stage.objective.load_state_dict(state["objectives"][stage.name])
-        run.generators.order.set_state(state["order"])
-        run.generators.noise.set_state(state["noise"])
-        progress.lines = [json.loads(line) for line in state["metrics"].splitlines()]
-        if not progress.lines or not all(line.keys() >= LINE for line in progress.lines):
-            raise ValueError("its lines of metrics are not right")
+            stage.objective.load_state_dict(state.objectives[stage.name])
+        run.generators.order.set_state(state.order)
+        run.generators.noise.set_state(state.noise)
+        run.log.restore(state.metrics)
+    progress.epoch, progress.step = state.epoch, state.step
+    progress.best_epoch, progress.best_loss = state.best_epoch, state.best_loss
+    progress.saved_step, progress.earlier_seconds = state.step, state.seconds
+
+
+@contextmanager
+def _misfits_named() -> Iterator[None]:
+    try:
+        yield
     except MISFITS as error:
-        raise _misfit(error) from None
-    progress.metrics = state["metrics"]
-    progress.epoch, progress.step = state["epoch"], state["step"]
-    progress.best_epoch, progress.best_loss = state["best_epoch"], state["best_loss"]
-    progress.saved_step, progress.earlier_seconds = state["step"], state["seconds"]
+        text = " ".join(str(error).split())
+        raise CheckpointError(
+            f"the checkpoint does not fit what the configuration builds: {text}"
+        ) from None
 
 
-def _misfit(error: Exception) -> CheckpointError:
-    text = " ".join(str(error).split())
-    return CheckpointError(f"the checkpoint does not fit what the configuration builds: {text}")
-
-
-def diverged(run: Run, stage: Stage, what: str) -> DivergedError:
-    """The error for a training that must not go on."""
+def diverged(run: ActiveRun, stage: Stage, what: str) -> DivergedError:
+    """Word the error of a training that must stop."""
     penalised = " or penalty.weight" if stage.objective.penalty is not None else ""
     return DivergedError(
         f"training diverged: {what}; the last good checkpoint is of step "
@@ -69,7 +69,7 @@ class Saver:
     """
 
     def __init__(
-        self, run: Run, stage: Stage, optimizer: Optimizer, step: Step, position: Position
+        self, run: ActiveRun, stage: Stage, optimizer: Optimizer, step: Step, position: Position
     ) -> None:
         self._run = run
         self._stage = stage
@@ -78,23 +78,20 @@ class Saver:
         self._position = position
         self._saved_at = time.monotonic()
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: TrainState) -> None:
         """Set what is the stage's own as it was.
 
         Raises:
-            CheckpointError: it is of another optimizer.
+            CheckpointError: the state is of another optimizer.
         """
-        try:
-            self._optimizer.load_state_dict(state["optimizer"])
-            self._step.load_state_dict(state["sums"])
-        except MISFITS as error:
-            raise _misfit(error) from None
+        with _misfits_named():
+            self._optimizer.load_state_dict(state.optimizer)
+            self._step.load_state_dict(state.sums)
         position = self._position
-        position.epoch, position.batch = state["stage_epoch"], state["batch"]
-        position.order = state["order"]
+        position.epoch, position.batch, position.order = state.stage_epoch, state.batch, state.order
 
     def after_step(self, terms: Terms) -> None:
-        """To be called after each step.
+        """Count a step, and save if a checkpoint is due or a signal asks to stop.
 
         Raises:
             Stopped: a signal has asked to; there is a checkpoint of this very step.
@@ -109,7 +106,7 @@ class Saver:
             run.stop.check()
 
     def save(self, *, best: bool) -> None:
-        """A checkpoint of now.
+        """Save a checkpoint of now.
 
         Raises:
             DivergedError: a weight is not finite, or a moment of its gradients: the square of a
@@ -126,7 +123,7 @@ class Saver:
         self._saved_at = time.monotonic()
 
     def save_stage(self) -> None:
-        """A checkpoint of the end of the stage, under its name."""
+        """Save a checkpoint of the end of the stage, under its name."""
         self._run.folder.checkpoints.save_stage(self._stage.name, self._state())
 
     def _due(self) -> bool:
@@ -136,25 +133,25 @@ class Saver:
             return True
         return minutes is not None and time.monotonic() - self._saved_at >= 60.0 * minutes
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> TrainState:
         run, position = self._run, self._position
         progress, training = run.progress, run.training
-        return {
-            "config": run.config.as_dict(),
-            "data": run.fingerprint,
-            "model": training.autoencoder.state_dict(),
-            "objectives": {s.name: s.objective.state_dict() for s in training.stages},
-            "optimizer": self._optimizer.state_dict(),
-            "sums": self._step.state_dict(),
-            "order": position.order,
-            "noise": run.generators.noise.get_state(),
-            "stage": self._stage.name,
-            "stage_epoch": position.epoch,
-            "batch": position.batch,
-            "epoch": progress.epoch,
-            "step": progress.step,
-            "best_epoch": progress.best_epoch,
-            "best_loss": progress.best_loss,
-            "metrics": progress.metrics,
-            "seconds": progress.seconds,
-        }
+        return TrainState(
+            config=run.config.as_dict(),
+            data=run.fingerprint,
+            model=training.autoencoder.state_dict(),
+            objectives={s.name: s.objective.state_dict() for s in training.stages},
+            optimizer=self._optimizer.state_dict(),
+            sums=self._step.state_dict(),
+            order=position.order,
+            noise=run.generators.noise.get_state(),
+            stage=self._stage.name,
+            stage_epoch=position.epoch,
+            batch=position.batch,
+            epoch=progress.epoch,
+            step=progress.step,
+            best_epoch=progress.best_epoch,
+            best_loss=progress.best_loss,
+            metrics=run.log.text,
+            seconds=progress.seconds,
+        )

@@ -8,28 +8,29 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sae_cli.assembly import compute
-from sae_cli.assembly.prepare import Prepared, prepared
-from sae_cli.assembly.streams import generators
+from sae_cli.assembly.compute import describe
+from sae_cli.assembly.parts import Parts, build_parts
+from sae_cli.assembly.prepare import Prepared, prepare
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import Stopped
 from sae_cli.core.signals import Stop, stopping_in_time
 from sae_cli.core.text import short, table
 from sae_cli.datasets import Split
 from sae_cli.pictures import render
-from sae_cli.run_folder.checkpoints import State
 from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.layout import resuming
-from sae_cli.runs.active_run import Progress, Run
-from sae_cli.runs.console import Console
+from sae_cli.run_folder.train_state import TrainState
+from sae_cli.runs.active_run import ActiveRun, Progress, activate
 from sae_cli.runs.drawing import draw
-from sae_cli.runs.saver import restore
+from sae_cli.runs.saver import restore_run
 from sae_cli.runs.stage import train_stage
 from sae_cli.training.loop import evaluate
 from sae_cli.training.metrics import BASELINE_BATCH, Baseline
 
 
-def train(config: RunConfig, path: Path, overrides: list[str]) -> dict[str, Any]:
+def train(
+    config: RunConfig, path: Path, overrides: list[str], parts: Parts | None = None
+) -> dict[str, Any]:
     """Train, and return what ``summary.json`` holds.
 
     Nothing is written before the configuration and the data are known to be good.
@@ -38,73 +39,64 @@ def train(config: RunConfig, path: Path, overrides: list[str]) -> dict[str, Any]
         config: the checked configuration.
         path: the run folder; free, or not there yet.
         overrides: what the command line changed.
+        parts: of the configuration, where they have been built.
 
     Raises:
         ConfigError: the parts do not go together, the data are missing or unfit, or the folder
             holds a run.
         InUseError: another process is at work in the folder.
         DivergedError: the loss became infinite or NaN.
-        Stopped: a signal asked to; the run can go on from where it is.
+        Stopped: a signal asked to; the run can be resumed.
     """
     with stopping_in_time() as stop:
         progress = Progress()
-        return begun(prepared(config), path, overrides, progress, stop)
+        made = prepare(config, parts or build_parts(config))
+        return begin(made, path, overrides, progress, stop)
 
 
-def begun(
+def begin(
     made: Prepared, path: Path, overrides: list[str], progress: Progress, stop: Stop
 ) -> dict[str, Any]:
-    """``train`` with all that it needs."""
+    """Begin a run in a free folder, and train it as ``train`` does."""
     stop.check()
     folder = RunFolder(path)
     with folder.claimed():
         folder.write_overrides(overrides)
         folder.write_environment(made.about)
-        # Last: a folder with a configuration holds a run that has begun.
+        # This comes last: a folder with a configuration holds a run that has begun.
         folder.write_config(made.config.as_dict())
-        return carried_out(made, folder, progress, stop, None)
+        return train_in(folder, made, progress, stop, None)
 
 
-def carried_out(
-    made: Prepared, folder: RunFolder, progress: Progress, stop: Stop, saved: State | None
+def train_in(
+    folder: RunFolder, made: Prepared, progress: Progress, stop: Stop, resumed: TrainState | None
 ) -> dict[str, Any]:
     """Train in a folder that is this process's; return what ``summary.json`` holds.
 
     Args:
-        saved: the checkpoint to go on from, or None.
+        resumed: the checkpoint to resume from, or None.
     """
-    console = Console(folder.log, made.config.settings.progress)
-    run = Run(
-        made.config,
-        made.parts,
-        made.training,
-        made.fingerprint,
-        generators(made.config, made.parts.device),
-        progress,
-        folder,
-        console,
-        stop,
-    )
+    run = activate(made, folder, progress, stop, resumed)
     try:
-        summary = _train(run, saved) | {"seconds": round(progress.seconds, 3)}
+        summary = _train(run) | {"seconds": round(progress.seconds, 3)}
         folder.write_summary(summary)
     except BaseException as error:
-        console.end()
+        run.console.end()
         # On a full disk these fail too, and it is the first error that counts.
         with suppress(OSError):
             _mark(run, error)
         if isinstance(error, Stopped):
             saved_at = f"the last checkpoint is of step {progress.saved_step}"
             raise Stopped(
-                error.number, f"{saved_at}; go on with: {resuming(folder.path)}"
+                error.number, f"{saved_at}; resume with: {resuming(folder.path)}"
             ) from None
         raise
     folder.set_status("finished")
-    console.say(f"run folder: {short(folder.path)}")
+    run.console.say(f"run folder: {short(folder.path)}")
     return summary
 
 
-def _mark(run: Run, error: BaseException) -> None:
+def _mark(run: ActiveRun, error: BaseException) -> None:
     """Say in the folder how the run ended."""
     status = "failed" if isinstance(error, Exception) else "interrupted"
     run.folder.set_status(
@@ -114,20 +106,13 @@ def _mark(run: Run, error: BaseException) -> None:
     run.console.say(f"run folder: {short(run.folder.path)} ({status})")
 
 
-def _train(run: Run, saved: State | None) -> dict[str, Any]:
-    """All stages, then the closing evaluation, the model and the pictures."""
-    data, model = run.training.dataset, run.training.autoencoder
-    n_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    sizes = f"{len(data.train)} train, {len(data.val)} val, {len(data.test)} test"
-    run.console.say(f"data: {data.source}; {sizes}")
-    run.console.say(
-        f"model: {run.config.settings.model}, {data.shape.n_features} features, "
-        f"{model.n_latents} latents, {n_parameters} parameters; device: {run.parts.device.torch}, "
-        f"{compute.described(run.config)}"
-    )
-    _train_stages(run, saved)
+def _train(run: ActiveRun) -> dict[str, Any]:
+    """Train all stages, then evaluate, save the model and draw; give the summary."""
+    _introduce(run)
+    _train_stages(run)
     final = _closing_metrics(run)
-    run.folder.save_model(run.training.network.saved.state_dict(), data.shape)
+    run.folder.save_model(run.training.network.saved.state_dict(), run.training.dataset.shape)
+    model = run.training.autoencoder
     for line in _closing_table(final, model.activation.active_above):
         run.console.say(line)
     if run.config.settings.pictures:
@@ -138,45 +123,61 @@ def _train(run: Run, saved: State | None) -> dict[str, Any]:
         "status": "finished",
         "best_epoch": run.progress.best_epoch,
         "n_latents": model.n_latents,
-        "n_parameters": n_parameters,
+        "n_parameters": _n_parameters(run),
         "active_above": model.activation.active_above,
         **final,
     }
 
 
-def _train_stages(run: Run, saved: State | None) -> None:
-    """The stages, from the one that the checkpoint is of."""
-    stages = run.training.stages
-    if saved is not None:
-        restore(run, saved)
-        run.folder.write_metrics(run.progress.metrics)
+def _introduce(run: ActiveRun) -> None:
+    """Say what is trained on what."""
+    data, model = run.training.dataset, run.training.autoencoder
+    sizes = f"{len(data.train)} train, {len(data.val)} val, {len(data.test)} test"
+    run.console.say(f"data: {data.source}; {sizes}")
+    run.console.say(
+        f"model: {run.config.settings.model}, {data.shape.n_features} features, "
+        f"{model.n_latents} latents, {_n_parameters(run)} parameters; device: "
+        f"{run.training.device.torch}, {describe(run.config)}"
+    )
+
+
+def _n_parameters(run: ActiveRun) -> int:
+    return sum(p.numel() for p in run.training.autoencoder.parameters() if p.requires_grad)
+
+
+def _train_stages(run: ActiveRun) -> None:
+    """Train the stages, from the one that the run resumes in."""
+    stages, resumed = run.training.stages, run.resumed
+    if resumed is not None:
+        restore_run(run, resumed)
+        run.folder.write_metrics(run.log.text)
         run.console.say(f"resumed at step {run.progress.step} (epoch {run.progress.epoch})")
-        (first,) = [i for i, stage in enumerate(stages) if stage.name == saved["stage"]]
+        (first,) = [i for i, stage in enumerate(stages) if stage.name == resumed.stage]
         stages = stages[first:]
     for stage in stages:
         run.stop.check()
-        train_stage(run, stage, saved if saved and stage.name == saved["stage"] else None)
+        train_stage(run, stage)
 
 
-def _closing_metrics(run: Run) -> dict[str, float]:
-    """Every metric of the final weights on every split."""
+def _closing_metrics(run: ActiveRun) -> dict[str, float]:
+    """Give every metric of the final weights on every split."""
     data = run.training.dataset
     # The last epoch has ended with an evaluation of these very weights.
-    last = run.progress.lines[-1]
+    last = run.log.lines[-1]
     val = {key: value for key, value in last.items() if key.startswith("val/")}
-    return _evaluated(run, "train", data.train) | val | _evaluated(run, "test", data.test)
+    return _evaluate(run, "train", data.train) | val | _evaluate(run, "test", data.test)
 
 
-def _evaluated(run: Run, name: str, split: Split) -> dict[str, float]:
+def _evaluate(run: ActiveRun, name: str, split: Split) -> dict[str, float]:
     run.stop.check()
     model, objective = run.training.autoencoder, run.training.objective
     baseline = Baseline.of(split.batches(BASELINE_BATCH))
-    values = evaluate(model, objective, split, baseline, run.parts.device)
+    values = evaluate(model, objective, split, baseline, run.training.device)
     return {f"{name}/{key}": value for key, value in values.items()}
 
 
 def _closing_table(final: Mapping[str, float], active_above: float) -> list[str]:
-    """Train, validation and test beside each other."""
+    """Show train, validation and test beside each other."""
     splits = ("train", "val", "test")
     names = [key.removeprefix("test/") for key in final if key.startswith("test/")]
     rows = [[name, *(final[f"{split}/{name}"] for split in splits)] for name in names]

@@ -35,7 +35,7 @@ def settled(configure: Configure, *overrides: str) -> dict[str, Any]:
     config = configure("device=cpu", *overrides)
     parts = build_parts(config)
     training = build_training(config, parts, read_dataset(config))
-    return compute.settled(config, parts, training).as_dict()
+    return compute.settle(config, training).as_dict()
 
 
 def test_a_short_step_takes_one_thread(configure: Configure) -> None:
@@ -78,7 +78,7 @@ def test_what_was_decided_is_told(
     train(configure("device=cpu", "pictures=false", *SMALL), tmp_path / "run", [])
     assert "device: cpu, 1 thread\n" in capsys.readouterr().out
     compiled = configure("compile=on", "device.threads=2")
-    assert compute.described(compiled) == "2 threads; compiling, half a minute"
+    assert compute.describe(compiled) == "2 threads; compiling, half a minute"
 
 
 def test_tf32_needs_a_gpu(configure: Configure) -> None:
@@ -121,8 +121,8 @@ def test_the_way_to_the_gradients(configure: Configure) -> None:
     config = configure("device=cpu", "compile=off")
     parts = build_parts(config)
     stage = build_training(config, parts, read_dataset(config)).stages[0]
-    assert isinstance(compute.gradients(config, parts, stage), Chain)
-    half = dataclasses.replace(parts, device=dataclasses.replace(parts.device, bfloat16=True))
-    assert isinstance(compute.gradients(config, half, stage), Autograd)
+    assert isinstance(compute.build_gradients(config, parts.device, stage), Chain)
+    half = dataclasses.replace(parts.device, bfloat16=True)
+    assert isinstance(compute.build_gradients(config, half, stage), Autograd)
     compiled = configure("device=cpu", "compile=on")
-    assert isinstance(compute.gradients(compiled, parts, stage), Compiled)
+    assert isinstance(compute.build_gradients(compiled, parts.device, stage), Compiled)

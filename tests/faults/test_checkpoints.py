@@ -17,8 +17,8 @@ import yaml
 
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import CheckpointError, ConfigError
-from sae_cli.run_folder import checkpoints
-from sae_cli.run_folder.checkpoints import DIGEST_BYTES, HOLDS
+from sae_cli.run_folder.checkpoints import DIGEST_BYTES
+from sae_cli.run_folder.train_state import KINDS
 from sae_cli.runs.resume import begin_or_resume, resume
 from tests.faults.forked import Forked
 from tests.faults.runs import (
@@ -66,7 +66,7 @@ def test_a_damaged_checkpoint(
     (stopped / LAST).write_bytes(bad)
     finished_like(stopped, whole)
     said = capsys.readouterr().out
-    assert f"{LAST} is damaged (its SHA-256 differs); going on from previous.pt" in said
+    assert f"{LAST} is damaged (its SHA-256 differs); resuming from previous.pt" in said
     assert f"resumed at step {SAVED_BEFORE} (epoch 2)" in said
     assert (stopped / "checkpoints" / "damaged.pt").read_bytes() == bad
 
@@ -115,7 +115,7 @@ def test_a_checkpoint_of_another_configuration(
 
 def test_a_checkpoint_of_another_network(stopped: Path, forked: Forked) -> None:
     """Its configuration is right and its tensors are not."""
-    model = {name: tensor[:7] for name, tensor in saved_state(stopped / LAST)["model"].items()}
+    model = {name: tensor[:7] for name, tensor in saved_state(stopped / LAST).model.items()}
     rewrite(stopped / LAST, model=model)
     before = contents(stopped / "checkpoints")
     done = forked("resume=run")
@@ -148,14 +148,9 @@ def test_a_configuration_that_is_damaged(stopped: Path) -> None:
         assert contents(stopped) == before
 
 
-def test_a_checkpoint_of_another_format(
-    stopped: Path, forked: Forked, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    states = {name: saved_state(stopped / name) for name in (LAST, PREVIOUS)}
-    monkeypatch.setattr(checkpoints, "FORMAT", 3)
-    for name, state in states.items():
-        del state["format"]
-        (stopped / name).write_bytes(checkpoints.packed(state))
+def test_a_checkpoint_of_another_format(stopped: Path, forked: Forked) -> None:
+    for name in (LAST, PREVIOUS):
+        rewrite(stopped / name, format=3)
     before = contents(stopped)
     done = forked("resume=run")
     assert done.code == 6
@@ -178,13 +173,15 @@ def test_a_malicious_checkpoint(stopped: Path, tmp_path: Path, forked: Forked) -
     marker = tmp_path / "marker"
     for name in (LAST, PREVIOUS):
         buffer = io.BytesIO()
-        torch.save(saved_state(stopped / name) | {"seconds": Malicious(marker)}, buffer)
+        torch.save(
+            saved_state(stopped / name).state_dict() | {"seconds": Malicious(marker)}, buffer
+        )
         body = buffer.getvalue()[:-2] + struct.pack("<H", DIGEST_BYTES)
         (stopped / name).write_bytes(body + sha256(body).digest())
     before = contents(stopped)
     done = forked("resume=run")
     assert done.code == 6
-    assert "last.pt is no checkpoint of sae-train (it holds more than tensors" in done.error
+    assert "last.pt is not a checkpoint of sae-train (it holds more than tensors" in done.error
     assert not marker.exists()
     assert contents(stopped) == before
 
@@ -204,7 +201,7 @@ WRONG: dict[str, list[Any]] = {
     "step": [-1],
 }
 # Of another type altogether, and of the right one with something wrong within.
-CASES = [(key, None) for key in HOLDS]
+CASES = [(key, None) for key in KINDS]
 CASES += [(key, value) for key, values in WRONG.items() for value in values]
 
 
@@ -222,6 +219,6 @@ def test_a_checkpoint_with_something_wrong_in_it(key: str, value: Any, stopped: 
 def test_weights_alone_make_no_checkpoint(config: RunConfig, stopped: Path, whole: Path) -> None:
     """Not even a file of ``torch.save`` that loads."""
     for name in (LAST, PREVIOUS):
-        torch.save(saved_state(stopped / name)["model"], stopped / name)
+        torch.save(saved_state(stopped / name).model, stopped / name)
     with pytest.raises(CheckpointError, match="is damaged"):
         begin_or_resume(config, stopped, [])

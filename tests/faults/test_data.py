@@ -91,7 +91,7 @@ def test_a_run_of_a_gpu_where_there_is_none(stopped: Path, whole: Path, forked: 
     config["device"]["name"] = "cuda"
     (stopped / "config.yaml").write_text(yaml.safe_dump(config))
     for name in (LAST, PREVIOUS):
-        rewrite(stopped / name, config=saved_state(stopped / name)["config"] | config)
+        rewrite(stopped / name, config=saved_state(stopped / name).config | config)
     before = contents(stopped)
     done = forked("resume=run")
     assert done.code == 2

@@ -54,8 +54,8 @@ def test_disk_full_at_a_checkpoint(small_disk: Path, whole: Path, forked: Forked
     run = small_disk / "run"
     assert "No space left on device" in done.error
     assert f"{run / LAST} (" in done.error or f"{run}/checkpoints/best.pt (" in done.error
-    step = saved_state(run / LAST)["step"]
-    assert saved_state(run / PREVIOUS)["step"] < step
+    step = saved_state(run / LAST).step
+    assert saved_state(run / PREVIOUS).step < step
     assert not list(run.rglob("*.tmp"))
     (small_disk / "filler").unlink()
     finished_like(run, whole)

@@ -53,7 +53,7 @@ def test_memory_of_a_gpu_ends(kind: str, tmp_path: Path, whole: Path, forked: Fo
     assert done.code == 4
     assert LOWER in done.error
     assert status(tmp_path / "run") == "failed"
-    assert saved_state(tmp_path / "run" / "checkpoints" / "last.pt")["step"] == SAVED_BEFORE
+    assert saved_state(tmp_path / "run" / "checkpoints" / "last.pt").step == SAVED_BEFORE
     finished_like(tmp_path / "run", whole)
 
 

@@ -100,7 +100,7 @@ def test_a_term_that_is_not_finite(step: int, tmp_path: Path, whole: Path) -> No
     said = f"loss became infinite or NaN at step {step} .* the last good checkpoint is of step"
     with in_step(step, spoil_loss), pytest.raises(DivergedError, match=said):
         train(config_of(), run, [])
-    assert saved_state(run / LAST)["step"] < 12
+    assert saved_state(run / LAST).step < 12
     assert finite(saved_state(run / LAST))
     assert finite(saved_state(run / PREVIOUS))
     # It was no fault of the run itself here.

@@ -46,13 +46,13 @@ def test_a_signal_in_the_training(
     assert done.code == 128 + number
     assert done.error == (
         f"stopped by {NAMES[number]}: the last checkpoint is of step {STOPPED_AT}; "
-        "go on with: sae-train resume=run"
+        "resume with: sae-train resume=run"
     )
     assert done.out.splitlines()[-1] == "run folder: run (interrupted)"
     about = json.loads((tmp_path / "run" / "status.json").read_text())
     assert (about["status"], about["saved_step"]) == ("interrupted", STOPPED_AT)
-    assert saved_state(tmp_path / "run" / LAST)["step"] == STOPPED_AT
-    assert saved_state(tmp_path / "run" / PREVIOUS)["step"] == SAVED_BEFORE
+    assert saved_state(tmp_path / "run" / LAST).step == STOPPED_AT
+    assert saved_state(tmp_path / "run" / PREVIOUS).step == SAVED_BEFORE
     assert not (tmp_path / "run" / ".lock").exists()
     finished_like(tmp_path / "run", whole)
 
@@ -61,7 +61,7 @@ def test_a_signal_in_the_training(
 def test_a_signal_at_any_step(step: int, tmp_path: Path, whole: Path) -> None:
     with at_step(step, signalled(signal.SIGTERM)), pytest.raises(Stopped):
         training.train(config_of(), tmp_path / "run", [])
-    assert saved_state(tmp_path / "run" / LAST)["step"] == step
+    assert saved_state(tmp_path / "run" / LAST).step == step
     finished_like(tmp_path / "run", whole)
 
 
@@ -168,7 +168,7 @@ def test_a_signal_in_a_save(tmp_path: Path, whole: Path, monkeypatch: pytest.Mon
         patch.setattr(Checkpoints, "save", patched)
         with pytest.raises(Stopped):
             training.train(config_of(), tmp_path / "run", [])
-    assert saved_state(tmp_path / "run" / LAST)["step"] == 0
+    assert saved_state(tmp_path / "run" / LAST).step == 0
     finished_like(tmp_path / "run", whole)
 
 

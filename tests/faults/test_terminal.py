@@ -41,4 +41,4 @@ def test_a_terminal_that_is_closed(tmp_path: Path) -> None:
     os.close(ours)
     assert process.wait() == 128 + signal.SIGHUP
     assert status(tmp_path / "run") == "interrupted"
-    assert saved_state(tmp_path / "run" / LAST)["step"] > 0
+    assert saved_state(tmp_path / "run" / LAST).step > 0

@@ -15,18 +15,17 @@ from typing import Any
 
 import torch
 
-from sae_cli.assembly import compute
-from sae_cli.assembly.prepare import prepared
-from sae_cli.assembly.streams import generators
+from sae_cli.assembly.compute import build_gradients
+from sae_cli.assembly.parts import build_parts
+from sae_cli.assembly.prepare import prepare
 from sae_cli.config.compose import composed, hydra_ready
 from sae_cli.config.schema import check
 from sae_cli.core.signals import Stop
 from sae_cli.run_folder.checkpoints import DIGEST_BYTES, packed, unpacked
 from sae_cli.run_folder.folder import RunFolder
-from sae_cli.runs.active_run import Progress, Run
-from sae_cli.runs.console import Console
+from sae_cli.runs.active_run import Progress, activate
 from sae_cli.runs.resume import _check_config, _check_data, _check_length
-from sae_cli.runs.saver import Saver, restore
+from sae_cli.runs.saver import Saver, restore_run
 from sae_cli.runs.train import train
 from sae_cli.training.loop import Position
 from sae_cli.training.optimizers import OPTIMIZERS
@@ -41,8 +40,9 @@ def write_checkpoint(folder: Path) -> bytes:
 
 
 def reading(folder: Path) -> Callable[[bytes], object]:
-    """All that is done with a checkpoint before the training goes on from it."""
-    made = prepared(_config())
+    """All that is done with a checkpoint before the training resumes from it."""
+    config = _config()
+    made = prepare(config, build_parts(config))
     (stage,) = made.training.stages
     run_folder = RunFolder(folder)
 
@@ -51,23 +51,12 @@ def reading(folder: Path) -> Callable[[bytes], object]:
         _check_config(made.config, state)
         _check_data(made, state)
         _check_length(made, state)
-        streams = generators(made.config, made.parts.device)
-        run = Run(
-            made.config,
-            made.parts,
-            made.training,
-            made.fingerprint,
-            streams,
-            Progress(),
-            run_folder,
-            Console(run_folder.log, False),
-            Stop(),
-        )
-        restore(run, state)
-        gradients = compute.gradients(made.config, made.parts, stage)
+        run = activate(made, run_folder, Progress(), Stop(), state)
+        restore_run(run, state)
+        gradients = build_gradients(made.config, made.training.device, stage)
         optimizer = OPTIMIZERS.build(made.config.parts["optimizer"], gradients.parameters)
-        step = Step(gradients, optimizer, None, streams.noise, 32)
-        position = Position(0, 0, streams.order.get_state())
+        step = Step(gradients, optimizer, None, run.generators.noise, 32)
+        position = Position(0, 0, run.generators.order.get_state())
         Saver(run, stage, optimizer, step, position).restore(state)
         return position
 
@@ -76,7 +65,7 @@ def reading(folder: Path) -> Callable[[bytes], object]:
 
 def checkpoint_faults(valid: bytes, rng: random.Random) -> Iterator[bytes]:
     """Endless: files whose digest is right, and whose content is not."""
-    state = unpacked(valid, "valid")
+    state = unpacked(valid, "valid").state_dict()
     while True:
         chance = rng.random()
         if chance < 0.6:

@@ -23,7 +23,7 @@ from PIL import Image
 
 from sae_cli import load_run
 from sae_cli.assembly.environment import changes_of_environment, environment
-from sae_cli.assembly.network import network
+from sae_cli.assembly.network import build_network, build_network_parts
 from sae_cli.config.compose import composed, hydra_ready
 from sae_cli.config.schema import check
 from sae_cli.core.errors import CheckpointError, ConfigError
@@ -99,7 +99,7 @@ def write_run(path: Path) -> None:
     with hydra_ready():
         config = check(composed(["model=stacked", "architecture.hidden_sizes=[8]"])[0])
     shape = DataShape((1, 2, 3), None)
-    model = network(config, shape).saved
+    model = build_network(config, build_network_parts(config), shape).saved
     run = RunFolder(path)
     run.write_config(config.as_dict())
     run.save_model(model.state_dict(), shape)

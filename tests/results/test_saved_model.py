@@ -11,7 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from sae_cli.assembly.network import network
+from sae_cli.assembly.network import build_network, build_network_parts
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.shapes import DataShape
@@ -26,7 +26,7 @@ DEEP = ("model=stacked", "architecture.unit_norm_decoder=true", "architecture.n_
 
 def saved(folder: Path, config: RunConfig) -> dict[str, torch.Tensor]:
     """The tensors of an initial auto-encoder, saved as a run does."""
-    model = network(config, SHAPE).saved
+    model = build_network(config, build_network_parts(config), SHAPE).saved
     RunFolder(folder).save_model(model.state_dict(), SHAPE)
     return model.state_dict()
 
@@ -47,7 +47,7 @@ def test_what_was_saved_comes_back(
     tensors = [*model.parameters(), *model.buffers()]
     assert not any(tensor.is_meta for tensor in tensors)
     assert all(parameter.requires_grad for parameter in model.parameters())
-    first = network(config, SHAPE).autoencoder
+    first = build_network(config, build_network_parts(config), SHAPE).autoencoder
     x = torch.rand(5, *SHAPE.input_shape)
     assert torch.equal(model(x).x_hat, first(x).x_hat)
     model(x).x_hat.sum().backward()

@@ -21,8 +21,8 @@ class Terminal(io.StringIO):
 
 def printed_by_a_bar(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, bar: bool) -> str:
     monkeypatch.setattr(sys, "stderr", stream)
-    console = Console(lambda line: None, bar)
-    console.begin("layer_1", 3)
+    console = Console(lambda line: None, bar, False)
+    console.begin("layer_1", 3, 1)
     weight = torch.ones(1, requires_grad=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -32,7 +32,7 @@ def printed_by_a_bar(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, bar: 
                 console._bar.last_print_t = 0.0
                 console._bar.miniters = 0
             console.step({"loss": (weight * (step + 0.5)).sum()})
-    console.begin("layer_2", 3)
+    console.begin("layer_2", 3, 2)
     console.end()
     return stream.getvalue()
 
@@ -54,7 +54,7 @@ def test_no_bar_without_a_terminal_or_by_the_flag(
 
 def test_a_line_is_printed_and_kept(capsys: pytest.CaptureFixture[str]) -> None:
     kept: list[str] = []
-    Console(kept.append, True).say("a line")
+    Console(kept.append, True, False).say("a line")
     assert kept == ["a line"]
     assert capsys.readouterr().out == "a line\n"
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sae_cli import load_run
 from sae_cli.assembly.data import read_dataset
-from sae_cli.assembly.network import Network, network
+from sae_cli.assembly.network import Network, NetworkParts, build_network
 from sae_cli.assembly.parts import build_parts
 from sae_cli.config.schema import RunConfig
 from sae_cli.run_folder.layout import read_metrics
@@ -112,11 +112,11 @@ def test_a_loaded_run_is_the_trained_network(
     """Its codes and classes, and all that was learned, to the bit."""
     kept: list[Network] = []
 
-    def recorded(config: RunConfig, shape: Any) -> Network:
-        kept.append(network(config, shape))
+    def recorded(config: RunConfig, parts: NetworkParts, shape: Any) -> Network:
+        kept.append(build_network(config, parts, shape))
         return kept[-1]
 
-    monkeypatch.setattr("sae_cli.assembly.stages.network", recorded)
+    monkeypatch.setattr("sae_cli.assembly.stages.build_network", recorded)
     train(configure(*overrides, *QUICK), tmp_path / "run", [])
     (trained,) = kept
     run = load_run(tmp_path / "run")

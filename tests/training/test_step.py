@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sae_cli.assembly import compute
+from sae_cli.assembly.compute import build_gradients
 from sae_cli.assembly.data import read_dataset
 from sae_cli.assembly.parts import build_parts
 from sae_cli.assembly.stages import build_training
@@ -78,10 +78,10 @@ def trained(overrides: tuple[str, ...], configure: Configure, batch_size: int) -
     parts = build_parts(config)
     training = build_training(config, parts, read_dataset(config))
     stage, data = training.stages[0], training.dataset.train
-    gradients = compute.gradients(config, parts, stage)
+    gradients = build_gradients(config, training.device, stage)
     optimizer: Optimizer = OPTIMIZERS.build(config.parts["optimizer"], gradients.parameters)
-    generator = generators(config, parts.device).noise
-    return Step(gradients, optimizer, parts.corruption, generator, batch_size), data
+    generator = generators(config.settings.seed, training.device.torch).noise
+    return Step(gradients, optimizer, training.corruption, generator, batch_size), data
 
 
 @pytest.mark.parametrize("page", PAGES, ids=" ".join)

@@ -1,0 +1,90 @@
+"""What a checkpoint holds: all that a training depends on from there on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_origin, get_type_hints
+
+from torch import Tensor
+
+from sae_cli.core.errors import CheckpointError
+
+# The format of what a checkpoint holds. A file of another format is not read.
+FORMAT = 2
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """A training at one step, as tensors and plain values.
+
+    Attributes:
+        config: the configuration of the run.
+        data: the fingerprint of its data.
+        model: the auto-encoder's tensors by name.
+        objectives: the tensors of each stage's objective, by the stage's name.
+        optimizer: moments and the like.
+        sums: of the terms of the loss, since the last means.
+        order: the generator of orders at the beginning of the present epoch.
+        noise: the generator of noise now.
+        stage: the name of the present stage.
+        stage_epoch: epochs of that stage that are done.
+        batch: batches of its next epoch that are done.
+        epoch, step: done so far, over all stages.
+        best_epoch, best_loss: of the lowest validation loss of the present stage.
+        metrics: the text of ``metrics.jsonl`` so far.
+        seconds: taken so far.
+    """
+
+    config: dict[str, Any]
+    data: str
+    model: dict[str, Tensor]
+    objectives: dict[str, dict[str, Tensor]]
+    optimizer: dict[str, Any]
+    sums: dict[str, Tensor]
+    order: Tensor
+    noise: Tensor
+    stage: str
+    stage_epoch: int
+    batch: int
+    epoch: int
+    step: int
+    best_epoch: int
+    best_loss: float
+    metrics: str
+    seconds: float
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give what is saved: the format, and every attribute by its name."""
+        return {"format": FORMAT} | {key: getattr(self, key) for key in KINDS}
+
+    @staticmethod
+    def from_state_dict(state: object, name: str) -> TrainState:
+        """Check what was saved, which may come from a stranger.
+
+        Args:
+            name: of the file, for the message.
+
+        Raises:
+            CheckpointError: it is of another format, or something in it is missing or wrong.
+        """
+        if not isinstance(state, Mapping) or "format" not in state:
+            raise CheckpointError(f"{name} is not a checkpoint of sae-train")
+        if type(state["format"]) is not int or state["format"] != FORMAT:
+            raise CheckpointError(
+                f"{name} was written by another version of sae-train (format {state['format']!r}, "
+                f"this one reads {FORMAT})"
+            )
+        for key, kind in KINDS.items():
+            value = state.get(key)
+            if not isinstance(value, kind) or (isinstance(value, int) and value < 0):
+                raise CheckpointError(
+                    f"{name} is not a checkpoint of sae-train: its {key} is wrong"
+                )
+        return TrainState(**{key: state[key] for key in KINDS})
+
+
+# The type of each attribute, without what is in it: a state is checked deeper where it is loaded.
+KINDS: dict[str, type] = {
+    key: get_origin(hint) or hint for key, hint in get_type_hints(TrainState).items()
+}

@@ -1,0 +1,52 @@
+"""The metrics of a run: one log, and those who hear of each new line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+from sae_cli.run_folder.files import as_json
+
+MetricLine = Mapping[str, Any]
+# Every line has these keys.
+KEYS = {"stage", "epoch", "step"}
+
+
+@final
+class MetricLog:
+    """The lines of ``metrics.jsonl``.
+
+    Attributes:
+        lines: each as it was appended.
+        listeners: called with each new line.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[MetricLine] = []
+        self.listeners: list[Callable[[MetricLine], None]] = []
+        self._texts: list[str] = []
+
+    def append(self, line: MetricLine) -> None:
+        """Add a line and tell the listeners."""
+        self.lines.append(line)
+        self._texts.append(as_json(line, indent=None) + "\n")
+        for listener in self.listeners:
+            listener(line)
+
+    @property
+    def text(self) -> str:
+        """All lines, as the file holds them."""
+        return "".join(self._texts)
+
+    def restore(self, text: str) -> None:
+        """Take the lines of an earlier log in place of those here; listeners do not hear of them.
+
+        Raises:
+            ValueError: a line is not one of metrics.
+        """
+        texts = text.splitlines(keepends=True)
+        lines = [json.loads(line) for line in texts]
+        if not lines or not all(isinstance(line, dict) and line.keys() >= KEYS for line in lines):
+            raise ValueError("its lines of metrics are not right")
+        self.lines, self._texts = list(lines), texts
