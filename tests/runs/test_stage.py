@@ -88,7 +88,7 @@ def test_checkpoints_within_an_epoch(
     save = Checkpoints.save
 
     def counted(self: Checkpoints, state: Any, *, best: bool) -> None:
-        saved.append(state["step"])
+        saved.append(state.step)
         save(self, state, best=best)
 
     monkeypatch.setattr(Checkpoints, "save", counted)
