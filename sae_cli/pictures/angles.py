@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from sae_cli.core.text import counted
+from sae_cli.pictures.chapters import Chapter, register
 from sae_cli.pictures.picture import (
     FIRST,
     SECOND,
@@ -19,8 +23,20 @@ from sae_cli.pictures.picture import (
     plain_axes,
     whole_numbers,
 )
+from sae_cli.pictures.view import View
 
 BIN = np.pi / 120  # radians: 0.026
+
+
+@register(Chapter.LATENTS)
+def draw(view: View) -> Iterator[Picture]:
+    """Where a classifier of the codes has shaped encoder and decoder of each latent."""
+    rows, columns = view.filters, view.dictionary
+    if not view.has_head or rows is None or columns is None or rows.shape != columns.shape:
+        return
+    angles = part_angles(torch.from_numpy(rows), torch.from_numpy(columns).t())
+    # Those that no example activates.
+    yield angle_histogram(angles.numpy(), dead=view.means == 0.0)
 
 
 def angle_histogram(

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sae_cli.core.text import counted
+from sae_cli.pictures.chapters import Chapter, register
 from sae_cli.pictures.picture import (
     FIRST,
     TEXT_POINTS,
     Floats,
+    Integers,
     Picture,
     heading,
     new_figure,
     plain_axes,
 )
+from sae_cli.pictures.view import View
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-Labels = npt.NDArray[np.integer[Any]]
 
 # Paul Tol's "muted" set, made for colour-blind readers, and a grey for the tenth.
 CLASSES = (
@@ -33,7 +35,14 @@ NAMED = 50  # classes from which on there is no legend
 SIDE = 5.2  # inches: of the square in which the points lie
 
 
-def code_scatter(codes: Floats, labels: Labels | None = None) -> Picture:
+@register(Chapter.CODES)
+def draw(view: View) -> Iterator[Picture]:
+    """Where two latents make a plane."""
+    if view.decoder_trained and view.n_latents == 2:
+        yield code_scatter(view.codes, view.labels)
+
+
+def code_scatter(codes: Floats, labels: Integers | None = None) -> Picture:
     """Draw ``codes`` ``(n, 2)``, one point each, in the colours of ``labels`` ``(n,)``.
 
     Both axes have the same scale. Up to ten classes are also named at the median of their codes,
@@ -66,7 +75,7 @@ def code_scatter(codes: Floats, labels: Labels | None = None) -> Picture:
     )
 
 
-def check_codes(codes: Floats, labels: Labels | None) -> None:
+def check_codes(codes: Floats, labels: Integers | None) -> None:
     """Raise ValueError unless there are codes ``(n, 2)`` and, if any, labels ``(n,)``."""
     if codes.ndim != 2 or codes.shape[1] != 2 or not len(codes):
         raise ValueError(f"codes have shape {codes.shape}; needed: (n, 2), at least 1 code")
@@ -74,7 +83,7 @@ def check_codes(codes: Floats, labels: Labels | None) -> None:
         raise ValueError(f"labels have shape {labels.shape}; needed: ({len(codes)},)")
 
 
-def draw_codes(axes: Axes, codes: Floats, labels: Labels | None, *, opacity: float) -> None:
+def draw_codes(axes: Axes, codes: Floats, labels: Integers | None, *, opacity: float) -> None:
     """Put the points on the axes in their order, so that no class covers all others."""
     size = float(np.clip(12_000 / max(1, len(codes)), 3, 24))
     if labels is None:
@@ -112,7 +121,7 @@ def frame(axes: Axes, points: Floats) -> None:
         axis.set_label_text(label, fontsize=9)
 
 
-def _name_classes(axes: Axes, codes: Floats, labels: Labels) -> None:
+def _name_classes(axes: Axes, codes: Floats, labels: Integers) -> None:
     from matplotlib.patheffects import withStroke
 
     for label in np.unique(labels):

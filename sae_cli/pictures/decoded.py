@@ -1,48 +1,63 @@
-"""What all pictures of decoded codes share: tiles on one grey scale, and a note that states it."""
+"""Which codes are decoded for a picture: in the plane of two latents, and draws from a prior."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 
-import numpy as np
+import torch
+from torch import Generator
 
-from sae_cli.pictures.picture import Floats
-from sae_cli.pictures.tiles import colours, is_image
+from sae_cli.pictures.chapters import Chapter, register
+from sae_cli.pictures.decoded_grid import decoded_grid
+from sae_cli.pictures.decoded_points import decoded_points
+from sae_cli.pictures.picture import Floats, Picture
+from sae_cli.pictures.samples import samples
+from sae_cli.pictures.tiles import is_image
+from sae_cli.pictures.view import View
+
+N_POINTS = 30
+N_SAMPLES = 64
+GRID = 15
+# The share of the prior between the first and last row of a grid.
+OUTER = 0.98
 
 
-def images_of(tiles: Floats, image_shape: tuple[int, ...]) -> Floats:
-    """Rows ``(n, features)`` as images ``(n, c, h, w)``.
+@register(Chapter.CODES)
+def draw(view: View) -> Iterator[Picture]:
+    """Points and a grid among codes of two latents, and samples where the codes have a prior.
 
-    Raises:
-        ValueError: examples of that shape are no images, or no row, or rows of another size.
+    One function draws all of them, because they share a random stream.
     """
-    if not is_image(image_shape):
-        raise ValueError(f"{image_shape} is no image; needed: (1, h, w) or (3, h, w)")
-    if tiles.ndim != 2 or not len(tiles) or tiles.shape[1] != math.prod(image_shape):
-        raise ValueError(
-            f"tiles have shape {tiles.shape}; needed: at least 1 row of "
-            f"{math.prod(image_shape)} features for {image_shape}"
+    shape = view.input_shape
+    if not view.decoder_trained or not is_image(shape):
+        return
+    generator = Generator("cpu").manual_seed(view.seed)
+    if view.n_latents == 2:
+        points, xs, ys = _in_the_plane(view, generator)
+        yield decoded_points(
+            points, view.decode(points), shape, codes=view.codes, labels=view.labels
         )
-    return tiles.reshape(-1, *image_shape)
+        crossed = torch.cartesian_prod(torch.from_numpy(ys), torch.from_numpy(xs)).flip(1).numpy()
+        yield decoded_grid(view.decode(crossed), shape, xs=xs, ys=ys)
+    if view.has_prior:
+        drawn = torch.randn(N_SAMPLES, view.n_latents, generator=generator).numpy()
+        title = f"decoded draws from the prior N(0, 1) ({N_SAMPLES})"
+        yield samples(view.decode(drawn), shape, title=title)
 
 
-def decoded(tiles: Floats, image_shape: tuple[int, ...]) -> tuple[Floats, str]:
-    """Tiles in colour ``(n, h, w, 3)``, all on one scale, and a note that states the scale.
+def _in_the_plane(view: View, generator: Generator) -> tuple[Floats, Floats, Floats]:
+    """Random points ``(N_POINTS, 2)``, and the columns and rows of a grid, ``(GRID,)`` each.
 
-    Values within [0, 1] are drawn as they are; others over their own range.
-
-    Raises:
-        ValueError: as ``images_of``.
+    Rows are in falling order, so that the second latent grows upwards.
     """
-    from matplotlib import colormaps
-
-    images = images_of(tiles, image_shape)
-    finite = images[np.isfinite(images)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    if low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
-    if low == high:
-        high = low + 1.0
-    kind = "black is {:.3g} and white is {:.3g}"
-    note = kind if image_shape[0] == 1 else "colour channels from {:.3g} to {:.3g}"
-    return colours(images, low, high, colormaps["gray"]), note.format(low, high)
+    if view.has_prior:
+        # Codes of new examples come from the prior.
+        points = torch.randn(N_POINTS, 2, generator=generator).numpy()
+        share = torch.linspace(0.5 - OUTER / 2, 0.5 + OUTER / 2, GRID)
+        values = torch.special.ndtri(share)
+        return points, values.numpy(), values.flip(0).numpy()
+    # There is no prior; the box that holds the codes has empty places, too.
+    low, high = view.codes.min(0), view.codes.max(0)
+    points = low + (high - low) * torch.rand(N_POINTS, 2, generator=generator).numpy()
+    xs, ys = (torch.linspace(float(low[i]), float(high[i]), GRID) for i in (0, 1))
+    return points, xs.numpy(), ys.flip(0).numpy()

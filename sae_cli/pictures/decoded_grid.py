@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sae_cli.pictures.decoded import decoded
+from sae_cli.pictures.colours import grey_scale
 from sae_cli.pictures.picture import (
     DPI,
     GREY,
@@ -48,7 +48,7 @@ def decoded_grid(tiles: Floats, image_shape: tuple[int, ...], *, xs: Floats, ys:
             f"{len(tiles)} tiles, xs of shape {xs.shape}, ys of shape {ys.shape}; needed: "
             "(columns,), (rows,) and a tile for each pair"
         )
-    rgb, note = decoded(tiles, image_shape)
+    rgb, note = grey_scale(tiles, image_shape)
     height, width = image_shape[1:]
     tile = int(np.clip(GRID_PIXELS // max(len(xs), len(ys)) - GAP, *TILE_PIXELS))
     shrink = min(1.0, tile / max(height, width))

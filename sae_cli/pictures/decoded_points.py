@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sae_cli.core.text import counted
-from sae_cli.pictures.code_scatter import Labels, check_codes, draw_codes, frame
-from sae_cli.pictures.decoded import decoded
-from sae_cli.pictures.picture import DPI, Floats, Picture, heading, new_figure
+from sae_cli.pictures.code_scatter import check_codes, draw_codes, frame
+from sae_cli.pictures.colours import grey_scale
+from sae_cli.pictures.picture import DPI, Floats, Integers, Picture, heading, new_figure
 from sae_cli.pictures.tiles import GAP, montage, near_square, place, zoom_for
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def decoded_points(
     image_shape: tuple[int, ...],
     *,
     codes: Floats,
-    labels: Labels | None = None,
+    labels: Integers | None = None,
 ) -> Picture:
     """Draw ``points`` ``(m, 2)`` in black over ``codes`` ``(n, 2)``, and their ``tiles`` beside.
 
@@ -52,7 +52,7 @@ def decoded_points(
         raise ValueError(
             f"points have shape {points.shape}; needed: ({len(tiles)}, 2), all of them finite"
         )
-    rgb, note = decoded(tiles, image_shape)
+    rgb, note = grey_scale(tiles, image_shape)
     height, width = image_shape[1:]
     columns = near_square(len(tiles), height, width)
     rows = -(-len(tiles) // columns)
@@ -84,7 +84,7 @@ def decoded_points(
     )
 
 
-def _scatter(figure: Figure, codes: Floats, labels: Labels | None, points: Floats) -> None:
+def _scatter(figure: Figure, codes: Floats, labels: Integers | None, points: Floats) -> None:
     width, height = figure.get_size_inches()
     box = (LEFT / width, 1 - (TITLE + SIDE) / height, SIDE / width, SIDE / height)
     axes = figure.add_axes(box)

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sae_cli.pictures.chapters import Chapter, register
+from sae_cli.pictures.colours import (
+    COLORMAP,
+    NOT_A_NUMBER,
+    scale_about_zero,
+    symmetric_limit,
+    unit_rows,
+)
 from sae_cli.pictures.picture import (
     DPI,
     GREY,
@@ -19,27 +28,35 @@ from sae_cli.pictures.picture import (
     plain_axes,
     whole_numbers,
 )
-from sae_cli.pictures.tiles import (
-    GAP,
-    NOT_A_NUMBER,
-    colours,
-    is_image,
-    montage,
-    near_square,
-    place,
-    zoom_for,
-)
+from sae_cli.pictures.tiles import GAP, is_image, montage, near_square, place, zoom_for
+from sae_cli.pictures.view import View
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLORMAP = "RdBu_r"  # blue below zero, white at zero, red above
+N_TILES = 144
 MONTAGE_PIXELS = 760  # width that a montage should fill
 TILE_PIXELS = (28, 200)  # narrowest and widest tile
 LABELS, TITLE, SCALE = 0.42, 0.52, 0.85  # inches: left of a montage, above it, right of it
 LABEL_PIXELS = 16  # the least height of a row whose label does not touch the next
 SHORTEST = 0.9  # inches: the least height beside which the colour scale's name fits
-SATURATED = 99.5  # percentile of |value| that gets full colour, lest one pixel pale all others
+
+
+@register(Chapter.WEIGHTS)
+def draw(view: View) -> Iterator[Picture]:
+    """First-layer filters where the encoder has them, atoms where the decoder was trained."""
+    shape, first = view.input_shape, view.filters
+    if first is not None:
+        yield filters(
+            first[:N_TILES].reshape(-1, math.prod(first.shape[1:])),
+            shape if first.ndim == 2 else first.shape[1:],
+            name="filters",
+            title="first-layer filters",
+            total=len(first),
+        )
+    if view.decoder_trained:
+        atoms = view.atoms(N_TILES)
+        yield filters(atoms, shape, name="atoms", title="decoder atoms", total=view.n_latents)
 
 
 def filters(
@@ -74,35 +91,14 @@ def filters(
     return Picture(name, figure, {"weights": shown, "indices": np.arange(len(shown))})
 
 
-def unit_rows(weights: Floats) -> Floats:
-    """Rows divided by their L2 norms, in float64; a row of zeros stays zeros."""
-    wide = weights.astype(np.float64)
-    norms = np.linalg.norm(wide, axis=1, keepdims=True)
-    norms[norms == 0] = 1.0
-    with np.errstate(invalid="ignore"):  # an infinite weight makes its row not-a-number
-        return np.asarray(wide / norms)
-
-
-def symmetric_limit(values: Floats, percentile: float) -> float:
-    """The absolute value that gets full colour; 1 when there is nothing but zeros."""
-    sizes = np.abs(values[np.isfinite(values)])
-    if not sizes.size or not sizes.max():
-        return 1.0
-    # Mostly zeros (masked or pruned weights): a percentile of all would be zero.
-    return float(np.percentile(sizes, percentile)) or float(sizes.max())
-
-
 def _montage(weights: Floats, image_shape: tuple[int, ...], title: str) -> Figure:
-    from matplotlib import colormaps
-
     channels, height, width = image_shape
     tiles = unit_rows(weights)
-    limit = symmetric_limit(tiles, SATURATED)
+    rgb, limit = scale_about_zero(tiles.reshape(-1, *image_shape))
     columns = near_square(len(tiles), height, width)
     tile = int(np.clip(MONTAGE_PIXELS // columns - GAP, *TILE_PIXELS))
     zoom = zoom_for(height, width, tile)
     shrink = min(1.0, tile / max(height, width))
-    rgb = colours(tiles.reshape(-1, *image_shape), -limit, limit, colormaps[COLORMAP])
     pixels = montage(rgb, columns, zoom)
     drawn_height, drawn_width = (side * shrink / DPI for side in pixels.shape[:2])
     right = SCALE if channels == 1 else 0.12

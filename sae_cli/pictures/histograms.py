@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from sae_cli.pictures.chapters import Chapter, register
 from sae_cli.pictures.picture import (
     FIRST,
     SECOND,
     TEXT_POINTS,
     Floats,
+    Integers,
     Picture,
     heading,
     new_figure,
     plain_axes,
     whole_numbers,
 )
+from sae_cli.pictures.view import View
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +29,18 @@ if TYPE_CHECKING:
 FEWEST_BINS, MOST_BINS = 11, 60  # the fewest an odd number, so that there is a middle bin
 
 
+@register(Chapter.ACTIVITY)
+def draw(view: View) -> Iterator[Picture]:
+    """Of every run."""
+    counts, edges = view.code_counts
+    yield code_histogram(
+        counts, edges, activation_name=view.activation_name, active_above=view.active_above
+    )
+    yield mean_histogram(view.means, target=view.target)
+
+
 def code_histogram(
-    counts: npt.NDArray[np.integer[Any]],
+    counts: Integers,
     edges: Floats,
     *,
     activation_name: str,

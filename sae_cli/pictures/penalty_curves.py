@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from sae_cli.pictures.chapters import Chapter, register
 from sae_cli.pictures.picture import (
     FIRST,
     SECOND,
@@ -16,6 +18,7 @@ from sae_cli.pictures.picture import (
     new_figure,
     plain_axes,
 )
+from sae_cli.pictures.view import View
 
 HIGHEST = 1.0  # KL has no bound; the others stay below this
 CURVES: dict[str, dict[str, Any]] = {
@@ -23,6 +26,13 @@ CURVES: dict[str, dict[str, Any]] = {
     "absolute": {"color": SECOND, "linewidth": 1.4, "linestyle": "--", "label": "|q - p|"},
     "squared": {"color": "#117733", "linewidth": 1.4, "linestyle": "-.", "label": "(q - p)²"},
 }
+
+
+@register(Chapter.PENALTY)
+def draw(view: View) -> Iterator[Picture]:
+    """Where the penalty has a target."""
+    if view.target is not None:
+        yield penalty_curves(view.target)
 
 
 def penalty_curves(target: float) -> Picture:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Floats = npt.NDArray[np.floating[Any]]
+Integers = npt.NDArray[np.integer[Any]]
 
 DPI = 150  # pixels per inch of every PNG; the tiles of a montage are laid out for it
 TITLE_POINTS = 11.0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sae_cli.pictures.chapters import Chapter, register
+from sae_cli.pictures.colours import colours
 from sae_cli.pictures.picture import (
     DPI,
     FIRST,
@@ -20,7 +23,8 @@ from sae_cli.pictures.picture import (
     plain_axes,
     whole_numbers,
 )
-from sae_cli.pictures.tiles import colours, is_image, montage, place, zoom_for
+from sae_cli.pictures.tiles import is_image, montage, place, zoom_for
+from sae_cli.pictures.view import View
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,6 +45,14 @@ WIDTH = 9.4  # inches: the least in which the title of the plots and their legen
 STRIP_PIXELS = 1120  # width that the tiles of a strip should fill
 TILE_PIXELS = (56, 168)  # narrowest (the error still fits below it) and widest tile
 LABELS, TITLE, ERRORS = 1.15, 0.52, 0.26  # inches: left of a strip, above it, below it
+
+
+@register(Chapter.EXAMPLES)
+def draw(view: View) -> Iterator[Picture]:
+    """Where the decoder was trained."""
+    if view.decoder_trained:
+        x, corrupted, x_hat = view.examples
+        yield reconstructions(x, x_hat, corrupted=corrupted)
 
 
 def reconstructions(x: Floats, x_hat: Floats, *, corrupted: Floats | None = None) -> Picture:

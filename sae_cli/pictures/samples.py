@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sae_cli.pictures.decoded import decoded
+from sae_cli.pictures.colours import grey_scale
 from sae_cli.pictures.picture import DPI, Floats, Picture, heading, heading_width, new_figure
 from sae_cli.pictures.tiles import GAP, montage, near_square, place, zoom_for
 
@@ -21,7 +21,7 @@ def samples(tiles: Floats, image_shape: tuple[int, ...], *, title: str) -> Pictu
     Raises:
         ValueError: ``image_shape`` is none of images, or the tiles do not have its features.
     """
-    rgb, note = decoded(tiles, image_shape)
+    rgb, note = grey_scale(tiles, image_shape)
     height, width = image_shape[1:]
     columns = near_square(len(tiles), height, width)
     tile = int(np.clip(MONTAGE_PIXELS // columns - GAP, *TILE_PIXELS))

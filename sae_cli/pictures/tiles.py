@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +12,10 @@ from sae_cli.pictures.picture import DPI, Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
 GAP = 2  # pixels of border around each tile, whatever its zoom
 BORDER = 0.5  # grey level of that border
-NOT_A_NUMBER = (0.85, 0.75, 0.2)  # mustard: in neither a grey nor a red-blue scale
 
 
 def is_image(shape: tuple[int, ...]) -> bool:
@@ -24,26 +23,26 @@ def is_image(shape: tuple[int, ...]) -> bool:
     return len(shape) == 3 and shape[0] in (1, 3)
 
 
+def images_of(tiles: Floats, image_shape: tuple[int, ...]) -> Floats:
+    """Rows ``(n, features)`` as images ``(n, c, h, w)``.
+
+    Raises:
+        ValueError: ``image_shape`` is not that of images, or there is no row, or rows of another
+            size.
+    """
+    if not is_image(image_shape):
+        raise ValueError(f"{image_shape} is not an image; needed: (1, h, w) or (3, h, w)")
+    if tiles.ndim != 2 or not len(tiles) or tiles.shape[1] != math.prod(image_shape):
+        raise ValueError(
+            f"tiles have shape {tiles.shape}; needed: at least 1 row of "
+            f"{math.prod(image_shape)} features for {image_shape}"
+        )
+    return tiles.reshape(-1, *image_shape)
+
+
 def near_square(n: int, height: int, width: int) -> int:
     """How many columns make a montage of ``n`` tiles of this size about as wide as high."""
     return int(np.clip(np.ceil(np.sqrt(n * height / width) - 1e-9), 1, n))
-
-
-def colours(images: Floats, low: float, high: float, colormap: Colormap) -> Floats:
-    """Images as RGB in 0 to 1: ``(n, c, h, w)`` to ``(n, h, w, 3)``.
-
-    One channel goes through the colour map, three channels are red, green and blue. Values outside
-    ``low`` to ``high`` take the colour of the nearer end; values that are not numbers stand out.
-    """
-    scaled = np.clip((images.astype(np.float64) - low) / (high - low), 0.0, 1.0)
-    missing = np.isnan(scaled).any(axis=1)
-    scaled = np.nan_to_num(scaled)
-    if images.shape[1] == 1:
-        rgb = np.asarray(colormap(scaled[:, 0]), dtype=np.float64)[..., :3]
-    else:
-        rgb = scaled.transpose(0, 2, 3, 1).copy()
-    rgb[missing] = NOT_A_NUMBER
-    return rgb
 
 
 def zoom_for(height: int, width: int, largest: int) -> int:

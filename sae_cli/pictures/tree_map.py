@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from sae_cli.core.text import counted
-from sae_cli.pictures.decoded import images_of
-from sae_cli.pictures.filters import COLORMAP, SATURATED, symmetric_limit, unit_rows
-from sae_cli.pictures.picture import DPI, GREY, Floats, Picture, heading, heading_width, new_figure
-from sae_cli.pictures.tiles import BORDER, colours
+from sae_cli.pictures.chapters import Chapter, register
+from sae_cli.pictures.colours import scale_about_zero, unit_rows
+from sae_cli.pictures.picture import (
+    DPI,
+    GREY,
+    Floats,
+    Integers,
+    Picture,
+    heading,
+    heading_width,
+    new_figure,
+)
+from sae_cli.pictures.tiles import BORDER, images_of, is_image
+from sae_cli.pictures.view import View
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,9 +35,15 @@ INDEXED = 0.3  # inches: the tile from which on indices are written
 INDEX = 0.13  # inches: below a tile, for its index
 
 
-def tree_map(
-    atoms: Floats, image_shape: tuple[int, ...], parents: npt.NDArray[np.integer[Any]]
-) -> Picture:
+@register(Chapter.LATENTS)
+def draw(view: View) -> Iterator[Picture]:
+    """Where the penalty knows a tree of the atoms of a dictionary, if examples are images."""
+    atoms, shape, parents = view.dictionary, view.input_shape, view.parents
+    if atoms is not None and parents is not None and is_image(shape):
+        yield tree_map(atoms, shape, parents)
+
+
+def tree_map(atoms: Floats, image_shape: tuple[int, ...], parents: Integers) -> Picture:
     """Draw ``atoms`` ``(n, features)`` as a tree, with a line from each parent to its children.
 
     Lateral inhibition (Gregor, Szlam & LeCun 2011) leaves out the pairs of an ancestor and a
@@ -44,14 +61,11 @@ def tree_map(
     Raises:
         ValueError: no images, shapes that do not fit, a parent that is no atom, or a circle.
     """
-    from matplotlib import colormaps
-
     unit = unit_rows(images_of(atoms, image_shape).reshape(len(atoms), -1))
     if parents.shape != (len(atoms),):
         raise ValueError(f"parents have shape {parents.shape}; needed: ({len(atoms)},)")
     across, depth = layout(parents)
-    limit = symmetric_limit(unit, SATURATED)
-    rgb = colours(unit.reshape(-1, *image_shape), -limit, limit, colormaps[COLORMAP])
+    rgb, _ = scale_about_zero(unit.reshape(-1, *image_shape))
     height, width = (side / max(image_shape[1:]) for side in image_shape[1:])
     leaves = across.max() + 1
     levels = int(depth.max()) + 1
@@ -92,7 +106,7 @@ def tree_map(
     return Picture("tree_map", figure, {"atoms": atoms.copy(), "parents": parents.copy()})
 
 
-def layout(parents: npt.NDArray[np.integer[Any]]) -> tuple[Floats, npt.NDArray[np.int64]]:
+def layout(parents: Integers) -> tuple[Floats, npt.NDArray[np.int64]]:
     """Where each node stands: across, counted in leaves, and how deep.
 
     Leaves stand side by side in the order of a walk through the tree; a parent stands in the

@@ -3,105 +3,129 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import islice
+from typing import Any, final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from sae_cli.assembly.streams import generators
-from sae_cli.datasets import Dataset
-from sae_cli.model.autoencoder import AutoEncoder
-from sae_cli.pictures import (
-    Picture,
-    code_histogram,
-    filters,
-    loss_curves,
-    mean_histogram,
-    reconstructions,
-)
-from sae_cli.pictures.picture import Floats
+from sae_cli.datasets import Split
+from sae_cli.pictures import Examples, Picture, pictures_of
+from sae_cli.pictures.picture import Floats, Integers
 from sae_cli.runs.active_run import ActiveRun
-from sae_cli.runs.drawing_codes import array, draw_codes, draw_latents
-from sae_cli.training.devices import Device
 from sae_cli.training.loop import EVALUATION_BATCH
 from sae_cli.training.metrics import TERMS
 
 N_EXAMPLES = 12
-N_TILES = 144
+N_CODES = 5000
 N_BINS = 60
 
 
 @torch.no_grad()
 def draw(run: ActiveRun) -> Iterator[Picture]:
-    """All pictures of a trained run: of the first test examples, the weights, the validation
-    split's codes, and the losses. A decoder that nothing has trained is not shown."""
-    model, data = run.training.autoencoder, run.training.dataset
-    decoded = any(stage.objective.reconstruction is not None for stage in run.training.stages)
-    if decoded:
-        yield _reconstructions(run)
-    shape = data.shape.input_shape
-    first = model.filters()
-    if first is not None:
-        yield filters(
-            array(first[:N_TILES].flatten(1)),
-            shape if first.ndim == 2 else tuple(first.shape[1:]),
-            name="filters",
-            title="first-layer filters",
-            total=len(first),
-        )
-    if decoded:
-        atoms = model.atoms(N_TILES).flatten(1)
-        yield filters(
-            array(atoms), shape, name="atoms", title="decoder atoms", total=model.n_latents
-        )
-    counts, edges, means = _histogram(model, data, run.training.device)
-    activation = model.activation
-    yield code_histogram(
-        counts, edges, activation_name=activation.name, active_above=activation.active_above
-    )
-    penalty = run.training.network.penalty
-    yield mean_histogram(means, target=None if penalty is None else penalty.target)
-    if decoded:
-        yield from draw_codes(run)
-    yield from draw_latents(run, means == 0.0)
-    names = {name for stage in run.training.stages for name in stage.objective.term_names}
-    terms = [name for name in TERMS if name in names and not name.endswith("_raw")]
-    # Where the reconstruction is all of the loss, that is drawn anyway.
-    yield loss_curves(run.log.lines, terms=terms if len(terms) > 2 else [])
+    """All pictures that apply to a trained run."""
+    yield from pictures_of(RunView(run))
 
 
-def _reconstructions(run: ActiveRun) -> Picture:
-    model, data = run.training.autoencoder, run.training.dataset
-    x = next(data.test.batches(N_EXAMPLES))
-    # A stream of its own, so that a picture shows the same noise however long the run was.
-    noise = generators(run.config.settings.seed, run.training.device.torch).noise
-    corrupted = None if run.training.corruption is None else run.training.corruption(x, noise)
-    seen = x if corrupted is None else corrupted
-    return reconstructions(
-        array(x),
-        array(run.training.device.run(model, seen).x_hat),
-        corrupted=None if corrupted is None else array(corrupted),
-    )
+@final
+class RunView:
+    """The :class:`~sae_cli.pictures.view.View` of a run, which says what each attribute is."""
+
+    def __init__(self, run: ActiveRun) -> None:
+        self._device, self._corruption = run.training.device, run.training.corruption
+        network, stages = run.training.network, run.training.stages
+        self._model, self._data = network.autoencoder, run.training.dataset
+        self.input_shape = self._data.shape.input_shape
+        self.n_latents = self._model.n_latents
+        self.activation_name = self._model.activation.name
+        self.active_above = self._model.activation.active_above
+        self.has_prior = self._model.activation.samples
+        self.decoder_trained = any(stage.objective.reconstruction is not None for stage in stages)
+        self.has_head = network.head is not None
+        self.seed = run.config.settings.seed
+        names = {name for stage in stages for name in stage.objective.term_names}
+        self.terms: Sequence[str] = [
+            name for name in TERMS if name in names and not name.endswith("_raw")
+        ]
+        self.lines: Sequence[Mapping[str, Any]] = run.log.lines
+        # The trained one, which may have learnt; whatever pictures know of it is read here.
+        penalty = network.penalty
+        self.target = None if penalty is None else penalty.target
+        self.sheet = None if penalty is None else penalty.sheet
+        self.wrap = penalty is not None and penalty.wrap
+        parents = None if penalty is None else penalty.parents
+        self.parents: Integers | None = None if parents is None else parents.cpu().numpy()
+
+    @cached_property
+    def examples(self) -> Examples:
+        x = next(self._data.test.batches(N_EXAMPLES))
+        # A stream of its own, so that a picture shows the same noise however long the run was.
+        noise = generators(self.seed, self._device.torch).noise
+        corrupted = None if self._corruption is None else self._corruption(x, noise)
+        seen = x if corrupted is None else corrupted
+        x_hat = self._device.run(self._model, seen).x_hat
+        return Examples(_array(x), None if corrupted is None else _array(corrupted), _array(x_hat))
+
+    @cached_property
+    def filters(self) -> Floats | None:
+        weight = self._model.filters()
+        return None if weight is None else _array(weight)
+
+    @cached_property
+    def dictionary(self) -> Floats | None:
+        linear = self._model.linear_decoder()
+        return None if linear is None else _array(linear[0].t())
+
+    @cached_property
+    def means(self) -> Floats:
+        return self._range_and_means[1]
+
+    @cached_property
+    def _range_and_means(self) -> tuple[tuple[float, float], Floats]:
+        """Lowest and highest code of the validation split, and the mean of each latent."""
+        low, high = math.inf, -math.inf
+        total = torch.zeros(self.n_latents, dtype=torch.float64)
+        for codes in self._codes_of(self._data.val):
+            low, high = min(low, float(codes.min())), max(high, float(codes.max()))
+            total += codes.sum(0, dtype=torch.float64).cpu()
+        return (low, high), (total / len(self._data.val)).numpy()
+
+    @cached_property
+    def code_counts(self) -> tuple[Integers, Floats]:
+        # A second pass, because all codes of a split may be too many to hold.
+        counts, edges = np.histogram([], bins=N_BINS, range=self._range_and_means[0])
+        for codes in self._codes_of(self._data.val):
+            counts = counts + np.histogram(codes.cpu().numpy(), bins=edges)[0]
+        return counts, edges
+
+    @cached_property
+    def codes(self) -> Floats:
+        n_batches = -(-N_CODES // EVALUATION_BATCH)
+        batches = islice(self._codes_of(self._data.test), n_batches)
+        return _array(torch.cat(list(batches))[:N_CODES])
+
+    @cached_property
+    def labels(self) -> Integers | None:
+        test = self._data.test
+        return None if test.labels is None else test.labels[test.rows][:N_CODES].cpu().numpy()
+
+    def atoms(self, first: int) -> Floats:
+        return _array(self._model.atoms(first).flatten(1))
+
+    def decode(self, codes: Floats) -> Floats:
+        x_hat = self._model.decode(torch.from_numpy(codes).to(self._device.torch))
+        # Cut to the range of the data, as whoever shows an image does.
+        return _array(x_hat.flatten(1).clamp(self._data.interval.low, self._data.interval.high))
+
+    def _codes_of(self, split: Split) -> Iterator[Tensor]:
+        """A pass over a split: codes ``(batch, n_latents)``."""
+        return (self._device.run(self._model, x).codes for x in split.batches(EVALUATION_BATCH))
 
 
-def _histogram(
-    model: AutoEncoder, data: Dataset, device: Device
-) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
-    """Counts and edges of all validation codes, and the mean of each latent.
-
-    Two passes, range first, since all codes of a split may be too many to hold.
-    """
-
-    def codes() -> Iterator[Tensor]:
-        return (device.run(model, x).codes for x in data.val.batches(EVALUATION_BATCH))
-
-    low, high, total = math.inf, -math.inf, torch.zeros(model.n_latents, dtype=torch.float64)
-    for batch in codes():
-        low, high = min(low, float(batch.min())), max(high, float(batch.max()))
-        total += batch.sum(0, dtype=torch.float64).cpu()
-    counts, edges = np.histogram([], bins=N_BINS, range=(low, high))
-    for batch in codes():
-        counts = counts + np.histogram(batch.cpu().numpy(), bins=edges)[0]
-    return counts, edges, (total / len(data.val)).numpy()
+def _array(tensor: Tensor) -> Floats:
+    """Move to the host, for a picture."""
+    return tensor.detach().float().cpu().numpy()

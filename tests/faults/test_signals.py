@@ -135,8 +135,9 @@ def test_a_signal_after_the_training(
             training.train(config, tmp_path / "run", [])
     assert status(tmp_path / "run") == "interrupted"
     finished_like(tmp_path / "run", whole)
-    drawn = list((tmp_path / "run").glob("pictures/*.png"))
-    assert len(drawn) == (6 if pictures else 0)
+    drawn = {path.stem for path in (tmp_path / "run").glob("pictures/*.png")}
+    # The first and the last of them.
+    assert drawn >= {"reconstructions", "loss_curves"} if pictures else not drawn
 
 
 def test_a_signal_that_comes_too_late(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from matplotlib.patches import StepPatch
 
-from sae_cli.pictures import Picture, angle_histogram
+from sae_cli.pictures import Picture
+from sae_cli.pictures.angles import angle_histogram, draw
+from tests.pictures.looks import check_looks
+from tests.pictures.views import made_up, pictures, random
 
 ANGLES = np.array([0.1, 0.2, 0.49, 0.5, 0.6, 0.7, 0.71, 1.2])
 
@@ -65,3 +70,33 @@ def test_dead_latents_are_no_parts() -> None:
 def test_no_angles_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         angle_histogram(np.zeros(0))
+
+
+def test_drawn_of_what_a_head_has_shaped() -> None:
+    view = made_up((7,), 5, has_head=True)
+    view.means[1] = 0.0
+    (picture,) = draw(view)
+    assert view.filters is not None and view.dictionary is not None
+    cosines = [
+        a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+        for a, b in zip(view.filters, view.dictionary, strict=True)
+    ]
+    expected = np.arccos(cosines)
+    expected[1] = np.nan
+    np.testing.assert_allclose(picture.numbers["angles"], expected, rtol=1e-5)
+    assert pictures(draw, made_up((7,), 5)) == []
+    convolution = made_up((1, 8, 8), 5, has_head=True, filters=random(5, 1, 3, 3))
+    assert pictures(draw, convolution) == []
+    assert pictures(draw, made_up((7,), 5, has_head=True, filters=None)) == []
+    assert pictures(draw, made_up((7,), 5, has_head=True, dictionary=None)) == []
+
+
+EDGES: dict[str, Callable[[], Picture]] = {
+    "angles": lambda: angle_histogram(random(400)),
+    "obtuse angles": lambda: angle_histogram(np.array([0.1, 3.0, np.nan])),
+}
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_looks_right(edge: str) -> None:
+    check_looks(EDGES[edge]())

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 
-from sae_cli.pictures import Picture, code_scatter
-from sae_cli.pictures.code_scatter import CLASSES
+from sae_cli.pictures import Picture
+from sae_cli.pictures.code_scatter import CLASSES, code_scatter, draw
+from tests.pictures.looks import check_looks
+from tests.pictures.views import made_up, pictures, random
 
 RNG = np.random.default_rng(5)
 CODES = RNG.normal(size=(200, 2)).astype(np.float32) * (3, 1)
@@ -94,3 +98,24 @@ def test_what_does_not_fit_is_refused() -> None:
         code_scatter(np.zeros((0, 2)))
     with pytest.raises(ValueError, match=r"labels have shape \(3,\); needed: \(200,\)"):
         code_scatter(CODES, LABELS[:3])
+
+
+def test_drawn_of_two_latents() -> None:
+    assert pictures(draw, made_up((7,), 2)) == ["code_scatter"]
+    assert pictures(draw, made_up((7,), 3)) == []
+    assert pictures(draw, made_up((7,), 2, decoder_trained=False)) == []
+
+
+EDGES: dict[str, Callable[[], Picture]] = {
+    "scatter": lambda: code_scatter(random(5000, 2), np.arange(5000) % 10),
+    "flat scatter": lambda: code_scatter(random(30, 2) * np.array([1e6, 1e-6], np.float32)),
+    "1 code": lambda: code_scatter(np.zeros((1, 2), np.float32), np.zeros(1, int)),
+    "many classes": lambda: code_scatter(random(300, 2), np.arange(300) % 49),
+    "too many classes": lambda: code_scatter(random(300, 2), np.arange(300) % 51),
+    "NaN codes": lambda: code_scatter(np.full((4, 2), np.nan, np.float32), np.arange(4)),
+}
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_looks_right(edge: str) -> None:
+    check_looks(EDGES[edge]())

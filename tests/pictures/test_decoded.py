@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,14 @@ import pytest
 from matplotlib.collections import PathCollection
 from matplotlib.text import Annotation
 
-from sae_cli.pictures import Picture, decoded_grid, decoded_points, render, samples
+from sae_cli.pictures import Picture, render
+from sae_cli.pictures.decoded import draw
+from sae_cli.pictures.decoded_grid import decoded_grid
+from sae_cli.pictures.decoded_points import decoded_points
+from sae_cli.pictures.samples import samples
 from sae_cli.pictures.tiles import GAP
+from tests.pictures.looks import check_looks
+from tests.pictures.views import made_up, pictures, random
 
 RNG = np.random.default_rng(6)
 SHAPE = (1, 4, 4)
@@ -116,7 +124,7 @@ def test_values_beyond_0_to_1_are_drawn_over_their_range_which_is_stated() -> No
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"\(16,\) is no image"):
+    with pytest.raises(ValueError, match=r"\(16,\) is not an image"):
         samples(shades(2), (16,), title="")
     with pytest.raises(ValueError, match="at least 1 row of 25 features"):
         samples(shades(2), (1, 5, 5), title="")
@@ -126,3 +134,82 @@ def test_what_does_not_fit_is_refused() -> None:
         decoded_points(np.zeros((2, 2)), shades(3), SHAPE, codes=np.zeros((4, 2)))
     with pytest.raises(ValueError, match="finite"):
         decoded_points(np.full((3, 2), np.nan), shades(3), SHAPE, codes=np.zeros((4, 2)))
+
+
+def test_drawn_where_images_have_two_latents_or_a_prior() -> None:
+    plane = ["decoded_points", "decoded_grid"]
+    assert pictures(draw, made_up(SHAPE, 2)) == plane
+    assert pictures(draw, made_up(SHAPE, 2, has_prior=True)) == [*plane, "samples"]
+    assert pictures(draw, made_up(SHAPE, 9, has_prior=True)) == ["samples"]
+    assert pictures(draw, made_up(SHAPE, 9)) == []
+    assert pictures(draw, made_up((16,), 2, has_prior=True)) == []
+    assert pictures(draw, made_up(SHAPE, 2, has_prior=True, decoder_trained=False)) == []
+
+
+@pytest.mark.parametrize("has_prior", [False, True])
+def test_tiles_are_the_decoded_codes_beside_them(has_prior: bool) -> None:
+    view = made_up(SHAPE, 2, has_prior=has_prior)
+    points, grid = (picture.numbers for picture, _ in zip(draw(view), range(2), strict=False))
+    np.testing.assert_array_equal(points["tiles"], view.decode(points["points"]))
+    crossed = np.array([[x, y] for y in grid["ys"] for x in grid["xs"]])
+    np.testing.assert_array_equal(grid["tiles"], view.decode(crossed))
+
+
+def test_without_a_prior_the_plane_is_the_box_of_the_codes() -> None:
+    view = made_up(SHAPE, 2)
+    points, grid = (picture.numbers for picture in draw(view))
+    low, high = view.codes.min(0), view.codes.max(0)
+    np.testing.assert_allclose(grid["xs"], np.linspace(low[0], high[0], 15), rtol=1e-5)
+    np.testing.assert_allclose(grid["ys"], np.linspace(high[1], low[1], 15), rtol=1e-5)
+    assert (points["points"] >= low).all() and (points["points"] <= high).all()
+
+
+def test_with_a_prior_codes_are_drawn_from_it() -> None:
+    _, grid, drawn = (picture.numbers for picture in draw(made_up(SHAPE, 2, has_prior=True)))
+    quantiles = [NormalDist().inv_cdf(share) for share in np.linspace(0.01, 0.99, 15)]
+    np.testing.assert_allclose(grid["xs"], quantiles, atol=1e-5)
+    np.testing.assert_allclose(grid["ys"], quantiles[::-1], atol=1e-5)
+    assert drawn["tiles"].shape == (64, 16)
+
+
+def test_a_picture_has_numbers_of_its_own() -> None:
+    codes, values = random(4, 2), random(2)
+    tiles, labels = shades(4), np.arange(4)
+    given = [codes, values, tiles, labels]
+    for picture in (
+        decoded_points(codes, tiles, SHAPE, codes=codes, labels=labels),
+        decoded_grid(tiles, SHAPE, xs=values, ys=values),
+        samples(tiles, SHAPE, title="4 draws"),
+    ):
+        for number in picture.numbers.values():
+            assert not any(np.shares_memory(number, array) for array in given)
+
+
+EDGES: dict[str, Callable[[], Picture]] = {
+    "points": lambda: decoded_points(
+        *(random(30, 2), random(30, 784), (1, 28, 28)), codes=random(500, 2), labels=np.arange(500)
+    ),
+    "1 point": lambda: decoded_points(
+        random(1, 2), random(1, 64), (1, 8, 8), codes=random(50, 2) * 1e6
+    ),
+    "100 points": lambda: decoded_points(
+        random(100, 2), random(100, 3072), (3, 32, 32), codes=random(9, 2)
+    ),
+    "wide points": lambda: decoded_points(
+        random(7, 2), random(7, 200), (1, 2, 100), codes=random(9, 2)
+    ),
+    "grid": lambda: decoded_grid(
+        random(400, 784), (1, 28, 28), xs=np.linspace(-1, 1, 20), ys=np.linspace(1, -1, 20)
+    ),
+    "wide grid": lambda: decoded_grid(
+        random(30, 64), (1, 8, 8), xs=random(10) * 1e-5 - 1, ys=random(3) * -1e-5
+    ),
+    "samples": lambda: samples(random(64, 784), (1, 28, 28), title="64 draws"),
+    "1 sample": lambda: samples(random(1, 30000), (3, 100, 100), title="a title " * 8),
+    "NaN samples": lambda: samples(np.full((5, 64), np.nan), (1, 8, 8), title="5 draws"),
+}
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_looks_right(edge: str) -> None:
+    check_looks(EDGES[edge]())

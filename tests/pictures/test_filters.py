@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sae_cli.pictures import Picture, filters
-from sae_cli.pictures.filters import symmetric_limit, unit_rows
+from sae_cli.pictures import Picture
+from sae_cli.pictures.filters import draw, filters
 from sae_cli.pictures.tiles import GAP
+from tests.pictures.looks import check_looks
+from tests.pictures.views import made_up, pictures, random
 
 RNG = np.random.default_rng(2)
 
@@ -101,30 +105,50 @@ def test_vectors_become_a_heat_map_of_the_weights_themselves() -> None:
     assert [axes.get_ylabel() for axes in picture.figure.axes] == ["latent", "weight"]
 
 
-def test_unit_rows_against_numpy() -> None:
-    weights = normal(6, 10)
-    weights[2] = 0.0
-    units = unit_rows(weights)
-    norms = np.sqrt(np.square(units).sum(1))
-    np.testing.assert_allclose(np.delete(norms, 2), 1.0)
-    np.testing.assert_array_equal(units[2], 0.0)
-    np.testing.assert_allclose(
-        units[0], weights[0] / np.sqrt((weights[0].astype(float) ** 2).sum())
-    )
-
-
-def test_the_limit_is_a_percentile_unless_that_is_zero() -> None:
-    values = np.arange(-1000, 1001.0)
-    assert symmetric_limit(values, 99.5) == pytest.approx(np.percentile(np.abs(values), 99.5))
-    sparse = np.zeros(1000)
-    sparse[3] = -4.0
-    assert symmetric_limit(sparse, 99.5) == 4.0
-    assert symmetric_limit(np.zeros(3), 99.5) == 1.0
-    assert symmetric_limit(np.array([np.nan, 2.0]), 100) == 2.0
-
-
 def test_rows_that_do_not_fit_the_image_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(4, 63\); needed: at least 1 row of 64 features"):
         filters(normal(4, 63), (1, 8, 8), name="f", title="t")
     with pytest.raises(ValueError, match="at least 1 row"):
         filters(normal(0, 64), (1, 8, 8), name="f", title="t")
+
+
+def test_the_first_filters_and_the_atoms_are_drawn() -> None:
+    view = made_up((1, 8, 8), 200)
+    assert view.filters is not None
+    first, atoms = draw(view)
+    assert (first.name, title(first)) == ("filters", "first-layer filters (144 of 200)")
+    np.testing.assert_array_equal(first.numbers["weights"], view.filters[:144])
+    assert (atoms.name, title(atoms)) == ("atoms", "decoder atoms (144 of 200)")
+    np.testing.assert_array_equal(atoms.numbers["weights"], view.atoms(144))
+
+
+def test_filters_have_a_shape_of_their_own_and_may_be_missing() -> None:
+    kernels = random(20, 3, 4, 5)
+    (picture,) = draw(made_up((3, 9, 9), 6, filters=kernels, decoder_trained=False))
+    assert title(picture) == "first-layer filters (20)"
+    np.testing.assert_array_equal(picture.numbers["weights"], kernels.reshape(20, 60))
+    assert tile_values(picture, 0, 5, 4).shape == (4, 4, 3)
+    assert pictures(draw, made_up((7,), 6, filters=None)) == ["atoms"]
+
+
+EDGES: dict[str, Callable[[], Picture]] = {
+    "400 filters": lambda: filters(random(400, 784) - 0.5, (1, 28, 28), name="f", title="filters"),
+    "1 filter": lambda: filters(random(1, 64), (1, 8, 8), name="f", title="first-layer filters"),
+    "2 filters": lambda: filters(random(2, 64), (1, 8, 8), name="f", title="filters"),
+    "wide filters": lambda: filters(random(7, 200), (1, 2, 100), name="f", title="filters"),
+    "zero filters": lambda: filters(np.zeros((5, 64)), (1, 8, 8), name="f", title="filters"),
+    "equal filters": lambda: filters(np.ones((5, 64)), (1, 8, 8), name="f", title="filters"),
+    "NaN filters": lambda: filters(np.full((5, 64), np.nan), (1, 8, 8), name="f", title="filters"),
+    "infinite filter": lambda: filters(
+        np.full((2, 64), np.inf, np.float32), (1, 8, 8), name="f", title="filters"
+    ),
+    "colour filters": lambda: filters(random(9, 75) - 0.5, (3, 5, 5), name="f", title="filters"),
+    "vector filters": lambda: filters(random(400, 512), (512,), name="f", title="atoms"),
+    "1 vector filter": lambda: filters(random(1, 3), (3,), name="f", title="atoms"),
+    "long title": lambda: filters(random(1, 64), (1, 8, 8), name="f", title="a title " * 8),
+}
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_looks_right(edge: str) -> None:
+    check_looks(EDGES[edge]())

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 from matplotlib.patches import StepPatch
 
-from sae_cli.pictures import Picture, code_histogram, mean_histogram
+from sae_cli.pictures import Picture
+from sae_cli.pictures.histograms import code_histogram, draw, mean_histogram
+from tests.pictures.looks import check_looks
+from tests.pictures.views import made_up, pictures, random
 
 RNG = np.random.default_rng(3)
 
@@ -117,3 +122,29 @@ def test_means_that_are_not_finite_are_left_out_and_mentioned() -> None:
 def test_no_means_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 1 latent"):
         mean_histogram(np.zeros(0))
+
+
+def test_drawn_of_every_run() -> None:
+    assert pictures(draw, made_up((7,), 5)) == ["code_histogram", "mean_histogram"]
+    codes, means = draw(made_up((7,), 5, target=0.2))
+    assert codes.figure.get_suptitle() == "Code activations (sigmoid): 500 codes"
+    assert float(means.numbers["target"]) == 0.2
+
+
+EDGES: dict[str, Callable[[], Picture]] = {
+    "codes": lambda: code_histogram(
+        np.arange(50) * 1000, np.linspace(0, 1, 51), activation_name="sigmoid", active_above=0.01
+    ),
+    "no codes": lambda: code_histogram(
+        np.zeros(3, int), np.linspace(0, 1, 4), activation_name="relu", active_above=0.0
+    ),
+    "means": lambda: mean_histogram(random(300) / 5, target=0.1),
+    "equal means": lambda: mean_histogram(np.full(30, 0.1, np.float32), target=0.1),
+    "1 mean": lambda: mean_histogram(np.zeros(1, np.float32)),
+    "NaN means": lambda: mean_histogram(np.full(3, np.nan, np.float32)),
+}
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_looks_right(edge: str) -> None:
+    check_looks(EDGES[edge]())

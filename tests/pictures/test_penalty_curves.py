@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from torch.distributions import Bernoulli, kl_divergence
 
-from sae_cli.pictures import penalty_curves
+from sae_cli.pictures import Picture
+from sae_cli.pictures.penalty_curves import draw, penalty_curves
+from tests.pictures.looks import check_looks
+from tests.pictures.views import made_up, pictures
 
 
 @pytest.mark.parametrize(
@@ -47,3 +52,19 @@ def test_curves_and_target_are_drawn_and_named() -> None:
 def test_a_target_at_the_ends_is_refused(target: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
         penalty_curves(target)
+
+
+def test_drawn_where_there_is_a_target() -> None:
+    assert pictures(draw, made_up((7,), 5, target=0.1)) == ["penalty_curves"]
+    assert pictures(draw, made_up((7,), 5)) == []
+
+
+EDGES: dict[str, Callable[[], Picture]] = {
+    "penalties": lambda: penalty_curves(0.1),
+    "high target": lambda: penalty_curves(0.999),
+}
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_looks_right(edge: str) -> None:
+    check_looks(EDGES[edge]())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -9,8 +10,11 @@ import numpy.typing as npt
 import pytest
 from matplotlib.text import Annotation
 
-from sae_cli.pictures import Picture, reconstructions, render
+from sae_cli.pictures import Examples, Picture, render
+from sae_cli.pictures.reconstructions import draw, reconstructions
 from sae_cli.pictures.tiles import GAP
+from tests.pictures.looks import check_looks
+from tests.pictures.views import made_up, pictures
 
 RNG = np.random.default_rng(1)
 
@@ -115,3 +119,33 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
         reconstructions(random(2, 1, 4, 4), random(2, 16))
     with pytest.raises(ValueError, match="at least 1 example"):
         reconstructions(random(0, 1, 4, 4), random(0, 1, 4, 4))
+
+
+def test_drawn_where_the_decoder_was_trained() -> None:
+    view = made_up((1, 4, 4), 5, examples=Examples(*(random(3, 1, 4, 4) for _ in range(3))))
+    (picture,) = draw(view)
+    for name, values in view.examples._asdict().items():
+        np.testing.assert_array_equal(picture.numbers[name], values)
+    assert pictures(draw, made_up((7,), 5, decoder_trained=False)) == []
+
+
+EDGES: dict[str, Callable[[], Picture]] = {
+    "grey": lambda: reconstructions(random(10, 1, 28, 28), random(10, 1, 28, 28)),
+    "corrupted": lambda: reconstructions(
+        random(20, 1, 8, 8), random(20, 1, 8, 8) / 1e3, corrupted=random(20, 1, 8, 8)
+    ),
+    "one example": lambda: reconstructions(random(1, 1, 8, 8), random(1, 1, 8, 8)),
+    "three bands": lambda: reconstructions(random(45, 1, 8, 8), random(45, 1, 8, 8)),
+    "colour": lambda: reconstructions(random(6, 3, 32, 32), 2 * random(6, 3, 32, 32)),
+    "large images": lambda: reconstructions(random(3, 3, 300, 200), random(3, 3, 300, 200)),
+    "diverged": lambda: reconstructions(np.zeros((5, 1, 8, 8)), np.full((5, 1, 8, 8), np.nan)),
+    "vectors": lambda: reconstructions(random(9, 512), random(9, 512)),
+    "one vector": lambda: reconstructions(random(1, 5), random(1, 5), corrupted=random(1, 5)),
+    "vectors of NaN": lambda: reconstructions(random(3, 5), np.full((3, 5), np.nan)),
+    "five sequences": lambda: reconstructions(random(5, 6, 7), random(5, 6, 7)),
+}
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_looks_right(edge: str) -> None:
+    check_looks(EDGES[edge]())

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from matplotlib import colormaps
 
 from sae_cli.pictures.picture import DPI, Picture, new_figure, render
-from sae_cli.pictures.tiles import BORDER, GAP, colours, montage, near_square, place, zoom_for
+from sae_cli.pictures.tiles import BORDER, GAP, montage, near_square, place, zoom_for
 
 
 def test_montage_magnifies_frames_and_leaves_empty_cells_white() -> None:
@@ -46,19 +45,6 @@ def test_a_placed_montage_is_drawn_pixel_for_pixel() -> None:
         if (drawn[top : top + height, left : left + width] == pixels).all()
     ]
     assert len(edges) == 1
-
-
-def test_colours_clip_and_mark_what_is_not_a_number() -> None:
-    image = np.array([-9.0, -1.0, 0.0, 1.0, 9.0, np.inf, np.nan], np.float32).reshape(1, 1, 1, 7)
-    rgb = colours(image, -1.0, 1.0, colormaps["RdBu_r"])[0, 0]
-    np.testing.assert_array_equal(rgb[0], rgb[1])
-    np.testing.assert_array_equal(rgb[3], rgb[4])
-    np.testing.assert_array_equal(rgb[3], rgb[5])
-    assert rgb[0, 2] > rgb[0, 0] and rgb[3, 0] > rgb[3, 2]  # below zero blue, above zero red
-    assert (rgb[2] > 0.95).all()
-    assert rgb[6, 2] < 0.3 < 0.7 < rgb[6, 1]
-    colour = np.repeat(image, 3, axis=1)
-    np.testing.assert_allclose(colours(colour, -1.0, 1.0, colormaps["gray"])[0, 0, 2], 0.5)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 9, 10, 144, 400])

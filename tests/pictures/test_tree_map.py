@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from sae_cli.pictures import tree_map
-from sae_cli.pictures.tree_map import layout
+from sae_cli.pictures import Picture
+from sae_cli.pictures.tree_map import draw, layout, tree_map
+from tests.pictures.looks import check_looks
+from tests.pictures.views import made_up, pictures, random
 
 RNG = np.random.default_rng(8)
 # Two trees and a root alone; a child may come before its parent.
@@ -72,5 +76,26 @@ def test_what_is_no_tree_is_refused(parents: list[int], says: str) -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match=r"parents have shape \(3,\); needed: \(2,\)"):
         tree_map(np.ones((2, 16)), (1, 4, 4), np.zeros(3, int))
-    with pytest.raises(ValueError, match="is no image"):
+    with pytest.raises(ValueError, match="is not an image"):
         tree_map(np.ones((2, 16)), (16,), np.array([-1, 0]))
+
+
+def test_drawn_where_images_have_a_tree() -> None:
+    assert pictures(draw, made_up((1, 4, 4), 8, parents=PARENTS)) == ["tree_map"]
+    assert pictures(draw, made_up((1, 4, 4), 8)) == []
+    assert pictures(draw, made_up((16,), 8, parents=PARENTS)) == []
+    assert pictures(draw, made_up((1, 4, 4), 8, parents=PARENTS, dictionary=None)) == []
+
+
+EDGES: dict[str, Callable[[], Picture]] = {
+    "tree": lambda: tree_map(random(40, 64), (1, 8, 8), (np.arange(40) + 2) // 3 - 1),
+    "wide tree": lambda: tree_map(random(500, 75), (3, 5, 5), np.minimum(np.arange(500), 1) - 1),
+    "no branches": lambda: tree_map(random(9, 784), (1, 28, 28), np.full(9, -1)),
+    "deep tree": lambda: tree_map(random(20, 64), (1, 8, 8), np.arange(20) - 1),
+    "1 atom": lambda: tree_map(np.zeros((1, 200)), (1, 2, 100), np.array([-1])),
+}
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_looks_right(edge: str) -> None:
+    check_looks(EDGES[edge]())

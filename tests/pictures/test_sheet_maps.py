@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sae_cli.pictures import Picture, orientation_map, render, topographic_map
-from sae_cli.pictures.sheet import windows
+from sae_cli.pictures import Picture, render
+from sae_cli.pictures.sheet_maps import draw, orientation_map, topographic_map, windows
 from sae_cli.pictures.tiles import GAP
 from sae_cli.pictures.topography import neighbour_similarity, orientations
 from tests.pictures.test_topography import gabor, pinwheel
+from tests.pictures.views import made_up, pictures
 
 RNG = np.random.default_rng(3)
 SHEET = (6, 6)
@@ -106,3 +107,15 @@ def test_atoms_that_do_not_fit(draw: Any) -> None:
         draw(np.ones((5, 25)), (1, 5, 5), (2, 3), wrap=True)
     with pytest.raises(ValueError, match="images of"):
         draw(np.ones((6, 25)), (25,), (2, 3), wrap=True)
+
+
+def test_drawn_where_images_have_a_sheet_of_two_axes() -> None:
+    maps = ["topographic_map", "orientation_map"]
+    assert pictures(draw, made_up((1, 8, 8), 6, sheet=(2, 3))) == maps
+    assert pictures(draw, made_up((1, 8, 8), 6)) == []
+    assert pictures(draw, made_up((1, 8, 8), 6, sheet=(6,))) == []
+    assert pictures(draw, made_up((64,), 6, sheet=(2, 3))) == []
+    assert pictures(draw, made_up((1, 8, 8), 6, sheet=(2, 3), dictionary=None)) == []
+    for wrap in (False, True):
+        drawn, _ = draw(made_up((1, 8, 8), 6, sheet=(2, 3), wrap=wrap))
+        assert ("torus" in drawn.figure.get_suptitle()) is wrap

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sae_cli.pictures.filters import COLORMAP, SATURATED, symmetric_limit, unit_rows
+from sae_cli.pictures.chapters import Chapter, register
+from sae_cli.pictures.colours import scale_about_zero, unit_rows
 from sae_cli.pictures.picture import (
     DPI,
     TEXT_POINTS,
@@ -17,7 +19,7 @@ from sae_cli.pictures.picture import (
     heading_width,
     new_figure,
 )
-from sae_cli.pictures.tiles import GAP, colours, is_image, montage, place, zoom_for
+from sae_cli.pictures.tiles import GAP, is_image, montage, place, zoom_for
 from sae_cli.pictures.topography import (
     Compared,
     neighbour_similarity,
@@ -26,6 +28,7 @@ from sae_cli.pictures.topography import (
     pinwheel_density,
     windings,
 )
+from sae_cli.pictures.view import View
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,6 +41,17 @@ KEY_INCHES = 1.0  # at the right of an orientation map, for what its colours mea
 CYCLIC = "hsv"  # both ends are red: angles 0 and pi are the same
 RED = "#e00000"
 WHITE = (1.0, 1.0, 1.0)
+
+
+@register(Chapter.LATENTS)
+def draw(view: View) -> Iterator[Picture]:
+    """Where the penalty lays the atoms of a dictionary on a sheet, if examples are images."""
+    atoms, shape, sheet = view.dictionary, view.input_shape, view.sheet
+    if atoms is None or sheet is None or len(sheet) != 2 or not is_image(shape):
+        return
+    rows_and_columns = (sheet[0], sheet[1])
+    yield topographic_map(atoms, shape, rows_and_columns, wrap=view.wrap)
+    yield orientation_map(atoms, shape, rows_and_columns, wrap=view.wrap)
 
 
 def topographic_map(
@@ -55,12 +69,9 @@ def topographic_map(
         ValueError: the atoms do not fill the sheet, or are no images.
     """
     _check(atoms, image_shape, sheet)
-    from matplotlib import colormaps
-
     alike = neighbour_similarity(atoms, sheet, wrap=wrap)
     tiles = windows(unit_rows(atoms).reshape(-1, *image_shape))
-    limit = symmetric_limit(tiles, SATURATED)
-    rgb = colours(tiles, -limit, limit, colormaps[COLORMAP])
+    rgb, _ = scale_about_zero(tiles)
     height, width = tiles.shape[2:]
     tile = max(1, MAP_PIXELS // max(sheet) - GAP)
     shrink = min(1.0, tile / max(height, width))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from sae_cli.pictures import Picture, loss_curves
+from sae_cli.pictures import Picture
+from sae_cli.pictures.loss_curves import draw, loss_curves
+from tests.pictures.looks import check_looks
+from tests.pictures.views import lines, made_up
 
 Line = dict[str, Any]
 
@@ -119,3 +123,27 @@ def test_lines_are_not_changed() -> None:
     lines = [dict(line) for line in TWO_STAGES]
     loss_curves(lines, terms=["head"])
     assert lines == TWO_STAGES
+
+
+def test_terms_are_drawn_where_the_loss_has_more_than_one() -> None:
+    (two,) = draw(made_up((7,), 5, terms=["loss", "reconstruction"]))
+    assert list(panels(two)) == ["loss"]
+    (three,) = draw(made_up((7,), 5, terms=["loss", "reconstruction", "penalty"]))
+    assert list(panels(three)) == ["loss", "reconstruction", "penalty"]
+
+
+EDGES: dict[str, Callable[[], Picture]] = {
+    "curves": lambda: loss_curves(lines(["joint"], 10), terms=["reconstruction", "penalty"]),
+    "stages": lambda: loss_curves(lines(["greedy_1", "fine_tune"], 3), terms=["reconstruction"]),
+    "30 stages": lambda: loss_curves(lines([f"greedy layer {i}" for i in range(30)], 1), terms=[]),
+    "long stage": lambda: loss_curves(lines(["a", "b" * 60], 2), terms=[]),
+    "1 epoch": lambda: loss_curves(lines(["joint"], 1), terms=["penalty"]),
+    "evaluation only": lambda: loss_curves(lines(["joint"], 0), terms=["penalty"]),
+    "no lines": lambda: loss_curves([], terms=["penalty"]),
+    "tiny values": lambda: loss_curves(curve([1e-7 * i for i in (1, 2, 3, 4)]), terms=[]),
+}
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_looks_right(edge: str) -> None:
+    check_looks(EDGES[edge]())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from sae_cli.pictures.chapters import Chapter, register
 from sae_cli.pictures.picture import (
     FIRST,
     GREY,
@@ -21,6 +22,7 @@ from sae_cli.pictures.picture import (
     text_width,
     whole_numbers,
 )
+from sae_cli.pictures.view import View
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +35,12 @@ PARTS: dict[str, dict[str, Any]] = {
 }
 LOG_FROM = 30  # largest over smallest value from which a panel gets a logarithmic scale
 LONGEST_NAME = 20  # letters of a stage's name
+
+
+@register(Chapter.TRAINING)
+def draw(view: View) -> Iterator[Picture]:
+    """Of every run; the terms apart from their sum where there is more than one."""
+    yield loss_curves(view.lines, terms=view.terms if len(view.terms) > 2 else [])
 
 
 def loss_curves(lines: Sequence[Mapping[str, Any]], *, terms: Sequence[str]) -> Picture:

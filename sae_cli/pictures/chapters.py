@@ -1,0 +1,44 @@
+"""The registered pictures, in the order in which a run shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from enum import Enum
+
+from sae_cli.pictures.picture import Picture
+from sae_cli.pictures.view import View
+
+Draw = Callable[[View], Iterator[Picture]]
+
+
+class Chapter(Enum):
+    """What a picture is of. Chapters are shown in this order, and in each the files by name."""
+
+    EXAMPLES = "examples"
+    WEIGHTS = "weights"
+    ACTIVITY = "activity of the codes"
+    CODES = "codes, and what they decode to"
+    PENALTY = "penalty"
+    LATENTS = "latents: how they lie, what they stand for"
+    TRAINING = "course of the training"
+
+
+CHAPTERS: dict[Chapter, list[Draw]] = {chapter: [] for chapter in Chapter}
+
+
+def register(chapter: Chapter) -> Callable[[Draw], Draw]:
+    """Decorator that enters a function from a view to those of its pictures that apply to it."""
+
+    def enter(draw: Draw) -> Draw:
+        CHAPTERS[chapter].append(draw)
+        CHAPTERS[chapter].sort(key=lambda entered: entered.__module__)
+        return draw
+
+    return enter
+
+
+def pictures_of(view: View) -> Iterator[Picture]:
+    """All pictures that apply, each drawn when it is asked for."""
+    for draws in CHAPTERS.values():
+        for draw in draws:
+            yield from draw(view)

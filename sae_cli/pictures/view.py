@@ -1,0 +1,108 @@
+"""What pictures may look at: a trained run as NumPy arrays and plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from sae_cli.pictures.picture import Floats, Integers
+
+
+class Examples(NamedTuple):
+    """Test examples and what the model makes of them, each ``(n, *input_shape)``.
+
+    Attributes:
+        corrupted: what the model saw in place of ``x``, where training corrupts its input.
+    """
+
+    x: Floats
+    corrupted: Floats | None
+    x_hat: Floats
+
+
+class View(Protocol):
+    """A trained run.
+
+    Properties take a pass over data, or a copy: each is computed when the first picture asks for
+    it, and once.
+
+    Attributes:
+        input_shape: of one example.
+        n_latents: of the whole model.
+        activation_name: of the codes.
+        active_above: a code counts as active when its magnitude exceeds this.
+        has_prior: whether codes are random and training pulls them towards N(0, 1), so that draws
+            from it can be decoded.
+        decoder_trained: whether any stage trained the decoder; an untrained one is not shown.
+        has_head: whether a classifier of the codes was trained along.
+        seed: of the run. A picture that draws at random begins a stream of its own with it, so that
+            it shows the same whatever was drawn before.
+        target: the mean activity that the penalty pulls each latent to, where it has one.
+        sheet: how many latents lie along each axis, where the penalty knows neighbours.
+        wrap: whether each axis of the sheet is a ring.
+        parents: ``(n_latents,)``, where the penalty knows a tree of latents; -1 for a root.
+        terms: names of the weighted terms of the loss over all stages, ``loss`` first.
+        lines: of ``metrics.jsonl``.
+    """
+
+    input_shape: tuple[int, ...]
+    n_latents: int
+    activation_name: str
+    active_above: float
+    has_prior: bool
+    decoder_trained: bool
+    has_head: bool
+    seed: int
+    target: float | None
+    sheet: tuple[int, ...] | None
+    wrap: bool
+    parents: Integers | None
+    terms: Sequence[str]
+    lines: Sequence[Mapping[str, Any]]
+
+    @property
+    def examples(self) -> Examples:
+        """The first test examples."""
+        ...
+
+    @property
+    def filters(self) -> Floats | None:
+        """The weight of the encoder's first layer: ``(n_filters, n_features)`` of a linear one,
+        ``(n_filters, channels, height, width)`` of a convolution, None of any other."""
+        ...
+
+    @property
+    def dictionary(self) -> Floats | None:
+        """``(n_latents, n_features)``: the columns of a decoder that is one linear layer, None of
+        any other."""
+        ...
+
+    @property
+    def means(self) -> Floats:
+        """``(n_latents,)`` float64: the mean of each latent over the validation split."""
+        ...
+
+    @property
+    def code_counts(self) -> tuple[Integers, Floats]:
+        """How many codes of the validation split lie in each bin ``(bins,)``, and the edges of the
+        bins ``(bins + 1,)``, from the lowest code to the highest."""
+        ...
+
+    @property
+    def codes(self) -> Floats:
+        """``(n, n_latents)``, of the first test examples; more of them than ``examples``."""
+        ...
+
+    @property
+    def labels(self) -> Integers | None:
+        """``(n,)``, of the same; None without labels."""
+        ...
+
+    def atoms(self, first: int) -> Floats:
+        """``(at most first, n_features)``: what a latent alone adds to the decoder's output."""
+        ...
+
+    def decode(self, codes: Floats) -> Floats:
+        """Reconstructions ``(n, n_features)`` of codes ``(n, n_latents)``, cut to the range of the
+        data."""
+        ...

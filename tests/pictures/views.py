@@ -1,0 +1,120 @@
+"""Views of made-up runs, to draw every registered picture from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from sae_cli.pictures import Examples, Picture, View
+from sae_cli.pictures.picture import Floats, Integers
+
+
+def random(*shape: int, seed: int = 0) -> npt.NDArray[np.float32]:
+    return np.random.default_rng(seed).random(shape, dtype=np.float32)
+
+
+def lines(stages: Sequence[str], epochs: int) -> list[dict[str, Any]]:
+    """Those of ``metrics.jsonl``; train values are missing before the first epoch of a stage."""
+    found = []
+    for index, stage in enumerate(stages):
+        for epoch in range(epochs + 1):
+            line: dict[str, Any] = {"stage": stage, "epoch": index * epochs + epoch}
+            for term in ("loss", "reconstruction", "penalty"):
+                line[f"val/{term}"] = 1.0 / (epoch + 1)
+                if epoch:
+                    line[f"train/{term}"] = 1.1 / (epoch + 1)
+            found.append(line)
+    return found
+
+
+@final
+@dataclass
+class MadeUp:
+    """A ``View`` of values drawn at random.
+
+    Attributes:
+        decoded: what ``decode`` has returned.
+    """
+
+    input_shape: tuple[int, ...]
+    n_latents: int
+    examples: Examples
+    filters: Floats | None
+    dictionary: Floats | None
+    means: Floats
+    codes: Floats
+    labels: Integers | None
+    activation_name: str = "sigmoid"
+    active_above: float = 0.5
+    has_prior: bool = False
+    decoder_trained: bool = True
+    has_head: bool = False
+    seed: int = 3
+    target: float | None = None
+    sheet: tuple[int, ...] | None = None
+    wrap: bool = False
+    parents: Integers | None = None
+    terms: Sequence[str] = ("loss", "reconstruction", "penalty")
+    lines: Sequence[Mapping[str, Any]] = field(default_factory=lambda: lines(["joint"], 3))
+    decoded: list[Floats] = field(default_factory=list)
+
+    @property
+    def code_counts(self) -> tuple[Integers, Floats]:
+        return np.histogram(self.codes, bins=20)
+
+    def atoms(self, first: int) -> Floats:
+        return random(min(first, self.n_latents), math.prod(self.input_shape), seed=4) - 0.5
+
+    def decode(self, codes: Floats) -> Floats:
+        assert codes.shape[1:] == (self.n_latents,)
+        self.decoded.append(codes @ random(self.n_latents, math.prod(self.input_shape), seed=5))
+        return self.decoded[-1]
+
+
+def made_up(input_shape: tuple[int, ...], n_latents: int, **others: Any) -> MadeUp:
+    """A view of a dense auto-encoder with one layer on either side.
+
+    Args:
+        others: values to put in place of those.
+    """
+    x, x_hat = random(12, *input_shape, seed=1), random(12, *input_shape, seed=2)
+    n_features = math.prod(input_shape)
+    view = MadeUp(
+        input_shape,
+        n_latents,
+        Examples(x, None, x_hat),
+        filters=random(n_latents, n_features, seed=6) - 0.5,
+        dictionary=random(n_latents, n_features, seed=7) - 0.5,
+        means=random(n_latents, seed=8).astype(np.float64),
+        codes=random(100, n_latents, seed=9),
+        labels=np.arange(100) % 10,
+    )
+    return replace(view, **others)
+
+
+def pictures(draw: Callable[[View], Iterator[Picture]], view: View) -> list[str]:
+    """Names of the pictures of one file that apply to a view."""
+    return [picture.name for picture in draw(view)]
+
+
+GREY, COLOUR, VECTOR = (1, 8, 8), (3, 5, 5), (7,)
+# Each registered picture is one of at least one of these.
+VIEWS: dict[str, Callable[[], MadeUp]] = {
+    "two latents with a prior": lambda: made_up(GREY, 2, has_prior=True, target=0.1),
+    "two latents of vectors": lambda: made_up(VECTOR, 2, labels=None),
+    "a convolution on a torus of colour images": lambda: made_up(
+        COLOUR, 16, filters=random(20, 3, 4, 4) - 0.5, sheet=(4, 4), wrap=True
+    ),
+    "a tree with a head, of corrupted images": lambda: made_up(
+        GREY,
+        50,
+        has_head=True,
+        parents=(np.arange(50) + 2) // 3 - 1,
+        examples=Examples(*(random(12, *GREY, seed=i) for i in range(3))),
+    ),
+}

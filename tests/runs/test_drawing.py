@@ -1,0 +1,143 @@
+"""What pictures see of a run, against the run itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sae_cli.pictures import loss_curves
+from sae_cli.runs import drawing
+from sae_cli.runs import train as training
+from sae_cli.runs.active_run import Run
+from sae_cli.runs.drawing import RunView
+from tests.conftest import SMALL, Configure
+
+Trained = Callable[..., Run]
+
+
+@pytest.fixture
+def trained(configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trained:
+    """Overrides to a trained run, at the moment when its pictures are drawn."""
+    runs: list[Run] = []
+
+    def keep(run: Run) -> list[object]:
+        runs.append(run)
+        return []
+
+    def make(*overrides: str) -> Run:
+        monkeypatch.setattr(training, "draw", keep)
+        training.train(configure(*SMALL, "device=cpu", *overrides), tmp_path / "run", [])
+        return runs[-1]
+
+    return make
+
+
+def test_codes_are_counted_in_two_passes(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trained("model=sparse_kl")
+    with torch.no_grad():
+        values = torch.cat(list(run.training.dataset.val.batches(1000)))
+        codes = run.training.autoencoder(values).codes.numpy()
+    assert len(codes) > 32
+    monkeypatch.setattr(drawing, "EVALUATION_BATCH", 16)
+    with torch.no_grad():
+        view = RunView(run)
+        counts, edges = view.code_counts
+        means = view.means
+    np.testing.assert_allclose(means, codes.mean(0, dtype=np.float64), rtol=1e-6)
+    np.testing.assert_allclose([edges[0], edges[-1]], [codes.min(), codes.max()], rtol=1e-6)
+    assert len(counts) == 60 and counts.sum() == codes.size
+    # A code at an edge may be counted on either side of it, as the size of batches rounds it.
+    assert np.abs(counts - np.histogram(codes, edges)[0]).sum() <= 4
+
+
+def test_nothing_is_computed_that_no_picture_asks_for(trained: Trained) -> None:
+    view = RunView(trained("model=ae"))
+    before = set(vars(view))
+    assert [picture.name for picture in loss_curves.draw(view)] == ["loss_curves"]
+    assert set(vars(view)) == before
+    assert not before & {"examples", "filters", "dictionary", "means", "code_counts", "codes"}
+
+
+def test_examples_are_corrupted_alike_each_time(trained: Trained) -> None:
+    run = trained("model=ae", "corruption=masking")
+    with torch.no_grad():
+        one, other = RunView(run).examples, RunView(run).examples
+        assert one.corrupted is not None and other.corrupted is not None
+        np.testing.assert_array_equal(one.corrupted, other.corrupted)
+        kept = one.corrupted == one.x
+        assert not kept.all() and not one.corrupted[~kept].any()
+        x_hat = run.training.autoencoder(torch.from_numpy(one.corrupted)).x_hat.numpy()
+    np.testing.assert_allclose(one.x_hat, x_hat, atol=1e-6)
+    np.testing.assert_array_equal(one.x, next(run.training.dataset.test.batches(12)).numpy())
+
+
+def test_without_corruption_examples_are_seen_as_they_are(trained: Trained) -> None:
+    with torch.no_grad():
+        assert RunView(trained("model=ae")).examples.corrupted is None
+
+
+def test_codes_and_labels_are_of_the_first_test_examples(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained("model=ae", "architecture.n_latents=2")
+    test = run.training.dataset.test
+    monkeypatch.setattr(drawing, "EVALUATION_BATCH", 16)
+    monkeypatch.setattr(drawing, "N_CODES", 40)
+    with torch.no_grad():
+        view = RunView(run)
+        expected = run.training.autoencoder(next(test.batches(40))).codes.numpy()
+        np.testing.assert_allclose(view.codes, expected, atol=1e-6)
+    assert test.labels is not None
+    assert view.labels is not None
+    np.testing.assert_array_equal(view.labels, test.labels[test.rows[:40]].numpy())
+
+
+def test_what_is_decoded_lies_in_the_range_of_the_data(trained: Trained) -> None:
+    run = trained("model=ae")
+    codes = np.random.default_rng(0).normal(0, 100, (5, run.training.autoencoder.n_latents))
+    with torch.no_grad():
+        decoded = RunView(run).decode(codes.astype(np.float32))
+        far = run.training.autoencoder.decode(torch.from_numpy(codes.astype(np.float32)))
+    np.testing.assert_allclose(decoded, far.flatten(1).numpy().clip(0, 1), atol=1e-6)
+    assert decoded.min() == 0 and decoded.max() == 1
+
+
+def test_weights_are_those_of_the_model(trained: Trained) -> None:
+    run = trained("model=sparse_kl")
+    matrices = {
+        name.split(".")[0]: tensor.detach().numpy()
+        for name, tensor in run.training.network.saved.named_parameters()
+        if tensor.ndim == 2
+    }
+    view = RunView(run)
+    assert view.filters is not None and view.dictionary is not None
+    np.testing.assert_array_equal(view.filters, matrices["encoder"])
+    np.testing.assert_array_equal(view.dictionary, matrices["decoder"].T)
+    np.testing.assert_allclose(view.atoms(3), matrices["decoder"].T[:3], atol=1e-6)
+
+
+def test_pictures_see_what_the_penalty_knows(trained: Trained) -> None:
+    view = RunView(trained("model=sparse_kl", "penalty.target=0.07"))
+    assert (view.target, view.sheet, view.wrap, view.parents) == (0.07, None, False, None)
+    assert list(view.terms) == ["loss", "reconstruction", "penalty"]
+    assert view.activation_name == "sigmoid" and not view.has_prior and not view.has_head
+
+
+def test_pictures_see_where_latents_lie(trained: Trained) -> None:
+    sheet = RunView(trained("model=topographic"))
+    assert sheet.sheet is not None and np.prod(sheet.sheet) == sheet.n_latents and sheet.wrap
+
+
+def test_pictures_see_the_tree_of_latents(trained: Trained) -> None:
+    tree = RunView(trained("model=lateral_inhibition", "penalty=lateral_tree"))
+    assert tree.parents is not None and tree.parents.shape == (tree.n_latents,)
+    assert tree.parents.min() == -1
+
+
+def test_no_penalty_has_nothing_to_see(trained: Trained) -> None:
+    view = RunView(trained("model=ae"))
+    assert (view.target, view.sheet, view.wrap, view.parents) == (None, None, False, None)
