@@ -12,23 +12,23 @@ import torch
 from sae_cli.pictures import loss_curves
 from sae_cli.runs import drawing
 from sae_cli.runs import train as training
-from sae_cli.runs.active_run import Run
+from sae_cli.runs.active_run import ActiveRun
 from sae_cli.runs.drawing import RunView
 from tests.conftest import SMALL, Configure
 
-Trained = Callable[..., Run]
+Trained = Callable[..., ActiveRun]
 
 
 @pytest.fixture
 def trained(configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trained:
     """Overrides to a trained run, at the moment when its pictures are drawn."""
-    runs: list[Run] = []
+    runs: list[ActiveRun] = []
 
-    def keep(run: Run) -> list[object]:
+    def keep(run: ActiveRun) -> list[object]:
         runs.append(run)
         return []
 
-    def make(*overrides: str) -> Run:
+    def make(*overrides: str) -> ActiveRun:
         monkeypatch.setattr(training, "draw", keep)
         training.train(configure(*SMALL, "device=cpu", *overrides), tmp_path / "run", [])
         return runs[-1]
