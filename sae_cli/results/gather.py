@@ -13,7 +13,7 @@ from typing import Any
 
 from sae_cli.config.published import Published
 from sae_cli.config.schema import FREE, GROUPS, RunConfig, Settings
-from sae_cli.core.differences import differing
+from sae_cli.core.differences import diff
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.text import short
 from sae_cli.results.saved_config import MAX_BYTES, read_config
@@ -172,7 +172,7 @@ def _variants(
 ) -> Iterator[tuple[dict[str, Any], list[FinishedRun]]]:
     """Each group with the settings that not all groups share."""
     settings = [group[0].compared() for group in groups]
-    keys = {found.key for other in settings for found in differing(settings[0], other)}
+    keys = {found.key for other in settings for found in diff(settings[0], other)}
     for group, one in zip(groups, settings, strict=True):
         yield {key: value for key, value in one.items() if key in keys}, group
 

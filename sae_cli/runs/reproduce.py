@@ -10,7 +10,7 @@ from sae_cli.assembly.environment import changes_of_environment
 from sae_cli.assembly.parts import build_parts
 from sae_cli.assembly.prepare import Prepared, prepare
 from sae_cli.config.schema import RESUMABLE, RunConfig, check
-from sae_cli.core.differences import ABSENT, differing
+from sae_cli.core.differences import ABSENT, diff
 from sae_cli.core.errors import CheckpointError, ConfigError
 from sae_cli.core.signals import stopping_in_time
 from sae_cli.core.text import short
@@ -120,7 +120,7 @@ def _edited(path: Path, config: RunConfig) -> list[str]:
     except (CheckpointError, ConfigError) as error:
         return [f"what ran cannot be told ({error})"]
     free = set(RESUMABLE) - {"epochs"}
-    return [str(one) for one in differing(ran, config.as_dict()) if one.key not in free]
+    return [str(one) for one in diff(ran, config.as_dict()) if one.key not in free]
 
 
 def _check_data(made: Prepared, then: Mapping[str, Any], changed_data: bool) -> None:

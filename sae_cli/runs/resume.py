@@ -13,7 +13,7 @@ from sae_cli.assembly.parts import Parts, build_parts
 from sae_cli.assembly.prepare import Prepared, prepare
 from sae_cli.assembly.stages import lr_schedule, steps_per_epoch
 from sae_cli.config.schema import FREE, RESUMABLE, RunConfig, check
-from sae_cli.core.differences import differing
+from sae_cli.core.differences import diff
 from sae_cli.core.errors import CheckpointError, ConfigError
 from sae_cli.core.signals import stopping_in_time
 from sae_cli.core.text import short
@@ -106,7 +106,7 @@ def _free_changes(recorded: RunConfig, given: RunConfig, path: Path) -> dict[str
     left_open = {"threads": None, "name": "auto"}
     decided = {k: then["device"][k] for k, left in left_open.items() if now["device"][k] == left}
     now["device"] = now["device"] | decided
-    found = list(differing(then, now))
+    found = list(diff(then, now))
     wrong = [str(difference) for difference in found if difference.key not in FREE]
     if wrong:
         raise ConfigError(
@@ -121,7 +121,7 @@ def _check_config(recorded: RunConfig, saved: TrainState) -> None:
         then = check(saved.config)
     except ConfigError as error:
         raise CheckpointError(f"the checkpoint's configuration is not right: {error}") from None
-    found = differing(then.as_dict(), recorded.as_dict())
+    found = diff(then.as_dict(), recorded.as_dict())
     changed = [str(one) for one in found if one.key not in RESUMABLE]
     if changed:
         raise CheckpointError(
