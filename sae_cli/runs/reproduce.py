@@ -18,7 +18,7 @@ from sae_cli.results.compare import compare_metrics, compare_tensors, report
 from sae_cli.results.saved_config import read_config
 from sae_cli.run_folder.checkpoints import Checkpoints
 from sae_cli.run_folder.files import read_json
-from sae_cli.run_folder.layout import CONFIG, ENVIRONMENT, holds_run, resuming, status_of
+from sae_cli.run_folder.layout import CONFIG, ENVIRONMENT, holds_run, resume_command, status_of
 from sae_cli.runs.active_run import Progress
 from sae_cli.runs.train import begin
 
@@ -93,7 +93,7 @@ def described(record: Mapping[str, Any]) -> list[str]:
 def _prepare_again(path: Path, changes: Mapping[str, Any]) -> tuple[Prepared, dict[str, Any]]:
     """What would run now, and the record of what ran then."""
     if not holds_run(path) or status_of(path) != "finished":
-        finish = f"; finish it: {resuming(path)}" if holds_run(path) else ""
+        finish = f"; finish it: {resume_command(path)}" if holds_run(path) else ""
         raise ConfigError(f"{short(path)} holds no finished run{finish}")
     for key in changes:
         if key not in CHANGEABLE:

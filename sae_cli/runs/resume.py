@@ -20,7 +20,14 @@ from sae_cli.core.text import short
 from sae_cli.results.saved_config import read_config
 from sae_cli.run_folder.files import read_json
 from sae_cli.run_folder.folder import RunFolder
-from sae_cli.run_folder.layout import CONFIG, ENVIRONMENT, SUMMARY, holds_run, resuming, status_of
+from sae_cli.run_folder.layout import (
+    CONFIG,
+    ENVIRONMENT,
+    SUMMARY,
+    holds_run,
+    resume_command,
+    status_of,
+)
 from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.active_run import Progress
 from sae_cli.runs.train import train, train_in
@@ -63,7 +70,7 @@ def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
     folder = RunFolder(path)
     with ExitStack() as stack:
         stop = stack.enter_context(stopping_in_time())
-        stack.enter_context(folder.taken_up())
+        stack.enter_context(folder.reopen())
         recorded = read_config(path / CONFIG)
         config = recorded.changed(changes)
         same_length = config.settings.epochs == recorded.settings.epochs
@@ -111,7 +118,7 @@ def _free_changes(recorded: RunConfig, given: RunConfig, path: Path) -> dict[str
     if wrong:
         raise ConfigError(
             f"{short(path)} holds a run with other settings ({'; '.join(wrong)}); choose another "
-            f"folder, or go on with that run: {resuming(path)}"
+            f"folder, or go on with that run: {resume_command(path)}"
         )
     return {difference.key: difference.now for difference in found}
 
