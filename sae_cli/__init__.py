@@ -1,6 +1,6 @@
-"""sae-train: trains sparse and other auto-encoders from the command line.
+"""sae-train: sparse and other auto-encoders, trained from the command line.
 
-``from sae_cli import load_run`` gives a finished run back to Python.
+``from sae_cli import load_run`` loads a finished run into Python.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["Run", "load_run"]
 
 
 def __getattr__(name: str) -> Any:
-    # On first use, so that the command can answer a typo without importing torch.
+    # The import waits for its first use, so that a typo is answered without importing torch.
     if name in __all__:
         from sae_cli.results import load
 

@@ -6,21 +6,21 @@ from sae_cli.commands.exits import command
 
 
 def sae_train() -> None:
-    """The command ``sae-train``."""
+    """Run the command ``sae-train``."""
     command(_train)
 
 
 def sae_reproduce() -> None:
-    """The command ``sae-reproduce``."""
+    """Run the command ``sae-reproduce``."""
     command(_reproduce)
 
 
 def sae_report() -> None:
-    """The command ``sae-report``."""
+    """Run the command ``sae-report``."""
     command(_report)
 
 
-# Imported when a signal would meet its handlers: imports take their time.
+# Commands are imported once signals have handlers, because an import takes a while.
 def _train(arguments: list[str]) -> int:
     from sae_cli.commands.train import run
 

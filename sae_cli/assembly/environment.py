@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from sae_cli.core.differences import Difference, differing
+from sae_cli.core.differences import Difference, diff
 
 PACKAGES = (
     *("sae-train", "torch", "torchvision", "numpy", "pillow", "safetensors"),
@@ -56,7 +56,7 @@ def environment() -> dict[str, Any]:
 def changes_of_environment(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
     """What two runs of the same configuration depended on differently."""
     before, after = ({k: v for k, v in one.items() if k not in OWN} for one in (then, now))
-    for found in differing(before, after):
+    for found in diff(before, after):
         if found.key == "code.patch":
             yield Difference(found.key, *(_abridged(patch) for patch in found[1:]))
         else:

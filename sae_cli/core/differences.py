@@ -1,4 +1,4 @@
-"""What differs between two records, key by key."""
+"""Differences between two records, key by key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ABSENT = "nothing"
 
 
 class Difference(NamedTuple):
-    """A dotted key, and its values."""
+    """A dotted key, with its value then and now."""
 
     key: str
     then: Any
@@ -19,11 +19,11 @@ class Difference(NamedTuple):
         return f"{self.key}: {self.then} then, {self.now} now"
 
 
-def differing(then: Any, now: Any, key: str = "") -> Iterator[Difference]:
-    """The differences between two values, those of mappings under each of their keys."""
+def diff(then: Any, now: Any, key: str = "") -> Iterator[Difference]:
+    """Yield the differences between two values; mappings are compared key by key."""
     if isinstance(then, Mapping) and isinstance(now, Mapping):
         for name in dict.fromkeys([*then, *now]):
             inner = f"{key}.{name}" if key else str(name)
-            yield from differing(then.get(name, ABSENT), now.get(name, ABSENT), inner)
+            yield from diff(then.get(name, ABSENT), now.get(name, ABSENT), inner)
     elif type(then) is not type(now) or then != now:
         yield Difference(key, then, now)

@@ -25,9 +25,9 @@ import unicodedata
 from collections.abc import Iterable
 from typing import ClassVar
 
-# These are faults of the machine rather than of what was asked of it.
+# These errors are the machine's fault, not the request's.
 MACHINE_GAVE_OUT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOMEM}
-# The most characters of an error's text.
+# A longer text of an error loses its middle.
 MAX_TEXT = 4000
 
 
@@ -68,8 +68,8 @@ class Stopped(BaseException):
     """A signal asked to stop.
 
     Args:
-        number: of the signal.
-        saved: what was saved and how to resume, in one line.
+        number: the signal's number.
+        saved: one line on what was saved and how to resume.
     """
 
     def __init__(self, number: int, saved: str = "") -> None:
@@ -90,19 +90,19 @@ def in_one_line(text: str) -> str:
     """
     if len(text) > MAX_TEXT:
         text = f"{text[: MAX_TEXT // 2]} ... {text[-MAX_TEXT // 2 :]}"
-    return "".join(map(_shown, text))
+    return "".join(map(_escape, text))
 
 
-def _shown(character: str) -> str:
+def _escape(character: str) -> str:
     if character.isprintable() or unicodedata.category(character) == "Zs":
         return character
     return character.encode("unicode_escape").decode()
 
 
 def nearest(given: str, allowed: Iterable[str], prefix: str = "") -> str:
-    """Word ``; did you mean X?`` with the allowed name nearest to the given one, else nothing.
+    """Suggest the allowed name nearest to the given one: ``; did you mean X?``, or an empty text.
 
-    ``prefix`` stands before the suggested name, and plays no part in the comparison.
+    ``prefix`` stands before the suggested name and plays no part in the comparison.
     """
     close = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.5)
     return f"; did you mean {prefix}{close[0]}?" if close else ""

@@ -1,4 +1,4 @@
-"""The types that options are annotated with; each carries the range that the check enforces."""
+"""Types that annotate options; each carries the range that is checked."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ Count = Annotated[int, Field(ge=1)]
 """A number of things, at least one."""
 
 MAX_WIDTH = 2**30
-"""A weight between two layers of so many units still has a size that torch can count."""
+"""The most units of a layer; torch can still count the weights between two such layers."""
 
 Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
-"""A number of units of a layer."""
+"""The number of units of a layer."""
 
 Steps = Annotated[int, Field(ge=1, le=100_000)]
-"""Steps within one pass, such as those of an inference; far fewer are of use."""
+"""Steps within one pass, such as those of an inference; useful numbers are far smaller."""
 
 MAX_PAIRED = 2**14
-"""Latents of which every pair has a number, which takes a gigabyte for so many."""
+"""The most latents of which every pair has a number; these numbers take a gigabyte."""
 
 Natural = Annotated[int, Field(ge=0)]
-"""A number of things, or none."""
+"""A number of things, possibly none."""
 
 NonNegative = Annotated[float, Field(ge=0)]
 """A weight, a standard deviation."""
@@ -31,7 +31,7 @@ Positive = Annotated[float, Field(gt=0)]
 """A learning rate."""
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-"""A share from 0 up to, but not, all."""
+"""A share from none up to, but not including, all."""
 
 OpenUnit = Annotated[float, Field(gt=0, lt=1)]
 """A target activity: a firing rate strictly between never and always."""

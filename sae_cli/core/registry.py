@@ -33,7 +33,7 @@ class Registry(Generic[T]):
         self._schemas: dict[str, type[pydantic.BaseModel]] = {}
 
     def register(self, name: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
-        """Decorator that enters a class or function under ``name``."""
+        """Enter the decorated class or function under ``name``."""
 
         def enter(factory: Callable[..., T]) -> Callable[..., T]:
             if name in self._factories:
@@ -89,7 +89,7 @@ def load_all(package: str) -> None:
     """Import every module of a package, so that the parts in them register themselves.
 
     Args:
-        package: its dotted name; it is being imported, or has been.
+        package: its dotted name; its own import must have begun.
     """
     for found in pkgutil.iter_modules(sys.modules[package].__path__):
         importlib.import_module(f"{package}.{found.name}")
@@ -110,7 +110,7 @@ def validate(
     try:
         return schema.model_validate(dict(options)).model_dump()
     except pydantic.ValidationError as error:
-        # An unknown key first: a typo also makes the right key look missing.
+        # Unknown keys come first, because a typo also makes the right key look missing.
         faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
         raise ConfigError(_describe(faults[0], prefix, list(schema.model_fields), takes)) from None
 
@@ -137,7 +137,7 @@ def _describe(fault: Any, prefix: str, fields: list[str], takes: str) -> str:
 
 
 def _yaml(value: Any) -> str:
-    """As it would be typed."""
+    """Write a value as it would be typed."""
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""What parts need to know of each other's numbers: shapes and ranges."""
+"""Shapes and ranges: what parts know of each other's numbers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UNIT = Interval(0.0, 1.0)
 
 @dataclass(frozen=True)
 class DataShape:
-    """What a data set tells a model: the shape of one example and the number of classes."""
+    """The shape of one example and the number of classes: what a model knows of its data."""
 
     input_shape: tuple[int, ...]
     n_classes: int | None

@@ -1,4 +1,4 @@
-"""Signals that ask to stop: at once while nothing is lost by it, at the next step in a training."""
+"""Signals that ask to stop: at once where nothing is lost, in a training after the current step."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from types import FrameType
 
 from sae_cli.core.errors import Stopped
 
-# The last is sent when the terminal is closed.
+# SIGHUP is sent when the terminal is closed.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 Handler = Callable[[int, FrameType | None], None]
 
 
 class Stop:
-    """Whether a signal has asked to stop.
+    """A note of whether a signal has asked to stop.
 
     Attributes:
-        number: of the signal, None before there is one.
+        number: the signal's number, or None.
     """
 
     number: int | None = None
@@ -33,19 +33,21 @@ class Stop:
 
 @contextmanager
 def stopping_at_once() -> Iterator[None]:
-    """The signals raise Stopped where they find the program."""
+    """Raise Stopped on a signal, wherever the program is."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         raise Stopped(number)
 
-    with _handled(handle):
+    with _handle_signals(handle):
         yield
 
 
 @contextmanager
 def stopping_in_time() -> Iterator[Stop]:
-    """The signals are noted, for the program to stop when it has saved its work; a Ctrl-C after
-    another signal stops at once."""
+    """Note a signal, so that the program can save its work before it stops.
+
+    A Ctrl-C after another signal stops at once.
+    """
     stop = Stop()
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -53,17 +55,17 @@ def stopping_in_time() -> Iterator[Stop]:
             raise Stopped(number)
         stop.number = number
 
-    with _handled(handle):
+    with _handle_signals(handle):
         yield stop
-    # What came too late to stop this stops what would come after it: a sweep's next job.
+    # A signal that arrives after the last step must still stop a sweep before its next job.
     stop.check()
 
 
 @contextmanager
-def _handled(handler: Handler) -> Iterator[None]:
-    # Only the main thread may have handlers.
+def _handle_signals(handler: Handler) -> Iterator[None]:
+    # Python lets only the main thread set handlers.
     main = threading.current_thread() is threading.main_thread()
-    # What is ignored (in the background, say) stays so; a handler in C could not be put back.
+    # An ignored signal (in the background, say) stays ignored; a handler in C cannot be restored.
     taken = [s for s in SIGNALS if main and signal.getsignal(s) not in (signal.SIG_IGN, None)]
     before = [signal.signal(number, handler) for number in taken]
     try:

@@ -8,32 +8,32 @@ from typing import Any
 
 
 def short(path: Path) -> str:
-    """A path relative to where the user is, where that is shorter to read."""
+    """Shorten a path inside the current folder."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def counted(n: int, noun: str) -> str:
-    """``1 run``, ``2 runs``."""
+    """Word a number of things: ``1 run``, ``2 runs``."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def number(value: Any) -> str:
-    """A metric with four decimals, a count without, a small number with its exponent."""
+    """Format a metric with four decimals, a count without, a small number with an exponent."""
     if not isinstance(value, float):
         return "-" if value is None else str(value)
     return format(value, precision(value))
 
 
 def precision(value: float) -> str:
-    """How a metric of that size is formatted, and with it what is added to or taken from it."""
+    """The format for a metric of this size; use it for its tolerance and deviation as well."""
     if value != 0.0 and abs(value) < 1e-3:
         return ".2e"
     return ".4f" if abs(value) < 100 else ".1f"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    """Aligned lines: the first column to the left, the others to the right."""
+    """Align rows as lines: the first column to the left, the others to the right."""
     cells = [list(header)] + [[str(row[0]), *(number(value) for value in row[1:])] for row in rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     return [

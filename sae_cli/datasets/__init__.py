@@ -1,6 +1,6 @@
 """Data sets: where examples come from, one file each.
 
-They read, check and split examples; what is done with them is not known here.
+They read, check and split examples, and know nothing of what is done with them.
 """
 
 from __future__ import annotations

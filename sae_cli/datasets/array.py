@@ -40,13 +40,13 @@ def array(
     test: Share,
     shuffle_seed: Seed | None,
 ) -> Dataset:
-    """Rows of ``(n, d)``, ``(n, c, h, w)`` or any ``(n, ...)``: train, then val, then test.
+    """Read rows of ``(n, d)``, ``(n, c, h, w)`` or any ``(n, ...)``: train, then val, then test.
 
     Values stay in the file where its format allows (.npy, .safetensors), so that an array may be
-    larger than the memory; they are read through once, to refuse what would spoil a training.
+    larger than the memory. They are read through once, to refuse any that would spoil a training.
 
     Args:
-        key: which array of a file that holds several.
+        key: the name of the array in a file that holds several.
         labels: a .npy file of classes 0, 1, ..., or a key of the same file.
         divisor: a model sees the values divided by this (255 for images of bytes).
         shuffle_seed: draws the order of the rows; None keeps the order of the file.
@@ -75,7 +75,7 @@ def array(
 
 
 def _data_key(file: ArrayFile, key: str | None, labels: str | None) -> str | None:
-    """Which of the file's arrays holds the examples."""
+    """Choose the array of the file that holds the examples."""
     if file.keys is None:
         if key is not None:
             raise ConfigError(
@@ -118,7 +118,7 @@ def _check_kind(stored: Tensor, what: str) -> None:
 
 
 def _labels(file: ArrayFile, labels: str, n_rows: int) -> Tensor:
-    """int64 ``(n_rows,)`` from a key of the same file or from a .npy file."""
+    """Read int64 ``(n_rows,)`` from a key of the same file or from a .npy file."""
     if file.keys is not None and labels in file.keys:
         found, what = file.load(labels), file.name_of(labels)
     elif Path(labels).suffix.lower() == ".npy":
@@ -137,7 +137,7 @@ def _labels(file: ArrayFile, labels: str, n_rows: int) -> Tensor:
         )
     classes = found.to(torch.int64)
     low, high = int(classes.min()), int(classes.max())
-    # As many classes as examples or more: these are ids or hashes, not classes.
+    # Numbers as large as the number of examples are ids or hashes, not classes.
     if low < 0 or high >= n_rows:
         raise ConfigError(
             f"dataset.labels={labels}: {what} has values from {low} to {high}; classes must be "

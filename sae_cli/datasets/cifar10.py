@@ -15,7 +15,7 @@ from torch import Tensor
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import Count
 from sae_cli.datasets.dataset import DATASETS, Dataset
-from sae_cli.datasets.formats.cache import decoded
+from sae_cli.datasets.formats.cache import load_or_decode
 from sae_cli.datasets.formats.download import (
     DownloadError,
     download_files,
@@ -39,9 +39,9 @@ Arrays = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 @DATASETS.register("cifar10")
 def cifar10(*, root: str, download: bool, val: Count) -> Dataset:
-    """Validation: the last ``val`` of the 50 000 training images; test: the 10 000 test images.
+    """Read CIFAR-10; the last ``val`` of the 50 000 training images validate, the test file tests.
 
-    The folder without pickles is preferred; torchvision reads the other one, because it compares
+    The folder without pickles is preferred. Torchvision reads the other one, because it compares
     the MD5 of every file before it unpickles any.
 
     Raises:
@@ -50,12 +50,13 @@ def cifar10(*, root: str, download: bool, val: Count) -> Dataset:
     folder = root_folder(root)
     if (folder / BINARY).is_dir():
         source = folder / BINARY
-        training, testing = _binary(source, BINARY_TRAIN), _binary(source, BINARY_TEST)
+        training = _read_binary(source, BINARY_TRAIN)
+        testing = _read_binary(source, BINARY_TEST)
     else:
         source = folder / PICKLED
-        if not _whole(source, download):
+        if not _is_complete(source, download):
             _fetch(folder, download)
-        training, testing = _pickled(folder)
+        training, testing = _read_pickled(folder)
     return published_images(
         _tensors(training), _tensors(testing), val=val, n_classes=N_CLASSES, folder=source
     )
@@ -66,8 +67,8 @@ def _tensors(arrays: Arrays) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(images), torch.from_numpy(labels).long()
 
 
-def _binary(folder: Path, names: Sequence[str]) -> Arrays:
-    """uint8 ``(n, 3, 32, 32)`` and labels ``(n,)`` of files of (label, pixels) records."""
+def _read_binary(folder: Path, names: Sequence[str]) -> Arrays:
+    """Read uint8 ``(n, 3, 32, 32)`` and labels ``(n,)`` from files of (label, pixels) records."""
     records = np.empty((len(names), N_PER_FILE, RECORD_BYTES), np.uint8)
     expected = N_PER_FILE * RECORD_BYTES
     for name, part in zip(names, records, strict=True):
@@ -94,8 +95,8 @@ def _binary(folder: Path, names: Sequence[str]) -> Arrays:
     return images, flat[:, 0].copy()
 
 
-def _whole(folder: Path, may_download: bool) -> bool:
-    """Whether torchvision's files are all there; half of them may be completed by a download."""
+def _is_complete(folder: Path, may_download: bool) -> bool:
+    """Whether torchvision's files are all there; a download may add those that are missing."""
     lacking = [name for name in PICKLED_FILES if not (folder / name).is_file()]
     if lacking and len(lacking) < len(PICKLED_FILES) and not may_download:
         raise ConfigError(
@@ -118,32 +119,32 @@ def _fetch(root: Path, may_download: bool) -> None:
 
 
 def _torchvision_download(staging: Path) -> None:
-    _unpickled(staging, train=False, download=True)
+    _unpickle(staging, train=False, download=True)
 
 
-def _pickled(root: Path) -> tuple[Arrays, Arrays]:
-    """Training and test arrays, as torchvision reads them; kept in the cache."""
+def _read_pickled(root: Path) -> tuple[Arrays, Arrays]:
+    """Read training and test arrays as torchvision does, and keep them in the cache."""
     key = hashlib.sha256(b"CIFAR-10: training images and labels, test images and labels")
     for name in PICKLED_FILES:
         with (root / PICKLED / name).open("rb") as file:
             key.update(hashlib.file_digest(file, "sha256").digest())
-    flat = decoded(key.hexdigest(), lambda: _flat(*_torchvision_read(root))).values
+    flat = load_or_decode(key.hexdigest(), lambda: _flatten(*_torchvision_read(root))).values
     n_train, n_pixels = len(BINARY_TRAIN) * N_PER_FILE, CHANNELS * SIDE * SIDE
     training, testing = np.split(flat, [n_train * RECORD_BYTES])
     return _arrays(training, n_train * n_pixels), _arrays(testing, N_PER_FILE * n_pixels)
 
 
-def _flat(training: Arrays, testing: Arrays) -> NDArray[np.uint8]:
+def _flatten(training: Arrays, testing: Arrays) -> NDArray[np.uint8]:
     return np.concatenate([part.reshape(-1) for part in (*training, *testing)])
 
 
 def _arrays(flat: NDArray[np.uint8], n_bytes: int) -> Arrays:
-    """Images of so many bytes in all, and the labels behind them."""
+    """Take the images, ``n_bytes`` in all, and the labels behind them."""
     return flat[:n_bytes].reshape(-1, CHANNELS, SIDE, SIDE), flat[n_bytes:]
 
 
 def _torchvision_read(root: Path) -> tuple[Arrays, Arrays]:
-    """Training and test arrays, of files of the published MD5 only."""
+    """Read training and test arrays, only from files with the published MD5."""
     try:
         from torchvision.datasets import CIFAR10
         from torchvision.datasets.utils import check_integrity
@@ -156,20 +157,20 @@ def _torchvision_read(root: Path) -> tuple[Arrays, Arrays]:
     checksums.append([CIFAR10.meta["filename"], CIFAR10.meta["md5"]])
     for name, md5 in checksums:
         path = root / PICKLED / name
-        # torchvision checks again, and then says only that something is missing or corrupted.
+        # torchvision checks this too, but says only that something is missing or corrupted.
         if not check_integrity(path, md5):
             raise ConfigError(
                 f"{path} is not the published file: its MD5 is not {md5}; remove it and get a "
                 "fresh copy"
             )
-    return _unpickled(root, train=True), _unpickled(root, train=False)
+    return _unpickle(root, train=True), _unpickle(root, train=False)
 
 
-def _unpickled(root: Path, *, train: bool, download: bool = False) -> Arrays:
+def _unpickle(root: Path, *, train: bool, download: bool = False) -> Arrays:
     from torchvision.datasets import CIFAR10
 
     with warnings.catch_warnings():
-        # The published pickles spell a dtype in a way that today's NumPy warns of.
+        # The published pickles spell a dtype in a way that today's NumPy warns about.
         warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
         found = CIFAR10(str(root), train=train, download=download)
     images = np.ascontiguousarray(found.data.transpose(0, 3, 1, 2))

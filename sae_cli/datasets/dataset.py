@@ -1,7 +1,7 @@
-"""A data set in memory (or memory-mapped): stored values, and which rows each split takes.
+"""A data set in memory (or memory-mapped): stored values, and the rows of each split.
 
-Where the stored values lie on the device, batches are taken there. A set too large for it stays
-where it is and is streamed.
+Batches are taken on the device if the stored values fit there. A larger set stays where it is and
+is streamed.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class Split:
     Attributes:
         stored: ``(n_stored, *input_shape)``, any number type, possibly memory-mapped and shared
             with other splits.
-        rows: ``(n,)`` int64, the rows of ``stored`` that belong to this split, in order; they lie
-            on the same device.
+        rows: ``(n,)`` int64, the rows of ``stored`` that belong to this split, in order; on the
+            same device.
         labels: ``(n_stored,)`` int64, or None; on the device where values come out.
         divisor: stored values divided by this are the values that a model sees.
-        streamed_to: the device where values come out, where they are streamed; None where that is
-            the device of ``stored``.
+        streamed_to: the device that values are streamed to; None if they come out on the device
+            of ``stored``.
         unit_norm: whether each example is scaled to an L2 norm of 1 (zeros stay zeros).
     """
 
@@ -48,16 +48,16 @@ class Split:
         return len(self.rows)
 
     def values(self, rows: Tensor) -> Tensor:
-        """float32 ``(len(rows), *input_shape)`` of these rows of ``stored``, at once."""
+        """Give these rows of ``stored`` at once, as float32 ``(len(rows), *input_shape)``."""
         taken = self.stored.index_select(0, rows.to(self.stored.device))
         return self._as_seen(taken if self.streamed_to is None else taken.to(self.streamed_to))
 
     def batches(self, size: int) -> Iterator[Tensor]:
-        """The split's values in order, ``size`` examples at a time."""
+        """Yield the split's values in order, ``size`` examples at a time."""
         return self._batches(self.rows, size)
 
     def shuffled(self, order: Tensor, batch_size: int) -> Iterator[Tensor]:
-        """The split's values in another order; the last batch may be smaller.
+        """Yield the split's values in another order; the last batch may be smaller.
 
         Args:
             order: int64 ``(n,)`` positions 0 to ``len(self) - 1`` on the CPU.
@@ -65,19 +65,19 @@ class Split:
         return self._batches(self._rows_at(order), batch_size)
 
     def shuffled_labels(self, order: Tensor, batch_size: int) -> Iterator[Tensor | None]:
-        """The labels ``(batch,)`` that go with ``shuffled``, or None for each of its batches."""
-        # Not torch.split, which makes one piece of no rows at all.
+        """Yield the labels ``(batch,)`` for the batches of ``shuffled``, or None for each."""
+        # torch.split would make one empty piece of no rows at all.
         for start in range(0, len(order), batch_size):
             piece = order[start : start + batch_size]
             rows = self._rows_at(piece)
-            # Where values are streamed, rows and labels lie on two devices.
+            # Rows and labels lie on two devices when values are streamed.
             yield None if self.labels is None else self.labels[rows.to(self.labels.device)]
 
     def _rows_at(self, order: Tensor) -> Tensor:
         return self.rows[order.to(self.rows.device)]
 
     def labelled(self) -> Split:
-        """The examples that have labels."""
+        """Keep only the examples that have labels."""
         assert self.labels is not None
         known = self.labels[self.rows.to(self.labels.device)] >= 0
         return replace(self, rows=self.rows[known.to(self.rows.device)])
@@ -133,7 +133,7 @@ class Dataset:
     def to(self, device: torch.device) -> Dataset:
         """A copy whose values come out on ``device``; storage that splits share is moved once.
 
-        A set that would take too much of the device's memory stays where it is, to be streamed.
+        A set that would take too much of the device's memory stays where it is and is streamed.
         """
         splits = (self.train, self.val, self.test)
         on_host = {id(s.stored): s.stored.nbytes for s in splits if s.stored.device.type == "cpu"}
@@ -155,7 +155,7 @@ class Dataset:
         )
 
     def fingerprint(self) -> str:
-        """SHA-256 over every split's values as stored, rows in order, and labels."""
+        """SHA-256 of every split's stored values, in the order of its rows, and of its labels."""
         digest = hashlib.sha256()
         for name, split in (("train", self.train), ("val", self.val), ("test", self.test)):
             stored = split.stored
@@ -171,7 +171,7 @@ class Dataset:
 
 
 def unit_norm(x: Tensor) -> Tensor:
-    """Each example of ``x`` ``(batch, ...)`` divided by its L2 norm; zeros stay zeros."""
+    """Divide each example of ``x`` ``(batch, ...)`` by its L2 norm; zeros stay zeros."""
     return F.normalize(x.flatten(1), dim=1).view_as(x)
 
 

@@ -20,7 +20,7 @@ from sae_cli.datasets.splits import split_counts
 
 @DATASETS.register("digits")
 def digits(*, val: Count, test: Count) -> Dataset:
-    """Training rows first, then ``val`` rows, then the last ``test`` rows, in the file's order.
+    """Read the digits in the file's order: training rows, then ``val``, then ``test`` rows.
 
     Raises:
         ConfigError: nothing would be left for training.

@@ -1,7 +1,7 @@
 """A user's own pictures, one folder per class: torchvision's ImageFolder layout, path/class/x.png.
 
-Pictures are decoded once, before training. The same pixels come out as from torchvision's
-``Resize(size)`` and ``CenterCrop(size)``, without the seconds that its import takes.
+Pictures are decoded once, before training, to the pixels that torchvision's ``Resize(size)`` and
+``CenterCrop(size)`` give, without the seconds that its import takes.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from sae_cli.datasets.splits import Seed, Share, split_shares
 if TYPE_CHECKING:
     from PIL import Image
 
-# torchvision's list.
+# This is torchvision's list.
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
-# Longer ones would be resized to something far larger than what is cut out of it.
+# A longer picture would be resized to something far larger than the centre that is cut out.
 MAX_ASPECT = 1000
 
 
@@ -43,19 +43,19 @@ class Picture(NamedTuple):
 def image_folder(
     *, path: str, size: Count, channels: Literal[1, 3], val: Share, test: Share, split_seed: Seed
 ) -> Dataset:
-    """Shares of the pictures, drawn with ``split_seed``, to validate and to test; the rest train.
+    """Read pictures; shares of them, drawn with ``split_seed``, validate and test, the rest trains.
 
     Raises:
         ConfigError: no such folder, no classes, a class without pictures, an unreadable picture,
             or a split would be empty.
     """
     folder = Path(path).expanduser().absolute()
-    classes, pictures = _listing(folder)
+    classes, pictures = _list_pictures(folder)
     rows = split_shares(len(pictures), val=val, test=test, seed=split_seed)
     decoded = np.empty((len(pictures), channels, size, size), np.uint8)
-    # disable=None: quiet where the output is not a terminal.
+    # With disable=None the bar stays quiet where the output is not a terminal.
     for row, picture in enumerate(tqdm(pictures, "decoding pictures", disable=None)):
-        decoded[row] = _decoded(picture.path, size, channels)
+        decoded[row] = _decode(picture.path, size, channels)
     stored = torch.from_numpy(decoded)
     labels = torch.tensor([picture.label for picture in pictures])
     return Dataset(
@@ -68,12 +68,12 @@ def image_folder(
     )
 
 
-def _listing(folder: Path) -> tuple[list[str], list[Picture]]:
-    """Class names and pictures in alphabetical order, so that every machine has the same."""
+def _list_pictures(folder: Path) -> tuple[list[str], list[Picture]]:
+    """List class names and pictures in alphabetical order, the same on every machine."""
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
         raise ConfigError(f"dataset.path={folder} {what}; give the folder of the class folders")
-    # Hidden folders are what editors and version control leave.
+    # Hidden folders belong to editors and version control.
     classes = sorted(
         entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."
     )
@@ -95,7 +95,7 @@ def _listing(folder: Path) -> tuple[list[str], list[Picture]]:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The pictures in a folder and its sub-folders, by the endings of their names."""
+    """List the pictures in a folder and its sub-folders, by the endings of their names."""
     return [
         Path(parent) / name
         for parent, _, names in os.walk(folder, followlinks=True)
@@ -104,8 +104,12 @@ def pictures_in(folder: Path) -> list[Path]:
     ]
 
 
-def _decoded(path: Path, size: int, channels: int) -> NDArray[np.uint8]:
-    """uint8 ``(channels, size, size)``: shorter side resized to ``size``, the centre cut out."""
+def _decode(path: Path, size: int, channels: int) -> NDArray[np.uint8]:
+    """Resize the shorter side to ``size`` and cut out the centre: uint8 ``(channels, size, size)``.
+
+    Raises:
+        ConfigError: as ``read_picture``.
+    """
     from PIL import Image
 
     flat = read_picture(path, "L" if channels == 1 else "RGB")
@@ -120,7 +124,7 @@ def _decoded(path: Path, size: int, channels: int) -> NDArray[np.uint8]:
 
 
 def read_picture(path: Path, mode: Literal["L", "RGB"]) -> Image.Image:
-    """The picture in a file, in grey (``L``) or in colour; of transparent ones the colour counts.
+    """Read a picture in grey (``L``) or in colour; transparency is ignored.
 
     Raises:
         ConfigError: it cannot be read, has more than 8 bits a channel, or one side is more than
@@ -134,7 +138,7 @@ def read_picture(path: Path, mode: Literal["L", "RGB"]) -> Image.Image:
             if not 0 < max(image.size) <= MAX_ASPECT * min(image.size):
                 raise ConfigError(
                     f"{path} is {image.width} x {image.height} pixels; one side may be at most "
-                    f"{MAX_ASPECT} times the other, crop or remove it"
+                    f"{MAX_ASPECT} times the other; crop or remove it"
                 )
             if image.mode.startswith(("I", "F")):
                 raise ConfigError(

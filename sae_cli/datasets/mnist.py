@@ -34,10 +34,10 @@ FILES = TRAIN_FILES + TEST_FILES
 
 @dataclass(frozen=True)
 class Family:
-    """What tells one of these data sets from the others.
+    """One of these data sets.
 
     Attributes:
-        layout: torchvision's name of it, both of its class and of its folder.
+        layout: the name of torchvision's class for it, and of its folder.
         sha256: of the four unpacked files, in the order of ``FILES``; empty where not known.
         system: folders where a system's package puts the files.
         ways: how to get the files, other than by a download.
@@ -51,7 +51,7 @@ class Family:
 
     @property
     def raw(self) -> str:
-        """torchvision's folder of the files, below ``dataset.root``."""
+        """torchvision's folder for the files, below ``dataset.root``."""
         return f"{self.layout}/raw"
 
 
@@ -83,23 +83,23 @@ OWNERS = {digest: family.name for family in (FASHION_MNIST, MNIST) for digest in
 
 @DATASETS.register("fashion_mnist")
 def fashion_mnist(*, root: str, download: bool, verify: bool, val: Count) -> Dataset:
-    """Validation: the last ``val`` of the training file; test: the whole test file.
+    """Read Fashion-MNIST; the last ``val`` training images validate, the whole test file tests.
 
     Raises:
-        ConfigError: files are missing, damaged or others than expected; ``val`` is too large.
+        ConfigError: files are missing, damaged or not the expected ones; ``val`` is too large.
     """
     return _read(FASHION_MNIST, root, download, verify, val)
 
 
 @DATASETS.register("mnist")
 def mnist(*, root: str, download: bool, verify: bool, val: Count) -> Dataset:
-    """As :func:`fashion_mnist`, with handwritten digits."""
+    """Read MNIST, handwritten digits, as :func:`fashion_mnist` does."""
     return _read(MNIST, root, download, verify, val)
 
 
 @DATASETS.register("kmnist")
 def kmnist(*, root: str, download: bool, verify: bool, val: Count) -> Dataset:
-    """As :func:`fashion_mnist`, with handwritten Japanese characters."""
+    """Read KMNIST, handwritten Japanese characters, as :func:`fashion_mnist` does."""
     return _read(KMNIST, root, download, verify, val)
 
 
@@ -111,7 +111,7 @@ def _read(family: Family, root: str, may_download: bool, verify: bool, val: int)
 
 
 class Search(NamedTuple):
-    """What was found in a folder."""
+    """A folder, and the files that it lacks."""
 
     folder: Path
     lacking: list[str]
@@ -129,14 +129,14 @@ def _file(folder: Path, name: str) -> Path | None:
 
 
 def _folder(family: Family, root: Path, may_download: bool) -> Path:
-    """The first folder with all four files, after a download if need be."""
+    """Find the first folder with all four files; download them if need be."""
     raw = root / family.raw
     own = [_search(root), _search(raw)]
     for search in own:
         if not search.lacking:
             return search.folder
-    # Half a data set of the user's own is no reason to quietly train on somebody else's files;
-    # torchvision's own folder alone may be completed.
+    # A user with half a data set must not train on other files unnoticed. Only torchvision's own
+    # folder may be completed.
     partial = [search for search in own if len(search.lacking) < len(FILES)]
     if not partial:
         for folder in family.system:
@@ -163,7 +163,7 @@ def _folder(family: Family, root: Path, may_download: bool) -> Path:
 
 def _download(family: Family, root: Path) -> None:
     def fetch(staging: Path) -> None:
-        # Only here: importing torchvision takes seconds and may fail.
+        # The import is here because it takes seconds and may fail.
         from torchvision import datasets
 
         getattr(datasets, family.layout)(str(staging), download=True)
@@ -174,7 +174,7 @@ def _download(family: Family, root: Path) -> None:
 def _read_pair(
     family: Family, folder: Path, names: Sequence[str], n_expected: int | None
 ) -> tuple[Tensor, Tensor]:
-    """uint8 ``(n, 1, 28, 28)`` and int64 ``(n,)`` of an image and a label file."""
+    """Read uint8 ``(n, 1, 28, 28)`` and int64 ``(n,)`` from an image and a label file."""
     image_path, label_path = (_existing(folder, name) for name in names)
     own = "" if n_expected is None else ", or give dataset.verify=false for files of your own"
     images = read_idx(image_path, (n_expected, SIDE, SIDE), f"get the right file{own}")
@@ -185,7 +185,7 @@ def _read_pair(
     if len(images.values) != len(labels.values):
         raise ConfigError(
             f"{image_path} holds {len(images.values)} images and {label_path} holds "
-            f"{len(labels.values)} labels; they must be as many"
+            f"{len(labels.values)} labels; give files with a label for each image"
         )
     if not len(images.values):
         raise ConfigError(f"{image_path} holds no images; at least one is needed")
@@ -200,12 +200,12 @@ def _read_pair(
 def _existing(folder: Path, name: str) -> Path:
     path = _file(folder, name)
     if path is None:
-        raise ConfigError(f"{folder / name} has just gone; put it back")
+        raise ConfigError(f"{folder / name} has just vanished; put it back")
     return path
 
 
 def _verify(family: Family, path: Path, name: str, found: IdxArray) -> None:
-    """Compare with the published file, or at least make sure that it is not another data set's."""
+    """Compare a file with the published one, or at least refuse one of another data set."""
     owner = OWNERS.get(found.sha256)
     if owner is not None and owner != family.name:
         raise ConfigError(

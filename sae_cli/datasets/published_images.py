@@ -1,4 +1,4 @@
-"""Data sets that are published as a training and a test part, of images as bytes."""
+"""Data sets that are published as a training and a test part, with images as bytes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def published_images(
     n_classes: int,
     folder: Path,
 ) -> Dataset:
-    """The last ``val`` training images validate; values are divided by 255.
+    """Make a data set whose last ``val`` training images validate; values are divided by 255.
 
     Args:
         training, testing: uint8 images ``(n, channels, height, width)`` and int64 labels ``(n,)``.
         val: number of validation images.
         n_classes: number of classes.
-        folder: where they were read.
+        folder: the folder that they were read from.
 
     Raises:
         ConfigError: nothing would be left for training.

@@ -1,4 +1,4 @@
-"""Which rows train, which validate and which test: from counts or shares, in order or drawn."""
+"""Splits: the rows that train, validate and test, by counts or shares, in order or drawn."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 """A share of the examples: some, but not all."""
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-"""What a drawing of rows starts from; the same seed draws the same rows."""
+"""The seed of a drawing of rows; the same seed draws the same rows."""
 
 
 class Rows(NamedTuple):
@@ -26,7 +26,7 @@ class Rows(NamedTuple):
 
 
 def last_rows(n_rows: int, *, val: int) -> tuple[Tensor, Tensor]:
-    """The first rows to train and the last ``val`` rows to validate.
+    """Give the first rows to train and the last ``val`` rows to validate.
 
     Raises:
         ConfigError: nothing would be left for training.
@@ -41,7 +41,7 @@ def last_rows(n_rows: int, *, val: int) -> tuple[Tensor, Tensor]:
 
 
 def split_counts(n_rows: int, *, val: int, test: int, seed: int | None) -> Rows:
-    """``val`` and ``test`` rows, the rest to train: train first, then val, then test.
+    """Split rows: first those that train, then ``val`` rows, then ``test`` rows.
 
     Args:
         seed: draws the order of the rows; None keeps the order of the file.
@@ -58,7 +58,7 @@ def split_counts(n_rows: int, *, val: int, test: int, seed: int | None) -> Rows:
 
 
 def split_shares(n_rows: int, *, val: float, test: float, seed: int | None) -> Rows:
-    """As :func:`split_counts`, from shares of the rows, rounded to whole rows.
+    """Split as :func:`split_counts` does, by shares of the rows, rounded to whole rows.
 
     Raises:
         ConfigError: a split would be empty.
@@ -67,7 +67,7 @@ def split_shares(n_rows: int, *, val: float, test: float, seed: int | None) -> R
     for name, share in (("val", val), ("test", test)):
         if counts[name] == 0:
             raise ConfigError(
-                f"dataset.{name}={share} is none of the {n_rows} examples; give at least "
+                f"dataset.{name}={share} is less than one of the {n_rows} examples; give at least "
                 f"{1 / n_rows:.2g}, or more examples"
             )
     if counts["val"] + counts["test"] >= n_rows:

@@ -1,6 +1,6 @@
 """Data too large for a device: batches gathered on the host by a thread, a few ahead of their use.
 
-The order of batches, and every bit of them, is that of gathering them one by one.
+Batches come in the same order, and with the same bits, as when they are gathered one by one.
 """
 
 from __future__ import annotations
@@ -18,23 +18,26 @@ from torch import Tensor
 
 T = TypeVar("T")
 
-# Of the memory that is free before training: the rest is for activations and optimizer state.
+# Data may take this share of the memory that is free before training; the rest is for activations
+# and optimizer state.
 SHARE = 0.5
-# Enough to even out slow reads, few enough to take no memory to speak of.
+# A few batches even out slow reads and take little memory.
 AHEAD = 3
 
 
 def too_large(n_bytes: int, device: torch.device) -> bool:
-    """Whether so many bytes must not be kept on a device (or, for the CPU, are best not waited for
-    because a mapped file of that size will not stay in the memory)."""
+    """Whether so many bytes should not be kept on a device.
+
+    On the CPU, a mapped file of that size would not stay in the memory.
+    """
     return n_bytes > SHARE * free_bytes(device)
 
 
 def free_bytes(device: torch.device) -> float:
-    """Free memory of a GPU; all memory of the machine for the CPU, where mapped files give way."""
+    """Free memory of a GPU; for the CPU all of its memory, because mapped files give way."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        # What PyTorch keeps for its next tensors counts as taken there, and is free.
+        # The driver counts memory that PyTorch keeps for its next tensors as taken, but it is free.
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return free + kept
     if device.type == "cpu" and hasattr(os, "sysconf"):
@@ -43,7 +46,7 @@ def free_bytes(device: torch.device) -> float:
 
 
 def stream(stored: Tensor, pieces: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
-    """``stored[rows]`` on ``device``, of the type as stored, for each ``rows`` of ``pieces``.
+    """Yield ``stored[rows]`` on ``device``, in the stored type, for each ``rows`` of ``pieces``.
 
     Args:
         stored: ``(n, ...)`` on the host, possibly memory-mapped.
@@ -55,10 +58,10 @@ def stream(stored: Tensor, pieces: Iterable[Tensor], device: torch.device) -> It
 
 
 def ahead(pieces: Iterable[Tensor], load: Callable[[Tensor], T]) -> Iterator[T]:
-    """``load(piece)`` for each piece, in order, done by one thread up to ``AHEAD`` pieces early.
+    """Yield ``load(piece)`` for each piece, in order; a thread loads up to ``AHEAD`` pieces early.
 
-    What ``load`` raises is raised here, at its piece. The thread has ended when the iterator has,
-    also when it is left early.
+    An error of ``load`` is raised here, at its piece. The thread ends with the iterator, even if
+    that is left early.
     """
     waiting: deque[Future[T]] = deque()
     pool = ThreadPoolExecutor(1, "batches-ahead")
@@ -74,12 +77,12 @@ def ahead(pieces: Iterable[Tensor], load: Callable[[Tensor], T]) -> Iterator[T]:
 
 
 def _to_gpu(stored: Tensor, pieces: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
-    """Copied on a stream of their own, so that a copy and a training step run side by side."""
+    """Copy on a separate CUDA stream, so that a copy and a training step run side by side."""
     copies = _copy_stream(device)
 
     def load(rows: Tensor) -> tuple[Tensor, torch.cuda.Event]:
-        # Only from pinned memory is a copy asynchronous. PyTorch's allocator of pinned memory
-        # hands it out anew only after the copy.
+        # A copy is asynchronous only from pinned memory, which PyTorch's allocator reuses only
+        # after the copy.
         pinned = stored.index_select(0, rows).pin_memory()
         with torch.cuda.stream(copies):
             batch = pinned.to(device, non_blocking=True)
@@ -88,12 +91,12 @@ def _to_gpu(stored: Tensor, pieces: Iterable[Tensor], device: torch.device) -> I
     for batch, copied in ahead(pieces, load):
         using = torch.cuda.current_stream(device)
         using.wait_event(copied)
-        # The memory belongs to the copying stream, which must not reuse it before this one is done.
+        # The memory belongs to the copying stream, which must not reuse it while this one reads it.
         batch.record_stream(using)
         yield batch
 
 
 @cache
 def _copy_stream(device: torch.device) -> torch.cuda.Stream:
-    """One for all epochs: PyTorch keeps freed memory for each stream apart."""
+    """Make one for all epochs, because PyTorch keeps freed memory for each stream apart."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

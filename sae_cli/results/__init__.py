@@ -1,4 +1,4 @@
-"""What is read from finished runs: models, configurations, comparisons and reports.
+"""Finished runs, read back: models, configurations, comparisons and reports.
 
 Nothing here changes a run, and nothing here trains.
 """

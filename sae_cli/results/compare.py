@@ -15,15 +15,15 @@ from sae_cli.core.text import number, table
 from sae_cli.run_folder.files import read_json
 from sae_cli.run_folder.layout import MODEL, SUMMARY, read_metrics
 
-# Of a summary, what is no result.
+# These keys of a summary are not results.
 NO_RESULT = {"status", "seconds"}
 
 
 class Found(NamedTuple):
-    """What became of one metric or tensor.
+    """The comparison of one metric or tensor.
 
     Attributes:
-        same: to the bit.
+        same: whether it is the same to the bit.
         note: how far it is off, and since when.
     """
 
@@ -33,7 +33,7 @@ class Found(NamedTuple):
 
 
 def compare_metrics(then: Path, now: Path) -> list[Found]:
-    """Every value of ``metrics.jsonl`` and ``summary.json``, gathered by metric.
+    """Compare every value of ``metrics.jsonl`` and ``summary.json``, metric by metric.
 
     Raises:
         ConfigError: a file cannot be read.
@@ -52,13 +52,13 @@ def compare_metrics(then: Path, now: Path) -> list[Found]:
 
 def _compare_summaries(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Found]:
     for key in dict.fromkeys([*then, *now]):
-        # Those of the validation are the last line's.
+        # Validation values equal the last line of metrics.jsonl, which was compared above.
         if key not in NO_RESULT and not key.startswith("val/"):
             yield Found(f"{key} in the end", *_same(then.get(key), now.get(key)))
 
 
 def compare_tensors(then: Path, now: Path) -> list[Found]:
-    """Every tensor of ``model.safetensors``.
+    """Compare every tensor of ``model.safetensors``.
 
     Raises:
         ConfigError: a file cannot be read.
@@ -106,7 +106,7 @@ def _distance(then: Any, now: Any) -> float:
 
 
 def report(what: str, found: list[Found]) -> list[str]:
-    """How many are identical, and a line for each that is not."""
+    """Word how many are identical, with a line for each that is not."""
     off = [one for one in found if not one.same]
     head = f"{what}: {len(found) - len(off)} of {len(found)} identical"
     return [head, *(f"  {line}" for line in table(["", ""], [[o.name, o.note] for o in off])[1:])]

@@ -1,5 +1,4 @@
-"""Finished runs gathered from folders and grouped by their settings, to be held against what was
-published."""
+"""Finished runs, gathered from folders, grouped by settings, beside the published values."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ from typing import Any
 
 from sae_cli.config.published import Published
 from sae_cli.config.schema import FREE, GROUPS, RunConfig, Settings
-from sae_cli.core.differences import differing
+from sae_cli.core.differences import diff
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.text import short
 from sae_cli.results.saved_config import MAX_BYTES, read_config
@@ -21,22 +20,22 @@ from sae_cli.run_folder.files import check_links, read_json
 from sae_cli.run_folder.layout import CONFIG, ENVIRONMENT, OVERRIDES, SUMMARY, holds_run, status_of
 from sae_cli.run_folder.plain_yaml import as_yaml, read_texts
 
-# A folder of folders of sweeps of runs.
+# Runs are found as deep as in a folder of folders of sweeps.
 MAX_DEPTH = 4
-# What makes no difference between the runs of a group.
+# Runs of a group may differ in these settings.
 OWN = ("seed", *FREE)
-# What is shown where nothing was published; the last two only of runs that have them.
+# Where nothing was published, these metrics are shown of runs that have them.
 SHOWN = ("val/loss", "val/fvu", "test/accuracy")
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What the folder of a finished run says.
+    """The content of a finished run's folder.
 
     Attributes:
         overrides: what the command line changed.
         summary: the metrics of the final weights.
-        record: of the versions and the machine it was made with.
+        record: the versions and the machine that it was made with.
     """
 
     config: RunConfig
@@ -50,12 +49,12 @@ class FinishedRun:
 
     @property
     def system(self) -> str:
-        """Its experiment; else its model and data set."""
+        """Its experiment, or its model and data set if it has none."""
         settings = self.config.settings
         return settings.experiment or f"{settings.model} on {self.config.parts['dataset']['name']}"
 
-    def compared(self) -> dict[str, Any]:
-        """Dotted keys and values of all settings that count."""
+    def group_settings(self) -> dict[str, Any]:
+        """Dotted keys and values of the settings that the runs of a group share."""
         parts = self.config.parts
         flat = self.config.settings.model_dump() | {
             f"{group}.{option}": value for group in parts for option, value in parts[group].items()
@@ -63,9 +62,9 @@ class FinishedRun:
         return {key: value for key, value in flat.items() if key not in OWN}
 
     def metric(self, name: str) -> float | None:
-        """A finite metric of the summary, else None."""
+        """A metric of the summary, or None if it is missing or not finite."""
         value = self.summary.get(name)
-        # Of whole numbers there are some that no float can hold.
+        # JSON integers can be too large for a float.
         if isinstance(value, int | float) and abs(value) <= sys.float_info.max:
             return float(value)
         return None
@@ -73,14 +72,14 @@ class FinishedRun:
 
 @dataclass(frozen=True)
 class Row:
-    """One metric of the runs that differ in nothing but their seed.
+    """One metric of the runs that differ only in their seed.
 
     Attributes:
         system: experiment, or model and data set.
-        variant: the settings by which it differs from others of that system, dotted.
-        published: None where there is nothing to hold it against.
-        values: by seed; None where a run has no such metric.
-        command: that trains these runs again.
+        variant: the settings, dotted, that set it apart from others of that system.
+        published: the published value, if there is one.
+        values: the value for each seed; None where a run lacks the metric.
+        command: the command that trains these runs again.
     """
 
     system: str
@@ -100,7 +99,7 @@ class Row:
 
     @property
     def sd(self) -> float | None:
-        """Sample standard deviation over seeds (divided by n - 1); None of fewer than two."""
+        """Sample standard deviation over seeds (divided by n - 1); None for fewer than two."""
         return statistics.stdev(self.measured) if len(self.measured) > 1 else None
 
     @property
@@ -115,7 +114,7 @@ class Row:
 
 
 def gather(folders: Sequence[Path]) -> tuple[list[FinishedRun], int]:
-    """The finished runs in and below these folders, and how many others there are.
+    """Read the finished runs in and below these folders, and count the others.
 
     Raises:
         ConfigError: there is none, or a folder is damaged.
@@ -151,13 +150,13 @@ def _read(path: Path) -> FinishedRun:
 
 
 def rows(runs: Iterable[FinishedRun]) -> list[Row]:
-    """A row for each metric of each group of runs, sorted by system and variant.
+    """Make a row for each metric of each group of runs, sorted by system and variant.
 
-    Of runs that differ in nothing, the seed neither, the one that started last counts.
+    Of runs with the same settings and seed, the one that started last counts.
     """
     systems: dict[str, dict[bytes, list[FinishedRun]]] = {}
     for run in sorted(runs, key=lambda run: (run.seed, str(run.record.get("started")))):
-        key = as_yaml(run.compared())
+        key = as_yaml(run.group_settings())
         systems.setdefault(run.system, {}).setdefault(key, []).append(run)
     found: list[Row] = []
     for system in sorted(systems):
@@ -170,9 +169,9 @@ def rows(runs: Iterable[FinishedRun]) -> list[Row]:
 def _variants(
     groups: list[list[FinishedRun]],
 ) -> Iterator[tuple[dict[str, Any], list[FinishedRun]]]:
-    """Each group with the settings that not all groups share."""
-    settings = [group[0].compared() for group in groups]
-    keys = {found.key for other in settings for found in differing(settings[0], other)}
+    """Yield each group with the settings that not all groups share."""
+    settings = [group[0].group_settings() for group in groups]
+    keys = {found.key for other in settings for found in diff(settings[0], other)}
     for group, one in zip(groups, settings, strict=True):
         yield {key: value for key, value in one.items() if key in keys}, group
 
@@ -190,8 +189,8 @@ def _rows(system: str, variant: dict[str, Any], group: list[FinishedRun]) -> Ite
 
 
 def _command(group: Sequence[FinishedRun], seeds: Sequence[int]) -> str:
-    """What to type for these runs, without what says only where they lie and what they show."""
-    # A run that was reproduced, or began in Python, has no overrides.
+    """Word the command for these runs, without settings of where they lie and what they show."""
+    # Runs that were reproduced, or began in Python, have no overrides, so the longest list counts.
     fullest = max((run.overrides for run in group), key=len)
     given = {text.partition("=")[0]: text for text in fullest if "=" in text}
     known = {"model", "experiment", *Settings.model_fields, *GROUPS} - {"seed"}
@@ -209,7 +208,7 @@ def _command(group: Sequence[FinishedRun], seeds: Sequence[int]) -> str:
 
 
 def machine(record: Mapping[str, Any]) -> str:
-    """The versions, the machine and the code of a run, in one line."""
+    """Word the versions, the machine and the code of a run in one line."""
     packages = [f"{name} {_text(record, 'packages', name)}" for name in ("torch", "numpy")]
     gpu = _text(record, "hardware", "gpu")
     return "; ".join(
@@ -224,7 +223,7 @@ def machine(record: Mapping[str, Any]) -> str:
 
 
 def _text(record: Any, *keys: str) -> str:
-    """A value as text; ``none`` where there is none. The record may be anybody's."""
+    """Give a value as text, or ``none`` if it is missing. The record may be a stranger's."""
     for key in keys:
         record = record.get(key) if isinstance(record, Mapping) else None
     return "none" if record is None else str(record)

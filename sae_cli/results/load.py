@@ -31,7 +31,7 @@ class Run:
         path: the run folder.
         config: the checked configuration.
         network: all that was trained, on the CPU, in evaluation mode.
-        input_shape: of one example.
+        input_shape: the shape of one example.
     """
 
     path: Path
@@ -64,23 +64,23 @@ class Run:
 
     @torch.no_grad()
     def encode(self, x: Any) -> Tensor:
-        """Codes ``(batch, n_latents)``.
+        """Encode examples to codes ``(batch, n_latents)``.
 
         Args:
             x: a tensor or array ``(batch, *input_shape)`` or ``(batch, n_features)``, in the range
                 the model was trained on (images: 0 to 1).
 
         Raises:
-            ValueError: another shape.
+            ValueError: the shape is wrong.
         """
         return self.autoencoder.encode(self._examples(x))
 
     @torch.no_grad()
     def decode(self, codes: Any) -> Tensor:
-        """Reconstructions ``(batch, *input_shape)`` of codes ``(batch, n_latents)``.
+        """Decode codes ``(batch, n_latents)`` to reconstructions ``(batch, *input_shape)``.
 
         Raises:
-            ValueError: another shape.
+            ValueError: the shape is wrong.
         """
         given = torch.as_tensor(codes, dtype=torch.float32)
         if given.ndim != 2 or given.shape[1] != self.autoencoder.n_latents:
@@ -92,13 +92,13 @@ class Run:
 
     @torch.no_grad()
     def classify(self, x: Any) -> Tensor:
-        """The head's classes ``(batch,)`` int64, 0 to ``n_classes - 1``.
+        """Classify examples with the head: int64 ``(batch,)``, 0 to ``n_classes - 1``.
 
         Args:
             x: as ``encode`` takes it.
 
         Raises:
-            ValueError: another shape, or the run has trained no head.
+            ValueError: the shape is wrong, or the run has trained no head.
         """
         if self.network.head is None:
             raise ValueError("this run has no classifier; train one with head=classifier")
@@ -118,7 +118,7 @@ class Run:
 
 
 def load_run(folder: str | Path) -> Run:
-    """Load a run from its folder. Reads YAML and safetensors as data; executes nothing.
+    """Load a run from its folder. YAML and safetensors are read as data; nothing is executed.
 
     Raises:
         ConfigError: the folder does not hold a finished run, or holds a damaged one.

@@ -1,4 +1,4 @@
-"""The page of results: Markdown made from rows, and its file."""
+"""The page of results: rows as Markdown, and its file."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ HEADER = (
 
 
 def page(rows: Sequence[Row], runs: Sequence[FinishedRun], unfinished: int, command: str) -> str:
-    """The whole page; the same folders and the same command give the same text.
+    """Make the whole page; the same folders and the same command give the same text.
 
     Args:
-        rows: of its tables.
-        runs: that they were made from.
+        rows: the rows of its tables.
+        runs: the runs that they were made from.
         unfinished: how many runs were left out.
-        command: that it was made with.
+        command: the command that makes the page.
     """
-    left_out = f" Left out, not finished: {counted(unfinished, 'run')}." if unfinished else ""
+    left_out = f" Left out: {counted(unfinished, 'unfinished run')}." if unfinished else ""
     machines = Counter(machine(run.record) for run in runs)
     return "\n".join(
         [
@@ -40,9 +40,9 @@ def page(rows: Sequence[Row], runs: Sequence[FinishedRun], unfinished: int, comm
             "# Results",
             "",
             f"Made from {counted(len(runs), 'finished run')} by {_code(command)}.{left_out}",
-            "The mean and the sample standard deviation are over seeds. The tolerance is that of",
-            "the mean. Of two runs that differ in nothing, the one that started last counts. Where",
-            "a command sets more than experiment and seeds, what was published is of another run.",
+            "Means and sample standard deviations are over seeds; a tolerance is that of the mean.",
+            "Of runs with the same settings and seed, the one that started last counts. A command",
+            "that sets more than experiment and seeds trains another run than the published one.",
             "",
             *_table(HEADER, map(_cells, rows)),
             "",
@@ -59,14 +59,14 @@ def page(rows: Sequence[Row], runs: Sequence[FinishedRun], unfinished: int, comm
 
 
 def check_target(path: Path) -> None:
-    """Raise ConfigError for a file that ``write_page`` may not write."""
+    """Raise ConfigError unless ``write_page`` may write the file."""
     refuse_link(path)
     if not path.parent.is_dir():
         raise ConfigError(f"{short(path)}: there is no folder {short(path.parent)}; make it first")
     if not path.exists():
         return
     if not path.is_file():
-        raise ConfigError(f"{short(path)} is no file; choose another name")
+        raise ConfigError(f"{short(path)} is not a file; choose another name")
     with path.open("rb") as file:
         first = file.read(len(MARKER.encode()) + 1)
     if first != f"{MARKER}\n".encode():
@@ -77,10 +77,10 @@ def check_target(path: Path) -> None:
 
 
 def write_page(path: Path, text: str) -> None:
-    """The page in its file.
+    """Write the page to its file.
 
     Raises:
-        ConfigError: the file is somebody's own.
+        ConfigError: the file was not made by sae-report.
     """
     check_target(path)
     write_atomically(path, text.encode())
@@ -121,16 +121,16 @@ def _single(row: Row) -> list[str]:
 
 
 def _variant(settings: Mapping[str, Any]) -> str:
-    """As it would be typed: a part's name is its group's value."""
+    """Word settings as they would be typed: a part's name is its group's value."""
     return (
         ", ".join(
-            _code(f"{key.removesuffix('.name')}={_typed(value)}") for key, value in settings.items()
+            _code(f"{key.removesuffix('.name')}={_value(value)}") for key, value in settings.items()
         )
         or NOTHING
     )
 
 
-def _typed(value: Any) -> str:
+def _value(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -140,18 +140,17 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _in_line(text: str) -> str:
-    """Without line breaks, which would end a row, and what else is no letter (JSON can hold halves
-    of some)."""
+    """Replace line breaks and unprintable characters (JSON may hold lone surrogates)."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown shows as it is, whoever wrote it."""
+    """Escape text, so that Markdown shows it as it is, whoever wrote it."""
     return re.sub(r"([\\`*_{}\[\]<>#|~&!$])", r"\\\1", _in_line(text))
 
 
 def _code(text: str) -> str:
-    """Text as code; a fence longer than any in it, and no cell border within."""
+    """Format text as code, with a fence longer than any in it and no cell border within."""
     text = _in_line(text)
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
     space = " " if len(fence) > 1 else ""

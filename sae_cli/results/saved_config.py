@@ -7,14 +7,14 @@ from pathlib import Path
 from sae_cli.config.schema import RunConfig, check
 from sae_cli.run_folder.plain_yaml import read_yaml
 
-# A run's own has about 2 kB.
+# A run writes about 2 kB.
 MAX_BYTES = 1 << 16
 
 
 def read_config(path: Path) -> RunConfig:
-    """The checked configuration in a file that a run wrote.
+    """Read and check the configuration in a file that a run wrote.
 
     Raises:
-        ConfigError: it cannot be read, is too large, more than plain YAML, or wrong.
+        ConfigError: it cannot be read, is too large, is more than plain YAML, or is wrong.
     """
     return check(read_yaml(path, MAX_BYTES))

@@ -1,7 +1,7 @@
 """The auto-encoder in a run folder: ``model.safetensors`` may come from a stranger.
 
-Its header is compared with what the configuration describes before memory is taken, so that a
-loaded model takes no more of it than the file has bytes.
+Its header is compared with the configuration before memory is taken, so that a loaded model takes
+no more memory than the file has bytes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Shape(pydantic.BaseModel):
 
 
 def read_model(folder: Path, config: RunConfig) -> tuple[Network, DataShape]:
-    """The saved network, on the CPU, in evaluation mode, and the shape of its data.
+    """Read the saved network, on the CPU, in evaluation mode, and the shape of its data.
 
     Raises:
         ConfigError: the file cannot be read, is damaged, or holds other tensors than the
@@ -47,7 +47,7 @@ def read_model(folder: Path, config: RunConfig) -> tuple[Network, DataShape]:
     try:
         with safe_open(path, "pt") as file:
             shape = _shape((file.metadata() or {})["shape"])
-            # Takes no memory, whatever the configuration asks for.
+            # The blueprint takes no memory, whatever the configuration asks for.
             expected = {
                 name: (DTYPE, tuple(tensor.shape))
                 for name, tensor in build_blueprint(config, parts, shape).saved.state_dict().items()
@@ -67,9 +67,9 @@ def read_model(folder: Path, config: RunConfig) -> tuple[Network, DataShape]:
 
 
 def _shape(text: str) -> DataShape:
-    """Raises ValueError for what is not the shape of data."""
+    """Read a shape of data; raise ValueError if it is not one."""
     try:
-        # Nothing of this length is a shape; parsing it first would only take memory.
+        # No shape is longer than this; to parse more would only take memory.
         given = _Shape.model_validate_json(text[:1000])
     except pydantic.ValidationError:
         raise ValueError(f"its shape is {text[:100]}") from None
@@ -89,7 +89,7 @@ def _compare(
     expected: dict[str, tuple[str, tuple[int, ...]]],
 ) -> None:
     faults = [
-        f"{name} is {_worded(found.get(name))}, expected {_worded(expected.get(name))}"
+        f"{name} is {_describe(found.get(name))}, expected {_describe(expected.get(name))}"
         for name in sorted(found | expected)
         if found.get(name) != expected.get(name)
     ]
@@ -101,5 +101,5 @@ def _compare(
         )
 
 
-def _worded(kind: tuple[str, tuple[int, ...]] | None) -> str:
+def _describe(kind: tuple[str, tuple[int, ...]] | None) -> str:
     return "absent" if kind is None else f"{kind[0]} {kind[1]}"

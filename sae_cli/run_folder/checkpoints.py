@@ -1,7 +1,7 @@
 """Checkpoints: files that are whole or known not to be.
 
-``last.pt`` is where a run goes on, ``previous.pt`` the one before it, for when that is damaged.
-Each is a file of ``torch.save``, tensors and plain types, and carries the SHA-256 of itself.
+A run resumes from ``last.pt``, or from ``previous.pt``, the one before, if the last is damaged.
+Each is a file of ``torch.save`` with tensors and plain types, and carries its own SHA-256.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, final
 import torch
 
 from sae_cli.core.errors import CheckpointError
-from sae_cli.run_folder.files import write_atomically, written_beside
+from sae_cli.run_folder.files import write_atomically, write_beside
 from sae_cli.run_folder.train_state import TrainState
 
 LAST, PREVIOUS, DAMAGED = "last.pt", "previous.pt", "damaged.pt"
@@ -37,43 +37,43 @@ class Checkpoints:
         self.folder = folder
 
     def save(self, state: TrainState, *, best: bool) -> None:
-        """``last.pt``, of which the former becomes ``previous.pt``, and ``best.pt`` if it is.
+        """Write ``last.pt``, keep the one before as ``previous.pt``, and write ``best.pt`` if best.
 
         Raises:
-            OSError: the disk is full, for one; the former ones stay.
+            OSError: the disk is full, for example; the old checkpoints stay.
         """
-        content = packed(state.state_dict())
-        # First: a last checkpoint that names the best one must find it.
+        content = pack(state.state_dict())
+        # The best one is written first, because the last one may name it.
         if best:
             write_atomically(self.folder / "best.pt", content)
         last = self.folder / LAST
-        with written_beside(last, content) as temporary:
+        with write_beside(last, content) as temporary:
             if last.exists():
                 last.replace(self.folder / PREVIOUS)
             temporary.replace(last)
 
     def save_stage(self, name: str, state: TrainState) -> None:
-        """The state at the end of a stage."""
-        write_atomically(self.folder / f"{name}.pt", packed(state.state_dict()))
+        """Save the state at the end of a stage."""
+        write_atomically(self.folder / f"{name}.pt", pack(state.state_dict()))
 
     def last(self) -> TrainState:
-        """The last checkpoint, nothing else.
+        """Read ``last.pt``, and no other.
 
         Raises:
-            CheckpointError: it is damaged, or not there.
+            CheckpointError: it is damaged or missing.
         """
         file = self.folder / LAST
         if not file.is_file():
             raise CheckpointError(f"there is no {file}")
-        return unpacked(file.read_bytes(), str(file))
+        return unpack(file.read_bytes(), str(file))
 
     def load(self, say: Callable[[str], None]) -> TrainState | None:
-        """The last checkpoint that is whole, or None where there are none.
+        """Read the last checkpoint that is whole; None if there are no checkpoints.
 
         A damaged ``last.pt`` is kept as ``damaged.pt``.
 
         Args:
-            say: told about one that is damaged.
+            say: called with a line about a damaged one.
 
         Raises:
             CheckpointError: there are some, and none is whole.
@@ -83,7 +83,7 @@ class Checkpoints:
         faults = []
         for file in found:
             try:
-                state = unpacked(file.read_bytes(), str(file))
+                state = unpack(file.read_bytes(), str(file))
             except CheckpointError as error:
                 faults.append(str(error))
                 continue
@@ -99,22 +99,24 @@ class Checkpoints:
         )
 
 
-def packed(state: Mapping[str, Any]) -> bytes:
-    """A file of ``torch.save`` whose last bytes, the comment of the archive, are the SHA-256 of all
-    bytes before them. (PyTorch itself does not notice a flipped bit.)"""
-    # Through memory, so that a full disk shows as such and not as a torn archive.
+def pack(state: Mapping[str, Any]) -> bytes:
+    """Pack a state as ``torch.save`` does, with the SHA-256 of the other bytes as last bytes.
+
+    They are the comment of the archive. PyTorch itself does not notice a flipped bit.
+    """
+    # The archive is made in memory, so that a full disk shows as such and not as a torn archive.
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
-    # An archive ends with the length of its comment, which was none.
+    # An archive ends with the length of its comment, which was 0.
     body = buffer.getvalue()[:-2] + struct.pack("<H", DIGEST_BYTES)
     return body + hashlib.sha256(body).digest()
 
 
-def unpacked(content: bytes, name: str) -> TrainState:
-    """The state in the bytes of a checkpoint; executes nothing that they may hold.
+def unpack(content: bytes, name: str) -> TrainState:
+    """Read the state in the bytes of a checkpoint; execute nothing that they may hold.
 
     Raises:
-        CheckpointError: damaged, of another format, or no checkpoint.
+        CheckpointError: they are damaged, of another format, or not a checkpoint.
     """
     body, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
     if hashlib.sha256(body).digest() != digest:
@@ -128,7 +130,7 @@ def unpacked(content: bytes, name: str) -> TrainState:
             f"{name} is not a checkpoint of sae-train (it holds more than tensors and plain values"
             f"{': ' if refused else ''}{''.join(refused)})"
         ) from None
-    # Anything may come of a file that was made up.
+    # A file that was made up may raise anything.
     except Exception as error:
         raise CheckpointError(f"{name} cannot be read ({type(error).__name__})") from None
     return TrainState.from_state_dict(state, name)

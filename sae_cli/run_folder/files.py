@@ -1,4 +1,4 @@
-"""How files of a run folder are written and read: whole or not at all."""
+"""Files of a run folder: written and read whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ TEMPORARY = ".tmp"
 
 
 def check_links(folder: Path) -> None:
-    """Raise ConfigError for a link in a run folder, and for a pipe or a device: to open one may
-    wait for ever."""
+    """Raise ConfigError for a link in a run folder, or for a pipe or device, which may block."""
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
             path = Path(parent) / name
@@ -27,7 +26,7 @@ def check_links(folder: Path) -> None:
 
 
 def refuse_link(path: Path) -> None:
-    """Raise ConfigError for a link: what is written to it would be written elsewhere."""
+    """Raise ConfigError for a link, because to write to it is to write elsewhere."""
     if path.is_symlink():
         raise ConfigError(f"{path} is a link, which no run makes; put the file itself there")
 
@@ -36,17 +35,21 @@ def write_atomically(target: Path, content: bytes) -> None:
     """Write beside the target, flush to disk, rename: readers see the old file or the new one.
 
     Raises:
-        OSError: the disk is full, for one; what was there before stays.
+        OSError: the disk is full, for example; the old file stays.
     """
-    with written_beside(target, content) as temporary:
+    with write_beside(target, content) as temporary:
         temporary.replace(target)
 
 
 @contextmanager
-def written_beside(target: Path, content: bytes) -> Iterator[Path]:
-    """The content in a temporary file, on disk, to be renamed; so is the folder's entry then."""
+def write_beside(target: Path, content: bytes) -> Iterator[Path]:
+    """Yield a temporary file that is already on disk; once the caller renamed it, sync the folder.
+
+    Raises:
+        OSError: the disk is full, for example; the temporary file is removed.
+    """
     target.parent.mkdir(exist_ok=True)
-    # The process in the name, since the jobs of a sweep may write its results at the same time.
+    # The name has the process in it, because jobs of a sweep may write its results at once.
     temporary = target.with_name(f"{target.name}.{os.getpid()}{TEMPORARY}")
     try:
         with temporary.open("wb") as file:
@@ -59,12 +62,12 @@ def written_beside(target: Path, content: bytes) -> Iterator[Path]:
             temporary.unlink()
         error.filename = error.filename or f"{target} ({len(content):,} bytes)"
         raise
-    with _opened(target.parent) as folder:
+    with _open_folder(target.parent) as folder:
         os.fsync(folder)
 
 
 def append_line(target: Path, line: str) -> None:
-    """One more line of a text."""
+    """Add a line to a text file."""
     try:
         with target.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(line + "\n")
@@ -74,28 +77,28 @@ def append_line(target: Path, line: str) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file of a run folder.
+    """Read a JSON file of a run folder.
 
     Raises:
-        ConfigError: it cannot be read, or is no such file.
+        ConfigError: it cannot be read, or does not hold keys.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise unreadable(path, error) from None
+        raise read_error(path, error) from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path} cannot be read (it holds no keys)")
     return content
 
 
-def unreadable(path: Path, error: Exception) -> ConfigError:
-    """The error for a file that is damaged, or not there."""
+def read_error(path: Path, error: Exception) -> ConfigError:
+    """Word the error for a file that is damaged or missing."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return ConfigError(f"{path} cannot be read ({' '.join(text.split())})")
 
 
 def as_json(content: Mapping[str, Any], indent: int | None = 2) -> str:
-    """JSON knows no NaN and no infinity: they become null."""
+    """Write JSON, with null for NaN and infinity, which it does not have."""
     return json.dumps(_finite(content), indent=indent)
 
 
@@ -108,7 +111,7 @@ def _finite(value: Any) -> Any:
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[int]:
+def _open_folder(folder: Path) -> Iterator[int]:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         yield descriptor

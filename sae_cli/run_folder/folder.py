@@ -38,7 +38,7 @@ from sae_cli.run_folder.layout import (
     holds_run,
     is_free,
 )
-from sae_cli.run_folder.lock import LOCK, locked
+from sae_cli.run_folder.lock import LOCK, lock
 from sae_cli.run_folder.plain_yaml import as_yaml
 
 
@@ -48,7 +48,7 @@ class RunFolder:
 
     Attributes:
         path: the folder.
-        checkpoints: in it.
+        checkpoints: those in it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,20 +56,20 @@ class RunFolder:
         self.checkpoints = Checkpoints(path / "checkpoints")
 
     @contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Make the folder this process's, for a run that begins in it.
+    def claim(self) -> Iterator[None]:
+        """Hold the folder for a run that begins in it.
 
         Raises:
             ConfigError: it holds something already, or cannot be written.
             InUseError: another process is at work in it.
         """
-        with locked(self.path):
+        with lock(self.path):
             if not is_free(self.path):
                 raise ConfigError(
                     f"{short(self.path)} is not an empty folder; choose another, or leave it out "
                     "for a new one"
                 )
-            # A name that a run may have left can be that of a link.
+            # What looks like the remains of a run may be a link.
             check_links(self.path)
             self.clean()
             try:
@@ -81,11 +81,11 @@ class RunFolder:
                 raise
 
     @contextmanager
-    def taken_up(self) -> Iterator[None]:
-        """Make the folder this process's, for a run that goes on in it.
+    def reopen(self) -> Iterator[None]:
+        """Hold the folder for the run in it, which is resumed.
 
         Raises:
-            ConfigError: it holds no run, or something in it leads elsewhere.
+            ConfigError: it does not hold a run, or something in it leads elsewhere.
             InUseError: another process is at work in it.
         """
         if not holds_run(self.path):
@@ -93,30 +93,30 @@ class RunFolder:
                 f"{self.path} holds no run that has begun (there is no {CONFIG} in it); give the "
                 "folder of one, or begin anew without resume="
             )
-        with locked(self.path):
+        with lock(self.path):
             check_links(self.path)
             yield
 
     def _withdraw(self) -> None:
-        """Remove what says that a run is here: it did not come to its training."""
+        """Remove the traces of a run whose training never began."""
         for name in BEFORE_TRAINING - {LOCK, LOG}:
             (self.path / name).unlink(missing_ok=True)
 
     def clean(self) -> None:
-        """Remove what a process that was killed in the midst of writing has left."""
+        """Remove the temporary files of a process that was killed while it wrote."""
         for file in (*self.path.glob(f"*{TEMPORARY}"), *self.path.glob(f"*/*{TEMPORARY}")):
             file.unlink()
 
     def set_status(self, status: str, **details: Any) -> None:
-        """``running``, ``finished``, ``interrupted`` or ``failed``."""
+        """Write the status: ``running``, ``finished``, ``interrupted`` or ``failed``."""
         self._write_json(STATUS, {"status": status, "pid": os.getpid(), **details})
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        """The complete configuration."""
+        """Write the complete configuration."""
         self._write(CONFIG, as_yaml(dict(config)))
 
     def write_overrides(self, overrides: list[str]) -> None:
-        """What the command line changed."""
+        """Write what the command line changed."""
         self._write(OVERRIDES, as_yaml(overrides))
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
@@ -127,29 +127,29 @@ class RunFolder:
         append_line(self.path / METRICS, as_json(line, indent=None))
 
     def write_metrics(self, text: str) -> None:
-        """All of ``metrics.jsonl``."""
+        """Write ``metrics.jsonl`` anew."""
         self._write(METRICS, text.encode())
 
     def log(self, line: str) -> None:
-        """One line of ``train.log``."""
+        """Add one line to ``train.log``."""
         append_line(self.path / LOG, line)
 
     def save_model(self, tensors: Mapping[str, Tensor], shape: DataShape) -> None:
-        """``model.safetensors``, with the shape of the data it was trained on."""
-        # One key: safetensors writes several in a random order, and the file would not repeat.
+        """Write ``model.safetensors``, with the shape of the data it was trained on."""
+        # There is only one key, because safetensors writes several in a random order.
         metadata = {"shape": json.dumps(asdict(shape))}
         on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         self._write(MODEL, safetensors.torch.save(on_cpu, metadata))
 
     def save_picture(self, name: str, png: bytes, numbers: Mapping[str, npt.NDArray[Any]]) -> None:
-        """``pictures/<name>.png`` and beside it the numbers it shows, ``<name>.npz``."""
+        """Write ``pictures/<name>.png`` and the numbers that it shows, ``<name>.npz``."""
         arrays = io.BytesIO()
         np.savez_compressed(arrays, **numbers)  # type: ignore[arg-type]
         self._write(f"pictures/{name}.npz", arrays.getvalue())
         self._write(f"pictures/{name}.png", png)
 
     def save_profile(self, name: str, trace: bytes) -> None:
-        """``profiles/<name>.json.gz``, a trace."""
+        """Write a trace, ``profiles/<name>.json.gz``."""
         self._write(f"profiles/{name}.json.gz", trace)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The names of what a run or a sweep leaves in its folder, and what they tell of it."""
+"""The files that a run or a sweep leaves in its folder, and what they tell about it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sae_cli.core.text import short
-from sae_cli.run_folder.files import TEMPORARY, read_json, unreadable
+from sae_cli.run_folder.files import TEMPORARY, read_error, read_json
 from sae_cli.run_folder.lock import LOCK, is_locked
 
 STATUS = "status.json"
@@ -20,12 +20,12 @@ MODEL = "model.safetensors"
 SUMMARY = "summary.json"
 LOG = "train.log"
 SWEEP = "sweep.yaml"
-# All that a run can have left before its training began: nothing is lost when it starts again.
+# A run whose training did not begin leaves only these, so nothing is lost when it starts again.
 BEFORE_TRAINING = {LOCK, STATUS, OVERRIDES, ENVIRONMENT, LOG}
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether a training has begun there, be it finished or not."""
+    """Whether a training has begun there, finished or not."""
     return (folder / CONFIG).is_file()
 
 
@@ -44,9 +44,9 @@ def is_free(folder: Path) -> bool:
 
 
 def status_of(folder: Path) -> str:
-    """``running``, ``finished``, ``interrupted``, ``failed``, or ``waiting`` before it began.
+    """Read the status of a run; ``waiting`` before it began.
 
-    A run that was killed could not say so: it is running by its own account, and not locked.
+    A killed run could not write that it ended: ``running`` without a lock means ``interrupted``.
     """
     if not (folder / STATUS).is_file():
         return "waiting"
@@ -55,7 +55,7 @@ def status_of(folder: Path) -> str:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run folder's ``metrics.jsonl``; a last one that was cut off is left out.
+    """Read the lines of ``metrics.jsonl``; a last one that was cut off is left out.
 
     Raises:
         ConfigError: it cannot be read.
@@ -68,9 +68,9 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
             raise ValueError("a line holds no keys")
         return lines
     except (OSError, ValueError, RecursionError) as error:
-        raise unreadable(path, error) from None
+        raise read_error(path, error) from None
 
 
-def resuming(path: Path) -> str:
-    """The command that goes on with a run or a sweep."""
+def resume_command(path: Path) -> str:
+    """The command that resumes a run or a sweep."""
     return f"sae-train resume={shlex.quote(short(path))}"

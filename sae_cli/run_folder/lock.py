@@ -1,4 +1,4 @@
-"""A folder that one process works in at a time."""
+"""A lock, so that one process at a time works in a folder."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from sae_cli.core.text import short
 
 LOCK = ".lock"
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
-# Whoever asks whether a folder is locked has it for an instant.
+# A lock is tried several times, because is_locked holds it for an instant.
 TRIES, PAUSE_SECONDS = 5, 0.05
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Have the folder to oneself; it is made if absent.
+def lock(folder: Path) -> Iterator[None]:
+    """Lock the folder; it is made if absent.
 
     The system frees the lock when the process ends, however it ends; a file that is left behind
     means nothing.
@@ -34,7 +34,7 @@ def locked(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = _acquired(folder, TRIES)
+        descriptor = _acquire(folder, TRIES)
     except OSError as error:
         if error.errno in MACHINE_GAVE_OUT:
             raise
@@ -72,8 +72,8 @@ def is_locked(folder: Path) -> bool:
     return False
 
 
-def _acquired(folder: Path, tries: int) -> int:
-    """The open, locked file."""
+def _acquire(folder: Path, tries: int) -> int:
+    """Open the file of the lock and lock it."""
     file = folder / LOCK
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:
@@ -98,7 +98,7 @@ def _acquired(folder: Path, tries: int) -> int:
             "folder; choose a folder on another disk"
         ) from None
     os.close(descriptor)
-    return _acquired(folder, tries)
+    return _acquire(folder, tries)
 
 
 def _in_use(folder: Path, owner: str) -> str:

@@ -1,4 +1,4 @@
-"""Plain YAML: numbers, text, lists and keys, read as data, for files may come from a stranger."""
+"""Plain YAML: numbers, text, lists and keys, read as data because a stranger may have sent it."""
 
 from __future__ import annotations
 
@@ -16,29 +16,28 @@ NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 def read_yaml(path: Path, max_bytes: int) -> dict[str, Any]:
-    """The keys and values of a YAML file.
+    """Read the keys and values of a YAML file.
 
-    The file is read as ``as_yaml`` writes it, and executes nothing: an interpolation stays the
-    text that it is.
+    Nothing is executed, and an interpolation stays the text that it is.
 
     Raises:
-        ConfigError: it cannot be read, is too large, or more than plain YAML.
+        ConfigError: it cannot be read, is too large, or is more than plain YAML.
     """
     values = _read(path, max_bytes)
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} is no configuration: it holds no keys")
+        raise ConfigError(f"{path} is not a configuration: it holds no keys")
     return values
 
 
 def read_texts(path: Path, max_bytes: int) -> list[str]:
-    """The texts that a YAML file lists, read in the same way.
+    """Read the texts that a YAML file lists, as ``read_yaml`` does.
 
     Raises:
-        ConfigError: it cannot be read, is too large, or more than a plain list of texts.
+        ConfigError: it cannot be read, is too large, or is more than a plain list of texts.
     """
     values = _read(path, max_bytes)
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise ConfigError(f"{path} cannot be read: it is no list of texts; give one as a run wrote")
+        raise ConfigError(f"{path} is not a list of texts; give the file as a run wrote it")
     return values
 
 
@@ -48,37 +47,37 @@ def _read(path: Path, max_bytes: int) -> Any:
             content = file.read(max_bytes + 1)
         if len(content) > max_bytes:
             raise ConfigError(
-                f"{path} is no configuration: it has more than {max_bytes} bytes; give one as a "
-                "run wrote it"
+                f"{path} is not a configuration: it has more than {max_bytes} bytes; give the file "
+                "as a run wrote it"
             )
         return yaml.load(content.decode("utf-8"), Loader=_PlainLoader)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    # Numbers of too many digits and dates that no calendar has are plain ValueErrors.
+    # Numbers of too many digits and dates that no calendar has raise plain ValueErrors.
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(
-            f"{path} is no configuration: {reason}; give one as a run wrote it"
+            f"{path} is not a configuration: {reason}; give the file as a run wrote it"
         ) from None
 
 
 def as_yaml(content: Any) -> bytes:
-    """As ``read_yaml`` reads it."""
+    """Write YAML as ``read_yaml`` and ``read_texts`` read it."""
     return yaml.dump(content, Dumper=_PlainDumper, sort_keys=False).encode()
 
 
 class _PlainDumper(yaml.SafeDumper):
-    """SafeDumper that writes what stands twice a second time, and not an alias."""
+    """SafeDumper that writes a repeated value again instead of an alias."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """SafeLoader, less what a run's configuration never has and a hostile one may.
+    """SafeLoader without what a run's configuration never has and a hostile one may.
 
-    Aliases multiply (a "billion laughs"), tags ask for conversions, depth fills the stack, and of
-    two equal keys readers disagree which one counts.
+    Aliases multiply (a "billion laughs"), tags ask for conversions, depth fills the stack, and
+    readers disagree which of two equal keys counts.
     """
 
     _depth = 0

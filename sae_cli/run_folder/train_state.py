@@ -1,4 +1,4 @@
-"""What a checkpoint holds: all that a training depends on from there on."""
+"""The content of a checkpoint: all that the rest of a training depends on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sae_cli.core.errors import CheckpointError
 
-# The format of what a checkpoint holds. A file of another format is not read.
+# A checkpoint of another format is not read.
 FORMAT = 2
 
 
@@ -24,16 +24,16 @@ class TrainState:
         model: the auto-encoder's tensors by name.
         objectives: the tensors of each stage's objective, by the stage's name.
         optimizer: moments and the like.
-        sums: of the terms of the loss, since the last means.
-        order: the generator of orders at the beginning of the present epoch.
-        noise: the generator of noise now.
+        sums: the sum of each term of the loss since the last means.
+        order: the generator of orders, as it was at the beginning of the present epoch.
+        noise: the generator of noise, as it is now.
         stage: the name of the present stage.
         stage_epoch: epochs of that stage that are done.
         batch: batches of its next epoch that are done.
-        epoch, step: done so far, over all stages.
-        best_epoch, best_loss: of the lowest validation loss of the present stage.
+        epoch, step: numbers of epochs and steps that are done, over all stages.
+        best_epoch, best_loss: the lowest validation loss of the present stage, and its epoch.
         metrics: the text of ``metrics.jsonl`` so far.
-        seconds: taken so far.
+        seconds: the time taken so far.
     """
 
     config: dict[str, Any]
@@ -55,7 +55,7 @@ class TrainState:
     seconds: float
 
     def state_dict(self) -> dict[str, Any]:
-        """Give what is saved: the format, and every attribute by its name."""
+        """Give the format, and every attribute by its name, to be saved."""
         return {"format": FORMAT} | {key: getattr(self, key) for key in KINDS}
 
     @staticmethod
@@ -63,7 +63,7 @@ class TrainState:
         """Check what was saved, which may come from a stranger.
 
         Args:
-            name: of the file, for the message.
+            name: the file's name, for the message.
 
         Raises:
             CheckpointError: it is of another format, or something in it is missing or wrong.
@@ -84,7 +84,7 @@ class TrainState:
         return TrainState(**{key: state[key] for key in KINDS})
 
 
-# The type of each attribute, without what is in it: a state is checked deeper where it is loaded.
+# These types say nothing of what is inside: a state is checked deeper where it is loaded.
 KINDS: dict[str, type] = {
     key: get_origin(hint) or hint for key, hint in get_type_hints(TrainState).items()
 }

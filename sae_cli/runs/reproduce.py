@@ -10,7 +10,7 @@ from sae_cli.assembly.environment import changes_of_environment
 from sae_cli.assembly.parts import build_parts
 from sae_cli.assembly.prepare import Prepared, prepare
 from sae_cli.config.schema import RESUMABLE, RunConfig, check
-from sae_cli.core.differences import ABSENT, differing
+from sae_cli.core.differences import ABSENT, diff
 from sae_cli.core.errors import CheckpointError, ConfigError
 from sae_cli.core.signals import stopping_in_time
 from sae_cli.core.text import short
@@ -18,7 +18,7 @@ from sae_cli.results.compare import compare_metrics, compare_tensors, report
 from sae_cli.results.saved_config import read_config
 from sae_cli.run_folder.checkpoints import Checkpoints
 from sae_cli.run_folder.files import read_json
-from sae_cli.run_folder.layout import CONFIG, ENVIRONMENT, holds_run, resuming, status_of
+from sae_cli.run_folder.layout import CONFIG, ENVIRONMENT, holds_run, resume_command, status_of
 from sae_cli.runs.active_run import Progress
 from sae_cli.runs.train import begin
 
@@ -93,7 +93,7 @@ def described(record: Mapping[str, Any]) -> list[str]:
 def _prepare_again(path: Path, changes: Mapping[str, Any]) -> tuple[Prepared, dict[str, Any]]:
     """What would run now, and the record of what ran then."""
     if not holds_run(path) or status_of(path) != "finished":
-        finish = f"; finish it: {resuming(path)}" if holds_run(path) else ""
+        finish = f"; finish it: {resume_command(path)}" if holds_run(path) else ""
         raise ConfigError(f"{short(path)} holds no finished run{finish}")
     for key in changes:
         if key not in CHANGEABLE:
@@ -120,7 +120,7 @@ def _edited(path: Path, config: RunConfig) -> list[str]:
     except (CheckpointError, ConfigError) as error:
         return [f"what ran cannot be told ({error})"]
     free = set(RESUMABLE) - {"epochs"}
-    return [str(one) for one in differing(ran, config.as_dict()) if one.key not in free]
+    return [str(one) for one in diff(ran, config.as_dict()) if one.key not in free]
 
 
 def _check_data(made: Prepared, then: Mapping[str, Any], changed_data: bool) -> None:

@@ -13,14 +13,21 @@ from sae_cli.assembly.parts import Parts, build_parts
 from sae_cli.assembly.prepare import Prepared, prepare
 from sae_cli.assembly.stages import lr_schedule, steps_per_epoch
 from sae_cli.config.schema import FREE, RESUMABLE, RunConfig, check
-from sae_cli.core.differences import differing
+from sae_cli.core.differences import diff
 from sae_cli.core.errors import CheckpointError, ConfigError
 from sae_cli.core.signals import stopping_in_time
 from sae_cli.core.text import short
 from sae_cli.results.saved_config import read_config
 from sae_cli.run_folder.files import read_json
 from sae_cli.run_folder.folder import RunFolder
-from sae_cli.run_folder.layout import CONFIG, ENVIRONMENT, SUMMARY, holds_run, resuming, status_of
+from sae_cli.run_folder.layout import (
+    CONFIG,
+    ENVIRONMENT,
+    SUMMARY,
+    holds_run,
+    resume_command,
+    status_of,
+)
 from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.active_run import Progress
 from sae_cli.runs.train import train, train_in
@@ -63,7 +70,7 @@ def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
     folder = RunFolder(path)
     with ExitStack() as stack:
         stop = stack.enter_context(stopping_in_time())
-        stack.enter_context(folder.taken_up())
+        stack.enter_context(folder.reopen())
         recorded = read_config(path / CONFIG)
         config = recorded.changed(changes)
         same_length = config.settings.epochs == recorded.settings.epochs
@@ -106,12 +113,12 @@ def _free_changes(recorded: RunConfig, given: RunConfig, path: Path) -> dict[str
     left_open = {"threads": None, "name": "auto"}
     decided = {k: then["device"][k] for k, left in left_open.items() if now["device"][k] == left}
     now["device"] = now["device"] | decided
-    found = list(differing(then, now))
+    found = list(diff(then, now))
     wrong = [str(difference) for difference in found if difference.key not in FREE]
     if wrong:
         raise ConfigError(
             f"{short(path)} holds a run with other settings ({'; '.join(wrong)}); choose another "
-            f"folder, or go on with that run: {resuming(path)}"
+            f"folder, or go on with that run: {resume_command(path)}"
         )
     return {difference.key: difference.now for difference in found}
 
@@ -121,7 +128,7 @@ def _check_config(recorded: RunConfig, saved: TrainState) -> None:
         then = check(saved.config)
     except ConfigError as error:
         raise CheckpointError(f"the checkpoint's configuration is not right: {error}") from None
-    found = differing(then.as_dict(), recorded.as_dict())
+    found = diff(then.as_dict(), recorded.as_dict())
     changed = [str(one) for one in found if one.key not in RESUMABLE]
     if changed:
         raise CheckpointError(

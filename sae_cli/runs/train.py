@@ -18,7 +18,7 @@ from sae_cli.core.text import short, table
 from sae_cli.datasets import Split
 from sae_cli.pictures import render
 from sae_cli.run_folder.folder import RunFolder
-from sae_cli.run_folder.layout import resuming
+from sae_cli.run_folder.layout import resume_command
 from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.active_run import ActiveRun, Progress, activate
 from sae_cli.runs.drawing import draw
@@ -60,7 +60,7 @@ def begin(
     """Begin a run in a free folder, and train it as ``train`` does."""
     stop.check()
     folder = RunFolder(path)
-    with folder.claimed():
+    with folder.claim():
         folder.write_overrides(overrides)
         folder.write_environment(made.about)
         # This comes last: a folder with a configuration holds a run that has begun.
@@ -88,7 +88,7 @@ def train_in(
         if isinstance(error, Stopped):
             saved_at = f"the last checkpoint is of step {progress.saved_step}"
             raise Stopped(
-                error.number, f"{saved_at}; resume with: {resuming(folder.path)}"
+                error.number, f"{saved_at}; resume with: {resume_command(folder.path)}"
             ) from None
         raise
     folder.set_status("finished")

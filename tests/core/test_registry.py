@@ -67,7 +67,7 @@ def test_a_missing_option_is_named() -> None:
         SHAPES.check({key: value for key, value in GOOD.items() if key != "width"})
 
 
-def test_a_section_that_is_no_mapping() -> None:
+def test_a_section_that_is_not_a_mapping() -> None:
     with pytest.raises(ConfigError, match="shape='l1' is not a part with a name"):
         SHAPES.check("l1")
 
@@ -78,7 +78,7 @@ def test_a_name_is_registered_once() -> None:
 
 
 def test_an_error_is_one_harmless_line_whatever_it_quotes() -> None:
-    """A line break, a terminal's command and a very long value, as a stranger's file may hold."""
+    """A stranger's file may hold a line break, a terminal's command or a very long value."""
     assert str(ConfigError("a\nb\x1b[2J ä\u3000\u2028")) == "a\\nb\\x1b[2J ä\u3000\\u2028"
     text = str(ConfigError("begin" + "\n" * 10**6 + "end"))
     assert text.startswith("begin") and text.endswith("end") and len(text) < 10_000

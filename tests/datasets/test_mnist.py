@@ -115,14 +115,14 @@ def test_a_changed_value_is_found_by_its_digest(tmp_path: Path) -> None:
     assert str(tmp_path / "train-images-idx3-ubyte") in said
 
 
-def test_a_smaller_set_is_no_published_one(tmp_path: Path) -> None:
+def test_a_smaller_set_is_not_the_published_one(tmp_path: Path) -> None:
     expect(write(tmp_path), "holds 40 x 28 x 28 values, expected 60000 x 28 x 28", verify=True)
 
 
 def test_labels_for_other_images(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(ARRAYS[1][:-1]))
-    expect(tmp_path, "holds 39 labels; they must be as many")
+    expect(tmp_path, "holds 39 labels; give files with a label for each image")
 
 
 def test_too_many_validation_images(tmp_path: Path) -> None:
@@ -137,14 +137,14 @@ def test_missing_files_say_where_they_were_looked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
-def test_half_of_ones_own_files_is_no_reason_to_take_others(tmp_path: Path, name: str) -> None:
+def test_half_of_a_users_own_files_do_not_lead_to_others(tmp_path: Path, name: str) -> None:
     write(tmp_path)
     (tmp_path / "t10k-labels-idx1-ubyte").unlink()
     expect(tmp_path, f"{tmp_path} lacks t10k-labels-idx1-ubyte", name=name)
 
 
 @pytest.mark.parametrize(("file", "label"), [(1, 11), (3, 10)])
-def test_a_label_that_is_none(tmp_path: Path, file: int, label: int) -> None:
+def test_a_label_of_no_class(tmp_path: Path, file: int, label: int) -> None:
     write(tmp_path)
     labels = ARRAYS[file].copy()
     labels[3] = label

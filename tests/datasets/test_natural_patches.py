@@ -28,7 +28,7 @@ def flat(split: Split) -> Any:
 
 
 def test_patches_are_those_of_scikit_learns_photographs() -> None:
-    """Unwhitened ones are a scaled window of a grey photograph, less a constant patch."""
+    """An unwhitened patch is a scaled window of a grey photograph, less a constant patch."""
     data = read(whiten="none", train=40)
     assert data.shape.input_shape == (1, 6, 6)
     pictures = [
@@ -52,7 +52,7 @@ def test_the_mean_of_each_patch_is_gone_and_the_variance_is_one() -> None:
         x = flat(read(whiten=whiten).train)
         assert np.abs(x.mean(0)).max() < 2e-4
         assert x.var() == pytest.approx(1.0, abs=1e-4)
-        # Of each patch but for the mean patch, whose own mean is zero as well.
+        # The mean patch is subtracted from each patch as well; its own mean is zero.
         assert np.abs(x.mean(1)).max() < 2e-3
 
 
@@ -61,16 +61,16 @@ def test_whitened_patches_have_the_covariance_that_the_formula_gives() -> None:
     values, vectors = np.linalg.eigh(np.cov(plain.T, bias=True))
     expected = values / (values + 1e-3)
     expected *= 36 / expected.sum()
-    # Symmetric whitening: the same axes, other variances; the direction of the mean has none.
+    # Symmetric whitening keeps the axes and changes the variances; the mean's direction has none.
     found = vectors.T @ np.cov(white.T, bias=True) @ vectors
     np.testing.assert_allclose(found, np.diag(expected), atol=2e-3)
-    # Apart from that direction, about the identity.
+    # Apart from that direction, the covariance is about the identity.
     assert np.diag(found)[3:] == pytest.approx(1.0, abs=0.1)
     assert abs(found[0, 0]) < 1e-3
 
 
 def test_other_splits_are_transformed_as_the_training_split_was() -> None:
-    """ZCA is one matrix: what it did to training patches gives the validation patches."""
+    """ZCA is one matrix: fitted to the training patches, it also gives the validation patches."""
     plain, white = read(whiten="none"), read()
     transform = np.linalg.pinv(flat(plain.train), rcond=1e-3) @ flat(white.train)
     np.testing.assert_allclose(flat(plain.val) @ transform, flat(white.val), atol=0.05)
@@ -84,7 +84,7 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
 def test_no_pixel_is_in_two_splits(tmp_path: Path) -> None:
     """In a ramp of brightness the place of a patch can be read off its contrast."""
     column = np.arange(200)
-    # Squares: neighbouring pixels differ by their place.
+    # Brightness is the square of the column, so neighbouring pixels differ by their place.
     ramp = np.tile((column**2 / 200**2 * 255), (40, 1)).round().astype(np.uint8)
     for name in "ab":
         Image.fromarray(ramp).save(tmp_path / f"{name}.png")

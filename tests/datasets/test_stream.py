@@ -46,7 +46,7 @@ def set_of(split: Split) -> Dataset:
 
 @pytest.fixture
 def with_free(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Machines with so many free bytes."""
+    """Pretend that the machine has so many free bytes."""
 
     def give(n_bytes: float) -> None:
         monkeypatch.setattr("sae_cli.datasets.stream.free_bytes", lambda device: n_bytes)
@@ -98,14 +98,14 @@ def test_a_mapped_file_is_streamed(tmp_path: Path, with_free: Callable[[float], 
 @pytest.mark.parametrize(("spare", "streamed"), [(-1, True), (0, False), (1, False)])
 def test_the_share_decides(with_free: Callable[[float], None], spare: int, streamed: bool) -> None:
     data = set_of(split_of(torch.float32, 1.0))
-    # Shared by the three splits, so it counts once.
+    # The three splits share their storage, so it counts once.
     with_free((data.train.stored.nbytes + spare) / SHARE)
     moved = data.to(CPU)
     for split in (moved.train, moved.val, moved.test):
         assert (split.streamed_to == CPU) is streamed
         assert split.stored is data.train.stored
     assert moved.fingerprint() == data.fingerprint()
-    # Asked again where there is room, it is resident again.
+    # The set is resident again once there is room.
     with_free(math.inf)
     assert moved.to(CPU).train.streamed_to is None
 
@@ -188,7 +188,7 @@ def test_an_error_of_the_thread_comes_up_at_its_batch() -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_streamed_to_a_gpu(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Products between the batches, so that copies and computing do overlap."""
+    """Products run between the batches, so that copies and computing do overlap."""
     gpu = torch.device("cuda")
     data = set_of(split_of(dtype, 255.0, n_rows=20_000))
     resident = data.to(gpu)

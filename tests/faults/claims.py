@@ -28,7 +28,7 @@ def _claim(barrier: Any, answers: Any, outputs: Path, name: str | None) -> None:
     folder = outputs / (name or unique_stamp())
     said = "won"
     try:
-        with RunFolder(folder).claimed():
+        with RunFolder(folder).claim():
             # Until all have tried.
             barrier.wait()
     except Exception as error:

@@ -17,7 +17,7 @@ from sae_cli.config.compose import composed, hydra_ready
 from sae_cli.config.schema import RunConfig, check
 from sae_cli.core.errors import Stopped
 from sae_cli.model.objective import Terms
-from sae_cli.run_folder.checkpoints import packed, unpacked
+from sae_cli.run_folder.checkpoints import pack, unpack
 from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs import saver
 from sae_cli.runs.resume import begin_or_resume, resume
@@ -107,9 +107,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def saved_state(file: Path) -> TrainState:
     """What a checkpoint holds."""
-    return unpacked(file.read_bytes(), str(file))
+    return unpack(file.read_bytes(), str(file))
 
 
 def rewrite(file: Path, **changes: Any) -> None:
     """Change what a checkpoint holds, as somebody who knows its format can."""
-    file.write_bytes(packed(saved_state(file).state_dict() | changes))
+    file.write_bytes(pack(saved_state(file).state_dict() | changes))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sae_cli.run_folder.lock import locked
+from sae_cli.run_folder.lock import lock
 from tests.faults.forked import Forked
 from tests.faults.runs import WORDS, config_of, contents, finished_like, stop
 from tests.killing import start
@@ -94,7 +94,7 @@ def test_a_pipe_in_a_folder_to_begin_in(tmp_path: Path, forked: Forked) -> None:
 
 def test_a_folder_in_use(stopped: Path, whole: Path, forked: Forked) -> None:
     before = contents(stopped)
-    with locked(stopped):
+    with lock(stopped):
         for words in (("resume=run",), (*WORDS, "hydra.run.dir=run")):
             done = forked(*words)
             assert done.code == 75

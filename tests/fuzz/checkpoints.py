@@ -1,4 +1,4 @@
-"""Checkpoints from a stranger: opened, compared with a run, and put into it."""
+"""Checkpoints from a stranger: read, compared with a run, and loaded into it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sae_cli.assembly.prepare import prepare
 from sae_cli.config.compose import composed, hydra_ready
 from sae_cli.config.schema import check
 from sae_cli.core.signals import Stop
-from sae_cli.run_folder.checkpoints import DIGEST_BYTES, packed, unpacked
+from sae_cli.run_folder.checkpoints import DIGEST_BYTES, pack, unpack
 from sae_cli.run_folder.folder import RunFolder
 from sae_cli.runs.active_run import Progress, activate
 from sae_cli.runs.resume import _check_config, _check_data, _check_length
@@ -30,24 +30,24 @@ from sae_cli.runs.train import train
 from sae_cli.training.loop import Position
 from sae_cli.training.optimizers import OPTIMIZERS
 from sae_cli.training.step import Step
-from tests.fuzz.mutations import NUMBERS, damaged
+from tests.fuzz.mutations import NUMBERS, damage
 
 
 def write_checkpoint(folder: Path) -> bytes:
-    """That of a small run which was trained there."""
+    """Train a small run there, and give its last checkpoint."""
     train(_config(), folder, [])
     return (folder / "checkpoints" / "last.pt").read_bytes()
 
 
-def reading(folder: Path) -> Callable[[bytes], object]:
-    """All that is done with a checkpoint before the training resumes from it."""
+def make_reader(folder: Path) -> Callable[[bytes], object]:
+    """Make a function that does all that is done with a checkpoint before the training resumes."""
     config = _config()
     made = prepare(config, build_parts(config))
     (stage,) = made.training.stages
     run_folder = RunFolder(folder)
 
     def read(content: bytes) -> object:
-        state = unpacked(content, "last.pt")
+        state = unpack(content, "last.pt")
         _check_config(made.config, state)
         _check_data(made, state)
         _check_length(made, state)
@@ -64,24 +64,24 @@ def reading(folder: Path) -> Callable[[bytes], object]:
 
 
 def checkpoint_faults(valid: bytes, rng: random.Random) -> Iterator[bytes]:
-    """Endless: files whose digest is right, and whose content is not."""
-    state = unpacked(valid, "valid").state_dict()
+    """Endless files whose digest is right and whose content is not."""
+    state = unpack(valid, "valid").state_dict()
     while True:
         chance = rng.random()
         if chance < 0.6:
-            yield packed(_replaced(state, rng))
+            yield pack(_replace(state, rng))
         elif chance < 0.7:
-            yield packed({"format": rng.choice([0, 2, "1", None, [1], 1.0])})
+            yield pack({"format": rng.choice([0, 2, "1", None, [1], 1.0])})
         elif chance < 0.8:
-            yield sealed(_with_pickle(valid, rng.choice(PICKLES)))
+            yield seal(_with_pickle(valid, rng.choice(PICKLES)))
         elif chance < 0.9:
-            yield sealed(_rezipped(valid, rng))
+            yield seal(_rezip(valid, rng))
         else:
-            yield sealed(damaged(valid[:-DIGEST_BYTES], rng) + struct.pack("<H", DIGEST_BYTES))
+            yield seal(damage(valid[:-DIGEST_BYTES], rng) + struct.pack("<H", DIGEST_BYTES))
 
 
-def sealed(body: bytes) -> bytes:
-    """With the digest that a whole checkpoint has."""
+def seal(body: bytes) -> bytes:
+    """Add the digest that a whole checkpoint has."""
     return body + hashlib.sha256(body).digest()
 
 
@@ -110,12 +110,12 @@ PICKLES = [
 ]
 
 
-def _replaced(state: dict[str, Any], rng: random.Random) -> dict[str, Any]:
-    """One entry, or one within it, is of another kind, size or number."""
+def _replace(state: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+    """Replace one entry, or one within it, by another kind, size or number."""
     key = rng.choice(sorted(state))
     value = state[key]
     if isinstance(value, dict) and value and rng.random() < 0.8:
-        return {**state, key: _replaced(value, rng)}
+        return {**state, key: _replace(value, rng)}
     if isinstance(value, list) and value and rng.random() < 0.5:
         value = value[1:]
     others = [
@@ -147,21 +147,21 @@ def _with_pickle(valid: bytes, content: bytes) -> bytes:
     def exchange(name: str, old: bytes) -> bytes:
         return content if name.endswith("data.pkl") else old
 
-    return _zipped(valid, exchange, zipfile.ZIP_STORED)
+    return _zip(valid, exchange, zipfile.ZIP_STORED)
 
 
-def _rezipped(valid: bytes, rng: random.Random) -> bytes:
-    """With members that are damaged, blown up, or packed."""
+def _rezip(valid: bytes, rng: random.Random) -> bytes:
+    """Damage, blow up or pack members of the archive."""
 
     def exchange(name: str, old: bytes) -> bytes:
         if rng.random() < 0.3:
-            return damaged(old, rng)
+            return damage(old, rng)
         return bytes(10**7) if rng.random() < 0.02 else old
 
-    return _zipped(valid, exchange, rng.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]))
+    return _zip(valid, exchange, rng.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]))
 
 
-def _zipped(valid: bytes, exchange: Callable[[str, bytes], bytes], compression: int) -> bytes:
+def _zip(valid: bytes, exchange: Callable[[str, bytes], bytes], compression: int) -> bytes:
     target = io.BytesIO()
     with (
         zipfile.ZipFile(io.BytesIO(valid)) as old,

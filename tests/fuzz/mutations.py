@@ -71,10 +71,10 @@ TEXTS = (
 )
 
 
-def damaged(valid: bytes, rng: random.Random) -> bytes:
-    """One to three random faults: flipped bits, a lost end, noise, doubled, zeroed, numbers."""
+def damage(valid: bytes, rng: random.Random) -> bytes:
+    """Make one to three random faults: flipped bits, a lost end, noise, wrong numbers, ..."""
     data = bytearray(valid)
-    # Half of the faults in the first bytes, where formats keep their headers.
+    # Half of the faults hit the first bytes, where formats keep their headers.
     for _ in range(rng.randint(1, 3)):
         reach = len(data) if rng.random() < 0.5 else min(len(data), 300)
         start = rng.randrange(reach + 1)
@@ -98,8 +98,8 @@ def damaged(valid: bytes, rng: random.Random) -> bytes:
     return bytes(data)
 
 
-def replaced(value: Any, rng: random.Random) -> Any:
-    """JSON-like content with one place replaced by another type, number, length or depth."""
+def replace_one(value: Any, rng: random.Random) -> Any:
+    """Replace one place of JSON-like content by another type, number, length or depth."""
     if isinstance(value, dict) and value and rng.random() < 0.9:
         key = rng.choice(sorted(value))
         fault = rng.randrange(12)
@@ -107,10 +107,10 @@ def replaced(value: Any, rng: random.Random) -> Any:
             return {k: v for k, v in value.items() if k != key}
         if fault == 1:
             return value | {f"{key}\n": value[key]}
-        return value | {key: replaced(value[key], rng)}
+        return value | {key: replace_one(value[key], rng)}
     if isinstance(value, list) and value and rng.random() < 0.5:
         place = rng.randrange(len(value))
-        return [*value[:place], replaced(value[place], rng), *value[place + 1 :]]
+        return [*value[:place], replace_one(value[place], rng), *value[place + 1 :]]
     deep: Any = value
     for _ in range(50):
         deep = [deep]
@@ -132,11 +132,11 @@ def replaced(value: Any, rng: random.Random) -> Any:
 
 
 def yaml_faults(valid: bytes, rng: random.Random) -> Iterator[bytes]:
-    """Endless: of a YAML mapping of mappings."""
+    """Endless faults of a YAML mapping of mappings."""
     lines = valid.decode().splitlines()
     while True:
         if rng.random() < 0.4:
-            content = replaced(yaml.safe_load(valid), rng)
+            content = replace_one(yaml.safe_load(valid), rng)
             yield yaml.safe_dump(content, sort_keys=False).encode()
         else:
             place = rng.randrange(len(lines))
@@ -146,7 +146,7 @@ def yaml_faults(valid: bytes, rng: random.Random) -> Iterator[bytes]:
 
 
 def npy_faults(valid: bytes, rng: random.Random) -> Iterator[bytes]:
-    """Endless: headers that announce other arrays than follow, and pickles."""
+    """Endless headers that announce other arrays than follow, and pickles."""
     body = valid[10 + struct.unpack("<H", valid[8:10])[0] :]
     shapes = [
         (0, 5), (5, 0), (-1, 5), (-1, -5), (2**62, 4), (2**32, 2**32), (10**30,), (True, 5), 5, (),
@@ -179,7 +179,7 @@ def npy_faults(valid: bytes, rng: random.Random) -> Iterator[bytes]:
 
 
 class _Shell:
-    """What a pickle runs when it is loaded."""
+    """An object whose pickle runs a command when it is loaded."""
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
         import os
@@ -188,7 +188,7 @@ class _Shell:
 
 
 def npz_faults(valid: bytes, rng: random.Random) -> Iterator[bytes]:
-    """Endless: archives of hostile members under hostile names."""
+    """Endless archives of hostile members under hostile names."""
     with zipfile.ZipFile(io.BytesIO(valid)) as archive:
         array = archive.read(archive.namelist()[0])
     arrays = npy_faults(array, rng)
@@ -207,24 +207,24 @@ def npz_faults(valid: bytes, rng: random.Random) -> Iterator[bytes]:
                 archive.writestr(zipfile.ZipInfo(name), member, method)
         content = packed.getvalue()
         if rng.random() < 0.3:
-            # The directory's sizes and flags (0x01 is encryption).
+            # The directory keeps its sizes and flags there (0x01 is encryption).
             at = content.find(b"PK\1\2") + rng.choice([8, 10, 20, 24, 28, 42])
             content = content[:at] + rng.choice([b"\1", b"\xff\xff\xff\x7f"]) + content[at + 1 :]
         yield content
 
 
 def safetensors_faults(valid: bytes, rng: random.Random) -> Iterator[bytes]:
-    """Endless: headers whose tensors overlap, lie outside, have other types, or are deep."""
+    """Endless headers whose tensors overlap, lie outside, have other types, or are deep."""
     (length,) = struct.unpack("<Q", valid[:8])
     header, body = json.loads(valid[8 : 8 + length]), valid[8 + length :]
     name = next(key for key in header if key != "__metadata__")
     plain = json.dumps(header)
     dtypes = ['"F4"', '"BOOL"', '"C64"', '"F8_E8M0"', '"BF16"', '"F64"']
     while True:
-        text = json.dumps(replaced(header, rng))
+        text = json.dumps(replace_one(header, rng))
         chance = rng.random()
         if chance < 0.1:
-            text = plain[:-1] + f', "{name}": {json.dumps(replaced(header[name], rng))}}}'
+            text = plain[:-1] + f', "{name}": {json.dumps(replace_one(header[name], rng))}}}'
         elif chance < 0.2:
             text = rng.choice(
                 ["[" * 9000, '{"a":' * 9000, plain + " " * 99, "", "null", "{}", plain + plain,
@@ -233,14 +233,14 @@ def safetensors_faults(valid: bytes, rng: random.Random) -> Iterator[bytes]:
             )  # fmt: skip
         elif chance < 0.5 and "__metadata__" in header:
             inner = json.loads(header["__metadata__"]["shape"])
-            shape = json.dumps(replaced(inner, rng))
+            shape = json.dumps(replace_one(inner, rng))
             text = json.dumps(header | {"__metadata__": {"shape": rng.choice([shape, "[" * 9000])}})
         size = rng.choice([len(text.encode())] * 8 + [0, 2**40, 2**63])
         yield struct.pack("<Q", size) + text.encode() + rng.choice([body] * 4 + [b"", body * 2])
 
 
 def idx_faults(valid: bytes, rng: random.Random) -> Iterator[bytes]:
-    """Endless: sizes that the file does not have, other types, other dimensions."""
+    """Endless headers of sizes that the file does not have, other types, other dimensions."""
     while True:
         sizes = [rng.choice([0, 1, 5, 8, 28, 2**31, 2**32 - 1]) for _ in range(3)]
         magic = bytes([0, 0, rng.choice([8, 8, 8, 9, 13]), rng.choice([3, 3, 3, 1, 255])])

@@ -1,6 +1,6 @@
-"""What reads files that may come from a stranger, each as a function from bytes to an object.
+"""Readers of files that may come from a stranger, each a function from bytes to an object.
 
-To have another tried, add a ``Reader`` to ``make_readers`` and its number of inputs to ``COUNTS``.
+To try another, add a ``Reader`` to ``make_readers`` and its number of inputs to ``COUNTS``.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.plain_yaml import read_texts
 from sae_cli.runs.reproduce import described
 from sae_cli.runs.sweeps.sweep import read_sweep, sweep_of
-from tests.fuzz.checkpoints import checkpoint_faults, reading, write_checkpoint
+from tests.fuzz.checkpoints import checkpoint_faults, make_reader, write_checkpoint
 from tests.fuzz.mutations import (
-    damaged,
+    damage,
     idx_faults,
     npy_faults,
     npz_faults,
-    replaced,
+    replace_one,
     safetensors_faults,
     yaml_faults,
 )
@@ -54,13 +54,13 @@ Faults = Callable[[bytes, random.Random], Iterator[bytes]]
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """What is tried.
+    """A reader to try.
 
     Attributes:
-        read: reads the bytes.
-        valid: what it reads without an error.
+        read: reads bytes.
+        valid: bytes that it reads without an error.
         faults: makes inputs by the format's structure.
-        error: what it may raise; its text must be one line.
+        error: the errors that it may raise, with a text of one line.
     """
 
     read: Callable[[bytes], object]
@@ -95,7 +95,7 @@ COUNTS = {
 
 
 def write_run(path: Path) -> None:
-    """A run folder as a training leaves it, with initial weights."""
+    """Write a run folder as a training leaves it, with initial weights."""
     with hydra_ready():
         config = check(composed(["model=stacked", "architecture.hidden_sizes=[8]"])[0])
     shape = DataShape((1, 2, 3), None)
@@ -112,7 +112,7 @@ def write_run(path: Path) -> None:
 
 
 def make_readers(folder: Path) -> dict[str, Reader]:
-    """Every reader, on files in ``folder``, which holds a run."""
+    """Make every reader, on files in ``folder``, which holds a run."""
     x = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
     npy, npz, labels = io.BytesIO(), io.BytesIO(), io.BytesIO()
     np.save(npy, x)
@@ -183,7 +183,7 @@ def make_readers(folder: Path) -> dict[str, Reader]:
             "overrides.yaml", lambda: read_texts(folder / "overrides.yaml", MAX_BYTES), yaml_faults
         ),
         "last.pt": Reader(
-            reading(folder / "run"),
+            make_reader(folder / "run"),
             write_checkpoint(folder / "run"),
             checkpoint_faults,
             (ConfigError, CheckpointError),
@@ -192,21 +192,21 @@ def make_readers(folder: Path) -> dict[str, Reader]:
 
 
 def json_faults(valid: bytes, rng: random.Random) -> Iterator[bytes]:
-    """Endless: of JSON, or of lines of it."""
+    """Endless faults of JSON, or of lines of JSON."""
     try:
         rows = [json.loads(valid)]
     except ValueError:
         rows = [json.loads(line) for line in valid.splitlines()]
     texts = ["[" * 100_000, '{"a":' * 100_000, "9" * 5000, '"\\ud800"', "\xff", "", "1e999", "{}{}"]
     while True:
-        lines = [json.dumps(replaced(row, rng)) for row in rows]
+        lines = [json.dumps(replace_one(row, rng)) for row in rows]
         if rng.random() < 0.2:
             lines[-1] = rng.choice(texts)
         yield "\n".join(lines).encode("latin1")
 
 
 def gzip_faults(valid: bytes, rng: random.Random) -> Iterator[bytes]:
-    """Endless: hostile IDX files in whole gzip files, and gzip files that unpack to a lot."""
+    """Endless gzip files: whole ones of hostile IDX files, and some that unpack to a lot."""
     faults = idx_faults(gzip.decompress(valid), rng)
     bomb = gzip.compress(bytes([0, 0, 8, 3, 0, 0, 0, 5, 0, 0, 0, 8, 0, 0, 0, 8]) + bytes(10**8))
     while True:
@@ -216,18 +216,18 @@ def gzip_faults(valid: bytes, rng: random.Random) -> Iterator[bytes]:
 
 
 def picture_faults(valid: bytes, rng: random.Random) -> Iterator[bytes]:
-    """Endless: pictures that announce far more pixels than they have, or none."""
+    """Endless pictures that announce far more pixels than they have, or none."""
     while True:
         sides = [rng.choice([0, 1, 5, 12, 2000, 2**16, 2**26, 2**31, 10**30]) for _ in range(2)]
         ppm = f"P6 {sides[0]} {sides[1]} {rng.choice([255, 0, 65535])} ".encode()
         png = valid.replace(
             struct.pack(">II", 5, 12), struct.pack(">II", *(s % 2**32 for s in sides))
         )
-        yield ppm + valid[-180:] if valid[:2] == b"P6" else damaged(png, rng)
+        yield ppm + valid[-180:] if valid[:2] == b"P6" else damage(png, rng)
 
 
 def _in_file(path: Path, content: bytes, read: Callable[[Path], object]) -> object:
-    # A new file each time: the one before may still be mapped.
+    # The file is a new one each time, because the one before may still be mapped.
     path.unlink(missing_ok=True)
     path.write_bytes(content)
     return read(path)
@@ -253,7 +253,7 @@ def _pictures(path: Path) -> object:
     section |= {"val": 0.3, "test": 0.3, "split_seed": 0}
     try:
         with warnings.catch_warnings():
-            # Pillow's remarks on what it makes up for.
+            # Pillow warns of what it makes up for.
             warnings.simplefilter("ignore")
             return DATASETS.build(DATASETS.check(section))
     finally:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.mutations import damaged
+from tests.fuzz.mutations import damage
 from tests.fuzz.readers import COUNTS, Reader, make_readers, write_run
-from tests.fuzz.watch import peak_bytes, watched
+from tests.fuzz.watch import peak_bytes, watch
 
 MAX_GROWTH = 500_000_000
 
@@ -25,7 +25,7 @@ def test_enough_is_tried(readers: dict[str, Reader]) -> None:
 
 
 def test_the_watch_notices(tmp_path: Path) -> None:
-    with watched(tmp_path) as seen:
+    with watch(tmp_path) as seen:
         (tmp_path / "inside").mkdir()
         (tmp_path / "inside" / "file").write_bytes(b"x")
         Path(os.devnull).read_bytes()
@@ -71,7 +71,7 @@ def test_reading_does_nothing_but_read(
     for content in islice(inputs(reader, random.Random(name)), COUNTS[name]):
         tried += 1
         try:
-            with watched(*allowed) as seen:
+            with watch(*allowed) as seen:
                 reader.read(content)
         except reader.error as error:
             refused += 1
@@ -92,10 +92,10 @@ def test_reading_does_nothing_but_read(
 
 
 def inputs(reader: Reader, rng: random.Random) -> Iterator[bytes]:
-    """Endless: damaged at random, faulty by structure, or both."""
+    """Endless inputs: damaged at random, faulty by structure, or both."""
     faults = reader.faults(reader.valid, rng)
     while True:
-        yield damaged(reader.valid, rng)
+        yield damage(reader.valid, rng)
         yield next(faults)
         yield next(faults)
-        yield damaged(next(faults), rng)
+        yield damage(next(faults), rng)

@@ -1,4 +1,4 @@
-"""What reading must not do, seen through Python's audit events, and how much memory it took."""
+"""A watch, by Python's audit events, over what reading must not do; and the memory it took."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# Not compile and exec: imports and dataclasses, which a reader may need late, raise them too.
+# compile and exec are not here, because late imports and dataclasses raise them too.
 FORBIDDEN = (
     *("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "os.kill"),
     *("subprocess.", "socket.", "pickle.", "ctypes.dlopen", "urllib.", "shutil."),
 )
-# They name paths, and are harmless inside the folders of the tests.
+# These events name paths, and are harmless inside the folders of the tests.
 CHANGING = (
     *("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.truncate"),
     *("os.chmod", "os.chown", "shutil.rmtree", "shutil.move", "shutil.copyfile"),
@@ -27,11 +27,11 @@ _seen: list[str] = []
 
 
 @contextmanager
-def watched(*folders: Path) -> Iterator[list[str]]:
-    """The forbidden events of the block, as they come; ``folders`` may be written to."""
+def watch(*folders: Path) -> Iterator[list[str]]:
+    """Yield the list of the block's forbidden events; ``folders`` may be written to."""
     global _allowed
     _seen.clear()
-    # A module that is imported late is no writing of the reader's.
+    # Otherwise the bytecode of a late import would count as written by the reader.
     bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     _allowed = [folder.resolve() for folder in folders]
     try:
@@ -65,10 +65,10 @@ def _inside(path: Any, folder: int) -> bool:
     if _allowed is None or not isinstance(path, (str, bytes, os.PathLike)):
         return False
     base = os.readlink(f"/proc/self/fd/{folder}") if folder >= 0 else ""
-    # Not Path.resolve, which asks the disk each time.
+    # Path.resolve would ask the disk each time.
     full = Path(os.path.abspath(os.path.join(base, os.fsdecode(path))))
     return any(full.is_relative_to(folder) for folder in _allowed)
 
 
-# A hook cannot be taken out again; outside of `watched` it does nothing.
+# A hook cannot be taken out again; outside of `watch` it does nothing.
 sys.addaudithook(_audit)

@@ -43,7 +43,7 @@ def edit(path: Path, **changed: Any) -> None:
 
 
 def table(text: str, number: int = 0) -> list[list[str]]:
-    """Its rows below the header, cell by cell."""
+    """The rows of a table below its header, cell by cell."""
     lines = [line for line in text.splitlines() if line.startswith("|")]
     heads = [i for i, line in enumerate(lines) if line.startswith("| system")]
     start, stop = [*heads, len(lines)][number : number + 2]
@@ -134,13 +134,13 @@ def test_of_two_equal_runs_the_later_counts(runs: Path) -> None:
 def test_a_run_that_has_not_finished_is_left_out_and_counted(runs: Path) -> None:
     edit(runs / "1" / "status.json", status="interrupted")
     text = made(runs)
-    assert "1 finished run by" in text and "Left out, not finished: 1 run." in text
+    assert "1 finished run by" in text and "Left out: 1 unfinished run." in text
     edit(runs / "0" / "status.json", status="failed")
     with pytest.raises(ConfigError, match=r"no finished run in .* \(2 that have not finished\)"):
         gather([runs])
 
 
-def test_a_missing_or_infinite_metric_is_no_number(runs: Path) -> None:
+def test_a_missing_or_infinite_metric_is_not_a_number(runs: Path) -> None:
     edit(runs / "1" / "summary.json", **{"val/fvu": None})
     assert table(made(runs))[0][4].endswith("(1 of 2 seeds)")
     assert table(made(runs))[0][5] == NOTHING
@@ -193,7 +193,7 @@ def test_files_that_could_hang_or_lead_elsewhere_are_refused(runs: Path) -> None
         gather([runs])
     shutil.rmtree(runs / "0")
     (runs / "1" / "overrides.yaml").write_text("a: 1")
-    with pytest.raises(ConfigError, match="no list of texts"):
+    with pytest.raises(ConfigError, match="is not a list of texts"):
         gather([runs])
 
 
@@ -207,7 +207,7 @@ def test_only_its_own_page_is_overwritten(tmp_path: Path) -> None:
     write_page(tmp_path / "page.md", f"{MARKER}\nnew")
     assert (tmp_path / "page.md").read_text() == f"{MARKER}\nnew"
     (tmp_path / "link.md").symlink_to(tmp_path / "page.md")
-    for name, says in [("link.md", "is a link"), (".", "is no file"), ("no/a.md", "no folder")]:
+    for name, says in [("link.md", "is a link"), (".", "is not a file"), ("no/a.md", "no folder")]:
         with pytest.raises(ConfigError, match=says):
             check_target(tmp_path / name)
 

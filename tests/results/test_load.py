@@ -1,4 +1,4 @@
-"""A run given back to Python, and folders that are no run."""
+"""A run loaded into Python, and folders that are not runs."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_wrong_shapes_are_refused(folder: Path) -> None:
         run.decode(np.zeros((3, 5)))
 
 
-def test_folders_that_are_no_run(folder: Path, tmp_path: Path) -> None:
+def test_folders_that_are_not_runs(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"there is no config\.yaml in it"):
         load_run(tmp_path)
     damaged = tmp_path / "damaged"
@@ -81,7 +81,7 @@ def test_a_model_that_says_nothing_of_its_data(folder: Path, tmp_path: Path) -> 
         with pytest.raises(ConfigError, match="damaged or was not saved by sae-train"):
             load_run(other)
     (other / "config.yaml").write_bytes(b"\xff\xfe seed")
-    with pytest.raises(ConfigError, match="is no configuration"):
+    with pytest.raises(ConfigError, match="is not a configuration"):
         load_run(other)
 
 

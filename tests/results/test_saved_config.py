@@ -56,9 +56,9 @@ def test_what_a_run_wrote_comes_back(
         ("{a: 1, a: 2}", "the key a is given twice"),
         ("9" * 5000, "more than 100 digits"),
         ("1:" * 5000 + "1", "more than 100 digits"),
-        ("0x_", "is no configuration"),
-        ("2001-99-99", "is no configuration"),
-        ('"\\UFFFFFFFF"', "is no configuration"),
+        ("0x_", "is not a configuration"),
+        ("2001-99-99", "is not a configuration"),
+        ('"\\UFFFFFFFF"', "is not a configuration"),
         ("0\nseed: 1", "the key seed is given twice"),
         ("#" * MAX_BYTES, f"more than {MAX_BYTES} bytes"),
     ],
@@ -69,11 +69,11 @@ def test_more_than_plain_yaml_is_refused(written: Path, value: str, says: str) -
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_configuration_is_refused(tmp_path: Path) -> None:
+def test_what_is_not_a_configuration_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     with pytest.raises(ConfigError, match=r"config\.yaml cannot be read: No such file"):
         read_config(file)
     for content in (b"", b"seed", b"[1]", b"\xff\xfe seed", b"--- 1\n--- 2\n", b"a: \x00"):
         file.write_bytes(content)
-        with pytest.raises(ConfigError, match="is no configuration"):
+        with pytest.raises(ConfigError, match="is not a configuration"):
             read_config(file)

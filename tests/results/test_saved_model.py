@@ -104,7 +104,7 @@ def test_sizes_are_compared_before_memory_is_taken(
 
 
 @pytest.mark.parametrize("size", [2**30 + 1, 10**30, 0, -1, True])
-def test_sizes_that_nothing_has_are_no_options(configure: Configure, size: int) -> None:
+def test_sizes_that_nothing_has_are_refused(configure: Configure, size: int) -> None:
     with pytest.raises(ConfigError, match=r"architecture\.n_latents="):
         configure(f"architecture.n_latents={size}")
     with pytest.raises(ConfigError, match=r"architecture\.hidden_sizes"):

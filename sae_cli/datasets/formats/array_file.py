@@ -27,7 +27,7 @@ from torch import Tensor
 from sae_cli.core.errors import ConfigError
 from sae_cli.datasets.formats.npy import map_npy, npz_keys, read_npz
 
-# bfloat16, unknown to NumPy, is mapped as the integers of its size.
+# NumPy does not know bfloat16, so it is mapped as integers of the same size.
 SAFETENSORS_DTYPES = {
     "F16": np.float16,
     "BF16": np.uint16,
@@ -51,7 +51,7 @@ class ArrayFile:
     Attributes:
         path: absolute.
         keys: the names of its arrays; None for a format that holds a single one without a name.
-        load: the array of that name (None for a single one); raises ConfigError.
+        load: reads the array of that name (None for a single one); raises ConfigError.
     """
 
     path: Path
@@ -59,12 +59,12 @@ class ArrayFile:
     load: Callable[[str | None], Tensor]
 
     def name_of(self, key: str | None) -> str:
-        """What messages call the array."""
+        """Name an array in messages."""
         return str(self.path) if key is None else f"{self.path}[{key}]"
 
 
 def open_array_file(given: str, option: str) -> ArrayFile:
-    """Open a file by its ending; ``option`` is the configuration's key of ``given``.
+    """Open a file by its ending; ``option`` is the key of ``given`` in the configuration.
 
     Raises:
         ConfigError: missing, of another ending, or damaged.
@@ -131,15 +131,15 @@ OPENERS: dict[str, Callable[[Path], ArrayFile]] = {
 
 
 def _tensor(array: NDArray[Any], what: str) -> Tensor:
-    """The array as a tensor of the same memory.
+    """Make a tensor of an array's memory.
 
     Raises:
-        ConfigError: a type that torch does not have.
+        ConfigError: torch does not have the type or the byte order.
     """
     if not array.dtype.isnative:
         raise ConfigError(
-            f"{what} has the bytes of its numbers the other way round than this machine; save it "
-            "with array.astype(array.dtype.newbyteorder('='))"
+            f"{what} has the byte order of other machines; save it with "
+            "array.astype(array.dtype.newbyteorder('='))"
         )
     with warnings.catch_warnings():
         # A mapped array is read-only, and nothing writes to a data set's stored values.
@@ -154,7 +154,7 @@ def _tensor(array: NDArray[Any], what: str) -> Tensor:
 
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """What the readers raise on a damaged file, as a ConfigError that names it."""
+    """Turn what the readers raise on a damaged file into a ConfigError that names it."""
     try:
         yield
     except (

@@ -13,7 +13,7 @@ from sae_cli.datasets.dataset import CHUNK_BYTES
 
 
 def interval_of(stored: Tensor, what: str) -> Interval:
-    """The range of the values of ``(n, ...)`` as a model sees them, in float32.
+    """Find the range of the values of ``(n, ...)`` in float32, as a model sees them.
 
     Args:
         what: names the array in errors.
@@ -33,14 +33,14 @@ def interval_of(stored: Tensor, what: str) -> Interval:
         low, high = min(low, smallest), max(high, largest)
     if low == high:
         raise ConfigError(
-            f"{what} holds the value {low:g} everywhere; there is nothing to learn from it, give "
-            "values that differ"
+            f"{what} holds the value {low:g} everywhere, which teaches nothing; give values that "
+            "differ"
         )
     return Interval(low, high)
 
 
 def _not_finite(chunk: Tensor, start: int, what: str) -> ConfigError:
-    """The error on the first row of this chunk that holds a NaN, an infinity or an overflow."""
+    """Word the error about the first row of a chunk with a NaN, an infinity or an overflow."""
     bad = ~chunk.to(torch.float32).flatten(1).isfinite()
     row = int(bad.any(1).nonzero()[0])
     column = int(bad[row].nonzero()[0])

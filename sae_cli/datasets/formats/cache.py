@@ -1,4 +1,4 @@
-"""A cache of decoded files: what took long to unpack is unpacked once, and mapped from then on.
+"""A cache of decoded files: each is decoded once, and mapped from then on.
 
 Entries are .npy files named by the SHA-256 of what they were decoded from, in ``$SAE_CACHE``,
 ``$XDG_CACHE_HOME/sae-train`` or ``~/.cache/sae-train``. They may be removed at any time, and a
@@ -26,18 +26,18 @@ DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 class Decoded(NamedTuple):
-    """uint8 ``(n_bytes,)``, possibly mapped (and then not to be written to), and their SHA-256."""
+    """Values, uint8 ``(n_bytes,)``, possibly mapped and read-only, and their SHA-256."""
 
     values: NDArray[np.uint8]
     sha256: str
 
 
-def decoded(key: str, decode: Callable[[], NDArray[np.uint8]]) -> Decoded:
-    """The entry ``key`` of the cache, or else what ``decode`` makes, which then is the entry.
+def load_or_decode(key: str, decode: Callable[[], NDArray[np.uint8]]) -> Decoded:
+    """Load the entry ``key`` of the cache, or call ``decode`` and make its values the entry.
 
     Args:
         key: SHA-256 in hexadecimal of all that the decoded values depend on.
-        decode: gives uint8 ``(n_bytes,)``; what it raises is raised here.
+        decode: gives uint8 ``(n_bytes,)``; its errors are raised here.
     """
     folder = _folder()
     entry = None if folder is None else folder / f"{key}.npy"
@@ -52,12 +52,12 @@ def decoded(key: str, decode: Callable[[], NDArray[np.uint8]]) -> Decoded:
 
 
 def _folder() -> Path | None:
-    """None where this user has no home folder."""
+    """Find the folder of the cache, or None if this user has no home folder."""
     own, shared = (os.environ.get(name, "") for name in ("SAE_CACHE", "XDG_CACHE_HOME"))
     try:
         if own:
             return Path(own).expanduser().absolute()
-        # The XDG specification has relative paths ignored.
+        # The XDG specification says to ignore relative paths.
         if Path(shared).is_absolute():
             return Path(shared) / "sae-train"
         return Path.home() / ".cache" / "sae-train"
@@ -66,7 +66,7 @@ def _folder() -> Path | None:
 
 
 def _read(entry: Path) -> Decoded | None:
-    """None where there is no entry, or a damaged one: the last bytes are the others' SHA-256."""
+    """Read an entry, whose last bytes are the SHA-256 of the others; None if absent or damaged."""
     try:
         stored = open_array_file(str(entry), "SAE_CACHE").load(None).numpy()
         if stored.dtype != np.uint8 or stored.ndim != 1:
@@ -79,7 +79,7 @@ def _read(entry: Path) -> Decoded | None:
 
 
 def _write(entry: Path, values: NDArray[np.uint8], digest: bytes) -> None:
-    """Whole or not at all; of two processes that write the same entry, the later one stands."""
+    """Write an entry whole or not at all; of two processes that write the same, the later wins."""
     # A read-only or full disk must not stop a run that has its values already.
     with contextlib.suppress(OSError):
         entry.parent.mkdir(parents=True, exist_ok=True)

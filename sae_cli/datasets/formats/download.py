@@ -25,10 +25,10 @@ class DownloadError(Exception):
 def missing_files(
     dataset: str, names: Sequence[str], folders: Sequence[Path], ways: Sequence[str], why: str
 ) -> ConfigError:
-    """The error for files that lie nowhere: what was looked for, where, and the ways to get it.
+    """Word the error for missing files: what was looked for, where, and how to get it.
 
     Args:
-        ways: further ways than putting the files there and naming another ``dataset.root``.
+        ways: ways to get them, besides putting them there and naming another ``dataset.root``.
         why: why they were not downloaded.
     """
     places = ", ".join(str(folder) for folder in folders)
@@ -63,7 +63,7 @@ def download_files(
 
     Args:
         root: created if need be.
-        folder: where, below the folder given to ``fetch`` and below ``root``, the files lie.
+        folder: the place of the files, below the folder given to ``fetch`` and below ``root``.
         names: the files wanted.
 
     Raises:
@@ -80,8 +80,8 @@ def download_files(
             for name in names:
                 if not (target / name).exists():
                     os.replace(Path(staging) / folder / name, target / name)
-    # torchvision raises RuntimeError for most failures; also where it cannot be imported because
-    # it does not fit the installed torch.
+    # torchvision raises RuntimeError for most failures, and where it does not fit the installed
+    # torch.
     except (ImportError, RuntimeError, OSError, EOFError, http.client.HTTPException) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -90,7 +90,7 @@ def download_files(
         raise DownloadError(f"{type(error).__name__}: {text}" if text else repr(error)) from None
     finally:
         for path in created:
-            # Only an empty folder goes, and only one that was not there before.
+            # rmdir removes a folder only if it is empty; those that were there before stay.
             with contextlib.suppress(OSError):
                 path.rmdir()
 

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sae_cli.core.errors import ConfigError
-from sae_cli.datasets.formats.cache import Decoded, decoded
+from sae_cli.datasets.formats.cache import Decoded, load_or_decode
 
 UINT8 = 0x08
 GZIP_START = b"\x1f\x8b"
-# No byte of a deflate stream gives more than this many bytes.
+# A byte of a deflate stream gives at most this many bytes.
 GZIP_MAX_RATIO = 1032
-# A magic number and a size for each of at most 255 dimensions.
+# A header is a magic number and a size for each of at most 255 dimensions.
 HEADER_MAX = 4 * 256
 READ_BYTES = 1 << 20
 
@@ -37,20 +37,21 @@ class IdxArray(NamedTuple):
 def read_idx(path: Path, shape: Sequence[int | None], hint: str) -> IdxArray:
     """Read an IDX file of uint8 values, plain or (by its name) gzipped.
 
-    Nothing is taken on trust: no more memory is taken than the expected sizes need, and no more
-    than a file of this length can hold. An unpacked file is kept in the cache.
+    It takes no more memory than the expected sizes need, and no more than a file of this length
+    can hold. An unpacked file is kept in the cache.
 
     Args:
         shape: the expected sizes; None allows any size there.
-        hint: what to do where the sizes are others.
+        hint: what to do if the sizes differ.
 
     Raises:
-        ConfigError: not readable, not such a file, other sizes, too short, too long, damaged.
+        ConfigError: the file cannot be read, is damaged, too short, too long or of another format,
+            or its sizes differ.
     """
     try:
         with path.open("rb") as file:
             if path.suffix == ".gz":
-                whole = _unpacked(path, file, shape, hint)
+                whole = _unpack(path, file, shape, hint)
             else:
                 values = _read(path, file, shape, hint)
                 whole = Decoded(values, hashlib.sha256(values.data).hexdigest())
@@ -58,26 +59,26 @@ def read_idx(path: Path, shape: Sequence[int | None], hint: str) -> IdxArray:
         raise ConfigError(f"{path} is a damaged gzip file ({error}); get a fresh copy") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    # Again, because the cache knows nothing of what is expected here.
+    # The header is checked again, because an entry of the cache may have other sizes.
     start, sizes = _header(path, io.BytesIO(whole.values[:HEADER_MAX].data), shape, hint)
     return IdxArray(whole.values[len(start) :].reshape(sizes), whole.sha256)
 
 
-def _unpacked(
+def _unpack(
     path: Path, packed: io.BufferedReader, shape: Sequence[int | None], hint: str
 ) -> Decoded:
-    def unpack() -> NDArray[np.uint8]:
+    def decode() -> NDArray[np.uint8]:
         packed.seek(0)
         with gzip.GzipFile(fileobj=packed) as unpacked:
             return _read(path, cast(BinaryIO, unpacked), shape, hint)
 
-    return decoded(hashlib.file_digest(packed, "sha256").hexdigest(), unpack)
+    return load_or_decode(hashlib.file_digest(packed, "sha256").hexdigest(), decode)
 
 
 def _header(
     path: Path, file: BinaryIO, shape: Sequence[int | None], hint: str
 ) -> tuple[bytes, tuple[int, ...]]:
-    """The bytes ahead of the values, and the sizes that they announce."""
+    """Read the bytes ahead of the values, and the sizes that they announce."""
     magic = bytes([0, 0, UINT8, len(shape)])
     start = file.read(len(magic))
     if start != magic:
@@ -100,7 +101,7 @@ def _header(
 
 
 def _read(path: Path, file: BinaryIO, shape: Sequence[int | None], hint: str) -> NDArray[np.uint8]:
-    """The whole file, header and values, of the length that its header announces."""
+    """Read the whole file, header and values, which must have the length that it announces."""
     header, sizes = _header(path, file, shape, hint)
     length = int(np.prod(sizes, dtype=object))
     packed_bytes = os.fstat(file.fileno()).st_size
@@ -122,10 +123,10 @@ def _read(path: Path, file: BinaryIO, shape: Sequence[int | None], hint: str) ->
 
 
 def _fill(file: BinaryIO, values: NDArray[np.uint8]) -> int:
-    """Fill ``values`` from the file; the number of bytes found, at most one more than asked."""
+    """Fill ``values`` from the file; return the number of bytes found, at most one too many."""
     view = memoryview(values.data)
     found = 0
-    # In pieces, so that pages of memory are touched only as bytes arrive.
+    # Reading in pieces touches pages of memory only as bytes arrive.
     while found < len(view):
         piece = file.readinto(view[found : found + READ_BYTES])  # type: ignore[attr-defined]
         if not piece:

@@ -1,6 +1,6 @@
 """NumPy's .npy and .npz, never unpickled, and with sizes checked before memory is taken.
 
-NumPy itself takes the memory that a header asks for, of an archive also for what its few bytes
+NumPy itself takes whatever memory a header asks for, and whatever the few bytes of an archive
 unpack to.
 """
 
@@ -16,25 +16,25 @@ from typing import Any, BinaryIO, NamedTuple, cast
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-# No byte of a deflate stream gives more than this many bytes.
+# A byte of a deflate stream gives at most this many bytes.
 DEFLATE_MAX_RATIO = 1032
 MAX_HEADER = 10_000
 ENCRYPTED = 0x1
-# How np.savez and np.savez_compressed pack, and the most bytes that a packed one gives.
+# np.savez and np.savez_compressed pack in these ways; a packed byte gives at most so many.
 MAX_RATIOS = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: DEFLATE_MAX_RATIO}
-# The third is for structured arrays, which are no numbers.
+# Version 3 is left out: it is for structured arrays, which are not numbers.
 HEADERS = {(1, 0): (2, npy.read_array_header_1_0), (2, 0): (4, npy.read_array_header_2_0)}
 
 
 class Header(NamedTuple):
-    """What a .npy file announces: its own bytes, and those of the array."""
+    """Sizes that a .npy file announces: that of the header and that of the array."""
 
     header_bytes: int
     array_bytes: int
 
 
 def map_npy(path: Path) -> NDArray[Any]:
-    """The array of a .npy file, mapped read-only.
+    """Map the array of a .npy file, read-only.
 
     Raises:
         ValueError, SyntaxError, TypeError, OSError: damaged, of another length, or Python objects.
@@ -43,26 +43,26 @@ def map_npy(path: Path) -> NDArray[Any]:
         header = _header(file)
         found = os.fstat(file.fileno()).st_size
     _check_length(header, found)
-    # Not np.load, which takes a .npz or a pickle by any name.
+    # np.load would take a .npz or a pickle by any name.
     return npy.open_memmap(path, mode="r")
 
 
 def npz_keys(path: Path) -> list[str]:
-    """The names of the arrays in a .npz file.
+    """List the names of the arrays in a .npz file.
 
     Raises:
-        ValueError, OSError, zipfile.BadZipFile: no such archive.
+        ValueError, OSError, zipfile.BadZipFile: it is not such an archive.
     """
     if not zipfile.is_zipfile(path):
         raise ValueError("it is not a zip archive")
-    # Opened here: zipfile leaves a damaged file open.
+    # The file is opened here, because zipfile leaves a damaged one open.
     with path.open("rb") as opened, zipfile.ZipFile(opened) as archive:
         names = dict.fromkeys(archive.namelist())
     return [name.removesuffix(".npy") for name in names if name.endswith(".npy")]
 
 
 def read_npz(path: Path, key: str) -> NDArray[Any]:
-    """One array of a .npz file.
+    """Read one array of a .npz file.
 
     Raises:
         ValueError, SyntaxError, TypeError, OSError, zipfile.BadZipFile, zlib.error: damaged,
@@ -99,11 +99,11 @@ def _header(file: BinaryIO) -> Header:
     try:
         shape, _, dtype = parse(io.BytesIO(start + file.read(length)))
     except (RecursionError, MemoryError):
-        # What Python's own parser raises where brackets or signs pile up.
+        # Python's own parser raises these where brackets or signs pile up.
         raise ValueError("its header describes no array") from None
     if dtype.hasobject:
         raise ValueError("it holds Python objects")
-    # With 1 for 0: NumPy multiplies sizes in 64 bits, in their order.
+    # A 0 counts as 1, because NumPy's product in 64 bits may overflow before it meets the 0.
     if min(shape, default=0) < 0 or math.prod(max(1, n) for n in shape) * dtype.itemsize >= 2**62:
         raise ValueError(f"its header announces the shape {shape}")
     return Header(npy.MAGIC_LEN + size + length, math.prod(shape) * dtype.itemsize)

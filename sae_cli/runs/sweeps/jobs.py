@@ -11,8 +11,8 @@ from sae_cli.core.errors import Stopped
 from sae_cli.core.text import short
 from sae_cli.run_folder.files import refuse_link
 from sae_cli.run_folder.folder import RunFolder
-from sae_cli.run_folder.layout import SWEEP, holds_run, holds_sweep, resuming, status_of
-from sae_cli.run_folder.lock import locked
+from sae_cli.run_folder.layout import SWEEP, holds_run, holds_sweep, resume_command, status_of
+from sae_cli.run_folder.lock import lock
 from sae_cli.runs.resume import begin_or_resume
 from sae_cli.runs.sweeps.sweep import (
     RESULTS,
@@ -57,7 +57,7 @@ def run_sweep(sweep: Sweep, run_all: Callable[[], None]) -> int:
         InUseError: another process is at work in it.
         Stopped: a signal has asked to; the sweep can go on.
     """
-    with locked(sweep.path):
+    with lock(sweep.path):
         for name in (SWEEP, RESULTS, *(job.folder for job in sweep.jobs)):
             refuse_link(sweep.path / name)
         if holds_sweep(sweep.path):
@@ -67,7 +67,7 @@ def run_sweep(sweep: Sweep, run_all: Callable[[], None]) -> int:
         try:
             run_all()
         except Stopped as stopped:
-            say = f"the other jobs wait; go on with: {resuming(sweep.path)}"
+            say = f"the other jobs wait; go on with: {resume_command(sweep.path)}"
             raise Stopped(stopped.number, say) from None
         finally:
             rows = write_results(sweep)

@@ -11,7 +11,7 @@ from typing import Any
 
 from sae_cli.config.folder_names import job_folder
 from sae_cli.config.schema import RunConfig, check
-from sae_cli.core.differences import differing
+from sae_cli.core.differences import diff
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.text import short, table
 from sae_cli.run_folder.files import read_json, write_atomically
@@ -87,7 +87,7 @@ def check_same(recorded: Sweep, given: Sweep) -> None:
             f"{what} ({len(recorded.jobs)} jobs, {len(given.jobs)} now); choose another folder"
         )
     for then, now in zip(recorded.jobs, given.jobs, strict=True):
-        found = [str(one) for one in differing(then.config.as_dict(), now.config.as_dict())]
+        found = [str(one) for one in diff(then.config.as_dict(), now.config.as_dict())]
         if then.overrides != now.overrides or found:
             changed = "; ".join(found) or f"{' '.join(then.overrides)} then"
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""The cache of decoded files: what it saves; it can neither spoil values nor fail a run."""
+"""The cache of decoded files saves decoding, and can neither spoil values nor fail a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from sae_cli.core.errors import ConfigError
-from sae_cli.datasets.formats.cache import Decoded, decoded
+from sae_cli.datasets.formats.cache import Decoded, load_or_decode
 from sae_cli.datasets.formats.idx import IdxArray, read_idx
 
 LABELS = np.random.default_rng(0).integers(0, 10, 3000, np.uint8)
@@ -24,7 +24,7 @@ KEY = "0" * 64
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache that is not there yet."""
+    """The folder of a cache that is not there yet."""
     folder = tmp_path / "cache" / "new"
     monkeypatch.setenv("SAE_CACHE", str(folder))
     return folder
@@ -122,7 +122,7 @@ def test_a_damaged_entry_is_decoded_anew(
 def test_an_entry_too_short_for_its_digest(cache: Path, content: bytes) -> None:
     cache.mkdir(parents=True)
     np.save(cache / f"{KEY}.npy", np.frombuffer(content, np.uint8))
-    assert decoded(KEY, lambda: LABELS).values is LABELS
+    assert load_or_decode(KEY, lambda: LABELS).values is LABELS
 
 
 def test_a_folder_that_cannot_be_made(
@@ -153,14 +153,14 @@ def test_an_entry_that_is_a_folder(packed: Path, cache: Path) -> None:
 def test_many_writers_at_once(cache: Path) -> None:
     values = np.zeros(1 << 20, np.uint8)
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: decoded(KEY, lambda: values), range(32)))
+        found = list(pool.map(lambda _: load_or_decode(KEY, lambda: values), range(32)))
     assert {one.sha256 for one in found} == {hashlib.sha256(values.data).hexdigest()}
     assert [entry.name for entry in cache.iterdir()] == [f"{KEY}.npy"]
 
 
 def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def kept() -> Decoded:
-        return decoded(KEY, lambda: LABELS)
+        return load_or_decode(KEY, lambda: LABELS)
 
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
@@ -180,4 +180,4 @@ def test_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SAE_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", homeless)
-    assert decoded(KEY, lambda: LABELS).values is LABELS
+    assert load_or_decode(KEY, lambda: LABELS).values is LABELS

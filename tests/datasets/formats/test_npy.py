@@ -60,7 +60,7 @@ def test_members_that_announce_what_they_cannot_hold(
     with monkeypatch.context() as patch:
         patch.setattr(npy, "_memory", lambda: 90)
         refused(path, "x", "has 96 bytes, more than this machine holds")
-    # The directory's unpacked size of the first member.
+    # At this place the directory holds the unpacked size of the first member.
     content = path.read_bytes()
     at = content.index(b"PK\1\2") + 24
     path.write_bytes(content[:at] + struct.pack("<I", 2**30) + content[at + 4 :])
