@@ -55,7 +55,7 @@ def image_folder(
     decoded = np.empty((len(pictures), channels, size, size), np.uint8)
     # With disable=None the bar stays quiet where the output is not a terminal.
     for row, picture in enumerate(tqdm(pictures, "decoding pictures", disable=None)):
-        decoded[row] = _decode(picture.path, size, channels)
+        decoded[row] = _decoded(picture.path, size, channels)
     stored = torch.from_numpy(decoded)
     labels = torch.tensor([picture.label for picture in pictures])
     return Dataset(
@@ -104,7 +104,7 @@ def pictures_in(folder: Path) -> list[Path]:
     ]
 
 
-def _decode(path: Path, size: int, channels: int) -> NDArray[np.uint8]:
+def _decoded(path: Path, size: int, channels: int) -> NDArray[np.uint8]:
     """Resize the shorter side to ``size`` and cut out the centre: uint8 ``(channels, size, size)``.
 
     Raises:
