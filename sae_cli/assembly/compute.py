@@ -19,7 +19,7 @@ from sae_cli.assembly.stages import Training
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
 from sae_cli.training.gradients.autograd import Autograd
-from sae_cli.training.gradients.by_hand import Chain, is_chain
+from sae_cli.training.gradients.by_hand import ByHand, can_differentiate
 from sae_cli.training.gradients.compiled import Compiled, can_compile
 from sae_cli.training.gradients.gradients import Gradients
 from sae_cli.training.stage import Stage
@@ -113,12 +113,12 @@ def gradients(config: RunConfig, made: Parts, stage: Stage) -> Gradients:
     if config.settings.compile == "on":
         return Compiled(model, objective, made.device, config.settings.batch_size, stage.trained)
     if _by_hand(made, stage):
-        return Chain(model, objective)
+        return ByHand(model, objective)
     return Autograd(model, objective, made.device, stage.trained)
 
 
 def _by_hand(made: Parts, stage: Stage) -> bool:
-    return is_chain(stage.autoencoder, stage.objective) and not made.device.bfloat16
+    return can_differentiate(stage.autoencoder, stage.objective) and not made.device.bfloat16
 
 
 def _compiling_pays(made: Parts, stage: Stage, steps_per_epoch: int) -> bool:

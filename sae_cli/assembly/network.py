@@ -18,6 +18,8 @@ from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.head import Head
 from sae_cli.model.inference import INFERENCES
 from sae_cli.model.penalties import PENALTIES, Penalty
+from sae_cli.model.penalties.activity import TargetPenalty
+from sae_cli.model.penalties.roles import for_codes
 from sae_cli.training.heads import HEADS
 
 
@@ -52,13 +54,11 @@ def network(config: RunConfig, shape: DataShape) -> Network:
     initial, _, _, _, of_head = _streams(config.settings.seed)
     activation = ACTIVATIONS.build(chosen["activation"])
     autoencoder = ARCHITECTURES.build(chosen["architecture"], shape, activation, initial)
-    penalty = PENALTIES.build(chosen["penalty"])
-    if penalty is not None:
-        penalty = penalty.for_codes(autoencoder.code_shape)
+    penalty = for_codes(_penalty(config), autoencoder.code_shape)
     inference = INFERENCES.build(chosen["inference"])
     if inference is not None:
-        inference.check(chosen["penalty"]["name"], penalty)
-        autoencoder.infer = partial(inference, penalty=penalty)
+        of_each = inference.check(chosen["penalty"]["name"], penalty)
+        autoencoder.infer = partial(inference, penalty=of_each)
     supervision = HEADS.build(chosen["head"])
     head = None
     if supervision is not None:
@@ -70,6 +70,14 @@ def network(config: RunConfig, shape: DataShape) -> Network:
             )
         head = supervision.head(autoencoder.n_latents, shape.n_classes, of_head)
     return Network(autoencoder, penalty, head)
+
+
+def _penalty(config: RunConfig) -> Penalty | None:
+    """The penalty with the weight that it has in the loss."""
+    penalty = PENALTIES.build(config.parts["penalty"])
+    if isinstance(penalty, TargetPenalty) and penalty.divide_by_batch_size:
+        penalty.weight /= config.settings.batch_size
+    return penalty
 
 
 def blueprint(config: RunConfig, shape: DataShape) -> Network:

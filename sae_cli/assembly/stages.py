@@ -43,11 +43,8 @@ def build_training(config: RunConfig, made: Parts, data: Dataset) -> Training:
     settings, supervision = config.settings, made.supervision
     built = network(config, data.shape)
     built.saved.to(made.device.torch)
-    penalty, weight = built.penalty, 0.0
-    if penalty is not None:
-        weight = penalty.weight / (settings.batch_size if penalty.divide_by_batch_size else 1)
     prediction = 0.0 if made.inference is None else made.inference.prediction_weight
-    own = Objective(made.reconstruction, penalty, weight, prediction_weight=prediction)
+    own = Objective(made.reconstruction, built.penalty, prediction_weight=prediction)
     learning_rate = config.parts["optimizer"]["learning_rate"]
     stages = made.schedule.stages(built.autoencoder, own, settings.epochs, learning_rate)
     for stage in stages:
@@ -56,8 +53,7 @@ def build_training(config: RunConfig, made: Parts, data: Dataset) -> Training:
     if supervision is not None:
         whole = Objective(
             made.reconstruction,
-            penalty,
-            weight,
+            built.penalty,
             prediction_weight=prediction,
             head=built.head,
             head_weight=supervision.weight,

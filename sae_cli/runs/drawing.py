@@ -14,6 +14,7 @@ from sae_cli.assembly.parts import Parts
 from sae_cli.assembly.streams import generators
 from sae_cli.datasets import Dataset
 from sae_cli.model.autoencoder import AutoEncoder
+from sae_cli.model.penalties.activity import TargetPenalty
 from sae_cli.pictures import (
     Picture,
     code_histogram,
@@ -61,7 +62,9 @@ def draw(run: Run) -> Iterator[Picture]:
     yield code_histogram(
         counts, edges, activation_name=activation.name, active_above=activation.active_above
     )
-    yield mean_histogram(means, target=None if made.penalty is None else made.penalty.target)
+    penalty = run.training.network.penalty
+    target = penalty.target if isinstance(penalty, TargetPenalty) else None
+    yield mean_histogram(means, target=target)
     if decoded:
         yield from draw_codes(run)
     yield from draw_latents(run, means == 0.0)

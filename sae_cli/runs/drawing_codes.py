@@ -9,6 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Generator, Tensor
 
+from sae_cli.model.penalties.activity import TargetPenalty
+from sae_cli.model.penalties.roles import InTrees, OnSheet
 from sae_cli.pictures import (
     Picture,
     angle_histogram,
@@ -87,7 +89,7 @@ def draw_latents(run: Run, dead: npt.NDArray[np.bool_]) -> Iterator[Picture]:
     """
     model, penalty = run.training.autoencoder, run.training.network.penalty
     shape = run.training.dataset.shape.input_shape
-    if penalty is not None and penalty.target is not None:
+    if isinstance(penalty, TargetPenalty):
         yield penalty_curves(penalty.target)
     linear = model.linear_decoder()
     if linear is None:
@@ -96,14 +98,14 @@ def draw_latents(run: Run, dead: npt.NDArray[np.bool_]) -> Iterator[Picture]:
     rows = model.filters()
     if run.parts.supervision is not None and rows is not None and rows.shape == columns.t().shape:
         yield angle_histogram(array(part_angles(rows, columns)), dead=dead)
-    if penalty is None or not is_image(shape):
+    if not is_image(shape):
         return
     atoms = array(columns.t())
-    if penalty.sheet is not None and len(penalty.sheet) == 2:
+    if isinstance(penalty, OnSheet) and len(penalty.sheet) == 2:
         rows_and_columns = (penalty.sheet[0], penalty.sheet[1])
         yield topographic_map(atoms, shape, rows_and_columns, wrap=penalty.wrap)
         yield orientation_map(atoms, shape, rows_and_columns, wrap=penalty.wrap)
-    if penalty.parents is not None:
+    if isinstance(penalty, InTrees):
         yield tree_map(atoms, shape, penalty.parents.cpu().numpy())
 
 

@@ -14,6 +14,7 @@ from sae_cli.core.options import Count, Positive
 from sae_cli.core.registry import Registry
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.objective import Objective
+from sae_cli.model.penalties.roles import for_codes
 from sae_cli.model.reconstruction import MSE, Reconstruction
 from sae_cli.training.stage import Stage
 
@@ -127,9 +128,4 @@ def _of_layer(
     objective: Objective, layer: AutoEncoder, reconstruction: Reconstruction
 ) -> Objective:
     """The objective of one layer: its penalty is of that layer's codes."""
-    penalty = objective.penalty
-    return Objective(
-        reconstruction,
-        None if penalty is None else penalty.for_codes(layer.code_shape),
-        objective.penalty_weight,
-    )
+    return Objective(reconstruction, for_codes(objective.penalty, layer.code_shape))

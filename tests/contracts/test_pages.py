@@ -359,6 +359,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
 }
 NEW_VALUES = {
     "active_above": 0.3,
+    "weight": 0.3,
     "learning_rate": 0.02,
     "momentum": 0.5,
     "weight_decay": 0.5,
