@@ -31,8 +31,9 @@ class Schedule(ABC):
 
     layer_by_layer: bool
 
-    def check(self, n_layers: int) -> None:  # noqa: B027 (what suits any number says nothing)
-        """Raise ConfigError unless the schedule suits so many layers; most suit any number."""
+    @abstractmethod
+    def check(self, n_layers: int) -> None:
+        """Raise ConfigError unless the schedule suits so many layers."""
 
     @abstractmethod
     def stages(
@@ -48,6 +49,9 @@ class Joint(Schedule):
 
     layer_by_layer = False
 
+    def check(self, n_layers: int) -> None:
+        """Any number will do."""
+
     def stages(
         self, autoencoder: AutoEncoder, objective: Objective, epochs: int, learning_rate: float
     ) -> list[Stage]:
@@ -60,6 +64,9 @@ class Untrained(Schedule):
     """No stage of its own: only a head trains the encoder, from its initial weights."""
 
     layer_by_layer = False
+
+    def check(self, n_layers: int) -> None:
+        """Any number will do."""
 
     def stages(
         self, autoencoder: AutoEncoder, objective: Objective, epochs: int, learning_rate: float

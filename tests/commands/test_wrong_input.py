@@ -11,9 +11,12 @@ import torch
 
 from sae_cli.config.compose import CONF
 from sae_cli.config.hydra_errors import one_line
+from sae_cli.core.shapes import UNIT
+from sae_cli.model.activations.pointwise import activations_within
 from tests.conftest import Command
 
 PENALTIES = ", ".join(sorted(page.stem for page in (CONF / "penalty").glob("*.yaml")))
+UNIT_ACTIVATIONS = ", ".join(activations_within(UNIT))
 
 CASES: list[tuple[str, str]] = [
     # Keys
@@ -77,7 +80,7 @@ CASES: list[tuple[str, str]] = [
     ("--config-dir", "--config-dir needs a value"),
     # What does not go together
     ("model=ae penalty.weight=0.05", "there is no penalty to weight"),
-    ("activation=relu", "choose activation from sigmoid, hard_sigmoid, or another penalty"),
+    ("activation=relu", f"choose activation from {UNIT_ACTIVATIONS}, or another penalty"),
     ("reconstruction=bce", "needs architecture.output_activation=sigmoid, given identity"),
     (
         "model=stacked architecture.hidden_sizes=[]",
