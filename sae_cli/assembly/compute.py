@@ -19,7 +19,7 @@ from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
 from sae_cli.training.devices import Device
 from sae_cli.training.gradients.autograd import Autograd
-from sae_cli.training.gradients.by_hand import Chain, is_chain
+from sae_cli.training.gradients.by_hand import ByHand, can_differentiate
 from sae_cli.training.gradients.compiled import Compiled, can_compile
 from sae_cli.training.gradients.gradients import Gradients
 from sae_cli.training.stage import Stage
@@ -115,12 +115,12 @@ def build_gradients(config: RunConfig, device: Device, stage: Stage) -> Gradient
     if config.settings.compile == "on":
         return Compiled(model, objective, device, config.settings.batch_size, stage.trained)
     if _by_hand(device, stage):
-        return Chain(model, objective)
+        return ByHand(model, objective)
     return Autograd(model, objective, device, stage.trained)
 
 
 def _by_hand(device: Device, stage: Stage) -> bool:
-    return is_chain(stage.autoencoder, stage.objective) and not device.bfloat16
+    return can_differentiate(stage.autoencoder, stage.objective) and not device.bfloat16
 
 
 def _compiling_pays(device: Device, stage: Stage, steps_per_epoch: int) -> bool:

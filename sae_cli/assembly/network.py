@@ -18,6 +18,8 @@ from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.head import Head
 from sae_cli.model.inference import INFERENCES, Inference
 from sae_cli.model.penalties import PENALTIES, Penalty
+from sae_cli.model.penalties.activity import TargetPenalty
+from sae_cli.model.penalties.roles import for_codes
 from sae_cli.training.heads import HEADS, Supervision
 
 
@@ -61,10 +63,18 @@ def build_network_parts(config: RunConfig) -> NetworkParts:
     chosen = config.parts
     return NetworkParts(
         ACTIVATIONS.build(chosen["activation"]),
-        PENALTIES.build(chosen["penalty"]),
+        _build_penalty(config),
         INFERENCES.build(chosen["inference"]),
         HEADS.build(chosen["head"]),
     )
+
+
+def _build_penalty(config: RunConfig) -> Penalty | None:
+    """Build the penalty with the weight that it has in the loss."""
+    penalty = PENALTIES.build(config.parts["penalty"])
+    if isinstance(penalty, TargetPenalty) and penalty.divide_by_batch_size:
+        penalty.weight /= config.settings.batch_size
+    return penalty
 
 
 def build_network(config: RunConfig, parts: NetworkParts, shape: DataShape) -> Network:
@@ -77,12 +87,10 @@ def build_network(config: RunConfig, parts: NetworkParts, shape: DataShape) -> N
     autoencoder = ARCHITECTURES.build(
         chosen["architecture"], shape, parts.activation, streams.weights
     )
-    penalty = parts.penalty
-    if penalty is not None:
-        penalty = penalty.for_codes(autoencoder.code_shape)
+    penalty = for_codes(parts.penalty, autoencoder.code_shape)
     if parts.inference is not None:
-        parts.inference.check(chosen["penalty"]["name"], penalty)
-        autoencoder.infer = partial(parts.inference, penalty=penalty)
+        of_each = parts.inference.check(chosen["penalty"]["name"], penalty)
+        autoencoder.infer = partial(parts.inference, penalty=of_each)
     head = None
     if parts.supervision is not None:
         if shape.n_classes is None:

@@ -54,7 +54,7 @@ def build_training(config: RunConfig, parts: Parts, data: Dataset) -> Training:
     stages = _unsupervised_stages(config, parts, network)
     supervision = parts.network.supervision
     if supervision is not None:
-        whole = _objective(config, parts, network, supervision)
+        whole = _objective(parts, network, supervision)
         stages += supervision.stages(network.autoencoder, whole)
         data = _with_kept_labels(config, supervision, data)
     for stage in stages:
@@ -66,25 +66,18 @@ def build_training(config: RunConfig, parts: Parts, data: Dataset) -> Training:
 def _unsupervised_stages(config: RunConfig, parts: Parts, network: Network) -> list[Stage]:
     return parts.schedule.stages(
         network.autoencoder,
-        _objective(config, parts, network, None),
+        _objective(parts, network, None),
         config.settings.epochs,
         config.parts["optimizer"]["learning_rate"],
     )
 
 
-def _objective(
-    config: RunConfig, parts: Parts, network: Network, supervision: Supervision | None
-) -> Objective:
+def _objective(parts: Parts, network: Network, supervision: Supervision | None) -> Objective:
     """The objective of the whole network, with a head where labels supervise it."""
-    penalty, weight = network.penalty, 0.0
-    if penalty is not None:
-        divisor = config.settings.batch_size if penalty.divide_by_batch_size else 1
-        weight = penalty.weight / divisor
     inference = parts.network.inference
     return Objective(
         parts.reconstruction,
-        penalty,
-        weight,
+        network.penalty,
         prediction_weight=0.0 if inference is None else inference.prediction_weight,
         head=None if supervision is None else network.head,
         head_weight=1.0 if supervision is None else supervision.weight,

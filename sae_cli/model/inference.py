@@ -5,7 +5,7 @@ For each example ``x`` and a linear decoder ``D`` with columns for atoms,
     E(z) = |x - D z|^2 + weight * penalty(z) + prediction_weight * |z - start|^2
 
 (Olshausen and Field 1996; the last term Kavukcuoglu, Ranzato and LeCun 2008) is minimised by
-proximal gradient steps: one step against the gradient of the squares, then ``Penalty.shrink``.
+proximal gradient steps: one step against the gradient of the squares, then one that shrinks codes.
 The squares are summed over features, so the energy is the loss with
 ``reconstruction.reduction=sum``.
 """
@@ -23,7 +23,8 @@ from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import NonNegative, Steps
 from sae_cli.core.registry import Registry
 from sae_cli.model import proximal
-from sae_cli.model.penalties import Penalty
+from sae_cli.model.penalties.penalty import ExamplePenalty, Penalty
+from sae_cli.model.proximal import Majorised, Proximal
 
 INFERENCES: Registry[Inference | None] = Registry("inference")
 
@@ -32,7 +33,7 @@ def energy(
     x: Tensor,
     dictionary: Tensor,
     codes: Tensor,
-    penalty: Penalty | None,
+    penalty: ExamplePenalty | None,
     start: Tensor | None = None,
     prediction_weight: float = 0.0,
 ) -> Tensor:
@@ -42,16 +43,39 @@ def energy(
         x: ``(batch, n_features)``.
         dictionary: ``(n_features, n_latents)``, an atom in each column.
         codes: ``(batch, n_latents)``.
-        penalty: with its weight, or None.
+        penalty: of each example, or None.
         start: ``(batch, n_latents)``, the prediction that codes are drawn to, or None.
         prediction_weight: how strongly.
     """
     found = (x - codes @ dictionary.t()).square().sum(1)
     if penalty is not None:
-        found = found + penalty.weight * penalty.of_each(codes)
+        found = found + penalty.weight * penalty.per_example(codes)
     if start is not None:
         found = found + prediction_weight * (codes - start).square().sum(1)
     return found
+
+
+def shrink(penalty: ExamplePenalty, codes: Tensor, step: float | Tensor, before: Tensor) -> Tensor:
+    """Codes ``(batch, n_latents)`` after a proximal step on the weighted penalty, or, where it has
+    no formula, after a step against the gradient.
+
+    Args:
+        step: how far; a number, or ``(batch, 1)``.
+        before: ``(batch, n_latents)``, the codes before the step on the rest of the energy.
+    """
+    if isinstance(penalty, Majorised):
+        return penalty.shrink_from(before, codes, step)
+    if isinstance(penalty, Proximal) and penalty.exact_shrink:
+        return penalty.shrink(codes, step)
+    # Evaluations ask for it in inference mode, whose tensors have no gradients.
+    with torch.inference_mode(False), torch.enable_grad():
+        leaf = codes.detach().clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(penalty.per_example(leaf).sum(), leaf)
+    return codes - step * penalty.weight * gradient
+
+
+def _exact(penalty: Penalty | None) -> bool:
+    return penalty is None or (isinstance(penalty, Proximal) and penalty.exact_shrink)
 
 
 @final
@@ -88,8 +112,8 @@ class Inference:
         self.prediction_weight = prediction_weight
         self.follow_encoder = follow_encoder
 
-    def check(self, name: str, penalty: Penalty | None) -> None:
-        """Refuse a penalty that the steps cannot work with.
+    def check(self, name: str, penalty: Penalty | None) -> ExamplePenalty | None:
+        """The penalty, if the steps can work with it.
 
         Args:
             name: of the penalty.
@@ -98,19 +122,20 @@ class Inference:
             ConfigError: a penalty of the mean over examples; FISTA, whose momentum needs convexity,
                 and a penalty that has no exact proximal step.
         """
-        if penalty is not None and penalty.target is not None:
+        if penalty is not None and not isinstance(penalty, ExamplePenalty):
             raise ConfigError(
                 f"penalty={name} is of the mean activity of many examples, and inference needs one "
                 "of each by itself; choose penalty=l1, or inference=none"
             )
-        if self.momentum and penalty is not None and not penalty.exact_shrink:
+        if self.momentum and not _exact(penalty):
             raise ConfigError(
                 f"inference=fista needs a convex penalty with an exact proximal step, and "
                 f"penalty={name} has none; choose inference=ista, or penalty=l1"
             )
+        return penalty
 
     def __call__(
-        self, x: Tensor, dictionary: Tensor, start: Tensor, penalty: Penalty | None
+        self, x: Tensor, dictionary: Tensor, start: Tensor, penalty: ExamplePenalty | None
     ) -> Tensor:
         """Codes ``(batch, n_latents)`` of low energy.
 
@@ -118,14 +143,19 @@ class Inference:
             x: ``(batch, n_features)``.
             dictionary: ``(n_features, n_latents)``, an atom in each column.
             start: ``(batch, n_latents)``, where to begin.
-            penalty: with its weight, or None.
+            penalty: of each example, or None.
         """
         with torch.autocast(x.device.type, enabled=False):
             (codes,) = deque(self.steps(x, dictionary, start.to(x.dtype), penalty), maxlen=1)
             return codes
 
     def energy(
-        self, x: Tensor, dictionary: Tensor, codes: Tensor, start: Tensor, penalty: Penalty | None
+        self,
+        x: Tensor,
+        dictionary: Tensor,
+        codes: Tensor,
+        start: Tensor,
+        penalty: ExamplePenalty | None,
     ) -> Tensor:
         """``(batch,)``: what ``steps`` lowers, at ``codes``."""
         followed = start if self.follow_encoder else None
@@ -133,7 +163,7 @@ class Inference:
 
     @torch.no_grad()
     def steps(
-        self, x: Tensor, dictionary: Tensor, start: Tensor, penalty: Penalty | None
+        self, x: Tensor, dictionary: Tensor, start: Tensor, penalty: ExamplePenalty | None
     ) -> Iterator[Tensor]:
         """The codes at the start (clipped at 0 where they must not be negative), and after each
         step. The arguments are those of a call."""
@@ -149,15 +179,13 @@ class Inference:
             down = self._allowed(codes - step * gradient)
             # For a penalty that grows with each magnitude, clipping first and shrinking then is the
             # exact proximal step of the two together.
-            return (
-                down if penalty is None else self._allowed(penalty.shrink_from(codes, down, step))
-            )
+            return down if penalty is None else self._allowed(shrink(penalty, down, step, codes))
 
         codes = self._allowed(start)
         yield codes
         if self.momentum:
             yield from proximal.fista(moved, codes, step, self.n_steps)
-        elif penalty is None or penalty.exact_shrink:
+        elif _exact(penalty):
             yield from proximal.ista(moved, codes, step, self.n_steps)
         else:
 

@@ -8,8 +8,12 @@ from torch import Tensor, nn
 
 from sae_cli.model.autoencoder import Pass
 from sae_cli.model.head import Head
-from sae_cli.model.penalties import Penalty
+from sae_cli.model.penalties.penalty import Penalty
+from sae_cli.model.penalties.roles import Adjusted, WarmUp
 from sae_cli.model.reconstruction import Reconstruction
+
+Terms = dict[str, Tensor]
+"""Scalars by name: ``loss`` and what it is the sum of."""
 
 
 @final
@@ -19,7 +23,6 @@ class Objective(nn.Module):
     Args:
         reconstruction: the reconstruction loss, or None where a head alone is trained.
         penalty: a penalty on the codes, or None.
-        penalty_weight: what multiplies the penalty.
         prediction_weight: what multiplies the squared distance between codes that are inferred and
             those that the encoder predicts, summed over latents; 0 leaves the term out.
         head: a classifier of the codes, or None.
@@ -30,7 +33,6 @@ class Objective(nn.Module):
         self,
         reconstruction: Reconstruction | None,
         penalty: Penalty | None,
-        penalty_weight: float,
         *,
         prediction_weight: float = 0.0,
         head: Head | None = None,
@@ -39,7 +41,6 @@ class Objective(nn.Module):
         super().__init__()
         self.reconstruction = reconstruction
         self.penalty = penalty
-        self.penalty_weight = penalty_weight
         self.prediction_weight = prediction_weight
         self.head = head
         self.head_weight = head_weight
@@ -78,63 +79,44 @@ class Objective(nn.Module):
             means["head"] = self.head.cross_entropy(passed.codes, labels)
         return means
 
-    def terms(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
+    def terms(self, means: dict[str, Tensor], growth: Tensor | None = None) -> Terms:
         """The scalar terms: ``loss``, ``reconstruction``, and each other term weighted and, as
         ``NAME_raw``, as it is.
 
         Args:
             means: as ``means`` gives them, of one batch or averaged over a whole split.
+            growth: the share of its weight that the penalty has reached, or None for all of it.
         """
-        return self._terms(means, None)
-
-    def forward(
-        self, passed: Pass, target: Tensor, labels: Tensor | None = None
-    ) -> dict[str, Tensor]:
-        """The terms of one batch of training, with what the penalty's weight has grown to."""
-        growth = None if self.penalty is None else self.penalty.growth()
-        return self._terms(self.means(passed, target, labels), growth)
-
-    def _terms(self, means: dict[str, Tensor], growth: Tensor | None) -> dict[str, Tensor]:
         weighted: dict[str, tuple[Tensor, Tensor]] = {}
         if self.penalty is not None:
             raw = self.penalty.of_mean(means["penalty"])
-            full = self.penalty_weight * raw
+            full = self.penalty.weight * raw
             weighted["penalty"] = (full if growth is None else growth * full), raw
         if "prediction" in means:
             raw = means["prediction"]
             weighted["prediction"] = self.prediction_weight * raw, raw
         if "head" in means:
             weighted["head"] = self.head_weight * means["head"], means["head"]
-        return _summed(means.get("reconstruction"), weighted)
+        return summed(means.get("reconstruction"), weighted)
+
+    def forward(self, passed: Pass, target: Tensor, labels: Tensor | None = None) -> Terms:
+        """The terms of one batch of training, with what the penalty's weight has grown to."""
+        growth = self.penalty.growth() if isinstance(self.penalty, WarmUp) else None
+        return self.terms(self.means(passed, target, labels), growth)
 
     def after_step_(self) -> None:
         """To be called after each step of training."""
-        if self.penalty is not None:
+        if isinstance(self.penalty, Adjusted):
             self.penalty.after_step_()
 
-    def terms_and_gradients(
-        self, passed: Pass, target: Tensor
-    ) -> tuple[dict[str, Tensor], Tensor, Tensor | None]:
-        """The terms of one batch and how the loss changes, without a graph; for an objective of a
-        reconstruction and, at most, a penalty on codes.
 
-        Returns:
-            the terms, the gradient of what ``reconstruction.differentiated`` names, and that of
-            the codes through the penalty alone (it broadcasts to them; None without a penalty).
-        """
-        assert self.reconstruction is not None
-        reconstruction, of_output = self.reconstruction.value_and_gradient(passed, target)
-        if self.penalty is None:
-            return _summed(reconstruction, {}), of_output, None
-        raw, of_codes = self.penalty.value_and_gradient(passed.codes, self.penalty_weight)
-        weighted = self.penalty_weight * raw
-        return _summed(reconstruction, {"penalty": (weighted, raw)}), of_output, of_codes
+def summed(reconstruction: Tensor | None, weighted: dict[str, tuple[Tensor, Tensor]]) -> Terms:
+    """The terms, ``loss`` first.
 
-
-def _summed(
-    reconstruction: Tensor | None, weighted: dict[str, tuple[Tensor, Tensor]]
-) -> dict[str, Tensor]:
-    """All terms; ``weighted`` has each beside what it is without its weight."""
+    Args:
+        reconstruction: a scalar, or None where there is no such term.
+        weighted: each further term by its name, beside what it is without its weight.
+    """
     summands = [] if reconstruction is None else [reconstruction]
     summands += [value for value, _ in weighted.values()]
     loss = summands[0]
@@ -146,6 +128,3 @@ def _summed(
     for name, (value, raw) in weighted.items():
         terms |= {name: value, f"{name}_raw": raw}
     return terms
-
-
-Terms = dict[str, Tensor]

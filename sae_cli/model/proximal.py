@@ -7,6 +7,7 @@ problems. Nothing is read back from the device.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
 import torch
@@ -20,6 +21,39 @@ DOUBLINGS = 8
 
 # By how much a step grows after one that lowered the energy.
 GROWTH = 1.5
+
+
+class Proximal(ABC):
+    """A convex penalty of each example that has a formula for its proximal step.
+
+    Attributes:
+        exact_shrink: whether the formula holds with the options that were given.
+    """
+
+    exact_shrink: bool = True
+
+    @abstractmethod
+    def shrink(self, codes: Tensor, step: float | Tensor) -> Tensor:
+        """Codes ``(batch, n_latents)`` after a proximal step on the weighted penalty of each
+        example: the ``z`` with the least ``|z - codes|^2 / 2 + step * weight * penalty(z)``.
+
+        Args:
+            step: how far; a number, or ``(batch, 1)``.
+        """
+
+
+class Majorised(ABC):
+    """A penalty of each example that is bounded, from any codes on, by one with a formula."""
+
+    @abstractmethod
+    def shrink_from(self, before: Tensor, codes: Tensor, step: float | Tensor) -> Tensor:
+        """Codes ``(batch, n_latents)`` after a proximal step on the bound.
+
+        Args:
+            before: ``(batch, n_latents)``, where the bound equals the penalty: the codes that a
+                step against the gradient of the rest of the energy moved to ``codes``.
+            step: how far; a number, or ``(batch, 1)``.
+        """
 
 
 def largest_eigenvalue(dictionary: Tensor) -> Tensor:

@@ -6,11 +6,9 @@ always averaged.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from typing import Literal, final
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,24 +20,22 @@ RECONSTRUCTIONS: Registry[Reconstruction] = Registry("reconstruction")
 
 Reduction = Literal["mean", "sum"]
 
-# The logit, and the logarithm, of the smallest probability that is a normal float32.
-LOGIT_MIN = math.log(torch.finfo(torch.float32).tiny)
-
 
 class Reconstruction(ABC):
     """A loss between a pass and its target.
 
+    Args:
+        reduction: of the features of one example.
+
     Attributes:
         targets: the range that targets must lie in.
         output_activations: the output activations it works with; empty means any.
-        differentiated: what ``value_and_gradient`` differentiates by.
     """
 
     targets: Interval = REALS
     output_activations: tuple[str, ...] = ()
-    differentiated: Literal["x_hat", "pre_x_hat"] = "x_hat"
 
-    def __init__(self, reduction: Reduction) -> None:
+    def __init__(self, *, reduction: Reduction) -> None:
         self.reduction = reduction
 
     @abstractmethod
@@ -54,29 +50,14 @@ class Reconstruction(ABC):
         """What the sum over all elements is divided by."""
         return target.numel() if self.reduction == "mean" else len(target)
 
-    @abstractmethod
-    def value_and_gradient(self, passed: Pass, target: Tensor) -> tuple[Tensor, Tensor]:
-        """The scalar loss, and its gradient with respect to ``differentiated``.
-
-        Examples may come flattened, ``(batch, n_features)``.
-        """
-
 
 @final
 @RECONSTRUCTIONS.register("mse")
 class MSE(Reconstruction):
     """``(x_hat - target)^2``."""
 
-    def __init__(self, *, reduction: Reduction) -> None:
-        super().__init__(reduction)
-
     def elementwise_sum(self, passed: Pass, target: Tensor) -> Tensor:
         return F.mse_loss(passed.x_hat, target, reduction="sum")
-
-    def value_and_gradient(self, passed: Pass, target: Tensor) -> tuple[Tensor, Tensor]:
-        one = target.new_ones(()) / self.divisor(target)
-        gradient = (passed.x_hat - target).mul_(2.0).mul_(one)
-        return self(passed, target), gradient
 
 
 @final
@@ -89,20 +70,6 @@ class BCE(Reconstruction):
 
     targets = UNIT
     output_activations = ("sigmoid",)
-    differentiated = "pre_x_hat"
-
-    def __init__(self, *, reduction: Reduction) -> None:
-        super().__init__(reduction)
 
     def elementwise_sum(self, passed: Pass, target: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(passed.pre_x_hat, target, reduction="sum")
-
-    def value_and_gradient(self, passed: Pass, target: Tensor) -> tuple[Tensor, Tensor]:
-        """The value is taken from the probabilities at hand, which spares the slow ``log1p``; of
-        each element it equals the other to about the last bit of its logit."""
-        logits = passed.pre_x_hat.clamp_min(LOGIT_MIN)
-        log_p = passed.x_hat.log().clamp_min_(LOGIT_MIN)
-        value = logits.sub_(log_p).addcmul_(passed.pre_x_hat, target, value=-1.0).sum()
-        divisor = self.divisor(target)
-        gradient = (passed.x_hat - target).mul_(target.new_ones(()) / divisor)
-        return value / divisor, gradient

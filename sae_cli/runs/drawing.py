@@ -14,6 +14,8 @@ from torch import Tensor
 
 from sae_cli.assembly.streams import generators
 from sae_cli.datasets import Split
+from sae_cli.model.penalties.activity import TargetPenalty
+from sae_cli.model.penalties.roles import InTrees, OnSheet
 from sae_cli.pictures import Examples, Picture, pictures_of
 from sae_cli.pictures.picture import Floats, Integers
 from sae_cli.runs.active_run import ActiveRun
@@ -54,11 +56,14 @@ class RunView:
         self.lines: Sequence[Mapping[str, Any]] = run.log.lines
         # The trained one, which may have learnt; whatever pictures know of it is read here.
         penalty = network.penalty
-        self.target = None if penalty is None else penalty.target
-        self.sheet = None if penalty is None else penalty.sheet
-        self.wrap = penalty is not None and penalty.wrap
-        parents = None if penalty is None else penalty.parents
-        self.parents: Integers | None = None if parents is None else parents.cpu().numpy()
+        self.target = penalty.target if isinstance(penalty, TargetPenalty) else None
+        self.sheet: tuple[int, ...] | None = None
+        self.wrap = False
+        if isinstance(penalty, OnSheet):
+            self.sheet, self.wrap = penalty.sheet, penalty.wrap
+        self.parents: Integers | None = None
+        if isinstance(penalty, InTrees):
+            self.parents = penalty.parents.cpu().numpy()
 
     @cached_property
     def examples(self) -> Examples:

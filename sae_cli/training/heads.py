@@ -80,7 +80,7 @@ class Supervision:
         """
         head = objective.head
         assert head is not None
-        alone = Objective(None, None, 0.0, head=head, head_weight=self.weight)
+        alone = Objective(None, None, head=head, head_weight=self.weight)
         stages = []
         if self.epochs:
             stages.append(

@@ -14,6 +14,7 @@ from sae_cli.core.options import Count, Positive
 from sae_cli.core.registry import Registry
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.objective import Objective
+from sae_cli.model.penalties.roles import for_codes
 from sae_cli.model.reconstruction import MSE, Reconstruction
 from sae_cli.training.stage import Stage
 
@@ -30,8 +31,9 @@ class Schedule(ABC):
 
     layer_by_layer: bool
 
-    def check(self, n_layers: int) -> None:  # noqa: B027 (what suits any number says nothing)
-        """Raise ConfigError unless the schedule suits so many layers; most suit any number."""
+    @abstractmethod
+    def check(self, n_layers: int) -> None:
+        """Raise ConfigError unless the schedule suits so many layers."""
 
     @abstractmethod
     def stages(
@@ -47,6 +49,9 @@ class Joint(Schedule):
 
     layer_by_layer = False
 
+    def check(self, n_layers: int) -> None:
+        """Any number will do."""
+
     def stages(
         self, autoencoder: AutoEncoder, objective: Objective, epochs: int, learning_rate: float
     ) -> list[Stage]:
@@ -59,6 +64,9 @@ class Untrained(Schedule):
     """No stage of its own: only a head trains the encoder, from its initial weights."""
 
     layer_by_layer = False
+
+    def check(self, n_layers: int) -> None:
+        """Any number will do."""
 
     def stages(
         self, autoencoder: AutoEncoder, objective: Objective, epochs: int, learning_rate: float
@@ -127,9 +135,4 @@ def _of_layer(
     objective: Objective, layer: AutoEncoder, reconstruction: Reconstruction
 ) -> Objective:
     """The objective of one layer: its penalty is of that layer's codes."""
-    penalty = objective.penalty
-    return Objective(
-        reconstruction,
-        None if penalty is None else penalty.for_codes(layer.code_shape),
-        objective.penalty_weight,
-    )
+    return Objective(reconstruction, for_codes(objective.penalty, layer.code_shape))

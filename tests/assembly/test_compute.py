@@ -19,7 +19,7 @@ from sae_cli.core.errors import ConfigError
 from sae_cli.run_folder.files import read_json
 from sae_cli.runs.train import train
 from sae_cli.training.gradients.autograd import Autograd
-from sae_cli.training.gradients.by_hand import Chain
+from sae_cli.training.gradients.by_hand import ByHand
 from sae_cli.training.gradients.compiled import Compiled
 from tests.conftest import SMALL, Configure
 
@@ -121,7 +121,7 @@ def test_the_way_to_the_gradients(configure: Configure) -> None:
     config = configure("device=cpu", "compile=off")
     parts = build_parts(config)
     stage = build_training(config, parts, read_dataset(config)).stages[0]
-    assert isinstance(compute.build_gradients(config, parts.device, stage), Chain)
+    assert isinstance(compute.build_gradients(config, parts.device, stage), ByHand)
     half = dataclasses.replace(parts.device, bfloat16=True)
     assert isinstance(compute.build_gradients(config, half, stage), Autograd)
     compiled = configure("device=cpu", "compile=on")

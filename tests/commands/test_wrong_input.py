@@ -9,8 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from sae_cli.config.compose import CONF
 from sae_cli.config.hydra_errors import one_line
+from sae_cli.core.shapes import UNIT
+from sae_cli.model.activations.pointwise import activations_within
 from tests.conftest import Command
+
+PENALTIES = ", ".join(sorted(page.stem for page in (CONF / "penalty").glob("*.yaml")))
+UNIT_ACTIVATIONS = ", ".join(activations_within(UNIT))
 
 CASES: list[tuple[str, str]] = [
     # Keys
@@ -29,7 +35,7 @@ CASES: list[tuple[str, str]] = [
     ("~penalty", "penalty is missing: give penalty=NAME"),
     # Choices
     ("model=sparse_kll", "did you mean sparse_kl?"),
-    ("penalty=l3", "penalty=l3 is unknown; choose one of gaussian_kl, group, kl, l1, l2, lateral"),
+    ("penalty=l3", f"penalty=l3 is unknown; choose one of {PENALTIES}"),
     ("dataset=imagenet", "choose one of array, cifar10, digits, fashion_mnist"),
     ("device=gpu", "device=gpu is unknown; choose one of auto, cpu, cuda"),
     ("sort_by=val/nope", "sort_by=val/nope is no metric; choose one of train/loss"),
@@ -74,7 +80,7 @@ CASES: list[tuple[str, str]] = [
     ("--config-dir", "--config-dir needs a value"),
     # What does not go together
     ("model=ae penalty.weight=0.05", "there is no penalty to weight"),
-    ("activation=relu", "choose activation from sigmoid, hard_sigmoid, or another penalty"),
+    ("activation=relu", f"choose activation from {UNIT_ACTIVATIONS}, or another penalty"),
     ("reconstruction=bce", "needs architecture.output_activation=sigmoid, given identity"),
     (
         "model=stacked architecture.hidden_sizes=[]",
@@ -142,7 +148,7 @@ def test_no_gpu(command: Command) -> None:
     [
         ("name: kl\nweight: [1\n", "kl2.yaml, line 3, column 1: not valid YAML"),
         ("name: kl\nweight: 1\n", "penalty.target is missing: kl takes weight, target"),
-        ("name: k\nweight: 1\n", "penalty=k is unknown; choose one of gaussian_kl, group, kl, l1"),
+        ("name: k\nweight: 1\n", f"penalty=k is unknown; choose one of {PENALTIES}"),
         ("weight: 1\n", "is not a part with a name"),
         ("name: kl\nweight: 1\nwieght: 2\n", "unknown option penalty.wieght=2"),
         ("defaults: 3\n", "defaults must be a list"),

@@ -359,6 +359,9 @@ CHANGES: dict[str, tuple[str, ...]] = {
 }
 NEW_VALUES = {
     "active_above": 0.3,
+    "weight": 0.3,
+    "target": 0.3,
+    "divide_by_batch_size": "true",
     "learning_rate": 0.02,
     "momentum": 0.5,
     "weight_decay": 0.5,

@@ -34,8 +34,8 @@ SETTINGS = ("model=vae", "architecture.hidden_sizes=[9]", "architecture.n_latent
 QUICK = (*SMALL, "pictures=false", "device=cpu")
 
 
-def penalty(warmup_steps: int = 0) -> GaussianKL:
-    return GaussianKL(weight=1.0, warmup_steps=warmup_steps)
+def penalty(warmup_steps: int = 0, weight: float = 1.0) -> GaussianKL:
+    return GaussianKL(weight=weight, warmup_steps=warmup_steps)
 
 
 def gaussian() -> Activation:
@@ -114,8 +114,7 @@ def test_each_step_draws_anew_and_evaluation_does_not(configure: Configure) -> N
 
 def test_the_weight_grows_in_training_alone() -> None:
     """0, 1/4, 2/4, 3/4 of it, then all; what evaluation takes is always all."""
-    growing = penalty(warmup_steps=4)
-    made = Objective(None, growing, 0.8)
+    made = Objective(None, penalty(warmup_steps=4, weight=0.8))
     codes = PRE_CODES[:, :3]
     passed = Pass(PRE_CODES, codes, codes, codes)
     raw = float(penalty()(PRE_CODES))

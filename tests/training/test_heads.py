@@ -75,7 +75,7 @@ def test_codes_of_zero_give_no_nan() -> None:
 
 def test_terms_of_an_objective_with_a_head(configure: Configure) -> None:
     made = build_parts(configure("model=ae"))
-    whole = Objective(made.reconstruction, None, 0.0, head=head(), head_weight=0.7)
+    whole = Objective(made.reconstruction, None, head=head(), head_weight=0.7)
     assert whole.term_names == ["loss", "reconstruction", "head", "head_raw"]
     x = torch.rand(9, 5)
     codes = torch.from_numpy(CODES)

@@ -19,7 +19,7 @@ from sae_cli.model.reconstruction import MSE
 from sae_cli.training.corruptions import Corruption, Masking
 from sae_cli.training.devices import Device
 from sae_cli.training.gradients.autograd import Autograd
-from sae_cli.training.gradients.by_hand import Chain
+from sae_cli.training.gradients.by_hand import ByHand
 from sae_cli.training.loop import Position, encode, evaluate, fit
 from sae_cli.training.metrics import Baseline
 from sae_cli.training.optimizers import SGD
@@ -42,7 +42,7 @@ def split(x: Tensor = X) -> Split:
 
 def objective(weight: float = 0.5) -> Objective:
     return Objective(
-        MSE(reduction="mean"), KL(weight=1.0, target=0.1, divide_by_batch_size=False), weight
+        MSE(reduction="mean"), KL(weight=weight, target=0.1, divide_by_batch_size=False)
     )
 
 
@@ -59,7 +59,7 @@ def fitted(
 ) -> list[dict[str, float]]:
     goal, order = objective(), Generator().manual_seed(1)
     step = Step(
-        Autograd(autoencoder, goal, CPU) if autograd else Chain(autoencoder, goal),
+        Autograd(autoencoder, goal, CPU) if autograd else ByHand(autoencoder, goal),
         SGD(autoencoder.parameters(), learning_rate=0.1, momentum=0.0, weight_decay=0.0),
         corruption,
         Generator().manual_seed(2),
@@ -178,7 +178,7 @@ def test_a_gpu_gives_what_the_cpu_gives() -> None:
     gpu = Device(torch.device("cuda"))
     on_gpu, order = model().to(gpu.torch), Generator().manual_seed(1)
     step = Step(
-        Chain(on_gpu, objective()),
+        ByHand(on_gpu, objective()),
         SGD(on_gpu.parameters(), learning_rate=0.1, momentum=0.0, weight_decay=0.0),
         None,
         Generator(gpu.torch).manual_seed(2),

@@ -9,15 +9,16 @@ from pydantic import Field
 from torch import Tensor
 
 from sae_cli.core.options import NonNegative
-from sae_cli.model.penalties.penalty import PENALTIES, Penalty
+from sae_cli.model.penalties.penalty import PENALTIES, ExamplePenalty
+from sae_cli.model.penalties.roles import Adjusted, WarmUp
 
-WarmUp = Annotated[int, Field(ge=0, le=10**9)]
+WarmUpSteps = Annotated[int, Field(ge=0, le=10**9)]
 """Steps, or none."""
 
 
 @final
 @PENALTIES.register("gaussian_kl")
-class GaussianKL(Penalty):
+class GaussianKL(ExamplePenalty, WarmUp, Adjusted):
     """``sum_j KL(N(mean_j, variance_j) || N(0, 1))``, of ``activation=gaussian``.
 
     ``(mean^2 + variance - 1 - log variance) / 2`` (Kingma and Welling 2014). With a reconstruction
@@ -30,9 +31,8 @@ class GaussianKL(Penalty):
 
     of = "pre_codes"
 
-    def __init__(self, *, weight: NonNegative, warmup_steps: WarmUp) -> None:
-        super().__init__()
-        self.weight = weight
+    def __init__(self, *, weight: NonNegative, warmup_steps: WarmUpSteps) -> None:
+        super().__init__(weight=weight)
         self.warmup_steps = warmup_steps
         self.steps: Tensor
         self.register_buffer("steps", torch.zeros(()))
@@ -40,9 +40,6 @@ class GaussianKL(Penalty):
     def per_example(self, codes: Tensor) -> Tensor:
         mean, log_variance = codes.chunk(2, dim=1)
         return 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).sum(1)
-
-    def of_mean(self, mean: Tensor) -> Tensor:
-        return mean
 
     def growth(self) -> Tensor | None:
         return (self.steps / self.warmup_steps).clamp_max(1.0) if self.warmup_steps else None

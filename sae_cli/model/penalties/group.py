@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from functools import partial
+from collections.abc import Sequence
 from typing import Annotated, final
 
 from pydantic import Field
@@ -11,8 +12,10 @@ from torch import Tensor
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import MAX_PAIRED, Count, NonNegative, Positive
-from sae_cli.model.penalties.penalty import PENALTIES, Penalty
+from sae_cli.model.penalties.penalty import PENALTIES, ExamplePenalty, Penalty
 from sae_cli.model.penalties.pools import Pools
+from sae_cli.model.penalties.roles import OnSheet, Shaped
+from sae_cli.model.proximal import Proximal
 
 Axes = Annotated[list[Annotated[Count, Field(le=MAX_PAIRED)]], Field(min_length=1, max_length=3)]
 """A number for each axis of a sheet of latents."""
@@ -20,7 +23,7 @@ Axes = Annotated[list[Annotated[Count, Field(le=MAX_PAIRED)]], Field(min_length=
 
 @final
 @PENALTIES.register("group")
-class Group(Penalty):
+class Group(ExamplePenalty, Proximal, Shaped, OnSheet):
     """``sum over pools of (sqrt(sum over the pool of w_k z_k^2 + epsilon) - sqrt(epsilon))``.
 
     Averaged over examples. The group lasso (Yuan and Lin 2006) on codes; with overlapping pools
@@ -52,32 +55,30 @@ class Group(Penalty):
         sigma: Positive | None,
         epsilon: Positive,
     ) -> None:
-        super().__init__()
-        self.weight = weight
-        self.epsilon = epsilon
-        self._of_sheet = partial(
-            Group, weight=weight, size=size, stride=stride, wrap=wrap, sigma=sigma, epsilon=epsilon
-        )
+        super().__init__(weight=weight)
+        self.size, self.stride = size, stride
+        self.wrap, self.sigma, self.epsilon = wrap, sigma, epsilon
         self._follows_codes = sheet is None
-        if sheet is None:
-            return
-        self.pools = Pools(sheet, size, stride, wrap, sigma, epsilon)
+        if sheet is not None:
+            self._lie_on(sheet)
+
+    def _lie_on(self, sheet: Sequence[int]) -> None:
+        self.sheet = tuple(sheet)
+        self.pools = Pools(sheet, self.size, self.stride, self.wrap, self.sigma, self.epsilon)
+        self.exact_shrink = self.sigma is None and not self.pools.overlap
         if not self.pools.covers_all:
             raise ConfigError(
-                f"penalty.size={size} and penalty.stride={stride} leave latents at the end of "
-                f"penalty.sheet={list(sheet)} out of every pool; give penalty.wrap=true, or pools "
-                "that end with the sheet"
+                f"penalty.size={self.size} and penalty.stride={self.stride} leave latents at the "
+                f"end of penalty.sheet={list(sheet)} out of every pool; give penalty.wrap=true, or "
+                "pools that end with the sheet"
             )
-        self.sheet, self.wrap = tuple(sheet), wrap
-        self.exact_shrink = sigma is None and not self.pools.overlap
 
     def for_codes(self, shape: tuple[int, ...]) -> Penalty:
         if self._follows_codes:
-            bound = self._of_sheet(sheet=list(shape))
-            # So that other codes, of a layer below, can have theirs.
-            bound._follows_codes = True
+            # A copy, because the codes of a layer below have a sheet of their own.
+            bound = copy.deepcopy(self)
+            bound._lie_on(shape)
             return bound
-        assert self.sheet is not None
         n_latents, n_places = math.prod(shape), self.pools.n_latents
         if n_latents != n_places:
             raise ConfigError(
@@ -91,18 +92,10 @@ class Group(Penalty):
         norms: Tensor = self.pools(codes)
         return (norms - math.sqrt(self.epsilon)).sum(1)
 
-    def of_mean(self, mean: Tensor) -> Tensor:
-        return mean
-
     def shrink(self, codes: Tensor, step: float | Tensor) -> Tensor:
-        """Codes ``(batch, n_latents)`` after a proximal step of size ``step``.
-
-        For disjoint pools of equal weights exact, with ``epsilon`` taken as 0: each pool's norm
-        gets smaller by ``step * weight``, and stops at 0 (block soft thresholding, Yuan and Lin
-        2006). Otherwise a gradient step, for there is no formula.
+        """Block soft thresholding (Yuan and Lin 2006) of disjoint pools of equal weights: each
+        pool's norm gets smaller by ``step * weight``, and stops at 0. ``epsilon`` is taken as 0.
         """
-        if not self.exact_shrink:
-            return super().shrink(codes, step)
         members = self.pools.members()
         norms = (codes.square() @ members.t()).sqrt()
         kept = (1.0 - step * self.weight / norms).clamp_min(0.0)

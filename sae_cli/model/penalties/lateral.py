@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Annotated, Any, final
 
 import torch
@@ -18,7 +18,9 @@ from torch import Tensor, nn
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import MAX_PAIRED, Count, NonNegative, Positive
-from sae_cli.model.penalties.penalty import PENALTIES, Penalty
+from sae_cli.model.penalties.penalty import PENALTIES, ExamplePenalty, Penalty
+from sae_cli.model.penalties.roles import Adjusted, InTrees, Shaped
+from sae_cli.model.proximal import Majorised
 
 # Rounds of alternating projections onto the set that a learned S stays in.
 ROUNDS = 50
@@ -28,12 +30,8 @@ Branching = Annotated[int, Field(ge=2, le=MAX_PAIRED)]
 """Children of a node."""
 
 
-class Lateral(Penalty):
-    """``mean over examples of |z|' S |z|``; ``bind`` makes S."""
-
-    def __init__(self, *, weight: NonNegative) -> None:
-        super().__init__()
-        self.weight = weight
+class Lateral(ExamplePenalty, Majorised, Shaped, ABC):
+    """``mean over examples of |z|' S |z|``; ``bind_`` makes S."""
 
     def for_codes(self, shape: tuple[int, ...]) -> Penalty:
         n_latents = math.prod(shape)
@@ -43,11 +41,11 @@ class Lateral(Penalty):
                 f"most {MAX_PAIRED} latents, or choose another penalty"
             )
         bound = copy.deepcopy(self)
-        bound.bind(n_latents)
+        bound.bind_(n_latents)
         return bound
 
     @abstractmethod
-    def bind(self, n_latents: int) -> None:
+    def bind_(self, n_latents: int) -> None:
         """Make S for so many latents.
 
         Raises:
@@ -62,17 +60,6 @@ class Lateral(Penalty):
         magnitudes = codes.abs()
         return (magnitudes @ self.inhibition() * magnitudes).sum(1)
 
-    def of_mean(self, mean: Tensor) -> Tensor:
-        return mean
-
-    def of_each(self, codes: Tensor) -> Tensor:
-        # Inference asks for it in every step.
-        return self.per_example(codes)
-
-    def shrink(self, codes: Tensor, step: float | Tensor) -> Tensor:
-        """Soft thresholding of each code by its inhibition at ``codes``."""
-        return self.shrink_from(codes, codes, step)
-
     def shrink_from(self, before: Tensor, codes: Tensor, step: float | Tensor) -> Tensor:
         """Soft thresholding of each code by its inhibition ``2 S |z|`` at ``before``.
 
@@ -84,10 +71,10 @@ class Lateral(Penalty):
         return codes.sgn() * (codes.abs() - step * inhibition).clamp_min(0.0)
 
 
-class LaidDown(Lateral):
-    """S stays as ``bind`` makes it."""
+class LaidDown(Lateral, ABC):
+    """S stays as ``structure`` says."""
 
-    def bind(self, n_latents: int) -> None:
+    def bind_(self, n_latents: int) -> None:
         self._inhibition: Tensor
         self.register_buffer("_inhibition", self.structure(n_latents), persistent=False)
 
@@ -127,7 +114,7 @@ class Blocks(LaidDown):
 
 @final
 @PENALTIES.register("lateral_tree")
-class Tree(LaidDown):
+class Tree(LaidDown, InTrees):
     """Latents are the nodes of trees and inhibit all but their ancestors and descendants.
 
     What can be on together without cost is then a path from a root. Nodes are numbered level by
@@ -145,11 +132,11 @@ class Tree(LaidDown):
         self.branching = branching
         self.n_trees = n_trees
 
-    def bind(self, n_latents: int) -> None:
-        super().bind(n_latents)
-        nodes = torch.arange(n_latents)
-        self.parents = ((nodes - self.n_trees) // self.branching).clamp_min(-1)
-        self.parents[nodes < self.n_trees] = -1
+    @property
+    def parents(self) -> Tensor:
+        nodes = torch.arange(len(self.inhibition()))
+        found = (nodes - self.n_trees) // self.branching
+        return found.masked_fill(nodes < self.n_trees, -1)
 
     def structure(self, n_latents: int) -> Tensor:
         if n_latents <= self.n_trees:
@@ -175,13 +162,13 @@ class _Ascending(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        # Without the rate, which would else count twice where steps are as large as gradients.
+        # No rate here: with SGD it would be applied twice.
         return -gradients[0], None
 
 
 @final
 @PENALTIES.register("lateral_learned")
-class Learned(Lateral):
+class Learned(Lateral, Adjusted):
     """S is learned by *raising* the penalty: what is often on together comes to inhibit each other.
 
     Without bounds it would grow for ever. It stays symmetric, between 0 and ``bound``, with zeros
@@ -201,7 +188,7 @@ class Learned(Lateral):
         self.row_sum = row_sum
         self.ascent_rate = ascent_rate
 
-    def bind(self, n_latents: int) -> None:
+    def bind_(self, n_latents: int) -> None:
         if n_latents < 3 or self.row_sum > self.bound * (n_latents - 1):
             raise ConfigError(
                 f"penalty.row_sum={self.row_sum} cannot be shared out among the other "
@@ -209,8 +196,8 @@ class Learned(Lateral):
                 "row_sum, or three latents at least"
             )
         same = self.row_sum / (n_latents - 1) * (1.0 - torch.eye(n_latents))
-        # What the optimizer moves is S in units of the rate, so that S itself moves faster by it
-        # under optimizers that make nothing of a gradient's size, too.
+        # S / ascent_rate, because Adam ignores the scale of a gradient: only a smaller parameter
+        # makes S itself move faster.
         self.scaled = nn.Parameter(same / self.ascent_rate)
 
     def inhibition(self) -> Tensor:

@@ -1,7 +1,7 @@
 """Gradients of a chain of linear layers and pointwise activations, without autograd.
 
 A step of a small dense network takes longer to record and to replay than to compute. A chain is
-differentiated by hand instead, by the very kernels that autograd would call and in its order, so
+differentiated by hand instead, with the derivatives of its parts and in the order of autograd, so
 that every gradient is the same to the last bit.
 """
 
@@ -19,20 +19,25 @@ from sae_cli.model.activations.pointwise import Pointwise
 from sae_cli.model.autoencoder import AutoEncoder, Pass, unpacked
 from sae_cli.model.layers import TiedLinear
 from sae_cli.model.objective import Objective, Terms
+from sae_cli.model.penalties.roles import WarmUp
+from sae_cli.training.gradients import derivatives
 from sae_cli.training.gradients.gradients import Gradients
 
 Linear = nn.Linear | TiedLinear
 Link = Linear | Pointwise
 
 
-def is_chain(autoencoder: AutoEncoder, objective: Objective) -> bool:
-    """Whether :class:`Chain` can differentiate this."""
+def can_differentiate(autoencoder: AutoEncoder, objective: Objective) -> bool:
+    """Whether :class:`ByHand` can: a chain, a reconstruction with a derivative, and at most a
+    penalty on codes that neither learns nor grows."""
+    penalty = objective.penalty
     return (
         autoencoder.infer is None
         and None not in _links(autoencoder)
         and all(parameter.requires_grad for parameter in autoencoder.parameters())
-        and objective.reconstruction is not None
+        and type(objective.reconstruction) in derivatives.RECONSTRUCTIONS
         and not list(objective.parameters())
+        and (penalty is None or (penalty.of == "codes" and not isinstance(penalty, WarmUp)))
     )
 
 
@@ -50,7 +55,9 @@ def _links(autoencoder: AutoEncoder) -> list[Link | None]:
 def _link(module: nn.Module) -> Link | None:
     if module._forward_hooks or module._forward_pre_hooks:
         return None
-    if isinstance(module, Pointwise | TiedLinear):
+    if isinstance(module, Pointwise):
+        return module if module.name in derivatives.ACTIVATIONS else None
+    if isinstance(module, TiedLinear):
         return module
     if parametrize.type_before_parametrizations(module) is nn.Linear:
         return cast(nn.Linear, module)
@@ -58,11 +65,11 @@ def _link(module: nn.Module) -> Link | None:
 
 
 @final
-class Chain(Gradients):
+class ByHand(Gradients):
     """Differentiates a chain in float32.
 
     Args:
-        autoencoder, objective: such that ``is_chain`` holds.
+        autoencoder, objective: such that ``can_differentiate`` holds.
     """
 
     def __init__(self, autoencoder: AutoEncoder, objective: Objective) -> None:
@@ -78,10 +85,9 @@ class Chain(Gradients):
             if type(link) is nn.Linear
         }
         self._objective = objective
-        reconstruction = objective.reconstruction
-        assert reconstruction is not None
-        logits = reconstruction.differentiated == "pre_x_hat"
-        self._first = len(self._links) - (2 if logits else 1)
+        assert objective.reconstruction is not None
+        by = derivatives.RECONSTRUCTIONS[type(objective.reconstruction)].by
+        self._first = len(self._links) - (2 if by == "pre_x_hat" else 1)
 
     @torch.no_grad()
     def __call__(
@@ -90,14 +96,17 @@ class Chain(Gradients):
         values, weights = self._forward(x.flatten(1))
         code = self._activation
         passed = Pass(values[code], values[code + 1], values[-2], values[-1])
-        terms, gradient, of_codes = self._objective.terms_and_gradients(passed, target.flatten(1))
+        terms, gradient, of_codes = derivatives.of_objective(
+            self._objective, passed, target.flatten(1)
+        )
         found = _Found(self.parameters, self._place)
         for i in range(self._first, -1, -1):
             link = self._links[i]
             if i == code and of_codes is not None:
                 gradient = gradient + of_codes
             if isinstance(link, Pointwise):
-                gradient = link.backward(gradient, values[i], values[i + 1])
+                backward = derivatives.ACTIVATIONS[link.name]
+                gradient = backward(gradient, values[i], values[i + 1])
                 continue
             weight, bias = weights[i]
             if bias is not None:

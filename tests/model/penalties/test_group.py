@@ -11,6 +11,7 @@ from sae_cli.core.errors import ConfigError
 from sae_cli.core.shapes import DataShape
 from sae_cli.model.activations.pointwise import Pointwise
 from sae_cli.model.architectures import ARCHITECTURES
+from sae_cli.model.inference import shrink
 from sae_cli.model.objective import Objective
 from sae_cli.model.penalties import PENALTIES
 from sae_cli.model.penalties.group import Group
@@ -63,9 +64,10 @@ def test_one_latent_a_pool_is_the_l1_penalty() -> None:
 
 
 def test_codes_of_zero_cost_nothing_and_have_no_slope() -> None:
-    penalty = group()
-    value, gradient = penalty.value_and_gradient(torch.zeros(5, 12), 1.0)
-    assert float(value) == 0.0
+    codes = torch.zeros(5, 12, requires_grad=True)
+    value = group()(codes)
+    (gradient,) = torch.autograd.grad(value, codes)
+    assert float(value.detach()) == 0.0
     assert torch.equal(gradient, torch.zeros(5, 12))
 
 
@@ -104,7 +106,7 @@ def test_steps_may_differ_between_examples() -> None:
 def test_shrinking_overlapping_pools_lowers_the_penalty() -> None:
     penalty = group((3, 4), (2, 2), (1, 1), wrap=True)
     codes = torch.from_numpy(CODES).float()
-    assert float(penalty(penalty.shrink(codes, 0.01))) < float(penalty(codes))
+    assert float(penalty(shrink(penalty, codes, 0.01, codes))) < float(penalty(codes))
 
 
 def test_what_does_not_fit() -> None:
@@ -137,7 +139,7 @@ def test_whole_pools_switch_off_on_data_that_come_in_groups() -> None:
     model = ARCHITECTURES.build(options, shape, Pointwise("relu"), generator)
     penalty = group((32,), weight=0.6)
     mse = RECONSTRUCTIONS.build({"name": "mse", "reduction": "sum"})
-    objective = Objective(mse, penalty, penalty.weight)
+    objective = Objective(mse, penalty)
     optimizer = torch.optim.Adam(model.parameters(), 0.01)
     for _ in range(800):
         batch = x[torch.randint(len(x), (128,), generator=generator)]
@@ -161,7 +163,9 @@ def test_whole_pools_switch_off_on_data_that_come_in_groups() -> None:
 def test_each_layer_has_a_sheet_of_its_own() -> None:
     """Where none is given, also after the penalty was bound to the codes of another layer."""
     of_top = group(None, (2, 2, 1), (2, 2, 1)).for_codes((4, 4, 8))
+    assert isinstance(of_top, Group)
     of_bottom = of_top.for_codes((8, 8, 4))
+    assert isinstance(of_bottom, Group)
     assert (of_top.sheet, of_bottom.sheet) == ((4, 4, 8), (8, 8, 4))
     # 64 pools of four ones.
     assert float(of_bottom(torch.ones(1, 256))) == pytest.approx(64 * 2.0, rel=1e-3)

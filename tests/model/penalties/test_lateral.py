@@ -13,13 +13,13 @@ from torch import Generator, Tensor
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.model.inference import INFERENCES, energy
-from sae_cli.model.penalties import PENALTIES, Penalty
-from sae_cli.model.penalties.lateral import Learned
+from sae_cli.model.penalties import PENALTIES
+from sae_cli.model.penalties.lateral import Lateral, Learned, Tree
 
 CODES = np.random.default_rng(0).normal(size=(7, 6))
 
 
-def penalty(name: str, n_latents: int = 6, **options: Any) -> Penalty:
+def penalty(name: str, n_latents: int = 6, **options: Any) -> Lateral:
     defaults: dict[str, dict[str, Any]] = {
         "lateral": {"block_size": 2},
         "lateral_tree": {"branching": 2, "n_trees": 1},
@@ -27,13 +27,14 @@ def penalty(name: str, n_latents: int = 6, **options: Any) -> Penalty:
     }
     section = {"name": name, "weight": 1.0} | defaults[name] | options
     made = PENALTIES.build(PENALTIES.check(section))
-    assert made is not None
-    return made.for_codes((n_latents,)).double()
+    assert isinstance(made, Lateral)
+    bound = made.for_codes((n_latents,)).double()
+    assert isinstance(bound, Lateral)
+    return bound
 
 
-def matrix(made: Penalty) -> np.ndarray:
-    found: Tensor = made.inhibition().detach()  # type: ignore[operator]
-    return found.numpy()
+def matrix(made: Lateral) -> np.ndarray:
+    return made.inhibition().detach().numpy()
 
 
 def learned(n_latents: int = 6, **options: Any) -> Learned:
@@ -49,10 +50,9 @@ def test_against_numpy(name: str) -> None:
     expected = np.array([example @ s @ example for example in a])
     codes = torch.from_numpy(CODES)
     assert np.allclose(made.per_example(codes).detach().numpy(), expected)
-    assert np.allclose(made.of_each(codes).detach().numpy(), expected)
     assert float(made(codes).detach()) == pytest.approx(expected.mean())
     shrunk = np.sign(CODES) * np.maximum(0, a - 0.1 * 2 * a @ s)
-    assert np.allclose(made.shrink(codes, 0.1).detach().numpy(), shrunk)
+    assert np.allclose(made.shrink_from(codes, codes, 0.1).detach().numpy(), shrunk)
 
 
 def test_blocks() -> None:
@@ -66,8 +66,11 @@ def test_a_tree_is_zero_between_ancestors_and_descendants_alone(
     branching: int, n_trees: int
 ) -> None:
     n = 20
-    found = matrix(penalty("lateral_tree", n, branching=branching, n_trees=n_trees))
+    made = penalty("lateral_tree", n, branching=branching, n_trees=n_trees)
+    found = matrix(made)
     parents = {i: (i - n_trees) // branching for i in range(n_trees, n)}
+    assert isinstance(made, Tree)
+    assert made.parents.tolist() == [parents.get(i, -1) for i in range(n)]
     for i in range(n):
         children = [node for node, parent in parents.items() if parent == i]
         assert len(children) <= branching
@@ -146,7 +149,7 @@ def test_a_projection_is_the_nearest_allowed_matrix() -> None:
     assert np.allclose(projected(torch.from_numpy(found)), found, atol=1e-3)
 
 
-def inferred(made: Penalty, x: Tensor, dictionary: Tensor, n_steps: int) -> list[Tensor]:
+def inferred(made: Lateral, x: Tensor, dictionary: Tensor, n_steps: int) -> list[Tensor]:
     """The codes after each step of non-negative ISTA from zero."""
     ista = INFERENCES.build(
         {
@@ -211,6 +214,6 @@ def test_without_weight_it_is_least_squares() -> None:
 
 def test_so_many_pairs_are_refused_before_memory_is_taken() -> None:
     made = PENALTIES.build({"name": "lateral", "weight": 1.0, "block_size": 1})
-    assert made is not None
+    assert isinstance(made, Lateral)
     with pytest.raises(ConfigError, match="number for each pair of 1073741824 latents"):
         made.for_codes((2**30,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import cast, get_args
+from typing import cast, final
 
 import pytest
 import torch
@@ -12,26 +12,28 @@ from torch import Generator, Tensor, nn
 from sae_cli.core.shapes import DataShape
 from sae_cli.model.activations.pointwise import ActivationName, Pointwise
 from sae_cli.model.architectures.dense import dense
-from sae_cli.model.autoencoder import AutoEncoder
+from sae_cli.model.autoencoder import AutoEncoder, Pass
 from sae_cli.model.objective import Objective
-from sae_cli.model.penalties import Penalty
 from sae_cli.model.penalties.activity import KL, L1, L2, SquaredTarget
+from sae_cli.model.penalties.gaussian_kl import GaussianKL
+from sae_cli.model.penalties.penalty import Penalty
 from sae_cli.model.reconstruction import BCE, MSE, Reconstruction
 from sae_cli.training.devices import Device
+from sae_cli.training.gradients import derivatives
 from sae_cli.training.gradients.autograd import Autograd
-from sae_cli.training.gradients.by_hand import Chain, is_chain
+from sae_cli.training.gradients.by_hand import ByHand, can_differentiate
 from sae_cli.training.gradients.compiled import Compiled
 from sae_cli.training.gradients.gradients import Gradients
 
 CPU = Device(torch.device("cpu"))
 N_FEATURES = 60
-ACTIVATIONS: list[ActivationName] = list(get_args(ActivationName))
+ACTIVATIONS = list(derivatives.ACTIVATIONS)
 PENALTIES: list[Penalty | None] = [
     None,
-    L1(weight=1.0),
-    L2(weight=1.0),
-    KL(weight=1.0, target=0.1, divide_by_batch_size=False),
-    SquaredTarget(weight=1.0, target=0.1, divide_by_batch_size=False),
+    L1(weight=0.37),
+    L2(weight=0.37),
+    KL(weight=0.37, target=0.1, divide_by_batch_size=False),
+    SquaredTarget(weight=0.37, target=0.1, divide_by_batch_size=False),
 ]
 RECONSTRUCTIONS = [MSE(reduction="mean"), MSE(reduction="sum"), BCE(reduction="mean")]
 
@@ -88,9 +90,9 @@ def test_by_hand_as_by_autograd(activation: ActivationName, tied: bool, unit_nor
             continue
         output = output_for(reconstruction)
         trained = model(activation, output, hidden_sizes, tied, unit_norm)
-        objective = Objective(reconstruction, penalty, 0.37)
-        assert is_chain(trained, objective)
-        by_hand, autograd = Chain(trained, objective), Autograd(trained, objective, CPU)
+        objective = Objective(reconstruction, penalty)
+        assert can_differentiate(trained, objective)
+        by_hand, autograd = ByHand(trained, objective), Autograd(trained, objective, CPU)
         for size in (1, 32):
             assert_same(by_hand, autograd, *batch(size))
 
@@ -99,11 +101,11 @@ def test_by_hand_as_by_autograd(activation: ActivationName, tied: bool, unit_nor
 def test_the_derivative_of_every_activation(activation: ActivationName) -> None:
     """Far out as well, and where pieces meet."""
     x = torch.cat([torch.linspace(-40, 40, 501), torch.tensor([0.0, 3.0, -3.0])]).requires_grad_()
-    pointwise = Pointwise(activation)
-    y = pointwise(x)
+    y = Pointwise(activation)(x)
     upstream = torch.rand(len(x), generator=Generator().manual_seed(0))
     (wanted,) = torch.autograd.grad(y, x, upstream)
-    assert torch.equal(pointwise.backward(upstream, x.detach(), y.detach()), wanted)
+    found = derivatives.ACTIVATIONS[activation](upstream, x.detach(), y.detach())
+    assert torch.equal(found, wanted)
 
 
 @pytest.mark.parametrize("penalty", PENALTIES[1:], ids=lambda penalty: type(penalty).__name__)
@@ -111,9 +113,9 @@ def test_penalties_at_the_edges(penalty: Penalty) -> None:
     """Latents that are always off, always on, or now and then."""
     codes = torch.rand(8, 5, generator=Generator().manual_seed(0))
     codes[:, 0], codes[:, 1] = 0.0, 1.0
-    value, gradient = penalty.value_and_gradient(codes, 0.3)
+    value, gradient = derivatives.of_penalty(penalty, codes)
     leaf = codes.clone().requires_grad_()
-    (wanted,) = torch.autograd.grad(0.3 * penalty(leaf), leaf)
+    (wanted,) = torch.autograd.grad(penalty.weight * penalty(leaf), leaf)
     assert torch.equal(value, penalty(codes))
     assert torch.equal(gradient.expand_as(wanted), wanted)
 
@@ -126,7 +128,7 @@ def test_the_cross_entropy_by_hand_for_any_logits(scale: float) -> None:
     target = torch.rand(64, 50, generator=Generator().manual_seed(1))
     passed = model()(batch(1)[0])._replace(pre_x_hat=logits, x_hat=logits.sigmoid())
     for wanted in (target, (logits > 0).float()):
-        value, _ = bce.value_and_gradient(passed, wanted)
+        value, _ = derivatives.RECONSTRUCTIONS[BCE].value_and_gradient(bce, passed, wanted)
         exact = nn.functional.binary_cross_entropy_with_logits(
             logits.double(), wanted.double(), reduction="sum"
         )
@@ -139,7 +141,7 @@ def dense_around(*parts: nn.Module) -> AutoEncoder:
     return AutoEncoder(encoder, Pointwise("relu"), nn.Linear(2, 2), Pointwise("identity"), 2)
 
 
-def test_what_is_no_chain() -> None:
+def test_what_is_not_a_chain() -> None:
     class Masked(nn.Linear):
         pass
 
@@ -148,14 +150,49 @@ def test_what_is_no_chain() -> None:
 
     hooked = nn.Linear(2, 2)
     hooked.register_forward_hook(lambda module, given, made: 2 * made)
-    objective = Objective(MSE(reduction="mean"), None, 0.0)
+    objective = Objective(MSE(reduction="mean"), None)
     for part in (nn.Conv1d(3, 3, 1), nn.Dropout(), Masked(2, 2), Skipping(nn.Linear(2, 2)), hooked):
-        assert not is_chain(dense_around(nn.Flatten(), part), objective)
-    assert not is_chain(dense_around(nn.Linear(2, 2), nn.Flatten()), objective)
-    learned = Objective(MSE(reduction="mean"), cast(Penalty, nn.Linear(2, 2)), 0.0)
-    assert is_chain(model(), objective)
-    assert is_chain(dense_around(nn.Flatten(), nn.Linear(2, 2)), objective)
-    assert not is_chain(model(), learned)
+        assert not can_differentiate(dense_around(nn.Flatten(), part), objective)
+    assert not can_differentiate(dense_around(nn.Linear(2, 2), nn.Flatten()), objective)
+    learned = Objective(MSE(reduction="mean"), cast(Penalty, nn.Linear(2, 2)))
+    assert can_differentiate(model(), objective)
+    assert can_differentiate(dense_around(nn.Flatten(), nn.Linear(2, 2)), objective)
+    assert not can_differentiate(model(), learned)
+    growing = GaussianKL(weight=1.0, warmup_steps=4)
+    assert not can_differentiate(model(), Objective(MSE(reduction="mean"), growing))
+
+
+def test_an_activation_without_an_entry_is_left_to_autograd(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    objective = Objective(MSE(reduction="mean"), None)
+    assert can_differentiate(model("tanh"), objective)
+    monkeypatch.delitem(derivatives.ACTIVATIONS, "tanh")
+    assert not can_differentiate(model("tanh"), objective)
+
+
+def test_a_reconstruction_without_an_entry_is_left_to_autograd() -> None:
+    @final
+    class Absolute(Reconstruction):
+        def elementwise_sum(self, passed: Pass, target: Tensor) -> Tensor:
+            return (passed.x_hat - target).abs().sum()
+
+    assert not can_differentiate(model(), Objective(Absolute(reduction="mean"), None))
+
+
+@pytest.mark.parametrize("reconstruction", RECONSTRUCTIONS[1:], ids=lambda r: type(r).__name__)
+@pytest.mark.parametrize("penalty", PENALTIES, ids=lambda penalty: type(penalty).__name__)
+def test_no_part_has_a_tensor_of_its_own(
+    penalty: Penalty | None, reconstruction: Reconstruction
+) -> None:
+    """The parts are made on the CPU and the network is elsewhere; the meta device, like a GPU,
+    computes with no tensor of the CPU that has a dimension."""
+    output = output_for(reconstruction)
+    with torch.device("meta"):
+        trained = model(output=output)
+        x = torch.zeros(4, 3, N_FEATURES // 3)
+    _, gradients = ByHand(trained, Objective(reconstruction, penalty))(x, x)
+    assert all(gradient.is_meta for gradient in gradients)
 
 
 def test_an_activation_may_be_used_twice() -> None:
@@ -164,15 +201,15 @@ def test_an_activation_may_be_used_twice() -> None:
     layers = nn.Sequential(nn.Flatten(), nn.Linear(N_FEATURES, 7), shared, nn.Linear(7, 5))
     back = nn.Sequential(nn.Linear(5, N_FEATURES), nn.Unflatten(1, (3, N_FEATURES // 3)))
     twice = AutoEncoder(layers, shared, back, shared, 5)
-    objective = Objective(MSE(reduction="mean"), L1(weight=1.0), 0.37)
-    assert_same(Chain(twice, objective), Autograd(twice, objective, CPU), *batch(8))
+    objective = Objective(MSE(reduction="mean"), L1(weight=0.37))
+    assert_same(ByHand(twice, objective), Autograd(twice, objective, CPU), *batch(8))
 
 
 @pytest.mark.parametrize("unit_norm", [False, True])
 def test_compiled_as_by_autograd(unit_norm: bool) -> None:
     """Within rounding, for the sums go another way; a smaller last batch is autograd's own."""
     trained = model(output="sigmoid", unit_norm=unit_norm, tied=unit_norm)
-    objective = Objective(BCE(reduction="mean"), PENALTIES[3], 0.37)
+    objective = Objective(BCE(reduction="mean"), PENALTIES[3])
     compiled = Compiled(trained, objective, CPU, 32)
     autograd = Autograd(trained, objective, CPU)
     terms, gradients = compiled(*batch(32))
@@ -187,7 +224,7 @@ def test_compiled_as_by_autograd(unit_norm: bool) -> None:
 def test_any_number_of_networks_can_be_compiled() -> None:
     """As in a sweep, one after the other; PyTorch keeps eight programs of one function."""
     for number in range(10):
-        objective = Objective(MSE(reduction="mean"), None, 0.0)
+        objective = Objective(MSE(reduction="mean"), None)
         small = dense_around(nn.Flatten(), nn.Linear(3 + number, 2))
         compiled = Compiled(small, objective, CPU, 4)
         x = torch.rand(4, 3 + number, generator=Generator().manual_seed(0))

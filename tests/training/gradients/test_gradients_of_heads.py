@@ -19,7 +19,7 @@ from sae_cli.model.penalties.gaussian_kl import GaussianKL
 from sae_cli.model.reconstruction import MSE
 from sae_cli.training.devices import Device
 from sae_cli.training.gradients.autograd import Autograd
-from sae_cli.training.gradients.by_hand import is_chain
+from sae_cli.training.gradients.by_hand import can_differentiate
 from sae_cli.training.gradients.compiled import Compiled
 
 CPU = Device(torch.device("cpu"))
@@ -58,7 +58,7 @@ def head(max_row_norm: float | None = None) -> Head:
 def test_of_a_head_alone_by_hand() -> None:
     """``codes' (p - onehot) / n`` over the labelled examples; the encoder has no part in it."""
     trained, classifier = model(), head()
-    objective = Objective(None, None, 0.0, head=classifier, head_weight=0.7)
+    objective = Objective(None, None, head=classifier, head_weight=0.7)
     gradients = Autograd(trained, objective, CPU, list(classifier.parameters()))
     terms, (of_weight, of_bias) = gradients(X, X, LABELS)
     with torch.no_grad():
@@ -74,7 +74,7 @@ def test_of_a_head_alone_by_hand() -> None:
 def test_parameters_without_a_part_in_the_loss_have_gradients_of_zero() -> None:
     """The decoder, where all are asked for and a head is trained alone."""
     trained = model()
-    objective = Objective(None, None, 0.0, head=head())
+    objective = Objective(None, None, head=head())
     _, found = Autograd(trained, objective, CPU)(X, X, LABELS)
     n_decoder = len(list(trained.decoder.parameters()))
     moved = [bool((gradient != 0).any()) for gradient in found]
@@ -85,7 +85,7 @@ def test_noise_reaches_the_gradients() -> None:
     """A linear decoder: d loss / d log variance = (d loss / d code) * noise * deviation / 2, and
     the encoder's bias sums it over examples."""
     trained = model(ACTIVATIONS.build({"name": "gaussian", "active_above": 0.0}))
-    objective = Objective(MSE(reduction="sum"), None, 0.0)
+    objective = Objective(MSE(reduction="sum"), None)
     gradients = Autograd(trained, objective, CPU)
     _, found = gradients(X, X, None, NOISE)
     named = dict(zip([name for name, _ in trained.named_parameters()], found, strict=True))
@@ -106,23 +106,23 @@ def test_noise_reaches_the_gradients() -> None:
 def test_no_gradients_by_hand_with_a_head_or_noise() -> None:
     """The chain knows neither."""
     sampling = model(ACTIVATIONS.build({"name": "gaussian", "active_above": 0.0}))
-    plain = Objective(MSE(reduction="sum"), None, 0.0)
-    assert is_chain(model(), plain)
-    assert not is_chain(sampling, plain)
-    assert not is_chain(model(), Objective(MSE(reduction="sum"), None, 0.0, head=head()))
-    assert not is_chain(model(), Objective(None, None, 0.0, head=head()))
+    plain = Objective(MSE(reduction="sum"), None)
+    assert can_differentiate(model(), plain)
+    assert not can_differentiate(sampling, plain)
+    assert not can_differentiate(model(), Objective(MSE(reduction="sum"), None, head=head()))
+    assert not can_differentiate(model(), Objective(None, None, head=head()))
 
 
 def cases() -> dict[str, tuple[AutoEncoder, Objective, bool, Tensor | None]]:
     """Network, objective, whether the encoder and the head alone are trained, noise."""
     drawn = model(ACTIVATIONS.build({"name": "gaussian", "active_above": 0.0}))
-    growing = GaussianKL(weight=1.0, warmup_steps=4)
+    growing = GaussianKL(weight=0.8, warmup_steps=4)
     growing.after_step_()
-    mse, sparse = MSE(reduction="sum"), L1(weight=1.0)
+    mse, sparse = MSE(reduction="sum"), L1(weight=0.3)
     return {
-        "all terms": (model(), Objective(mse, sparse, 0.3, head=head(0.5)), False, None),
-        "head and encoder": (model(), Objective(None, None, 0.0, head=head(0.5)), True, None),
-        "sampling": (drawn, Objective(mse, growing, 0.8), False, NOISE),
+        "all terms": (model(), Objective(mse, sparse, head=head(0.5)), False, None),
+        "head and encoder": (model(), Objective(None, None, head=head(0.5)), True, None),
+        "sampling": (drawn, Objective(mse, growing), False, NOISE),
     }
 
 

@@ -1,0 +1,63 @@
+"""What some penalties are or do besides, each asked for by one part of the program."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+from sae_cli.model.penalties.penalty import Penalty
+
+
+class Shaped(ABC):
+    """A penalty that depends on how codes lie."""
+
+    @abstractmethod
+    def for_codes(self, shape: tuple[int, ...]) -> Penalty:
+        """The penalty of codes that lie in this shape.
+
+        Raises:
+            ConfigError: its options do not fit so many codes.
+        """
+
+
+def for_codes(penalty: Penalty | None, shape: tuple[int, ...]) -> Penalty | None:
+    """The penalty of codes that lie in this shape: itself unless it is ``Shaped``."""
+    return penalty.for_codes(shape) if isinstance(penalty, Shaped) else penalty
+
+
+class WarmUp(ABC):
+    """A penalty whose weight grows in training; evaluation always takes all of it."""
+
+    @abstractmethod
+    def growth(self) -> Tensor | None:
+        """The share of its weight that it has reached (a scalar up to 1), or None for all of it."""
+
+
+class Adjusted(ABC):
+    """A penalty that changes after each step of training."""
+
+    @abstractmethod
+    def after_step_(self) -> None:
+        """Change for the next step."""
+
+
+class OnSheet(ABC):
+    """A penalty of neighbours on a sheet of latents.
+
+    Attributes:
+        sheet: how many latents lie along each axis.
+        wrap: whether each axis is a ring.
+    """
+
+    sheet: tuple[int, ...]
+    wrap: bool
+
+
+class InTrees(ABC):
+    """A penalty of latents that are the nodes of trees."""
+
+    @property
+    @abstractmethod
+    def parents(self) -> Tensor:
+        """``(n_latents,)`` int64; -1 for a root."""
