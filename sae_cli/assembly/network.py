@@ -91,7 +91,7 @@ def build_network(config: RunConfig, parts: NetworkParts, shape: DataShape) -> N
                 f"dataset={chosen['dataset']['name']} has none; choose head=none, or a data set "
                 "with labels"
             )
-        head = parts.supervision.head(autoencoder.n_latents, shape.n_classes, streams.head)
+        head = parts.supervision.build_head(autoencoder.n_latents, shape.n_classes, streams.head)
     return Network(autoencoder, penalty, head)
 
 

@@ -16,7 +16,7 @@ from sae_cli.runs.saver import Saver, diverged
 from sae_cli.training.loop import Position, encode, evaluate, fit
 from sae_cli.training.metrics import BASELINE_BATCH, TERMS, Baseline
 from sae_cli.training.optimizers import OPTIMIZERS, Optimizer
-from sae_cli.training.profiling import profiled
+from sae_cli.training.profiling import profile_epochs
 from sae_cli.training.stage import Stage
 from sae_cli.training.step import BrokenError, Step
 
@@ -101,7 +101,7 @@ def _epochs(
     )
     left = stage.epochs - position.epoch
     if run.config.settings.profile and left > 0:
-        epochs = profiled(epochs, left, partial(run.folder.save_profile, stage.name))
+        epochs = profile_epochs(epochs, left, partial(run.folder.save_profile, stage.name))
     try:
         yield from epochs
     except BrokenError as error:
