@@ -68,7 +68,7 @@ def build_network_parts(config: RunConfig) -> NetworkParts:
 
 
 def build_network(config: RunConfig, parts: NetworkParts, shape: DataShape) -> Network:
-    """Make a network with initial weights, on the CPU (the same there for every device).
+    """Make a network with initial weights, on the CPU so that every device has the same.
 
     Raises:
         ConfigError: its parts do not fit the data, or each other.
