@@ -1,4 +1,4 @@
-"""Reads a Chrome trace, as torch.profiler writes it."""
+"""A Chrome trace, as torch.profiler writes it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def kernel_share(path: Path) -> float:
-    """Time in GPU kernels over the time from the trace's first event to its last."""
+    """Give the time in GPU kernels over the time from the trace's first event to its last."""
     content = path.read_bytes()
     text = gzip.decompress(content) if path.suffix == ".gz" else content
     events = [

@@ -1,4 +1,4 @@
-"""Trains the same job with every contender, in turn, and prints Markdown tables.
+"""Train the same job with every contender, in turn, and print Markdown tables.
 
 python benchmarks/compare.py                      the table `job`
 python benchmarks/compare.py --table pages --rounds 3
@@ -49,7 +49,7 @@ def at_least(least: int) -> Callable[[str], int]:
 
 
 def interpreter(text: str) -> tuple[str, str]:
-    """NAME=PATH."""
+    """Read NAME=PATH."""
     name, _, path = text.partition("=")
     known = {*NAMES, *ENVIRONMENTS.values()}
     if name not in known:

@@ -1,4 +1,4 @@
-"""Who trains the job, and with which command."""
+"""The contenders that train the job, and their commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from processes import Outcome, run
 
 HERE = Path(__file__).resolve().parent
 SAE_TRAIN = "sae-train"
-# A script and what it takes after page, batch size and epochs.
+# Each peer is a script and its arguments after page, batch size and epochs.
 PEERS = {
     "torch": ("plain_torch.py",),
     "lightning": ("on_lightning.py",),
@@ -24,7 +24,7 @@ PEERS = {
     "products-2-threads": ("products.py", "2"),
 }
 NAMES = (SAE_TRAIN, *PEERS)
-# Whose environment a contender runs in, where it is not the running one.
+# These contenders run in an environment of their own.
 ENVIRONMENTS = {"lightning": "lightning", "keras-tensorflow": "keras", "keras-jax": "keras"}
 # The peers draw no pictures and show no bar.
 QUIET = ("progress=false", "pictures=false")
@@ -32,7 +32,7 @@ QUIET = ("progress=false", "pictures=false")
 
 @dataclass(frozen=True)
 class Result:
-    """A process that trained, and how good its last epoch was; None where it does not tell."""
+    """A process that trained, and the quality of its last epoch; None if it gives none."""
 
     outcome: Outcome
     val_loss: float | None
@@ -40,7 +40,8 @@ class Result:
 
 
 def interpreters(given: Mapping[str, str], wanted: Sequence[str]) -> dict[str, str]:
-    """The interpreter of each contender that can run; a line for each wanted one that cannot.
+    """Find the interpreter of each contender that can run; print a line for each wanted one that
+    cannot.
 
     Args:
         given: interpreters by contender, or by environment.
@@ -61,7 +62,7 @@ def interpreters(given: Mapping[str, str], wanted: Sequence[str]) -> dict[str, s
 
 
 def sae_train(python: str, overrides: Sequence[str], *, gpu: bool = False) -> Result:
-    """The command line itself, in a fresh folder."""
+    """Run the command line itself, in a fresh folder."""
     with tempfile.TemporaryDirectory() as folder:
         run_folder = Path(folder) / "run"
         outcome = run(
@@ -73,7 +74,7 @@ def sae_train(python: str, overrides: Sequence[str], *, gpu: bool = False) -> Re
 
 
 def train(name: str, python: str, page: Page, batch_size: int, epochs: int) -> Result:
-    """One contender, one job, one process."""
+    """Train one job with one contender, in one process."""
     if name == SAE_TRAIN:
         sizes = (f"batch_size={batch_size}", f"epochs={epochs}")
         return sae_train(python, [*page.overrides, *sizes])

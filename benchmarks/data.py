@@ -20,7 +20,7 @@ IMAGES_HEADER, LABELS_HEADER = 16, 8
 
 
 def read(name: str, header: int) -> NDArray[np.uint8]:
-    """The bytes of an IDX file, plain or gzipped, without its header."""
+    """Read the bytes of an IDX file, plain or gzipped, without its header."""
     for folder in FOLDERS:
         plain, packed = folder / name, folder / f"{name}.gz"
         if plain.is_file():
@@ -31,7 +31,7 @@ def read(name: str, header: int) -> NDArray[np.uint8]:
 
 
 def train_and_val() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Images ``(n, 784)`` in [0, 1]: those to train on, and those to validate with."""
+    """Read images ``(n, 784)`` in [0, 1]: those to train on, and those to validate with."""
     pixels = read("train-images-idx3-ubyte", IMAGES_HEADER).reshape(-1, N_FEATURES)
     images = pixels.astype(np.float32) / np.float32(255)
     return images[:N_TRAIN], images[N_TRAIN:]

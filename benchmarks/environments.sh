@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes benchmarks/.env/lightning and benchmarks/.env/keras, which compare.py then finds.
-# Run it with sae-train's environment active, or with PYTHON=its interpreter: Lightning gets the
-# same version of PyTorch as sae-train has.
+# Run it with sae-train's environment active, or with PYTHON set to its interpreter: Lightning gets
+# sae-train's version of PyTorch.
+
 set -eu
 cd "$(dirname "$0")"
 python=${PYTHON:-python3}

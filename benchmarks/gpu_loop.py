@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from data import train_and_val
 from job import EVALUATION_BATCH, Page, arguments, report
-from torch_parts import AutoEncoder, corrupted, loss_of, optimizer_of, rounded_accuracy
+from torch_parts import AutoEncoder, corrupt, loss_of, optimizer_of, rounded_accuracy
 
 
 class Loop:
@@ -27,12 +27,12 @@ class Loop:
         self.optimizer = optimizer_of(page, self.model)
 
     def epoch(self) -> float:
-        """Train; the mean loss."""
+        """Train; return the mean loss."""
         running = torch.zeros((), device=self.device)
         order = torch.randperm(len(self.train), device=self.device)
         for rows in torch.split(order, self.batch_size):
             x = self.train[rows]
-            codes, x_hat = self.model(corrupted(self.page, x))
+            codes, x_hat = self.model(corrupt(self.page, x))
             loss = loss_of(self.page, codes, x_hat, x, self.batch_size)
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -42,7 +42,7 @@ class Loop:
 
     @torch.no_grad()
     def evaluate(self) -> tuple[float, float]:
-        """Mean loss and rounded accuracy."""
+        """Measure the mean loss and the rounded accuracy."""
         sums = torch.zeros(2, device=self.device)
         for x in torch.split(self.val, EVALUATION_BATCH):
             codes, x_hat = self.model(x)
@@ -63,9 +63,9 @@ def main() -> None:
         print(f"epoch {epoch}: train loss {loop.epoch():.4f}")
         report(epoch, *loop.evaluate())
     if given.profile is not None:
-        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
+        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
             loop.epoch()
-        profiled.export_chrome_trace(str(given.profile))
+        profiler.export_chrome_trace(str(given.profile))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ NOTE = (
 
 
 def gpu(plan: Plan) -> str:
-    """Small steps leave a GPU idle; the share of kernels says how much."""
+    """Make the table; the share of kernels tells how long small steps leave a GPU idle."""
     python = plan.pythons[SAE_TRAIN]
     probe = run([python, "-c", "import torch; print(torch.cuda.is_available())"], gpu=True)
     if probe.lines[-1] != "True":
@@ -78,7 +78,7 @@ def _plain_share(python: str, size: int) -> float:
 
 
 def _our_share(python: str, size: int) -> float | None:
-    """From the trace that ``profile=true`` leaves in the run folder; None without that option."""
+    """Read the trace that ``profile=true`` leaves in the run folder; None without that option."""
     with tempfile.TemporaryDirectory() as folder:
         words = [*_words(size, 2), *QUIET, "profile=true", f"hydra.run.dir={folder}/run"]
         try:

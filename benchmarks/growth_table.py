@@ -1,4 +1,4 @@
-"""Table ``growth``: what sae-train takes for twice the data, width or depth."""
+"""Table ``growth``: the time that sae-train takes for twice the data, width or depth."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOTE = (
     "sae-train alone, random bytes as dataset=array, the network of sparse_kl at batch 32. "
     "Seconds and multiply-adds an epoch, validation included, the latter two relative to the base."
 )
-# Rows, then the widths between input and output.
+# A case has its rows, then the widths between input and output.
 BASE = (ROWS, (100, 300, 100))
 CASES = {
     "base: 784-100-300-100-784": BASE,
@@ -31,7 +31,7 @@ CASES = {
 
 
 def growth(plan: Plan) -> str:
-    """Linear is what one hopes for; below it the price of calls is shared by more arithmetic."""
+    """Make the table; growth below linear means that more arithmetic shares the price of calls."""
     python = plan.pythons[SAE_TRAIN]
     with tempfile.TemporaryDirectory() as folder:
         files = {rows: Path(folder) / f"{rows}.npy" for rows, _ in CASES.values()}

@@ -20,7 +20,7 @@ ConfigStore.instance().store("sweep", {"weight": 0.05, "batch_size": 32})
 
 
 def loss_of(model: AutoEncoder, x: torch.Tensor, weight: float, batch_size: int) -> torch.Tensor:
-    """The cross-entropy from the logits, and the KL."""
+    """Add the cross-entropy from the logits and the KL."""
     codes = model.encoder(x)
     logits = model.decoder[:-1](codes)
     p, q = KL_TARGET, codes.mean(0)

@@ -1,4 +1,4 @@
-"""The other side of table ``start``: import torch, and decode the four files of Fashion-MNIST."""
+"""The other side of table ``start``: import torch and decode the four files of Fashion-MNIST."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The jobs that every contender trains, defined once. Only the standard library is needed here.
+"""The jobs that every contender trains, defined once, by the standard library alone.
 
 Fashion-MNIST, pixels / 255: the first 55 000 training images to train, the last 5 000 to validate.
 The loss is the binary cross-entropy averaged over pixels and examples, plus the page's penalty.
@@ -14,9 +14,9 @@ from itertools import pairwise
 from typing import Literal
 
 N_TRAIN, N_VAL, N_FEATURES = 55_000, 5_000, 784
-# Everybody evaluates in batches of this size, as sae-train does.
+# All contenders evaluate in batches of this size, as sae-train does.
 EVALUATION_BATCH = 1024
-# The KL penalty's target activity, and the epsilon of Adam (Keras has another default).
+# The first is the KL penalty's target activity; Keras has another default for Adam's epsilon.
 KL_TARGET = 0.1
 ADAM_EPSILON = 1e-8
 
@@ -26,9 +26,9 @@ class Page:
     """One job.
 
     Attributes:
-        name: what the tables call it.
-        overrides: the words that make sae-train do it.
-        n_latents, latent_activation: of the code; beside it lie hidden layers of 100.
+        name: in the tables.
+        overrides: the arguments of sae-train for it.
+        n_latents, latent_activation: of the code, between hidden layers of 100.
         penalty: ``kl``, ``weight / batch size * sum_j KL(0.1 || mean of latent j in the batch)``;
             ``l1``, ``weight * mean over examples of sum_j |a_j|``; or none.
         noise: standard deviation of the normal noise on the input of a training step.
@@ -65,17 +65,17 @@ PAGES = {
 
 
 def multiply_adds(sizes: tuple[int, ...], n_train: int, n_val: int) -> int:
-    """Multiplications in the matrix products of one epoch, its evaluation included.
+    """Count the multiplications in the matrix products of one epoch, its evaluation included.
 
-    A training step multiplies by each weight three times (forward, for the weight's gradient, for
-    the gradient below), but no gradient is needed below the first layer; an evaluation once.
+    An evaluation multiplies by each weight once. A training step does so three times: forward, for
+    the weight's gradient, and for the gradient below, which the first layer does not need.
     """
     weights = [n_in * n_out for n_in, n_out in pairwise(sizes)]
     return n_train * (3 * sum(weights) - weights[0]) + n_val * sum(weights)
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
-    """What every contender's script takes: page, batch size, epochs."""
+    """Make the parser of every contender's script: page, batch size, epochs."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("page", type=PAGES.__getitem__, metavar="PAGE")
     parser.add_argument("batch_size", type=int)
@@ -84,6 +84,6 @@ def arguments(description: str) -> argparse.ArgumentParser:
 
 
 def report(epoch: int, val_loss: float | None, rounded_accuracy: float | None) -> None:
-    """The line that ends an epoch; whoever started the process takes the time of its arrival."""
+    """Print the line that ends an epoch; the process that measures notes when it arrives."""
     line = {"epoch": epoch, "val_loss": val_loss, "rounded_accuracy": rounded_accuracy}
     print(json.dumps(line), flush=True)

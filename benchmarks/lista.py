@@ -1,11 +1,11 @@
-"""How many steps of ISTA a learned encoder of three steps is worth.
+"""How many steps of ISTA a learned encoder of a few steps is worth.
 
     python -m benchmarks.lista
 
-A dictionary for the 8x8 digits is learned by sparse coding and fixed. Its non-negative codes, to
-convergence, are what an unrolled encoder is then trained to give (Gregor and LeCun 2010). It begins
-as exactly as many steps of ISTA. Errors are squared distances from the converged codes of digits
-that no training saw, summed over latents and averaged over examples.
+A dictionary for the 8x8 digits is learned by sparse coding and fixed. An unrolled encoder, which
+begins as that many steps of ISTA, is then trained to give the converged non-negative codes (Gregor
+and LeCun 2010). Errors are squared distances from the converged codes of digits that no training
+saw, summed over latents and averaged over examples.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Study:
     n_active: float
 
 
-def inferred(n_steps: int, momentum: bool) -> Inference:
+def build_inference(n_steps: int, momentum: bool) -> Inference:
     return Inference(momentum, n_steps, True, 0.0, False)
 
 
@@ -55,19 +55,19 @@ def error(codes: Tensor, expected: Tensor) -> Tensor:
     return (codes - expected).square().sum(1).mean()
 
 
-def learned_dictionary(x: Tensor, n_latents: int, epochs: int, generator: Generator) -> Tensor:
-    """``(n_features, n_latents)``, atoms of unit norm, by alternating inference and Adam."""
+def learn_dictionary(x: Tensor, n_latents: int, epochs: int, generator: Generator) -> Tensor:
+    """Learn atoms of unit norm, ``(n_features, n_latents)``, by alternating inference and Adam."""
     made = dictionary_architecture(
         *(DataShape((x.shape[1],), None), Pointwise("identity"), generator),
         **{"n_latents": n_latents, "expansion_factor": None},
         **{"unit_norm_decoder": True, "init": "glorot_uniform"},
     )
-    penalty, codes_of = L1(weight=WEIGHT), inferred(50, momentum=True)
+    penalty, infer = L1(weight=WEIGHT), build_inference(50, momentum=True)
     optimizer = torch.optim.Adam(made.parameters(), 0.003)
     for _ in range(epochs):
         for rows in torch.randperm(len(x), generator=generator).split(BATCH_SIZE):
             atoms = made.atoms(n_latents).t()
-            codes = codes_of(x[rows], atoms, x.new_zeros(len(rows), n_latents), penalty)
+            codes = infer(x[rows], atoms, x.new_zeros(len(rows), n_latents), penalty)
             optimizer.zero_grad()
             (made.decode(codes) - x[rows]).square().sum(1).mean().backward()
             optimizer.step()
@@ -81,8 +81,8 @@ def study(n_steps: int, n_latents: int, dictionary_epochs: int, epochs: int) -> 
     train, held_out = (
         split.stored[split.rows].flatten(1).float() / 16.0 for split in (data.train, data.test)
     )
-    atoms = learned_dictionary(train, n_latents, dictionary_epochs, generator)
-    converge, penalty = inferred(2000, momentum=True), L1(weight=WEIGHT)
+    atoms = learn_dictionary(train, n_latents, dictionary_epochs, generator)
+    converge, penalty = build_inference(2000, momentum=True), L1(weight=WEIGHT)
     expected, expected_held_out = (
         converge(x, atoms, x.new_zeros(len(x), n_latents), penalty) for x in (train, held_out)
     )
@@ -107,7 +107,7 @@ def study(n_steps: int, n_latents: int, dictionary_epochs: int, epochs: int) -> 
     start = held_out.new_zeros(len(held_out), n_latents)
 
     def to_match(momentum: bool) -> int:
-        steps = inferred(100_000, momentum).steps(held_out, atoms, start, penalty)
+        steps = build_inference(100_000, momentum).steps(held_out, atoms, start, penalty)
         errors = (float(error(codes, expected_held_out)) for codes in steps)
         return next(n for n, found in enumerate(errors) if found <= after)
 
@@ -121,7 +121,7 @@ if __name__ == "__main__":
         found = study(n_steps, n_latents=64, dictionary_epochs=20, epochs=200)
         print(
             f"{n_steps:2} steps: squared error of ISTA {found.ista:.3f}, of the trained encoder "
-            f"{found.lista:.3f}, for which ISTA needs {found.ista_to_match} steps and "
-            f"FISTA {found.fista_to_match} "
-            f"(codes have {found.scale:.3f} and {found.n_active:.1f} active)"
+            f"{found.lista:.3f}, which ISTA reaches in {found.ista_to_match} steps and FISTA in "
+            f"{found.fista_to_match} (squared norm of codes {found.scale:.3f}, active "
+            f"{found.n_active:.1f})"
         )

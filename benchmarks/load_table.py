@@ -1,4 +1,4 @@
-"""Table ``load``: how much another busy process costs."""
+"""Table ``load``: the cost of another busy process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOTE = (
 
 
 def load(plan: Plan) -> str:
-    """Threads that wait for each other suffer most from company."""
+    """Make the table; threads that wait for each other suffer most from another process."""
     cases = {"alone": partial(_seconds, plan), "beside a busy process": partial(_busy, plan)}
     results = in_turn("load", cases, plan.rounds)
     rows = []

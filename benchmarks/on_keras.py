@@ -1,11 +1,11 @@
-"""Contenders ``keras-tensorflow`` and ``keras-jax``: ``fit`` as it comes, on arrays in memory.
+"""Contenders ``keras-tensorflow`` and ``keras-jax``: plain ``fit`` on arrays in memory.
 
-Keras 3 divides the loss of an activity regulariser by the number of examples in the batch. That
-turns its own L1, a sum over the batch, into the mean over examples; the KL, which is of a mean
-already, is multiplied by that number first.
+Keras 3 divides the loss of an activity regulariser by the number of examples in the batch. This
+turns its own L1, a sum over the batch, into the mean over examples. The KL is already that of a
+mean, so it is multiplied by the number first.
 
-``fit`` measures no training accuracy, as sae-train measures none. A second model over the same
-layers validates, in batches of the common size.
+``fit`` does not measure a training accuracy, and neither does sae-train. A second model over the
+same layers validates, in batches of the common size.
 """
 
 # mypy: allow-subclassing-any, disable-error-code="import-not-found, import-untyped"
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def train(page: Page, batch_size: int, epochs: int) -> None:
-    """Keras reads its backend when it is imported, hence here."""
+    """Train with Keras, imported here because it reads its backend when it is imported."""
     import keras
     from keras import layers, ops
 

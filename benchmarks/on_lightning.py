@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from job import Page, arguments, report
-from torch_parts import AutoEncoder, corrupted, loaders, loss_of, optimizer_of, rounded_accuracy
+from torch_parts import AutoEncoder, corrupt, loaders, loss_of, optimizer_of, rounded_accuracy
 
 
 class Module(lightning.LightningModule):
-    """Lightning's ``log`` averages over the epoch, weighted by the size of the batches."""
+    """The job as a module, whose ``log`` averages over the epoch, weighted by batch sizes."""
 
     def __init__(self, page: Page, batch_size: int) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class Module(lightning.LightningModule):
 
     def training_step(self, batch: list[Tensor]) -> Tensor:
         (x,) = batch
-        codes, x_hat = self.model(corrupted(self.page, x))
+        codes, x_hat = self.model(corrupt(self.page, x))
         loss = loss_of(self.page, codes, x_hat, x, self.batch_size)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(x))
         return loss

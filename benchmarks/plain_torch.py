@@ -8,7 +8,7 @@ from job import N_TRAIN, Page, arguments, report
 from torch_parts import (
     AutoEncoder,
     Loader,
-    corrupted,
+    corrupt,
     loaders,
     loss_of,
     optimizer_of,
@@ -18,7 +18,7 @@ from torch_parts import (
 
 @torch.no_grad()
 def evaluate(page: Page, model: AutoEncoder, val: Loader, batch_size: int) -> tuple[float, float]:
-    """Mean loss and rounded accuracy."""
+    """Measure the mean loss and the rounded accuracy."""
     loss, accuracy, n = 0.0, 0.0, 0
     for (x,) in val:
         codes, x_hat = model(x)
@@ -38,7 +38,7 @@ def main() -> None:
     for epoch in range(1, given.epochs + 1):
         running = 0.0
         for (x,) in train:
-            codes, x_hat = model(corrupted(page, x))
+            codes, x_hat = model(corrupt(page, x))
             loss = loss_of(page, codes, x_hat, x, given.batch_size)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""What was asked for on the command line."""
+"""The choices of the command line."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class Plan:
 
     Attributes:
         rounds: how often everything is measured.
-        epochs: of a training; None: the table's own number.
+        epochs: of a training; None for the table's own number.
         batch_sizes: of the tables that vary them.
-        contenders: those asked for; empty: the table's own.
+        contenders: those asked for; empty for the table's own.
         pythons: the interpreter of each contender that can run.
-        sweep_flags: further words for sae-train in the table of sweeps.
+        sweep_flags: further arguments of sae-train in the table of sweeps.
     """
 
     rounds: int

@@ -1,7 +1,7 @@
-"""Runs a process, and measures it from outside, in the same way for every contender.
+"""Processes, measured from outside in the same way for every contender.
 
-Only the standard library is imported by whoever measures: a child's peak memory cannot read lower
-than the memory of the process that started it.
+The process that measures imports only the standard library, because a child's peak memory cannot
+read lower than that of the process that started it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).resolve().parent.parent
-# sae-train's `epoch  3/10 ...`, and the JSON line of the others.
+# sae-train prints `epoch  3/10 ...`, the others a line of JSON.
 EPOCH = re.compile(r'^(?:epoch +(\d+)/\d+ |\{"epoch": (\d+),)')
-# Kept between processes, compiled programs would hide their cost in all rounds but the first.
+# Compiled programs kept between processes would hide their cost in all rounds but the first.
 CACHES = ("JAX_COMPILATION_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 
 
@@ -30,12 +30,12 @@ class FailedError(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was seen of a process.
+    """The measurements of a process.
 
     Attributes:
         seconds: from its start to its exit.
-        peak_mib: the most memory it held (``ru_maxrss``).
-        arrivals: seconds from its start to the line of each epoch; 0 is before the training.
+        peak_mib: its peak memory (``ru_maxrss``).
+        arrivals: seconds from its start to the line of each epoch; epoch 0 is before the training.
         lines: its standard output.
     """
 
@@ -58,15 +58,15 @@ def run(
     may_fail: bool = False,
     stop_at_epoch: int | None = None,
 ) -> Outcome:
-    """Run a command from the root of the repository, with no program compiled beforehand.
+    """Run a command from the root of the repository, without any program compiled beforehand.
 
     Args:
         gpu: let it see a GPU.
-        may_fail: an exit code that is not 0 is no failure.
+        may_fail: allow an exit code other than 0.
         stop_at_epoch: kill it when the line of this epoch has come.
 
     Raises:
-        FailedError: with the end of its standard error.
+        FailedError: the command failed; the text has the end of its standard error.
     """
     arrivals: dict[int, float] = {}
     lines: list[str] = []
@@ -99,7 +99,7 @@ def run(
             raise
         finally:
             process.stdout.close()
-            # Tells the memory, which Popen.wait does not.
+            # wait4 gives the memory, which Popen.wait does not.
             _, status, used = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.perf_counter() - started

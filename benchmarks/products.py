@@ -1,7 +1,7 @@
-"""Contender ``products``: the matrix products of an epoch and nothing else, the limit.
+"""Contender ``products``: the limit, an epoch's matrix products alone.
 
-Forward and backward of each training step, and the forward pass of the validation, at the job's
-shapes, into buffers made beforehand. Their values mean nothing.
+They are those of forward and backward in each training step, and of the forward pass in the
+validation, at the job's shapes, into buffers made beforehand. Their values mean nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from job import EVALUATION_BATCH, N_TRAIN, N_VAL, Page, arguments, report
 
 
 def passes(page: Page, n: int) -> tuple[Callable[[], None], Callable[[], None]]:
-    """The products of a forward and of a backward pass over ``n`` examples."""
+    """Make functions for the products of a forward and a backward pass over ``n`` examples."""
     sizes = page.sizes
     weights = [torch.randn(n_out, n_in) * n_in**-0.5 for n_in, n_out in pairwise(sizes)]
     values = [torch.randn(n, size) for size in sizes]
@@ -36,7 +36,7 @@ def passes(page: Page, n: int) -> tuple[Callable[[], None], Callable[[], None]]:
 
 
 def batches(n: int, size: int) -> list[int]:
-    """The sizes of the batches that ``n`` examples fall into."""
+    """Give the sizes of the batches of ``n`` examples."""
     return [size] * (n // size) + ([n % size] if n % size else [])
 
 

@@ -1,4 +1,4 @@
-"""Writes random bytes as rows of a .npy file: ``random_array.py PATH ROWS COLUMNS``."""
+"""Write random bytes as rows of a .npy file: ``random_array.py PATH ROWS COLUMNS``."""
 
 from __future__ import annotations
 

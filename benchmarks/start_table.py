@@ -1,4 +1,4 @@
-"""Table ``start``: what a user waits for before anything trains."""
+"""Table ``start``: how long a user waits before anything trains."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIMIT = "import torch, decode Fashion-MNIST"
 
 
 def start(plan: Plan) -> str:
-    """Help, a typo, the first step, and a whole short run with pictures."""
+    """Make the table: help, a typo, the first step, and a whole short run with pictures."""
     python = plan.pythons[SAE_TRAIN]
     cases: dict[str, Callable[[], float]] = {
         "sae-train --help": partial(_exit, python, "--help"),

@@ -15,6 +15,7 @@ from processes import run
 from rounds import in_turn, keep, markdown, ratios, spread
 
 WEIGHTS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.2, 0.3)
+JOINED = ",".join(map(str, WEIGHTS))
 NOTE = (
     f"sparse_kl at batch 32, {len(WEIGHTS)} penalty weights, one epoch each; seconds from the "
     "start of the command to its exit. Against a minimal Hydra application with plain autograd and "
@@ -24,7 +25,7 @@ Measured = tuple[float, float]
 
 
 def sweep(plan: Plan) -> str:
-    """Total seconds of both sides."""
+    """Make the table: total seconds of both sides."""
     python = plan.pythons[SAE_TRAIN]
     ours = " ".join([SAE_TRAIN, "-m", *plan.sweep_flags])
     cases = {
@@ -43,12 +44,8 @@ def sweep(plan: Plan) -> str:
     return markdown("A sweep", NOTE, header, rows)
 
 
-def _joined() -> str:
-    return ",".join(map(str, WEIGHTS))
-
-
 def _sae_train(python: str, flags: list[str]) -> Measured:
-    words = [*PAGES["sparse_kl"].overrides, f"penalty.weight={_joined()}", "epochs=1"]
+    words = [*PAGES["sparse_kl"].overrides, f"penalty.weight={JOINED}", "epochs=1"]
     with tempfile.TemporaryDirectory() as folder:
         outcome = run(
             [python, "-m", "sae_cli", "-m", *words, *QUIET, f"hydra.sweep.dir={folder}", *flags]
@@ -60,7 +57,7 @@ def _sae_train(python: str, flags: list[str]) -> Measured:
 
 def _minimal(python: str) -> Measured:
     with tempfile.TemporaryDirectory() as folder:
-        words = [f"weight={_joined()}", f"hydra.sweep.dir={folder}"]
+        words = [f"weight={JOINED}", f"hydra.sweep.dir={folder}"]
         outcome = run([python, str(HERE / "hydra_sweep.py"), "-m", *words])
     found = [json.loads(line) for line in outcome.lines if line.startswith('{"epoch"')]
     return outcome.seconds, mean(line["val_loss"] for line in found)

@@ -32,13 +32,13 @@ class AutoEncoder(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes and reconstruction."""
+        """Give codes and reconstruction."""
         codes = self.encoder(x)
         return codes, self.decoder(codes)
 
 
 def penalty(page: Page, codes: Tensor, batch_size: int) -> Tensor | float:
-    """The weighted penalty of one batch of codes; ``batch_size`` is that of the training."""
+    """Compute the weighted penalty of a batch of codes; ``batch_size`` is that of the training."""
     if page.penalty == "kl":
         p, q = KL_TARGET, codes.mean(0)
         kl = p * torch.log(p / q) + (1 - p) * torch.log((1 - p) / (1 - q))
@@ -48,18 +48,18 @@ def penalty(page: Page, codes: Tensor, batch_size: int) -> Tensor | float:
     return 0.0
 
 
-def corrupted(page: Page, x: Tensor) -> Tensor:
-    """The input of a training step."""
+def corrupt(page: Page, x: Tensor) -> Tensor:
+    """Make the input of a training step."""
     return x + page.noise * torch.randn_like(x) if page.noise else x
 
 
 def loss_of(page: Page, codes: Tensor, x_hat: Tensor, x: Tensor, batch_size: int) -> Tensor:
-    """The cross-entropy of probabilities, plus the penalty."""
+    """Add the cross-entropy of probabilities and the penalty."""
     return F.binary_cross_entropy(x_hat, x) + penalty(page, codes, batch_size)
 
 
 def rounded_accuracy(x_hat: Tensor, x: Tensor) -> Tensor:
-    """Share of pixels on the same side of 0.5 as in the image."""
+    """Give the share of pixels on the same side of 0.5 as in the image."""
     return ((x_hat > 0.5) == (x > 0.5)).float().mean()
 
 
@@ -70,7 +70,7 @@ def optimizer_of(page: Page, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def loaders(batch_size: int) -> tuple[Loader, Loader]:
-    """Training data, shuffled, and validation data."""
+    """Make the loaders of training data, shuffled, and of validation data."""
     train, val = (TensorDataset(torch.from_numpy(images)) for images in train_and_val())
     return (
         DataLoader(train, batch_size=batch_size, shuffle=True, num_workers=0),

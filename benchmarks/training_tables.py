@@ -38,22 +38,22 @@ def peak_mib(result: Result) -> float:
 
 
 def job(plan: Plan) -> str:
-    """One page at batch 32: speed, memory, and that everybody reaches the same loss."""
+    """Make the table of one page at batch 32: speed, memory, and the loss, equal for all."""
     results = _train(plan, "job", PAGES["sparse_kl"], 32, plan.epochs or 4)
     title = "Seconds an epoch, sparse_kl, batches of 32"
-    return _compared("job", title, EPOCH_NOTE, results, epoch_seconds)
+    return _compare("job", title, EPOCH_NOTE, results, epoch_seconds)
 
 
 def whole(plan: Plan) -> str:
-    """The same from start to exit."""
+    """Make the same table from start to exit."""
     epochs = plan.epochs or 10
     results = _train(plan, "whole", PAGES["sparse_kl"], 32, epochs)
     title = f"Seconds for the whole process, sparse_kl, batches of 32, {epochs} epochs"
-    return _compared("whole", title, WHOLE_NOTE, results, whole_seconds)
+    return _compare("whole", title, WHOLE_NOTE, results, whole_seconds)
 
 
 def batches(plan: Plan) -> str:
-    """Small batches are the price of calls, large ones that of arithmetic."""
+    """Make the table of batch sizes: small ones cost calls, large ones arithmetic."""
     rows = []
     for size in plan.batch_sizes:
         found = _train(
@@ -64,7 +64,7 @@ def batches(plan: Plan) -> str:
 
 
 def pages(plan: Plan) -> str:
-    """Other penalties, noise, another shape, another optimizer."""
+    """Make the table of other penalties, noise, another shape, another optimizer."""
     rows = []
     for page in PAGES.values():
         found = _train(plan, f"pages {page.name}", page, 32, plan.epochs or 4)
@@ -76,7 +76,7 @@ HEADER = ("contender", "s an epoch", "sae-train / it", "final val loss")
 
 
 def _train(plan: Plan, table: str, page: Page, batch_size: int, epochs: int, *more: str) -> Results:
-    """The contenders that were asked for, or the table's own: all, with one thread for products."""
+    """Train the contenders that were asked for, or all, with one thread for products."""
     names = plan.contenders or [n for n in plan.pythons if n != WIDE_THREADS or n in more]
     cases = {
         name: partial(train, name, plan.pythons[name], page, batch_size, epochs)
@@ -96,12 +96,12 @@ def _values(
 
 
 def _middle(values: Sequence[float | None], digits: int) -> str:
-    told = [value for value in values if value is not None]
-    return f"{median(told):.{digits}f}" if told else "-"
+    given = [value for value in values if value is not None]
+    return f"{median(given):.{digits}f}" if given else "-"
 
 
 def _quality(table: str, name: str, found: Sequence[Result]) -> list[str]:
-    """Final loss and accuracy: the proof of equal work."""
+    """Give final loss and accuracy, the proof of equal work."""
     losses = [result.val_loss for result in found]
     accuracies = [result.rounded_accuracy for result in found]
     keep(table, name, "val_loss", losses)
@@ -118,7 +118,7 @@ def _rows(table: str, label: str, results: Results) -> list[list[str]]:
     ]
 
 
-def _compared(table: str, title: str, note: str, results: Results, measure: Measure) -> str:
+def _compare(table: str, title: str, note: str, results: Results, measure: Measure) -> str:
     seconds = _values(table, measure.__name__, results, measure)
     peaks = _values(table, "peak_mib", results, peak_mib)
     ours, limit = seconds.get(SAE_TRAIN), seconds.get("products")

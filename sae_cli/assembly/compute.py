@@ -1,7 +1,7 @@
 """How a run computes: on how many threads, compiled or not, differentiated by hand or by autograd.
 
-What the configuration leaves open is decided once and stands in the run's ``config.yaml``, so that
-a run which starts from there takes the same path and gives the same bits.
+What the configuration leaves open is decided once and written to the run's ``config.yaml``, so that
+a run that starts from there takes the same path and gives the same bits.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ from sae_cli.training.gradients.compiled import Compiled, can_compile
 from sae_cli.training.gradients.gradients import Gradients
 from sae_cli.training.stage import Stage
 
-# What PyTorch would use: the cores, or OMP_NUM_THREADS.
+# PyTorch would use as many threads as there are cores, or OMP_NUM_THREADS.
 AVAILABLE_THREADS = torch.get_num_threads()
 
-# Below it the products of a step are so short that two threads wait for each other most of the
-# time, and far longer when another process has one of the cores.
+# Below this number the products of a step are so short that two threads mostly wait for each other,
+# and far longer when another process has one of the cores.
 ONE_THREAD_FLOPS = 1e8
 
-# malloc.h. A block may at most be so large as the C library allows; the total is 1 GiB.
+# The parameters are numbered as in malloc.h. The block is as large as the C library allows; the
+# total is 1 GiB.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_BLOCK, KEPT_TOTAL = 1 << 25, 1 << 30
 
-# The steps of a stage after which compiling it (some 25 s) has paid for itself twice over, as
-# measured with the network of hands_on_sparse_kl at batch 32: 0.1 ms saved a step over the
-# gradients by hand, 1 ms over autograd.
+# After so many steps of a stage, compiling it (some 25 s) has paid for itself twice over: it saves
+# 0.1 ms a step over gradients by hand and 1 ms over autograd, measured with the network of
+# hands_on_sparse_kl at batch 32.
 CHAIN_STEPS, AUTOGRAD_STEPS = 500_000, 50_000
 
 
@@ -62,7 +63,7 @@ def settle(config: RunConfig, training: Training) -> RunConfig:
         )
     if device["threads"] is None:
         in_a_pass = multiply_adds(training.autoencoder, training.dataset.shape.input_shape)
-        # A pass and, for the gradients, twice as much, each of multiplications and additions.
+        # The gradients take twice as much as the pass; each multiplication has an addition.
         short = 6 * in_a_pass * settings.batch_size < ONE_THREAD_FLOPS
         device = device | {"threads": 1 if short else AVAILABLE_THREADS}
     if settings.compile == "auto":
@@ -83,34 +84,34 @@ def settle(config: RunConfig, training: Training) -> RunConfig:
 
 
 def describe(config: RunConfig) -> str:
-    """Word what was decided, for people to read."""
+    """Say what was decided, in a few words."""
     threads = config.parts["device"]["threads"]
     compiling = "; compiling, half a minute" if config.settings.compile == "on" else ""
     return f"{threads} thread{'s' if threads > 1 else ''}{compiling}"
 
 
 def prepare_process(config: RunConfig) -> None:
-    """Set up this process as a settled configuration says."""
+    """Set up this process for a settled configuration."""
     torch.set_num_threads(config.parts["device"]["threads"])
     if sys.platform == "linux":
         _keep_freed_memory()
 
 
 def _keep_freed_memory() -> None:
-    """Have the C library keep what one step frees for the next.
+    """Have the C library keep memory that one step frees for the next.
 
-    It would return large blocks to the system, which clears each page before it hands it out again:
-    at batches of 4096 images nearly half of the time.
+    Otherwise it returns large blocks to the system, which clears each page before it hands it out
+    again; at batches of 4096 images this takes nearly half of the time.
     """
     library = ctypes.CDLL(None)
-    # Not every C library has it.
+    # Not every C library has mallopt.
     if hasattr(library, "mallopt"):
         library.mallopt(M_MMAP_THRESHOLD, KEPT_BLOCK)
         library.mallopt(M_TRIM_THRESHOLD, KEPT_TOTAL)
 
 
 def build_gradients(config: RunConfig, device: Device, stage: Stage) -> Gradients:
-    """Choose what differentiates the objective of a stage, for a settled configuration."""
+    """Choose how the objective of a stage is differentiated, for a settled configuration."""
     model, objective = stage.autoencoder, stage.objective
     if config.settings.compile == "on":
         return Compiled(model, objective, device, config.settings.batch_size, stage.trained)

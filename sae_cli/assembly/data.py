@@ -10,12 +10,12 @@ from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
 from sae_cli.datasets import DATASETS, Dataset
 
-# Options of data sets that say where these lie.
+# These options of data sets say where their files are.
 PATHS = ("path", "root")
 
 
 def read_dataset(config: RunConfig, *, download: bool = True) -> Dataset:
-    """Read the data set, in the machine's memory.
+    """Read the data set into the machine's memory.
 
     Args:
         download: whether it may be downloaded where the configuration says so.
@@ -42,7 +42,7 @@ def check_data(config: RunConfig, parts: Parts, data: Dataset) -> None:
     """Refuse a data set whose values the parts cannot work with.
 
     Raises:
-        ConfigError: with the ranges, and what would do.
+        ConfigError: a value is outside of a part's range, or a batch is larger than the data.
     """
     source = f"dataset={config.parts['dataset']['name']} has values in {data.interval}"
     if not data.interval.within(parts.reconstruction.targets):

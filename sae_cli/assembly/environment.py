@@ -1,4 +1,4 @@
-"""What a run depended on besides its configuration: code, packages and machine."""
+"""The environment of a run besides its configuration: code, packages and machine."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ PACKAGES = (
     *("sae-train", "torch", "torchvision", "numpy", "pillow", "safetensors"),
     *("hydra-core", "omegaconf", "pydantic", "matplotlib"),
 )
-# What belongs to one start of a run, and says nothing of its numbers.
+# These keys belong to one start of a run; its numbers do not depend on them.
 OWN = {"started", "command", "working_directory", "resumed"}
-# A patch is kept for people to read; a whole new data file in it is not.
+# A patch is kept for people to read, so a whole data file in it is cut off.
 PATCH_CHARACTERS = 1 << 20
 
 
 def environment() -> dict[str, Any]:
-    """Command line, versions, code, hardware and threads, as plain values.
+    """Record command line, versions, code, hardware and threads, as plain values.
 
-    Nothing of the environment variables is among them: secrets are kept there.
+    Environment variables are left out because they may hold secrets.
     """
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        # As typed: Hydra is given a command line of its own in sys.argv.
+        # sys.argv holds Hydra's command line; this one is as typed.
         "command": sys.orig_argv,
         "working_directory": str(Path.cwd()),
         "python": platform.python_version(),
@@ -48,22 +48,22 @@ def environment() -> dict[str, Any]:
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
         "threads": torch.get_num_threads(),
-        # When it was taken up again, and what was different then.
+        # Each resumption is added here, with what was different then.
         "resumed": [],
     }
 
 
 def changes_of_environment(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
-    """What two runs of the same configuration depended on differently."""
+    """Give the differences between the environments of two runs of one configuration."""
     before, after = ({k: v for k, v in one.items() if k not in OWN} for one in (then, now))
     for found in diff(before, after):
         if found.key == "code.patch":
-            yield Difference(found.key, *(_abridged(patch) for patch in found[1:]))
+            yield Difference(found.key, *(_abridge(patch) for patch in found[1:]))
         else:
             yield found
 
 
-def _abridged(patch: Any) -> str:
+def _abridge(patch: Any) -> str:
     if not isinstance(patch, str):
         return "none"
     return f"{len(patch.splitlines())} lines ({hashlib.sha256(patch.encode()).hexdigest()[:12]})"
@@ -77,11 +77,8 @@ def _version(name: str) -> str | None:
 
 
 def _code(package: Path) -> dict[str, str | None]:
-    """What the code was.
-
-    ``sha256`` is of the package's files; in a checkout there are also the commit, and the changes
-    that were not committed as a patch (None where there are none).
-    """
+    """Record the code: the SHA-256 of the package's files and, in a checkout, the commit and a
+    patch of the changes since (None if there are none)."""
     about: dict[str, str | None] = {"sha256": _digest(package), "commit": None, "patch": None}
     root = package.parent
     if (root / ".git").exists():
@@ -112,7 +109,7 @@ def _git(root: Path, *arguments: str) -> bytes | None:
 
 
 def _processor() -> str:
-    """The processor's model name, where the system tells it."""
+    """Give the processor's model name, if the system tells it."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text().splitlines():

@@ -1,4 +1,4 @@
-"""How much there is to compute in one pass."""
+"""The cost of one pass, in multiply-adds."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch.overrides import TorchFunctionMode
 
 from sae_cli.model.autoencoder import AutoEncoder
 
-# Of each product, from its arguments and what it makes.
+# The multiply-adds of each kind of product, from its arguments and its result.
 PRODUCTS: dict[Any, Callable[[Any, Tensor], int]] = {
     F.linear: lambda given, made: made.numel() * given[1].shape[1],
-    # A kernel is applied at each place of what it makes, or, transposed, of what it is given.
+    # A kernel is applied at each place of its output; a transposed one, of its input.
     F.conv2d: lambda given, made: made.numel() * math.prod(given[1].shape[1:]),
     F.conv_transpose2d: lambda given, made: given[0].numel() * math.prod(given[1].shape[1:]),
-    # All weights, of input and state, in every one of the steps of time (the second axis).
+    # Each step of time (the second axis) uses all weights, of input and state.
     torch.lstm: lambda given, made: given[0].shape[1] * sum(w.numel() for w in given[2][:2]),
 }
 
@@ -37,8 +37,9 @@ class _Counter(TorchFunctionMode):
 
 @torch.no_grad()
 def multiply_adds(autoencoder: AutoEncoder, input_shape: tuple[int, ...]) -> int:
-    """Multiplications, each with an addition, in the products of one example's pass through encoder
-    and decoder. The steps of inference are left out.
+    """Count the multiply-adds of one example's pass through encoder and decoder.
+
+    The steps of inference are left out.
 
     Args:
         input_shape: of one example.

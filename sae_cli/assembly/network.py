@@ -78,7 +78,7 @@ def _build_penalty(config: RunConfig) -> Penalty | None:
 
 
 def build_network(config: RunConfig, parts: NetworkParts, shape: DataShape) -> Network:
-    """Make a network with initial weights, on the CPU (the same there for every device).
+    """Make a network with initial weights, on the CPU so that every device has the same.
 
     Raises:
         ConfigError: its parts do not fit the data, or each other.
@@ -99,7 +99,7 @@ def build_network(config: RunConfig, parts: NetworkParts, shape: DataShape) -> N
                 f"dataset={chosen['dataset']['name']} has none; choose head=none, or a data set "
                 "with labels"
             )
-        head = parts.supervision.head(autoencoder.n_latents, shape.n_classes, streams.head)
+        head = parts.supervision.build_head(autoencoder.n_latents, shape.n_classes, streams.head)
     return Network(autoencoder, penalty, head)
 
 

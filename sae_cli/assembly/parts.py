@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +22,8 @@ from sae_cli.training.corruptions import CORRUPTIONS, Corruption
 from sae_cli.training.devices import DEVICES, Device
 from sae_cli.training.schedules import SCHEDULES, Schedule
 
-# Sides of the images that a network is rehearsed on, one of which suits its fields and pools (840
-# can be divided by 2 to 8).
+# A network is rehearsed on images of these sides; one of them suits its fields and pools (840 is
+# divisible by 2 to 8).
 SIDES = (64, 840, 1024)
 
 
@@ -54,7 +53,7 @@ def build_parts(config: RunConfig) -> Parts:
     chosen = config.parts
     network = build_network_parts(config)
     # A rehearsal shows what the architecture makes of its options, before the data are known.
-    rehearsal = _rehearse(chosen["architecture"], network.activation, SIDES)
+    rehearsal = _rehearse(chosen["architecture"], network.activation)
     made = Parts(
         DEVICES.build(chosen["device"]),
         network,
@@ -74,19 +73,21 @@ def build_parts(config: RunConfig) -> Parts:
     return made
 
 
-def _rehearse(
-    section: dict[str, Any], activation: Activation, sides: tuple[int, ...]
-) -> AutoEncoder:
-    """Build the network on the first side that will do; the error is that of the first."""
-    shape = DataShape((1, sides[0], sides[0]), 10)
-    try:
-        with torch.device("meta"):
-            return ARCHITECTURES.build(section, shape, activation, Generator("cpu"))
-    except ConfigError:
-        for i in range(1, len(sides)):
-            with suppress(ConfigError):
-                return _rehearse(section, activation, sides[i : i + 1])
-        raise
+def _rehearse(section: dict[str, Any], activation: Activation) -> AutoEncoder:
+    """Build the network for the first side that suits it.
+
+    Raises:
+        ConfigError: that of the first side, if none does.
+    """
+    errors = []
+    for side in SIDES:
+        try:
+            with torch.device("meta"):
+                shape = DataShape((1, side, side), 10)
+                return ARCHITECTURES.build(section, shape, activation, Generator("cpu"))
+        except ConfigError as error:
+            errors.append(error)
+    raise errors[0]
 
 
 def _check_penalty(
@@ -119,7 +120,7 @@ def _check_inner_corruption(
             raise ConfigError(
                 f"corruption={name} needs values in {corruption.requires}, and schedule=greedy "
                 f"corrupts hidden codes too, which architecture.hidden_activations={given.name} "
-                f"puts in {given.interval}; choose from "
+                f"puts in {given.interval}; choose architecture.hidden_activations from "
                 f"{', '.join(activations_within(corruption.requires))}, or another corruption"
             )
 
@@ -153,7 +154,7 @@ def _check_inference(
     if model.linear_decoder() is None:
         raise ConfigError(
             f"{name} needs a decoder of one linear layer, and "
-            f"architecture={chosen['architecture']['name']} makes more of it; choose "
+            f"architecture={chosen['architecture']['name']} has another one here; choose "
             "architecture=dictionary, or architecture=dense with architecture.hidden_sizes=[]"
         )
     if chosen["reconstruction"] != {"name": "mse", "reduction": "sum"}:

@@ -1,4 +1,4 @@
-"""All that a run needs, built and checked before anything is written."""
+"""The preparation of a run: all that it needs is built and checked before anything is written."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Prepared:
     """All that a run needs, before anything is written.
 
     Attributes:
-        config: with what it left open decided.
-        about: what the run depends on besides.
+        config: the configuration, with all that it left open decided.
+        about: the environment, the data and the device, as ``environment.json`` records them.
     """
 
     config: RunConfig

@@ -1,4 +1,4 @@
-"""What is trained, in which stages: network and data on their device, objectives, schedules."""
+"""A training put together: network and data on their device, the stages and their objectives."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _unsupervised_stages(config: RunConfig, parts: Parts, network: Network) -> l
 
 
 def _objective(parts: Parts, network: Network, supervision: Supervision | None) -> Objective:
-    """The objective of the whole network, with a head where labels supervise it."""
+    """Make the objective of the whole network, with a head where labels supervise it."""
     inference = parts.network.inference
     return Objective(
         parts.reconstruction,

@@ -32,7 +32,7 @@ class Streams(NamedTuple):
 def streams_of(seed: int) -> Streams:
     """Make the streams of a seed."""
     children = np.random.SeedSequence(seed).spawn(len(Streams._fields))
-    # Tensors may be made elsewhere by default, such as on the meta device.
+    # The default device may be another one, such as the meta device.
     return Streams(
         *(Generator("cpu").manual_seed(int(c.generate_state(1, np.uint64)[0])) for c in children)
     )

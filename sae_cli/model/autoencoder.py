@@ -12,14 +12,14 @@ from sae_cli.model.activations.activation import Activation
 
 
 class Pass(NamedTuple):
-    """What one forward pass made.
+    """The results of one forward pass.
 
     Attributes:
-        pre_codes: ``(batch, n_latents)``, what the activation was given.
+        pre_codes: ``(batch, n_latents)``, before the activation.
         codes: ``(batch, n_latents)``.
         pre_x_hat: ``(batch, *input_shape)``, before the output activation (logits for a sigmoid).
         x_hat: ``(batch, *input_shape)``, the reconstruction.
-        predicted: ``(batch, n_latents)``, where codes are inferred: what the encoder alone says.
+        predicted: ``(batch, n_latents)``, the encoder's own codes where codes are inferred.
     """
 
     pre_codes: Tensor
@@ -30,16 +30,16 @@ class Pass(NamedTuple):
 
 
 Infer = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""From ``x`` ``(batch, n_features)``, a dictionary ``(n_features, n_latents)`` and codes to start
-from ``(batch, n_latents)`` to the codes that explain ``x`` best, without a gradient."""
+"""From ``x`` ``(batch, n_features)``, a dictionary ``(n_features, n_latents)`` and initial codes
+``(batch, n_latents)`` to the codes that explain ``x`` best, without a gradient."""
 
 
-def unpacked(module: nn.Module) -> list[nn.Module]:
-    """The modules that are applied one after the other."""
-    # Not a subclass, which may do something else.
+def unpack(module: nn.Module) -> list[nn.Module]:
+    """List the modules that are applied one after the other."""
+    # A subclass of Sequential may do something else.
     if type(module) is not nn.Sequential:
         return [module]
-    return [inner for part in module for inner in unpacked(part)]
+    return [inner for part in module for inner in unpack(part)]
 
 
 @final
@@ -50,17 +50,16 @@ class AutoEncoder(nn.Module):
         encoder: ``(batch, *input_shape)`` to pre-codes ``(batch, n_latents)``.
         activation: pre-codes to codes.
         decoder: codes to ``(batch, *input_shape)``.
-        output_activation: applied to what the decoder returns.
+        output_activation: decoder output to reconstruction.
         n_latents: width of the code.
         layers: each layer as an auto-encoder over the same parameters, from the input on, for
-            training layer by layer; empty where an architecture has no such layers.
-        code_shape: how the latents lie, ``(height, width, channels)`` of convolutional maps; in a
-            row where it is not given.
-        passed_on: what a layer above is trained on is this of the codes; the codes themselves
-            where it is not given.
+            training layer by layer; empty for an architecture without such layers.
+        code_shape: arrangement of the latents, ``(height, width, channels)`` for convolutional
+            maps; by default a row.
+        pass_on: codes to the data that the layer above is trained on; by default the same.
 
     Attributes:
-        infer: what makes the codes from the encoder's; None where these are the codes.
+        infer: improves on the encoder's codes; None to take these.
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class AutoEncoder(nn.Module):
         n_latents: int,
         layers: Sequence[AutoEncoder] = (),
         code_shape: tuple[int, ...] | None = None,
-        passed_on: nn.Module | None = None,
+        pass_on: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -80,24 +79,24 @@ class AutoEncoder(nn.Module):
         self.decoder = decoder
         self.output_activation = output_activation
         self.n_latents = n_latents
-        # A tuple, so that the layers are not registered as further owners of the parameters.
+        # In a tuple the layers are not registered as further owners of the parameters.
         self.layers = tuple(layers)
         self.code_shape = (n_latents,) if code_shape is None else code_shape
-        self.passed_on = nn.Identity() if passed_on is None else passed_on
+        self.pass_on = nn.Identity() if pass_on is None else pass_on
         self.infer: Infer | None = None
 
     def encode(self, x: Tensor) -> Tensor:
-        """Codes ``(batch, n_latents)`` of ``x`` ``(batch, *input_shape)``."""
+        """Give the codes ``(batch, n_latents)`` of ``x`` ``(batch, *input_shape)``."""
         codes: Tensor = self.activation(self.encoder(x))
-        return codes if self.infer is None else self._inferred(self.infer, x, codes)
+        return codes if self.infer is None else self._infer_codes(self.infer, x, codes)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Reconstruction ``(batch, *input_shape)`` of codes ``(batch, n_latents)``."""
+        """Give the reconstruction ``(batch, *input_shape)`` of codes ``(batch, n_latents)``."""
         x_hat: Tensor = self.output_activation(self.decoder(codes))
         return x_hat
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Pass:
-        """A pass of ``x`` ``(batch, *input_shape)``.
+        """Make a forward pass of ``x`` ``(batch, *input_shape)``.
 
         Args:
             noise: ``(batch, n_latents)``, standard normal, for an activation that samples.
@@ -106,12 +105,12 @@ class AutoEncoder(nn.Module):
         codes = self.activation(pre_codes, noise)
         predicted = None
         if self.infer is not None:
-            predicted, codes = codes, self._inferred(self.infer, x, codes)
+            predicted, codes = codes, self._infer_codes(self.infer, x, codes)
         pre_x_hat = self.decoder(codes)
         return Pass(pre_codes, codes, pre_x_hat, self.output_activation(pre_x_hat), predicted)
 
     @torch.no_grad()
-    def _inferred(self, infer: Infer, x: Tensor, start: Tensor) -> Tensor:
+    def _infer_codes(self, infer: Infer, x: Tensor, start: Tensor) -> Tensor:
         linear = self.linear_decoder()
         assert linear is not None, "codes are inferred from a linear decoder"
         weight, bias = linear
@@ -119,19 +118,19 @@ class AutoEncoder(nn.Module):
         return infer(flat if bias is None else flat - bias, weight, start)
 
     def linear_decoder(self) -> tuple[Tensor, Tensor | None] | None:
-        """Weight ``(n_features, n_latents)`` and bias ``(n_features,)`` or None of the decoder's
-        one layer; None where the decoder is more than that."""
-        parts = [part for part in unpacked(self.decoder) if not isinstance(part, nn.Unflatten)]
+        """Give the weight ``(n_features, n_latents)`` and the bias ``(n_features,)`` or None of a
+        decoder of one linear layer; None for any other decoder."""
+        parts = [part for part in unpack(self.decoder) if not isinstance(part, nn.Unflatten)]
         weight, bias = getattr(parts[0], "weight", None), getattr(parts[0], "bias", None)
         if len(parts) > 1 or not isinstance(weight, Tensor) or weight.ndim != 2:
             return None
         return weight, bias
 
     def atoms(self, first: int) -> Tensor:
-        """``(at most first, *input_shape)``: what a latent alone adds to the decoder's output.
+        """Give the first atoms, ``(at most first, *input_shape)``.
 
-        The change of ``pre_x_hat`` as one latent goes from 0 to 1. For a linear decoder these are
-        the columns of its weight, for a deep one its response to each unit code.
+        An atom is the change of ``pre_x_hat`` as one latent goes from 0 to 1 and the others stay 0:
+        a column of a linear decoder's weight, or the response of a deep decoder to a unit code.
         """
         with torch.no_grad():
             reference = next(self.parameters())
@@ -142,8 +141,8 @@ class AutoEncoder(nn.Module):
             return answers[1:] - answers[0]
 
     def filters(self) -> Tensor | None:
-        """The weight of the encoder's first layer: ``(n_filters, n_features)`` of a linear one,
-        ``(n_filters, channels, height, width)`` of a convolution, None of any other."""
+        """Give the weight of the encoder's first layer: ``(n_filters, n_features)`` if it is
+        linear, ``(n_filters, channels, height, width)`` if a convolution, None otherwise."""
         kinds = (nn.Linear, nn.Conv2d, nn.RNNBase)
         first = next((part for part in self.encoder.modules() if isinstance(part, kinds)), None)
         return first.weight.detach() if isinstance(first, (nn.Linear, nn.Conv2d)) else None

@@ -16,12 +16,12 @@ UNLABELLED = -1
 
 @final
 class Head(nn.Module):
-    """A linear classifier: class scores ``(batch, n_classes)`` of codes ``(batch, n_latents)``.
+    """A linear classifier: codes ``(batch, n_latents)`` to class scores ``(batch, n_classes)``.
 
     Args:
         normalise: classify ``codes / ||codes||`` (codes that are all zero stay so), so that only
             their direction counts (Rolfe and LeCun 2013).
-        max_row_norm: the most that the L2 norm of a class's weights may be, or None.
+        max_row_norm: bound on the L2 norm of each class's weights, or None.
         generator: draws the initial weights.
     """
 
@@ -44,10 +44,10 @@ class Head(nn.Module):
         return scores
 
     def cross_entropy(self, codes: Tensor, labels: Tensor) -> Tensor:
-        """Scalar: the mean cross-entropy in nats of the labelled examples; 0 where none is.
+        """Give the mean cross-entropy of the labelled examples, a scalar in nats; 0 without any.
 
         Args:
-            labels: ``(batch,)`` int64, -1 where there is none.
+            labels: ``(batch,)`` int64, -1 for unlabelled examples.
         """
         total: Tensor = F.cross_entropy(
             self(codes), labels, ignore_index=UNLABELLED, reduction="sum"
@@ -56,6 +56,6 @@ class Head(nn.Module):
 
     @torch.no_grad()
     def n_right(self, codes: Tensor, labels: Tensor) -> Tensor:
-        """How many of the labelled examples have their class as the one that scores highest."""
+        """Count the labelled examples whose class scores highest."""
         right: Tensor = (self(codes).argmax(1) == labels).sum()
         return right

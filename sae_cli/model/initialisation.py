@@ -24,8 +24,8 @@ _WEIGHTS: dict[Init, Callable[[Tensor, Generator], Tensor]] = {
 
 
 def linear(n_in: int, n_out: int, init: Init, generator: Generator) -> nn.Linear:
-    """A linear layer with weight ``(n_out, n_in)`` drawn by ``init``."""
-    # Its own first weights are drawn in vain; torch's skip_init would import sympy, half a second.
+    """Make a linear layer with weight ``(n_out, n_in)`` drawn by ``init``."""
+    # PyTorch draws weights in vain; its skip_init would import sympy, which takes half a second.
     layer = nn.Linear(n_in, n_out)
     draw_(layer.weight, layer.bias, init, generator)
     return layer
@@ -33,17 +33,18 @@ def linear(n_in: int, n_out: int, init: Init, generator: Generator) -> nn.Linear
 
 @torch.no_grad()
 def draw_(weight: Tensor, bias: Tensor, init: Init, generator: Generator) -> None:
-    """Draw the weight of a layer by ``init``; on the meta device, without values, nothing is drawn.
+    """Draw the weight of a layer by ``init``, unless it is on the meta device and has no values.
 
-    Biases are zero, but for ``torch_default``, which draws them from U(-1/sqrt(n_in), 1/sqrt(n_in))
-    as PyTorch's own layers do. Glorot and Bengio 2010; He et al. 2015; LeCun et al. 1998.
+    Biases are zero, except that ``torch_default`` draws them from
+    U(-1/sqrt(n_in), 1/sqrt(n_in)), as PyTorch's own layers do. Glorot and Bengio 2010; He et al.
+    2015; LeCun et al. 1998.
 
     Args:
         weight: ``(n_out, n_in)``; or kernels ``(out, in, height, width)`` of a convolution, or
             ``(in, out, height, width)`` of a transposed one. As in Keras, fan-in and fan-out of
             kernels are the second and first number times the kernel's area: a transposed
             convolution has those of the convolution that it mirrors.
-        bias: one number for each output.
+        bias: ``(n_out,)``.
     """
     if weight.is_meta:
         return

@@ -1,4 +1,4 @@
-"""Weights whose rows or columns stay within a norm."""
+"""Weights that are bounded, normalised or shared."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from torch.nn.utils import parametrize
 
 @final
 class MaxNorm(nn.Module):
-    """Parametrization that scales what is longer than ``bound`` down to it.
+    """Parametrization that bounds the L2 norm of each vector along ``dim``.
 
-    Each vector along ``dim`` becomes ``w * min(1, bound / |w|)``: ``dim=0`` bounds the columns of a
-    matrix, ``dim=1`` its rows. What is at the bound has no gradient along itself, so it turns but
-    does not shrink.
+    It gives ``w * min(1, bound / |w|)``; ``dim=0`` bounds the columns of a matrix, ``dim=1`` its
+    rows. A vector at the bound has no gradient along itself: it turns but does not shrink.
     """
 
     def __init__(self, bound: float, dim: int) -> None:
@@ -34,11 +33,16 @@ class MaxNorm(nn.Module):
         return weight
 
 
+def constrain_(layer: nn.Module, by: nn.Module) -> None:
+    """Compute a layer's weight from its parameter by a parametrization, such as ``UnitNorm``."""
+    # Unless told that it is unsafe, PyTorch tries it, which imports sympy on the meta device.
+    parametrize.register_parametrization(layer, "weight", by, unsafe=True)
+
+
 def bound_(layer: nn.Linear, bound: float | None, dim: int) -> None:
     """Keep the vectors along ``dim`` of a layer's weight within ``bound``; None bounds nothing."""
     if bound is not None:
-        # Unsafe means untried: a trial on the meta device would import sympy.
-        parametrize.register_parametrization(layer, "weight", MaxNorm(bound, dim), unsafe=True)
+        constrain_(layer, MaxNorm(bound, dim))
 
 
 @final
@@ -69,7 +73,7 @@ class TiedLinear(nn.Module):
 
     def __init__(self, encoder_layer: nn.Linear) -> None:
         super().__init__()
-        # In a tuple, so that the encoder's layer is not registered a second time here.
+        # In a tuple the encoder's layer is not registered a second time.
         self._encoder_layer = (encoder_layer,)
         self.bias = nn.Parameter(torch.zeros(encoder_layer.in_features))
 

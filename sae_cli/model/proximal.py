@@ -1,4 +1,4 @@
-"""Proximal gradient steps on batches of small problems: ISTA, FISTA, and what they need to know.
+"""Proximal gradient steps on batches of small problems: ISTA, FISTA, and their step size.
 
 Beck and Teboulle 2009, A fast iterative shrinkage-thresholding algorithm for linear inverse
 problems. Nothing is read back from the device.
@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-# A proximal gradient step of a size.
 Move = Callable[[Tensor, Tensor], Tensor]
+"""From codes and a step size to the codes after a proximal gradient step."""
 
-# G^(2^8) is taken for the largest eigenvalue of G.
+# The bound of the largest eigenvalue of G takes the power G^(2^8).
 DOUBLINGS = 8
 
-# By how much a step grows after one that lowered the energy.
+# A step grows by this factor after one that lowered the energy.
 GROWTH = 1.5
 
 
@@ -57,11 +57,11 @@ class Majorised(ABC):
 
 
 def largest_eigenvalue(dictionary: Tensor) -> Tensor:
-    """Scalar: an upper bound of the largest eigenvalue of ``D'D``.
+    """Give an upper bound of the largest eigenvalue of ``D'D``, a scalar.
 
-    ``trace(G^p)^(1/p)`` with G the smaller of ``D'D`` and ``DD'`` (n by n) and p = 256: never
-    below, and above by at most the factor n^(1/p), 1.6 % for n = 64. Unlike an eigenvalue solver
-    it waits for nothing on a GPU.
+    It is ``trace(G^p)^(1/p)`` with G the smaller of ``D'D`` and ``DD'`` (n by n) and p = 256:
+    never too small, and too large by a factor of at most n^(1/p), 1.6 % for n = 64. Unlike an
+    eigenvalue solver it does not wait for a GPU.
     """
     wide = dictionary.shape[1] > dictionary.shape[0]
     power = dictionary @ dictionary.t() if wide else dictionary.t() @ dictionary
@@ -76,9 +76,10 @@ def largest_eigenvalue(dictionary: Tensor) -> Tensor:
 
 
 def gradient_of_squares(x: Tensor, dictionary: Tensor, n_uses: int) -> Callable[[Tensor], Tensor]:
-    """From codes ``(batch, n_latents)``, the gradient of ``|x - D z|^2`` of each example.
+    """Give a function from codes z ``(batch, n_latents)`` to each example's gradient of
+    ``|x - D z|^2``.
 
-    Through the residual, or through ``D'D`` where that takes fewer multiplications in ``n_uses``.
+    It goes through the residual, or through ``D'D`` if ``n_uses`` uses take fewer multiplications.
     """
     n_features, n_latents = dictionary.shape
     by_residual = 2 * n_uses * len(x) * n_features
@@ -89,35 +90,36 @@ def gradient_of_squares(x: Tensor, dictionary: Tensor, n_uses: int) -> Callable[
     return lambda codes: codes @ gram - correlations
 
 
-def ista(moved: Move, codes: Tensor, step: Tensor, n_steps: int) -> Iterator[Tensor]:
-    """Steps of size 1/L, which never raise the energy where the proximal step is exact."""
+def ista(move: Move, codes: Tensor, step: Tensor, n_steps: int) -> Iterator[Tensor]:
+    """Take steps of size 1/L, which never raise the energy if the proximal step is exact."""
     for _ in range(n_steps):
-        codes = moved(codes, step)
+        codes = move(codes, step)
         yield codes
 
 
-def fista(moved: Move, codes: Tensor, step: Tensor, n_steps: int) -> Iterator[Tensor]:
-    """Beck and Teboulle 2009, equations 4.1 to 4.3: the energy may rise on its way."""
+def fista(move: Move, codes: Tensor, step: Tensor, n_steps: int) -> Iterator[Tensor]:
+    """Take accelerated steps, which may raise the energy on the way (equations 4.1 to 4.3)."""
     ahead, t = codes, 1.0
     for _ in range(n_steps):
-        before, codes = codes, moved(ahead, step)
+        before, codes = codes, move(ahead, step)
         t_before, t = t, (1.0 + math.sqrt(1.0 + 4.0 * t * t)) / 2.0
         ahead = codes + (t_before - 1.0) / t * (codes - before)
         yield codes
 
 
 def careful_ista(
-    moved: Move, energies: Callable[[Tensor], Tensor], codes: Tensor, step: Tensor, n_steps: int
+    move: Move, energies: Callable[[Tensor], Tensor], codes: Tensor, step: Tensor, n_steps: int
 ) -> Iterator[Tensor]:
-    """ISTA with backtracking, for penalties that are not convex or have no exact proximal step.
+    """Take ISTA's steps with backtracking, for penalties that are not convex or have no exact
+    proximal step.
 
-    A step that would not lower the energy of an example is not taken, and its next one is half as
-    long; one that is taken is followed by a longer one, up to 1/L.
+    An example takes a step only if its energy falls. Its next step is then longer, up to 1/L;
+    otherwise it is half as long.
     """
     steps = step.expand(len(codes), 1)
     now = energies(codes)
     for _ in range(n_steps):
-        tried = moved(codes, steps)
+        tried = move(codes, steps)
         then = energies(tried)
         falls = then < now
         codes = torch.where(falls[:, None], tried, codes)

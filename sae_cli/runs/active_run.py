@@ -74,7 +74,7 @@ class ActiveRun:
 def activate(
     made: Prepared, folder: RunFolder, progress: Progress, stop: Stop, resumed: TrainState | None
 ) -> ActiveRun:
-    """Join what was prepared with the folder that it writes to."""
+    """Join a prepared run with the folder that it writes to."""
     console = Console(folder.log, made.config.settings.progress, len(made.training.stages) > 1)
     log = MetricLog()
     log.listeners += [folder.append_metrics, console.show_metrics]

@@ -1,4 +1,4 @@
-"""What a run says while it trains: a bar, a line an epoch, a closing table."""
+"""The output of a run while it trains: a bar, and a line for each epoch."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tqdm import tqdm
 from sae_cli.core.text import number
 from sae_cli.model.objective import Terms
 
-# Its own lock is one between processes, which starts a further process to look after it.
+# tqdm's own lock is shared between processes, and starts another process to look after it.
 tqdm.set_lock(threading.RLock())
 
 
 @final
 class Console:
-    """Prints lines to the standard output and hands each to ``log`` as well.
+    """The lines and the bar of a run; each line goes to the standard output and to ``log``.
 
     Args:
         log: keeps a line.
@@ -35,13 +35,13 @@ class Console:
         self._last_epoch = 0
 
     def say(self, line: str) -> None:
-        """One line, above the bar."""
+        """Print a line above the bar, and log it."""
         self._log(line)
         try:
             tqdm.write(line, file=sys.stdout)
             sys.stdout.flush()
         except OSError:
-            # Whoever read it (`| head`, a terminal) has gone, or its disk is full; the run goes on.
+            # The reader (`| head`, a terminal) has gone, or its disk is full; the run continues.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def show_metrics(self, metrics: Mapping[str, Any]) -> None:
@@ -61,7 +61,7 @@ class Console:
         self._bar = tqdm(total=steps, desc=stage, unit="step", leave=False, disable=not self._show)
 
     def step(self, terms: Terms) -> None:
-        """One step is done. Terms are read from the device only when the bar is redrawn."""
+        """Advance the bar by a step; terms are read from the device only when it is redrawn."""
         try:
             if self._bar is not None and self._bar.update():
                 shown = "  ".join(
@@ -72,7 +72,7 @@ class Console:
             self._drop_bar()
 
     def end(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         try:
             if self._bar is not None:
                 self._bar.close()
@@ -81,14 +81,14 @@ class Console:
             self._drop_bar()
 
     def _drop_bar(self) -> None:
-        """The terminal has gone; the run goes on, or stops when it is told to."""
+        """Give up the bar of a terminal that has gone; the run continues."""
         if self._bar is not None:
             self._bar.disable = True
         self._bar, self._show = None, False
 
 
 def epoch_line(stage: str, epoch: int, last: int, metrics: Mapping[str, Any]) -> str:
-    """``epoch  3/10  train loss ...  val loss ...`` of one evaluation.
+    """Word one evaluation: ``epoch  3/10  train loss ...  val loss ...``.
 
     Args:
         stage: shown before the epoch; empty for a run of one stage.

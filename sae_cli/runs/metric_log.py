@@ -1,4 +1,4 @@
-"""The metrics of a run: one log, and those who hear of each new line."""
+"""The metrics of a run: one log, and listeners to each new line."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class MetricLog:
         return "".join(self._texts)
 
     def restore(self, text: str) -> None:
-        """Take the lines of an earlier log in place of those here; listeners do not hear of them.
+        """Replace the lines by those of an earlier log, without telling the listeners.
 
         Raises:
-            ValueError: a line is not one of metrics.
+            ValueError: a line does not hold metrics.
         """
         texts = text.splitlines(keepends=True)
         lines = [json.loads(line) for line in texts]

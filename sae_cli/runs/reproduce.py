@@ -1,4 +1,4 @@
-"""Trains a run again from nothing but its folder, and says whether the result is the same."""
+"""Reproduction: train a run again from its folder alone, and compare the results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sae_cli.run_folder.layout import CONFIG, ENVIRONMENT, holds_run, resume_com
 from sae_cli.runs.active_run import Progress
 from sae_cli.runs.train import begin
 
-# What may be given anew: the data may lie elsewhere by now, and nothing has to be drawn.
+# These settings may be given anew: the data may have moved, and pictures are not compared.
 CHANGEABLE = ("dataset.path", "dataset.root", "dataset.download", "pictures", "progress")
 
 
@@ -35,7 +35,7 @@ def reproduce(
         path: its folder.
         into: the new one.
         changes: dotted keys among ``CHANGEABLE`` and their values.
-        changed_data: go on although the data are not those of the run.
+        changed_data: train although the data are not those of the run.
 
     Returns:
         whether every metric and every weight is the same to the bit.
@@ -50,7 +50,7 @@ def reproduce(
         made, then = _prepare_again(path, changes)
         found = _differences(path, then, made)
         for line in found:
-            print(f"not as then: {line}")
+            print(f"changed since: {line}")
         _check_data(made, then, changed_data)
         begin(made, into, [], progress, stop)
     metrics, tensors = compare_metrics(path, into), compare_tensors(path, into)
@@ -61,29 +61,29 @@ def reproduce(
     verdict = "identical" if identical else "different"
     print(f"{verdict}: {short(path)} and {short(into)}")
     if not identical:
-        print(f"what is not as then: {'; '.join(found) or 'nothing that is recorded'}")
+        print(f"changed since: {'; '.join(found) or 'nothing that is recorded'}")
     return identical
 
 
 def check_environment(path: Path, changes: Mapping[str, Any]) -> bool:
-    """Show what a run depended on, and what it would depend on now; whether that is the same.
+    """Print the environment of a run and what has changed since; tell whether nothing has.
 
     Raises:
         ConfigError: the folder is damaged, or the data are missing.
     """
     made, then = _prepare_again(path, changes)
-    for line in described(then):
+    for line in describe(then):
         print(line)
     found = _differences(path, then, made)
     print()
     for line in found:
-        print(f"not as then: {line}")
-    print(f"{len(found)} not as then" if found else "all that is recorded is as then")
+        print(f"changed since: {line}")
+    print(f"{len(found)} changed" if found else "nothing that is recorded has changed")
     return not found
 
 
-def described(record: Mapping[str, Any]) -> list[str]:
-    """A line for each key of what a run depended on; of a patch its length."""
+def describe(record: Mapping[str, Any]) -> list[str]:
+    """Give a line for each key of a recorded environment; for a patch, its length."""
     return [
         f"{key}: {value if key != 'code.patch' else f'{len(str(value).splitlines())} lines'}"
         for key, value in _flat(record)
@@ -91,7 +91,7 @@ def described(record: Mapping[str, Any]) -> list[str]:
 
 
 def _prepare_again(path: Path, changes: Mapping[str, Any]) -> tuple[Prepared, dict[str, Any]]:
-    """What would run now, and the record of what ran then."""
+    """Prepare the run anew; give it with the record of the environment that it ran in."""
     if not holds_run(path) or status_of(path) != "finished":
         finish = f"; finish it: {resume_command(path)}" if holds_run(path) else ""
         raise ConfigError(f"{short(path)} holds no finished run{finish}")
@@ -107,18 +107,18 @@ def _prepare_again(path: Path, changes: Mapping[str, Any]) -> tuple[Prepared, di
 
 
 def _differences(path: Path, then: Mapping[str, Any], made: Prepared) -> list[str]:
-    """What is not as it was: of code, packages, machine and data, and of the configuration."""
+    """List what has changed in the configuration, code, packages, machine and data."""
     found = [str(one) for one in changes_of_environment(then, made.about)]
-    return [*(f"{CONFIG}: {line}" for line in _edited(path, made.config)), *found]
+    return [*(f"{CONFIG}: {line}" for line in _edits(path, made.config)), *found]
 
 
-def _edited(path: Path, config: RunConfig) -> list[str]:
-    """What ``config.yaml`` says otherwise than the last checkpoint, which has it as it ran."""
+def _edits(path: Path, config: RunConfig) -> list[str]:
+    """List what was edited in ``config.yaml`` since the last checkpoint, which holds what ran."""
     try:
         saved = Checkpoints(path / "checkpoints").last()
         ran = check(saved.config).as_dict()
     except (CheckpointError, ConfigError) as error:
-        return [f"what ran cannot be told ({error})"]
+        return [f"the configuration that ran is not known ({error})"]
     free = set(RESUMABLE) - {"epochs"}
     return [str(one) for one in diff(ran, config.as_dict()) if one.key not in free]
 
@@ -135,7 +135,7 @@ def _check_data(made: Prepared, then: Mapping[str, Any], changed_data: bool) -> 
 
 
 def _flat(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of a record of two levels."""
+    """Give the dotted keys and the values of a record of two levels."""
     for key, value in record.items():
         if isinstance(value, Mapping):
             yield from ((f"{key}.{inner}", one) for inner, one in value.items())

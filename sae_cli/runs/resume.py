@@ -1,4 +1,4 @@
-"""Resumes a run from its folder, to the same bits as if it had never been stopped."""
+"""Resuming: a run continues from its folder to the same bits as if it had never been stopped."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from sae_cli.run_folder.layout import (
 from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.active_run import Progress
 from sae_cli.runs.train import train, train_in
+from sae_cli.training.stage import Stage
 
 
 def begin_or_resume(
@@ -47,24 +48,23 @@ def begin_or_resume(
 
 
 def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Go on with a run, or only say so when it has finished; return what ``summary.json`` holds.
+    """Resume a run, or only say so if it has finished; return what ``summary.json`` holds.
 
     Args:
         path: the run folder.
-        changes: dotted keys of the configuration and their new values: ``epochs``, to train on,
-            and what changes no number.
+        changes: dotted keys of the configuration and their new values: ``epochs``, to train
+            longer, and settings that change no number.
 
     Raises:
-        ConfigError: no run is there, or its data are not what they were, or a change is none that
-            can be made.
-        CheckpointError: there are checkpoints, and none can be used.
+        ConfigError: the folder holds no run, its data have changed, or a change is not allowed.
+        CheckpointError: there are checkpoints, but none can be used.
         InUseError: another process is at work in the folder.
         DivergedError, Stopped: as ``train``.
     """
     for key in changes:
         if key not in RESUMABLE:
             raise ConfigError(
-                f"{key}: a run goes on with its own settings; with resume= only "
+                f"{key}: a run is resumed with its own settings; with resume= only "
                 f"{', '.join(RESUMABLE)} can be given"
             )
     folder = RunFolder(path)
@@ -81,7 +81,7 @@ def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
         saved = folder.checkpoints.load(print)
         if saved is not None:
             _check_config(recorded, saved)
-        # Downloading is for who asks for it, not for a folder that may come from anyone.
+        # Only the command line may ask for a download, because a folder may come from anyone.
         made = prepare(config, build_parts(config), download="dataset.download" in changes)
         if saved is not None:
             _check_data(made, saved)
@@ -93,7 +93,7 @@ def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _has_finished(path: Path) -> bool:
-    """Whether all of a run is there; what was damaged since is made again."""
+    """Tell whether a run has finished; a summary that was damaged since is made again."""
     try:
         return status_of(path) == "finished" and bool(read_json(path / SUMMARY))
     except ConfigError:
@@ -101,13 +101,13 @@ def _has_finished(path: Path) -> bool:
 
 
 def _free_changes(recorded: RunConfig, given: RunConfig, path: Path) -> dict[str, Any]:
-    """What is given otherwise than recorded and changes no number.
+    """Give the settings that differ from the recorded ones and change no number.
 
     Raises:
-        ConfigError: something else is.
+        ConfigError: another setting differs.
     """
     then, now = recorded.as_dict(), given.as_dict()
-    # What was left open has been decided.
+    # Settings that are left open again were decided when the run began.
     if now["compile"] == "auto":
         now["compile"] = then["compile"]
     left_open = {"threads": None, "name": "auto"}
@@ -118,7 +118,7 @@ def _free_changes(recorded: RunConfig, given: RunConfig, path: Path) -> dict[str
     if wrong:
         raise ConfigError(
             f"{short(path)} holds a run with other settings ({'; '.join(wrong)}); choose another "
-            f"folder, or go on with that run: {resume_command(path)}"
+            f"folder, or resume that run: {resume_command(path)}"
         )
     return {difference.key: difference.now for difference in found}
 
@@ -146,15 +146,32 @@ def _check_data(made: Prepared, saved: TrainState) -> None:
         )
 
 
-def _check_length(made: Prepared, saved: TrainState) -> None:
-    """Another number of epochs must not change steps that were taken already."""
+def _find_stage(made: Prepared, saved: TrainState) -> Stage:
+    """Find the stage of a checkpoint.
+
+    Raises:
+        CheckpointError: there is no such stage, or no such batch of it.
+    """
     stages = {stage.name: stage for stage in made.training.stages}
     if saved.stage not in stages:
-        raise CheckpointError(f"the checkpoint is of a stage {saved.stage!r} that is not there")
+        raise CheckpointError(
+            f"the checkpoint is of stage {saved.stage!r}, and the run has {', '.join(stages)}"
+        )
     stage = stages[saved.stage]
     n = len(stage.examples(made.training.dataset.train))
     if saved.batch > steps_per_epoch(made.config, n):
         raise CheckpointError(f"the checkpoint is of batch {saved.batch}, more than there are")
+    return stage
+
+
+def _check_length(made: Prepared, saved: TrainState) -> None:
+    """Check that another number of epochs leaves the steps that were taken as they were.
+
+    Raises:
+        ConfigError: the number of epochs is too small, or would have changed earlier steps.
+    """
+    stage = _find_stage(made, saved)
+    n = len(stage.examples(made.training.dataset.train))
     epochs, done = stage.epochs, saved.stage_epoch + (saved.batch > 0)
     if done > epochs:
         raise ConfigError(f"epochs={epochs}: the run has come to epoch {done}; give at least that")
@@ -175,30 +192,30 @@ def _check_length(made: Prepared, saved: TrainState) -> None:
             raise ConfigError(
                 f"epochs={epochs}: lr_schedule={made.config.parts['lr_schedule']['name']} spread "
                 f"the learning rate over {then.epochs} epochs, and {epochs} would have changed "
-                "steps that were taken; only lr_schedule=constant can go on beyond its end"
+                "steps that were taken; only lr_schedule=constant allows another number"
             )
 
 
 def _record(
     folder: RunFolder, made: Prepared, recorded: RunConfig, saved: TrainState | None
 ) -> None:
-    """Write what is new since the run began."""
+    """Record in the folder that the run resumes, and what has changed since it began."""
     if saved is None:
-        # Stopped before its first checkpoint, it begins anew.
+        # A run that was stopped before its first checkpoint begins anew.
         folder.write_metrics("")
         folder.write_environment(made.about)
     else:
         try:
             about = read_json(folder.path / ENVIRONMENT)
         except ConfigError as error:
-            print(f"{error}; it is written anew, so what differs since the run began is not known")
+            print(f"{error}; it is written anew, without what has changed since the run began")
             about = made.about
         found = [str(one) for one in changes_of_environment(about, made.about)]
         for line in found:
-            print(f"not as when the run began: {line}; the last bits may come out otherwise")
-        taken_up = {"started": made.about["started"], "step": saved.step, "differs": found}
+            print(f"changed since the run began: {line}; the last bits may differ")
+        resumption = {"started": made.about["started"], "step": saved.step, "differs": found}
         before = about.get("resumed")
-        resumed = [*(before if isinstance(before, list) else []), taken_up]
+        resumed = [*(before if isinstance(before, list) else []), resumption]
         folder.write_environment(about | {"resumed": resumed})
     if made.config != recorded:
         folder.write_config(made.config.as_dict())

@@ -1,4 +1,4 @@
-"""The checkpoints of a stage: what is saved, when, and how it is restored."""
+"""The checkpoints of a stage: when they are saved, what they hold, and how they are restored."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from sae_cli.training.optimizers import Optimizer
 from sae_cli.training.stage import Stage
 from sae_cli.training.step import Step
 
-# PyTorch raises these for a state of another network, or one that was made up.
+# PyTorch raises these for the state of another network, or a forged one.
 MISFITS = (RuntimeError, TypeError, ValueError, KeyError, AttributeError, OverflowError)
 
 
 def restore_run(run: ActiveRun, state: TrainState) -> None:
-    """Set what all stages share as it was.
+    """Restore what all stages share.
 
     Raises:
         CheckpointError: the state is of another network.
     """
     progress = run.progress
-    with _misfits_named():
+    with _refuse_misfits():
         run.training.autoencoder.load_state_dict(state.model)
         for stage in run.training.stages:
             stage.objective.load_state_dict(state.objectives[stage.name])
@@ -40,7 +40,8 @@ def restore_run(run: ActiveRun, state: TrainState) -> None:
 
 
 @contextmanager
-def _misfits_named() -> Iterator[None]:
+def _refuse_misfits() -> Iterator[None]:
+    """Raise a CheckpointError in place of PyTorch's error for a state that does not fit."""
     try:
         yield
     except MISFITS as error:
@@ -50,8 +51,8 @@ def _misfits_named() -> Iterator[None]:
         ) from None
 
 
-def diverged(run: ActiveRun, stage: Stage, what: str) -> DivergedError:
-    """Word the error of a training that must stop."""
+def divergence(run: ActiveRun, stage: Stage, what: str) -> DivergedError:
+    """Word the error of a training that must stop because ``what`` happened."""
     penalised = " or penalty.weight" if stage.objective.penalty is not None else ""
     return DivergedError(
         f"training diverged: {what}; the last good checkpoint is of step "
@@ -62,7 +63,7 @@ def diverged(run: ActiveRun, stage: Stage, what: str) -> DivergedError:
 
 @final
 class Saver:
-    """Saves a stage after each epoch, when it is due, and when a signal asks to stop.
+    """The checkpoints of a stage: after each epoch, when one is due, when a signal asks to stop.
 
     Args:
         position: in the stage; kept up to date by ``fit``.
@@ -79,12 +80,12 @@ class Saver:
         self._saved_at = time.monotonic()
 
     def restore(self, state: TrainState) -> None:
-        """Set what is the stage's own as it was.
+        """Restore what is the stage's own.
 
         Raises:
             CheckpointError: the state is of another optimizer.
         """
-        with _misfits_named():
+        with _refuse_misfits():
             self._optimizer.load_state_dict(state.optimizer)
             self._step.load_state_dict(state.sums)
         position = self._position
@@ -95,7 +96,7 @@ class Saver:
 
         Raises:
             Stopped: a signal has asked to; there is a checkpoint of this very step.
-            BrokenError, DivergedError: instead of saving what is not finite.
+            BrokenError, DivergedError: a value is not finite; nothing is saved.
         """
         run = self._run
         run.progress.step += 1
@@ -106,24 +107,24 @@ class Saver:
             run.stop.check()
 
     def save(self, *, best: bool) -> None:
-        """Save a checkpoint of now.
+        """Save a checkpoint.
 
         Raises:
-            DivergedError: a weight is not finite, or a moment of its gradients: the square of a
-                gradient can be too large where the weight and the loss are not.
+            DivergedError: a weight is not finite, or a moment of its gradients (the square of a
+                gradient can overflow while weight and loss do not).
         """
         moments = [tensor for tensors in self._optimizer.state.values() for tensor in tensors]
         found = {"weights": self._optimizer.parameters, "moments of the gradients": moments}
         for what, tensors in found.items():
             if not all(bool(tensor.isfinite().all()) for tensor in tensors):
                 when = f"by step {self._run.progress.step}"
-                raise diverged(self._run, self._stage, f"{what} became infinite or NaN {when}")
+                raise divergence(self._run, self._stage, f"{what} became infinite or NaN {when}")
         self._run.folder.checkpoints.save(self._state(), best=best)
         self._run.progress.saved_step = self._run.progress.step
         self._saved_at = time.monotonic()
 
     def save_stage(self) -> None:
-        """Save a checkpoint of the end of the stage, under its name."""
+        """Save the end of the stage as a checkpoint of its own, under the stage's name."""
         self._run.folder.checkpoints.save_stage(self._stage.name, self._state())
 
     def _due(self) -> bool:

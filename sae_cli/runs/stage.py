@@ -1,4 +1,4 @@
-"""One stage of a run: trained epoch by epoch, with metrics and checkpoints in the run folder."""
+"""One stage of a run, epoch by epoch, with metrics and checkpoints in the run folder."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from sae_cli.assembly.compute import build_gradients
 from sae_cli.assembly.stages import lr_schedule, steps_per_epoch
 from sae_cli.datasets import Split
 from sae_cli.runs.active_run import ActiveRun
-from sae_cli.runs.saver import Saver, diverged
+from sae_cli.runs.saver import Saver, divergence
 from sae_cli.training.loop import Position, encode, evaluate, fit
 from sae_cli.training.metrics import BASELINE_BATCH, TERMS, Baseline
 from sae_cli.training.optimizers import OPTIMIZERS, Optimizer
-from sae_cli.training.profiling import profiled
+from sae_cli.training.profiling import profile_epochs
 from sae_cli.training.stage import Stage
 from sae_cli.training.step import BrokenError, Step
 
 
 def train_stage(run: ActiveRun, stage: Stage) -> None:
-    """Train: a line of metrics before the first epoch and after each, checkpoints with each.
+    """Train a stage; before the first epoch and after each, log metrics and save a checkpoint.
 
     Raises:
         DivergedError: a term of the loss or a weight is not finite.
         Stopped: a signal has asked to.
-        CheckpointError: the checkpoint to resume from is of something else.
+        CheckpointError: the checkpoint to resume from does not fit.
     """
     train, val = _splits(run, stage)
     optimizer, step = _build_step(run, stage)
@@ -66,7 +66,7 @@ def _splits(run: ActiveRun, stage: Stage) -> tuple[Split, Split]:
 def _build_step(run: ActiveRun, stage: Stage) -> tuple[Optimizer, Step]:
     gradients = build_gradients(run.config, run.training.device, stage)
     optimizer = OPTIMIZERS.build(run.config.parts["optimizer"], gradients.parameters)
-    # Classes are told from the means, in training as in use.
+    # A classifier sees the means of sampled codes, in training as in use.
     samples = stage.autoencoder.activation.samples and not stage.supervised
     step = Step(
         gradients,
@@ -101,18 +101,18 @@ def _epochs(
     )
     left = stage.epochs - position.epoch
     if run.config.settings.profile and left > 0:
-        epochs = profiled(epochs, left, partial(run.folder.save_profile, stage.name))
+        epochs = profile_epochs(epochs, left, partial(run.folder.save_profile, stage.name))
     try:
         yield from epochs
     except BrokenError as error:
         number = run.progress.step - position.batch + error.done + 1
         when = f"at step {number} (epoch {run.progress.epoch + 1})"
-        raise diverged(run, stage, f"{error} {when}") from None
+        raise divergence(run, stage, f"{error} {when}") from None
 
 
 @final
 class _Validation:
-    """Evaluates a stage on its validation split, and knows whether it has become better."""
+    """The evaluation of a stage on its validation split, which knows the best loss so far."""
 
     def __init__(self, run: ActiveRun, stage: Stage, val: Split) -> None:
         self._run = run
@@ -141,7 +141,7 @@ class _Validation:
         broken = [name for name in TERMS if not math.isfinite(values.get(name, 0.0))]
         if broken:
             when = f"in the validation after epoch {progress.epoch}"
-            raise diverged(run, stage, f"{', '.join(broken)} became infinite or NaN {when}")
+            raise divergence(run, stage, f"{', '.join(broken)} became infinite or NaN {when}")
         if values["loss"] >= progress.best_loss:
             return False
         progress.best_loss, progress.best_epoch = values["loss"], progress.epoch

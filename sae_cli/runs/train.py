@@ -1,4 +1,4 @@
-"""One run: trains what a configuration describes and leaves a complete run folder."""
+"""One run: train what a configuration describes, and leave a complete run folder."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def begin(
     with folder.claim():
         folder.write_overrides(overrides)
         folder.write_environment(made.about)
-        # This comes last: a folder with a configuration holds a run that has begun.
+        # The configuration is written last because a folder that has one holds a run.
         folder.write_config(made.config.as_dict())
         return train_in(folder, made, progress, stop, None)
 
@@ -82,7 +82,7 @@ def train_in(
         folder.write_summary(summary)
     except BaseException as error:
         run.console.end()
-        # On a full disk these fail too, and it is the first error that counts.
+        # On a full disk this fails too, and only the first error counts.
         with suppress(OSError):
             _mark(run, error)
         if isinstance(error, Stopped):
@@ -130,7 +130,7 @@ def _train(run: ActiveRun) -> dict[str, Any]:
 
 
 def _introduce(run: ActiveRun) -> None:
-    """Say what is trained on what."""
+    """Say what is trained, on which data."""
     data, model = run.training.dataset, run.training.autoencoder
     sizes = f"{len(data.train)} train, {len(data.val)} val, {len(data.test)} test"
     run.console.say(f"data: {data.source}; {sizes}")
@@ -182,7 +182,7 @@ def _closing_table(final: Mapping[str, float], active_above: float) -> list[str]
     names = [key.removeprefix("test/") for key in final if key.startswith("test/")]
     rows = [[name, *(final[f"{split}/{name}"] for split in splits)] for name in names]
     note = (
-        "Of the final weights. l0 and dead_latents: a code is active when its magnitude exceeds "
-        f"{active_above:g}."
+        "Metrics of the final weights; for l0 and dead_latents, a code is active when its "
+        f"magnitude exceeds {active_above:g}."
     )
     return ["", *table(["metric", *splits], rows), note]

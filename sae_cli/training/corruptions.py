@@ -44,7 +44,7 @@ def none() -> None:
 @final
 @CORRUPTIONS.register("gaussian")
 class Gaussian(Corruption):
-    """``x + std * standard normal``; with ``clip`` cut back to [0, 1]."""
+    """Noise ``std * standard normal`` added to the input, clipped to [0, 1] if ``clip``."""
 
     def __init__(self, *, std: NonNegative, clip: bool) -> None:
         self.std = std
@@ -61,7 +61,7 @@ class Gaussian(Corruption):
 @final
 @CORRUPTIONS.register("masking")
 class Masking(Corruption):
-    """Sets a random ``fraction`` of the values to 0 and leaves the rest as they are."""
+    """Zeros in place of a random ``fraction`` of the values."""
 
     def __init__(self, *, fraction: Fraction) -> None:
         self.fraction = fraction
@@ -73,7 +73,7 @@ class Masking(Corruption):
 @final
 @CORRUPTIONS.register("dropout")
 class Dropout(Corruption):
-    """Masking that scales the kept values by 1 / (1 - fraction), so that the mean is kept."""
+    """Masking that scales the kept values by 1 / (1 - fraction), which keeps the mean."""
 
     def __init__(self, *, fraction: Fraction) -> None:
         self.fraction = fraction
@@ -85,7 +85,7 @@ class Dropout(Corruption):
 @final
 @CORRUPTIONS.register("salt_and_pepper")
 class SaltAndPepper(Corruption):
-    """Sets a random ``fraction`` of the values to 0 or 1, either with the same chance."""
+    """Zeros and ones, equally likely, in place of a random ``fraction`` of the values."""
 
     requires = UNIT
 

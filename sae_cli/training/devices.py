@@ -26,13 +26,13 @@ def _register(name: str, choose: Callable[[], torch.device]) -> None:
         chosen = choose()
         if precision == "tf32" and chosen.type != "cuda":
             raise ConfigError(
-                "device.precision=tf32 is something that NVIDIA GPUs do, and this run is on "
-                f"{chosen}; choose device.precision=float32 or bfloat16"
+                f"device.precision=tf32 needs an NVIDIA GPU, and this run is on {chosen}; choose "
+                "device.precision=float32 or bfloat16"
             )
-        # float32 products on a GPU's tensor cores, their inputs rounded to 10 bits of mantissa.
+        # TF32 rounds the inputs of products to 10 bits of mantissa, for a GPU's tensor cores.
         torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-        # The same numbers each time; the CPU's are so anyway, and the function imports PyTorch's
-        # compiler, a second and more.
+        # Only a GPU needs this to give the same numbers each time, and the call imports PyTorch's
+        # compiler, which takes more than a second.
         if chosen.type == "cuda":
             torch.use_deterministic_algorithms(True)
         return Device(chosen, bfloat16=precision == "bfloat16")
@@ -56,7 +56,7 @@ def _cuda() -> torch.device:
 
 
 def _gpu() -> torch.device:
-    """The GPU, its products set to give the same numbers each time."""
+    """Choose the GPU, and have its products give the same numbers each time."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     return torch.device("cuda")
 
@@ -79,7 +79,7 @@ class Device:
     bfloat16: bool = False
 
     def run(self, autoencoder: AutoEncoder, x: Tensor, noise: Tensor | None = None) -> Pass:
-        """One forward pass, its results in float32; ``noise`` as the auto-encoder takes it."""
+        """Make a forward pass, with results in float32; ``noise`` is that of ``AutoEncoder``."""
         if not self.bfloat16:
             passed: Pass = autoencoder(x, noise)
             return passed

@@ -28,21 +28,21 @@ def none() -> None:
 class Supervision:
     """A linear classifier of the codes, trained after the auto-encoder.
 
-    First alone, on the codes of the frozen encoder, without corruption, on the examples that have
-    labels; then, for ``fine_tune_epochs``, together with the encoder.
+    It is first trained alone, on the frozen encoder's codes of clean labelled examples; then, for
+    ``fine_tune_epochs``, together with the encoder.
 
     Attributes:
         weight: multiplies its cross-entropy in the loss.
-        n_labels: how many training examples keep their labels; None for all. As many of each class
-            as can be, drawn by the run's seed.
+        n_labels: how many training examples keep their labels, drawn by the run's seed and shared
+            out evenly among the classes; None for all.
         normalise: classify codes scaled to unit norm.
         max_row_norm: bound on the norm of each class's weights, or None.
-        epochs: of the head alone; 0 leaves that stage out.
+        epochs: of training the head alone; 0 leaves that stage out.
         learning_rate: of that stage.
-        fine_tune_epochs: of head and encoder together; 0 leaves that stage out.
+        fine_tune_epochs: of training head and encoder together; 0 leaves that stage out.
         fine_tune_learning_rate: of that stage.
-        unsupervised_terms: fine-tuning keeps reconstruction and penalty in the loss, and takes all
-            examples; else it is of the labelled ones and their classes alone.
+        unsupervised_terms: whether fine-tuning keeps reconstruction and penalty in its loss, and
+            takes all examples; if not, it learns classes alone, from the labelled examples.
     """
 
     weight: NonNegative
@@ -59,11 +59,11 @@ class Supervision:
         if not self.epochs and not self.fine_tune_epochs:
             raise ConfigError(
                 "head.epochs=0 and head.fine_tune_epochs=0 leave the classifier untrained; give "
-                "one of them a number, or head=none"
+                "one of them a number above 0, or choose head=none"
             )
 
-    def head(self, n_latents: int, n_classes: int, generator: Generator) -> Head:
-        """The classifier with its initial weights."""
+    def build_head(self, n_latents: int, n_classes: int, generator: Generator) -> Head:
+        """Make the classifier, with initial weights."""
         return Head(
             n_latents,
             n_classes,
@@ -73,10 +73,10 @@ class Supervision:
         )
 
     def stages(self, autoencoder: AutoEncoder, objective: Objective) -> list[Stage]:
-        """The stages that follow those of the auto-encoder itself.
+        """Make the stages that follow those of the auto-encoder itself.
 
         Args:
-            objective: with all terms.
+            objective: of the whole network, with all terms.
         """
         head = objective.head
         assert head is not None
@@ -118,17 +118,17 @@ class Supervision:
 def keep_labels(
     labels: Tensor, rows: Tensor, n_kept: int, n_classes: int, generator: Generator
 ) -> Tensor:
-    """A copy of ``labels`` with -1 for all rows of ``rows`` but ``n_kept`` of them.
+    """Give a copy of ``labels`` that keeps ``n_kept`` of those in ``rows``; the others become -1.
 
-    Each class keeps as many as any other, or one less where they cannot be shared out evenly (or
-    all that it has).
+    Classes keep equally many, or one less where the number cannot be shared out evenly; a class
+    with fewer examples keeps all its labels.
 
     Args:
         labels: ``(n_stored,)`` int64.
-        rows: ``(n,)`` int64, those of the training split.
+        rows: ``(n,)`` int64, the rows of the training split.
 
     Raises:
-        ConfigError: there are fewer examples, or more classes.
+        ConfigError: there are fewer examples than ``n_kept``, or more classes.
     """
     if n_kept < n_classes:
         raise ConfigError(
@@ -142,7 +142,7 @@ def keep_labels(
         )
     shuffled = rows[torch.randperm(len(rows), generator=generator)]
     own = labels[shuffled]
-    # The first of each class, then the second of each, and so on.
+    # Sorting by rank takes the first of each class, then the second of each, and so on.
     rank = torch.empty_like(own)
     for label in range(n_classes):
         of_label = own == label

@@ -1,7 +1,7 @@
-"""The loop: trains one auto-encoder on one split, and evaluates it.
+"""The loop: train one auto-encoder on one split, and evaluate it.
 
-It knows nothing of configurations, paths or algorithms. Nothing is read back from the device
-within an epoch, except what ``on_step`` reads.
+It knows nothing of configurations, paths or algorithms. Within an epoch only ``on_step`` may read
+anything back from the device.
 """
 
 from __future__ import annotations
@@ -20,14 +20,18 @@ from sae_cli.training.lr_schedules import LrSchedule
 from sae_cli.training.metrics import Baseline, Metrics
 from sae_cli.training.step import Step
 
-# Large enough that the products, not the calls, take the time; small enough for any memory.
+# Batches of this size spend their time in products, not in calls, and fit any memory.
 EVALUATION_BATCH = 1024
 
 
 @dataclass(frozen=True)
 class Generators:
-    """The random streams of a training: the order of examples (always drawn on the CPU, so that it
-    is the same on every device) and the noise of corruption and sampling (drawn on the device)."""
+    """The random streams of a training.
+
+    Attributes:
+        order: draws the order of examples, on the CPU so that it is the same on every device.
+        noise: draws corruption and sampling, on the device.
+    """
 
     order: Generator
     noise: Generator
@@ -35,11 +39,11 @@ class Generators:
 
 @dataclass
 class Position:
-    """Where a training is.
+    """How far a training is.
 
     Attributes:
-        epoch: how many are done.
-        batch: how many of the next epoch are done.
+        epoch: epochs that are done.
+        batch: batches of the next epoch that are done.
         order: the state of the generator of orders at the beginning of that epoch.
     """
 
@@ -66,7 +70,7 @@ def fit(
 
     Args:
         order: draws the order of the examples, on the CPU.
-        position: from where; kept up to date, so that a training can go on from any step.
+        position: where to start; kept up to date, so that training can resume from any step.
         on_step: called after each step.
 
     Raises:
@@ -96,10 +100,10 @@ def evaluate(
     baseline: Baseline,
     device: Device,
 ) -> dict[str, float]:
-    """All terms and metrics over the whole split, without corruption and sampling.
+    """Measure all terms and metrics over the whole split, without corruption or sampling.
 
-    Penalties of a mean activity use the mean over the whole split. Accuracy is of the examples
-    that have labels.
+    Penalties of a mean activity use the mean over the whole split; accuracy is that of the
+    labelled examples.
 
     Returns:
         the terms and metrics by name.
@@ -118,7 +122,7 @@ def evaluate(
             known = int((own >= 0).sum())
             labelled += known
         for name, mean in objective.means(passed, target, own).items():
-            # A head's are of the labelled examples alone.
+            # The head's mean is over the labelled examples alone.
             n = known if name == "head" else len(target)
             sums[name] = sums.get(name, 0.0) + mean.double() * n
     counts = {name: labelled if name == "head" else len(split) for name in sums}
@@ -129,8 +133,8 @@ def evaluate(
 
 @torch.no_grad()
 def encode(below: AutoEncoder, split: Split, device: Device) -> Split:
-    """The frozen codes of a split, as a split of their own."""
+    """Give the frozen codes that ``below`` passes on, as a split of their own."""
     passes = (device.run(below, x) for x in split.batches(EVALUATION_BATCH))
-    codes = torch.cat([below.passed_on(passed.codes) for passed in passes])
+    codes = torch.cat([below.pass_on(passed.codes) for passed in passes])
     labels = None if split.labels is None else split.labels[split.rows]
     return Split(codes, torch.arange(len(codes), device=codes.device), labels)

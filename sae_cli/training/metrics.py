@@ -12,9 +12,9 @@ from torch import Tensor
 
 from sae_cli.model.autoencoder import Pass
 
-# Keras clips probabilities so before it takes logarithms.
+# Keras clips probabilities to [1e-7, 1 - 1e-7] before it takes logarithms.
 LOG_CLIP = math.log(1e-7)
-# Small, because a copy in float64 is made of each batch.
+# The batches are small because each is copied in float64.
 BASELINE_BATCH = 128
 
 NAMES = (
@@ -29,7 +29,7 @@ SPLITS = ("train", "val", "test")
 
 
 def metric_names() -> list[str]:
-    """Every key that a summary may have, split first."""
+    """List every key that a summary may have, such as ``val/loss``."""
     return [f"{split}/{name}" for split in SPLITS for name in TERMS + NAMES]
 
 
@@ -39,7 +39,7 @@ def higher_is_better(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a split's own values say, whatever the model.
+    """Figures of a split's own values, whatever the model.
 
     Attributes:
         n: number of examples.
@@ -56,7 +56,7 @@ class Baseline:
 
     @staticmethod
     def of(batches: Iterable[Tensor]) -> Baseline:
-        """One pass over batches ``(batch, ...)``."""
+        """Measure in one pass over batches ``(batch, ...)``."""
         n, square, entropy, low, high = 0, 0.0, 0.0, 0.0, 1.0
         sums: Tensor | None = None
         for values in batches:
@@ -75,12 +75,12 @@ class Baseline:
 
 
 def _entropy(p: Tensor) -> Tensor:
-    """``-p log p``. The logarithm of 0 itself takes ten times as long."""
+    """Compute ``-p log p``, without taking the logarithm of 0, which is ten times as slow."""
     return p.clamp_min(torch.finfo(p.dtype).tiny).log_().mul_(-p)
 
 
 def _sum(elements: Tensor) -> Tensor:
-    """Each example in its own precision, the examples in float64, which costs no copy of them."""
+    """Sum each example in its own precision, then the examples in float64: this copies nothing."""
     return elements.sum(1).sum(dtype=torch.float64)
 
 
@@ -114,15 +114,15 @@ class Metrics:
         self._active += (passed.codes.abs() > self.active_above).sum(0)
         if self.baseline.bce_floor is not None:
             p = x_hat.clamp(0.0, 1.0)
-            # The logarithms are clipped, since 1 - 1e-7 is not a float32. 1 - p is exact where its
-            # logarithm is large, and log1p takes ten times as long.
+            # The logarithms are clipped, not p, because 1 - 1e-7 is not a float32. log1p would
+            # take ten times as long, and 1 - p is exact where its logarithm is large.
             on, off = p.log().clamp_min_(LOG_CLIP), (1.0 - p).log_().clamp_min_(LOG_CLIP)
             log_likelihood = off.lerp_(on, target)
             self._cross_entropy -= _sum(log_likelihood)
             self._same_rounded += torch.count_nonzero((x_hat > 0.5) == (target > 0.5))
 
     def result(self) -> dict[str, float]:
-        """The metrics.
+        """Give the metrics by name.
 
         ``mse``; ``fvu``, the squared error over the variation of the split; ``l0``, the mean number
         of active codes of an example; ``mean_activity``; ``dead_latents``, the number of latents

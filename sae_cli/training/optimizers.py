@@ -1,4 +1,4 @@
-"""Optimizers: what becomes of the parameters once their gradients are known."""
+"""Optimizers: how parameters move once their gradients are known."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ OPTIMIZERS: Registry[Optimizer] = Registry("optimizer")
 
 
 class Optimizer(ABC):
-    """Moves parameters, by PyTorch's own functions.
+    """An update rule, computed by PyTorch's own functions.
 
-    ``torch.optim``'s classes hold the same functions, but the first object of one of them imports
-    PyTorch's compiler, which takes longer than a short training.
+    The classes of ``torch.optim`` call the same functions, but the first object of one of them
+    imports PyTorch's compiler, which takes longer than a short training.
 
     Attributes:
         parameters: what is moved.
-        state: name to one tensor for each parameter, all there is to remember between two steps.
+        state: by name, one tensor for each parameter: all that is kept between two steps.
     """
 
     def __init__(self, parameters: Parameters, *moments: str) -> None:
@@ -38,7 +38,7 @@ class Optimizer(ABC):
         self._on_gpu = self.parameters[0].is_cuda
 
     def _scalars(self, value: float) -> list[Tensor]:
-        """One number for each parameter, beside it."""
+        """Make one number for each parameter, on its device."""
         return [torch.tensor(value, device=p.device) for p in self.parameters]
 
     @torch.no_grad()
@@ -55,11 +55,11 @@ class Optimizer(ABC):
     def _step(self, gradients: list[Tensor], learning_rate: float | Tensor) -> None: ...
 
     def state_dict(self) -> dict[str, list[Tensor]]:
-        """The state, to be saved."""
+        """Give the state to save."""
         return self.state
 
     def load_state_dict(self, state: Mapping[str, Sequence[Tensor]]) -> None:
-        """Go on from a saved state."""
+        """Restore a saved state."""
         for name, tensors in self.state.items():
             for own, saved in zip(tensors, state[name], strict=True):
                 own.copy_(saved)
@@ -104,7 +104,7 @@ class SGD(Optimizer):
 class _Moments(Optimizer, ABC):
     """Running means of gradients and of their squares."""
 
-    # Numbers kept for each parameter, and what they start from.
+    # Each parameter also keeps these numbers, which start from these values.
     _counters: Mapping[str, float] = {"steps": 0.0}
 
     def __init__(
@@ -128,7 +128,7 @@ class _Moments(Optimizer, ABC):
 
 
 class _Adam(_Moments, ABC):
-    """With weight decay in the gradient or apart from it."""
+    """Adam, with weight decay in the gradient or apart from it."""
 
     _decoupled: bool
 
@@ -153,7 +153,7 @@ class _Adam(_Moments, ABC):
 @final
 @OPTIMIZERS.register("adam")
 class Adam(_Adam):
-    """Kingma and Ba 2015; ``weight_decay`` is added to the gradient."""
+    """Adam with weight decay in the gradient (Kingma and Ba 2015)."""
 
     _decoupled = False
 
@@ -192,7 +192,7 @@ class NAdam(_Moments):
 @final
 @OPTIMIZERS.register("rmsprop")
 class RMSprop(Optimizer):
-    """Hinton's lecture 6e; ``alpha`` keeps the running mean of squared gradients (Keras: rho)."""
+    """RMSprop (Hinton's lecture 6e); ``alpha`` is the decay of the mean square (Keras: rho)."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A profile: what an epoch spends its time on, as a trace for Perfetto or chrome://tracing."""
+"""A profile: where an epoch spends its time, as a trace for Perfetto or chrome://tracing."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from typing import TypeVar
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-# Its library would remark on stderr that it starts, that it stops, and that there is no GPU.
+# The profiler's library (Kineto) would write to stderr that it starts, stops, and finds no GPU.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
 T = TypeVar("T")
 
 
-def profiled(epochs: Iterator[T], n_epochs: int, save: Callable[[bytes], None]) -> Iterator[T]:
-    """The same epochs, one of which is recorded: the second, or else the only one.
+def profile_epochs(
+    epochs: Iterator[T], n_epochs: int, save: Callable[[bytes], None]
+) -> Iterator[T]:
+    """Give the same epochs, and record one: the second, or the only one.
 
     Args:
         epochs: does its work when asked for the next.

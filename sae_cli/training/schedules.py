@@ -1,4 +1,4 @@
-"""Schedules: in which stages an auto-encoder is trained.
+"""Schedules: the stages in which an auto-encoder is trained.
 
 A stage is an ordinary auto-encoder with its own objective, epochs and learning rate, trained on
 the data or on the frozen codes from below.
@@ -22,10 +22,10 @@ SCHEDULES: Registry[Schedule] = Registry("schedule")
 
 
 class Schedule(ABC):
-    """Makes the stages of a run.
+    """A plan of the stages of a run.
 
     Attributes:
-        layer_by_layer: whether hidden layers are trained as auto-encoders of their own, so that
+        layer_by_layer: whether hidden layers are trained as auto-encoders of their own; then
             penalty and corruption must suit their codes too.
     """
 
@@ -33,19 +33,19 @@ class Schedule(ABC):
 
     @abstractmethod
     def check(self, n_layers: int) -> None:
-        """Raise ConfigError unless the schedule suits so many layers."""
+        """Raise ConfigError unless the schedule suits this number of layers."""
 
     @abstractmethod
     def stages(
         self, autoencoder: AutoEncoder, objective: Objective, epochs: int, learning_rate: float
     ) -> list[Stage]:
-        """The stages of the auto-encoder itself, the last of which trains all of it."""
+        """Make the stages of the auto-encoder itself; the last of them trains all of it."""
 
 
 @final
 @SCHEDULES.register("joint")
 class Joint(Schedule):
-    """All layers at once, in one stage."""
+    """One stage that trains all layers at once."""
 
     layer_by_layer = False
 
@@ -61,7 +61,7 @@ class Joint(Schedule):
 @final
 @SCHEDULES.register("none")
 class Untrained(Schedule):
-    """No stage of its own: only a head trains the encoder, from its initial weights."""
+    """No stages: only a head trains the encoder, from its initial weights."""
 
     layer_by_layer = False
 
@@ -79,9 +79,9 @@ class Untrained(Schedule):
 class Greedy(Schedule):
     """Layer by layer, then all together (Bengio et al. 2007).
 
-    Each layer is an auto-encoder of the frozen codes below, with those codes as its target: they
-    are no probabilities, so the reconstruction of the second and later layers is the squared error.
-    Then the layers are unrolled into one network and fine-tuned.
+    Each layer is an auto-encoder that reconstructs the frozen codes from below. Codes are not
+    probabilities, so the second and later layers reconstruct by squared error. Then the layers are
+    unrolled into one network and fine-tuned.
     """
 
     layer_by_layer = True
@@ -91,12 +91,12 @@ class Greedy(Schedule):
         self.layer_learning_rates = layer_learning_rates
 
     def check(self, n_layers: int) -> None:
-        """Raises ConfigError for one layer alone, or for lists of another length."""
+        """Raise ConfigError unless there are several layers, and lists of a length that fits."""
         if n_layers < 2:
             raise ConfigError(
-                "schedule=greedy stacks layers, and the architecture has one alone, or none that "
-                "is trained by itself; give architecture=dense at least one of "
-                "architecture.hidden_sizes, conv or conv_group more channels, or schedule=joint"
+                "schedule=greedy stacks layers, and this architecture has fewer than two that can "
+                "be trained by themselves; give architecture=dense some architecture.hidden_sizes, "
+                "give conv or conv_group more architecture.channels, or choose schedule=joint"
             )
         for key, given in (
             ("layer_epochs", self.layer_epochs),
@@ -134,5 +134,5 @@ class Greedy(Schedule):
 def _of_layer(
     objective: Objective, layer: AutoEncoder, reconstruction: Reconstruction
 ) -> Objective:
-    """The objective of one layer: its penalty is of that layer's codes."""
+    """Make the objective of one layer, with a penalty on that layer's codes."""
     return Objective(reconstruction, for_codes(objective.penalty, layer.code_shape))

@@ -14,7 +14,7 @@ from sae_cli.model.objective import Objective
 
 @dataclass(frozen=True)
 class Stage:
-    """One training.
+    """One training of one auto-encoder.
 
     Attributes:
         name: shown in progress, metrics and checkpoints.
@@ -22,10 +22,10 @@ class Stage:
         objective: what it is trained to.
         below: auto-encoders, from the input on, whose frozen codes are the stage's data.
         epochs: passes over the data.
-        learning_rate: for the optimizer, before the schedule of the learning rate.
+        learning_rate: for the optimizer, before its schedule.
         trained: the parameters that move; None for all of the auto-encoder and the objective.
-        supervised: the stage learns classes alone: from the labelled examples, uncorrupted.
-        learning_rate_key: of the configuration, where its learning rate is given.
+        supervised: whether the stage learns classes alone, from clean labelled examples.
+        learning_rate_key: the key of the configuration that gives its learning rate.
     """
 
     name: str
@@ -39,5 +39,5 @@ class Stage:
     learning_rate_key: str = "optimizer.learning_rate"
 
     def examples(self, train: Split) -> Split:
-        """Those of the training examples that it takes."""
+        """Select the training examples that the stage uses."""
         return train.labelled() if self.supervised else train

@@ -22,7 +22,7 @@ class BrokenError(Exception):
 
     Args:
         terms: the first that did.
-        done: the steps of the epoch before.
+        done: steps of the epoch before that.
     """
 
     def __init__(self, terms: list[str], done: int) -> None:
@@ -32,9 +32,9 @@ class BrokenError(Exception):
 
 @final
 class Step:
-    """Corrupts, differentiates, moves the parameters, and adds up the terms of the loss.
+    """A training step: corrupt, differentiate, move the parameters, add up the terms of the loss.
 
-    Nothing is read back from the device.
+    It reads nothing back from the device.
 
     Args:
         gradients: of the objective.
@@ -42,7 +42,7 @@ class Step:
         corruption: of the input, or None.
         generator: of noise, on the device.
         batch_size: of all batches but the last of an epoch.
-        n_sampled: latents whose codes are sampled; 0 where none are.
+        n_sampled: number of latents whose codes are sampled.
         after: called after each step.
     """
 
@@ -66,15 +66,15 @@ class Step:
         device = optimizer.parameters[0].device
         n_terms = len(gradients.term_names)
         self._sums = torch.zeros(n_terms, dtype=torch.float64, device=device)
-        # In how many steps each sum was finite: once it is not, it stays so.
+        # Each sum was finite in this many steps; once it is not, it never is again.
         self._finite = torch.zeros(n_terms, dtype=torch.int64, device=device)
         self._take: Function = self._once
         if device.type == "cuda" and gradients.capturable:
             self._take = Captured(self._once, batch_size, generator)
 
     def __call__(self, target: Tensor, learning_rate: float, labels: Tensor | None = None) -> Terms:
-        """Train on one batch ``(batch, *input_shape)``, with labels ``(batch,)`` or None; gives its
-        terms."""
+        """Train on one batch ``(batch, *input_shape)``, with labels ``(batch,)`` or None; return
+        its terms."""
         return self._take(target, labels, learning_rate)
 
     def _once(self, target: Tensor, labels: Tensor | None, learning_rate: float | Tensor) -> Terms:
@@ -95,7 +95,7 @@ class Step:
         return torch.randn(shape, generator=self._generator, device=target.device)
 
     def check(self) -> list[float]:
-        """The sums of the terms since the last means.
+        """Give the sums of the terms since the last means.
 
         Raises:
             BrokenError: one is not finite.
@@ -109,7 +109,7 @@ class Step:
         return sums
 
     def means(self, n: int) -> dict[str, float]:
-        """The terms summed over ``n`` examples since the last call, divided by ``n``.
+        """Give the means of the terms over the ``n`` examples since the last call.
 
         Raises:
             BrokenError: one is not finite.
@@ -120,11 +120,11 @@ class Step:
         return dict(zip(self._gradients.term_names, means, strict=True))
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What is remembered within an epoch, to be saved."""
+        """Give the sums to save."""
         return {"sums": self._sums, "finite": self._finite}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a saved state."""
+        """Restore saved sums."""
         self._sums.copy_(state["sums"])
         self._finite.copy_(state["finite"])
 
@@ -133,8 +133,8 @@ class Step:
 class Captured:
     """A function that the GPU repeats from a CUDA graph: one launch in place of some fifty.
 
-    The first calls run as they are and so does every batch of another size; then the launches of
-    one call are recorded, and repeated from there on with each batch copied to the same place.
+    The first calls run plainly, and so does every batch of another size. Then the launches of one
+    call are recorded, and repeated for each further batch, which is copied to the same place.
 
     Args:
         function: of a batch, its labels and a learning rate; must read nothing back from the GPU.
@@ -160,30 +160,31 @@ class Captured:
     ) -> Terms:
         self._learning_rate.fill_(learning_rate)
         if len(target) != self._batch_size:
-            return self._as_it_is(target, labels)
+            return self._run_plainly(target, labels)
         if self._warm_ups < self.WARM_UP:
             self._warm_ups += 1
-            return self._as_it_is(target, labels)
+            return self._run_plainly(target, labels)
         if self._terms is None:
-            self._terms = self._captured(target, labels)
+            self._terms = self._capture(target, labels)
         self._target.copy_(target)
         if self._labels is not None and labels is not None:
             self._labels.copy_(labels)
         self._graph.replay()
         return self._terms
 
-    def _as_it_is(self, target: Tensor, labels: Tensor | None) -> Terms:
+    def _run_plainly(self, target: Tensor, labels: Tensor | None) -> Terms:
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             terms = self._function(target, labels, self._learning_rate)
         torch.cuda.current_stream().wait_stream(self._stream)
         return terms
 
-    def _captured(self, target: Tensor, labels: Tensor | None) -> Terms:
-        """Record the launches of one call, none of which runs yet; where its terms will be."""
+    def _capture(self, target: Tensor, labels: Tensor | None) -> Terms:
+        """Record the launches of one call without running them; return where its terms will be."""
         self._target = target.clone()
         self._labels = None if labels is None else labels.clone()
         self._graph.register_generator_state(self._generator)
-        # Threads that load data may go on with their own work.
+        # Threads that load data may continue their own work.
+
         with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             return self._function(self._target, self._labels, self._learning_rate)

@@ -1,4 +1,4 @@
-"""What a run decides by itself: threads, and whether to compile."""
+"""The decisions of a run: threads, and whether to compile."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from tests.conftest import SMALL, Configure
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six cores and a compiler."""
+    """Pretend to have six cores and a compiler."""
     monkeypatch.setattr(compute, "AVAILABLE_THREADS", 6)
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
 
 
-def settled(configure: Configure, *overrides: str) -> dict[str, Any]:
+def settle(configure: Configure, *overrides: str) -> dict[str, Any]:
     config = configure("device=cpu", *overrides)
     parts = build_parts(config)
     training = build_training(config, parts, read_dataset(config))
@@ -39,11 +39,11 @@ def settled(configure: Configure, *overrides: str) -> dict[str, Any]:
 
 
 def test_a_short_step_takes_one_thread(configure: Configure) -> None:
-    """6 * batch * weights: 64 latents of 64 features have 8 192."""
-    assert settled(configure, "batch_size=32")["device"]["threads"] == 1
+    """A step takes 6 * batch * weights; 64 latents of 64 features have 8 192 weights."""
+    assert settle(configure, "batch_size=32")["device"]["threads"] == 1
     long = ("batch_size=512", "architecture.n_latents=512", "model=ae")
-    assert settled(configure, *long)["device"]["threads"] == 6
-    assert settled(configure, "device.threads=3")["device"]["threads"] == 3
+    assert settle(configure, *long)["device"]["threads"] == 6
+    assert settle(configure, "device.threads=3")["device"]["threads"] == 3
 
 
 def test_a_run_computes_on_the_threads_it_was_given(configure: Configure, tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_a_run_computes_on_the_threads_it_was_given(configure: Configure, tmp_pa
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a setting of the GNU C library")
 def test_memory_that_is_freed_is_kept() -> None:
-    """Counted in pages that the system hands out: 3 136 for each of 80 tensors of 12 MiB."""
+    """The system hands out few pages; 80 tensors of 12 MiB would take 3 136 each."""
     code = (
         "import resource, torch\n"
         "from sae_cli.assembly.compute import _keep_freed_memory\n"
@@ -72,7 +72,7 @@ def test_memory_that_is_freed_is_kept() -> None:
     assert int(done.stdout) < 8 * 3136
 
 
-def test_what_was_decided_is_told(
+def test_the_decisions_are_printed(
     configure: Configure, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train(configure("device=cpu", "pictures=false", *SMALL), tmp_path / "run", [])
@@ -87,22 +87,22 @@ def test_tf32_needs_a_gpu(configure: Configure) -> None:
 
 
 def test_only_a_long_run_is_compiled(configure: Configure) -> None:
-    assert settled(configure)["compile"] == "off"
-    assert settled(configure, "epochs=100000")["compile"] == "on"
+    assert settle(configure)["compile"] == "off"
+    assert settle(configure, "epochs=100000")["compile"] == "on"
     # Autograd has more to gain, so a run of bfloat16 compiles earlier.
     middle = ("epochs=2000",)
-    assert settled(configure, *middle)["compile"] == "off"
-    assert settled(configure, *middle, "device.precision=bfloat16")["compile"] == "on"
-    assert settled(configure, "epochs=100000", "compile=off")["compile"] == "off"
-    assert settled(configure, "compile=on")["compile"] == "on"
+    assert settle(configure, *middle)["compile"] == "off"
+    assert settle(configure, *middle, "device.precision=bfloat16")["compile"] == "on"
+    assert settle(configure, "epochs=100000", "compile=off")["compile"] == "off"
+    assert settle(configure, "compile=on")["compile"] == "on"
 
 
 def test_a_stage_of_few_labels_is_short(configure: Configure) -> None:
     """30 000 epochs of 20 labelled examples are at most 30 000 steps, of all examples far more."""
     alone = ("schedule=none", "head=classifier", "head.epochs=0", "head.fine_tune_epochs=30000")
-    few = settled(configure, *alone, "head.n_labels=20")
+    few = settle(configure, *alone, "head.n_labels=20")
     assert few["compile"] == "off"
-    assert settled(configure, *alone)["compile"] == "on"
+    assert settle(configure, *alone)["compile"] == "on"
 
 
 def test_yaml_reads_on_and_off_as_truth_values(configure: Configure) -> None:
@@ -112,9 +112,9 @@ def test_yaml_reads_on_and_off_as_truth_values(configure: Configure) -> None:
 
 def test_without_a_compiler(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
-    assert settled(configure, "epochs=100000")["compile"] == "off"
+    assert settle(configure, "epochs=100000")["compile"] == "off"
     with pytest.raises(ConfigError, match=r"compile=on needs a C\+\+ compiler .* compile=off"):
-        settled(configure, "compile=on")
+        settle(configure, "compile=on")
 
 
 def test_the_way_to_the_gradients(configure: Configure) -> None:

@@ -1,4 +1,4 @@
-"""What the run folder says of code and machine."""
+"""The record of code and machine in the run folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def git(folder: Path, *arguments: str) -> bytes:
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """A package in a folder of its own."""
+    """Make a package in a folder of its own."""
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "code.py").write_text("one\n")
     return tmp_path / "package"

@@ -35,8 +35,8 @@ def test_of_matrices(overrides: tuple[str, ...], expected: int, configure: Confi
 
 
 def test_of_convolutions(configure: Configure) -> None:
-    """Kernels of 3x3 at 8x8 places from 1 to 4 channels, a pool, at 4x4 from 4 to 8, a pool; back
-    from 2x2 places of 8 channels to 4 and from 4x4 places of 4 channels to 1."""
+    """Kernels of 3x3 lead from 1 to 4 channels at 8x8 places and, after a pool, from 4 to 8 at 4x4;
+    after another pool, back from 2x2 places of 8 channels to 4, and from 4x4 of 4 to 1."""
     model = model_of(configure(*CONV))
     there = 64 * 9 * 1 * 4 + 16 * 9 * 4 * 8
     back = 4 * 9 * 8 * 4 + 16 * 9 * 4 * 1
@@ -44,8 +44,8 @@ def test_of_convolutions(configure: Configure) -> None:
 
 
 def test_of_recurrent_layers(configure: Configure) -> None:
-    """Four gates of an input and a state, 8 to 50 to 16 and back to 50, and from there a row of 8,
-    in each of 8 steps."""
+    """In each of 8 steps, four gates of input and state lead from 8 to 50, to 16 and back to 50,
+    and a linear layer to a row of 8."""
     overrides = ("model=recurrent", "architecture.hidden_sizes=[50]", "architecture.n_latents=16")
     model = model_of(configure(*overrides))
     gates = 4 * 50 * (8 + 50) + 4 * 16 * (50 + 16) + 4 * 50 * (16 + 50)

@@ -1,4 +1,4 @@
-"""Which parts go together, before any data is read."""
+"""Parts that go together and parts that do not, before any data is read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.conftest import Configure
 @pytest.mark.parametrize(
     "given",
     [
-        # None of these suits images of 64 x 64.
+        # No network here suits images of 64 x 64.
         ("model=conv_group_sparse", "architecture.channels=[8,8]", "architecture.pool=3"),
         ("model=conv", "architecture.channels=[4,4,4,4,4,4,4]"),
         ("model=conv", "architecture.channels=[4]", "architecture.pools=[100]"),

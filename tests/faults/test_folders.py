@@ -141,7 +141,7 @@ def test_resuming_what_is_no_run(tmp_path: Path, forked: Forked) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("seed=1",), "seed: a run goes on with its own settings"),
+        (("seed=1",), "seed: a run is resumed with its own settings"),
         (("optimizer.learning_rate=1",), "only epochs, "),
         (("epochs=2",), "epochs=2: the run has come to epoch 3; give at least that"),
         (("epochs=none",), "epochs"),

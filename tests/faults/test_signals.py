@@ -66,10 +66,10 @@ def test_a_signal_at_any_step(step: int, tmp_path: Path, whole: Path) -> None:
 
 
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path, whole: Path, forked: Forked) -> None:
-    """Without a checkpoint of that step; the run goes on from the one before."""
+    """There is no checkpoint of that step; the run resumes from the one before."""
     done = forked(*WORDS, "hydra.run.dir=run", before=sigint_twice)
     assert done.code == 130
-    assert f"the last checkpoint is of step {SAVED_BEFORE}; go on with" in done.error
+    assert f"the last checkpoint is of step {SAVED_BEFORE}; resume with" in done.error
     assert status(tmp_path / "run") == "interrupted"
     finished_like(tmp_path / "run", whole)
 
@@ -110,7 +110,7 @@ def test_a_signal_in_the_imports(number: signal.Signals, module: str, tmp_path: 
 
 AFTER_TRAINING: dict[str, tuple[object, str]] = {
     "closing evaluation": (training, "_closing_metrics"),
-    "second half of it": (training, "_evaluated"),
+    "second half of it": (training, "_evaluate"),
     "model": (RunFolder, "save_model"),
     "pictures": (RunFolder, "save_picture"),
 }
@@ -131,7 +131,7 @@ def test_a_signal_after_the_training(
 
     with monkeypatch.context() as patch:
         patch.setattr(holder, name, patched)
-        with pytest.raises(Stopped, match="the last checkpoint is of step 16; go on with"):
+        with pytest.raises(Stopped, match="the last checkpoint is of step 16; resume with"):
             training.train(config, tmp_path / "run", [])
     assert status(tmp_path / "run") == "interrupted"
     finished_like(tmp_path / "run", whole)

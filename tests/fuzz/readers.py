@@ -36,7 +36,7 @@ from sae_cli.results.saved_config import MAX_BYTES
 from sae_cli.run_folder.files import read_json
 from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.plain_yaml import read_texts
-from sae_cli.runs.reproduce import described
+from sae_cli.runs.reproduce import describe
 from sae_cli.runs.sweeps.sweep import read_sweep, sweep_of
 from tests.fuzz.checkpoints import checkpoint_faults, make_reader, write_checkpoint
 from tests.fuzz.mutations import (
@@ -129,7 +129,7 @@ def make_readers(folder: Path) -> dict[str, Reader]:
     def _environment() -> object:
         then = read_json(folder / "environment.json")
         changed = [str(one) for one in changes_of_environment(then, now)]
-        return described(then), changed, machine(then)
+        return describe(then), changed, machine(then)
 
     def of_picture(ending: str, form: str) -> Reader:
         content = io.BytesIO()

@@ -1,4 +1,4 @@
-"""What a run prints: the bar, the line of an epoch, tables."""
+"""The output of a run: the bar, the line of an epoch, tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def printed_by_a_bar(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, bar: bool) -> str:
+def draw_bar(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, bar: bool) -> str:
     monkeypatch.setattr(sys, "stderr", stream)
     console = Console(lambda line: None, bar, False)
     console.begin("layer_1", 3, 1)
@@ -27,7 +27,7 @@ def printed_by_a_bar(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, bar: 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for step in range(3):
-            # So long ago that the bar is drawn again.
+            # The bar is drawn again because it was last drawn long ago.
             if console._bar is not None:
                 console._bar.last_print_t = 0.0
                 console._bar.miniters = 0
@@ -38,7 +38,7 @@ def printed_by_a_bar(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, bar: 
 
 
 def test_the_bar_shows_stage_steps_and_terms(monkeypatch: pytest.MonkeyPatch) -> None:
-    printed = printed_by_a_bar(monkeypatch, Terminal(), True)
+    printed = draw_bar(monkeypatch, Terminal(), True)
     assert "layer_1" in printed
     assert "3/3" in printed
     assert "loss 1.5000" in printed
@@ -49,7 +49,7 @@ def test_the_bar_shows_stage_steps_and_terms(monkeypatch: pytest.MonkeyPatch) ->
 def test_no_bar_without_a_terminal_or_by_the_flag(
     monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, bar: bool
 ) -> None:
-    assert printed_by_a_bar(monkeypatch, stream, bar) == ""
+    assert draw_bar(monkeypatch, stream, bar) == ""
 
 
 def test_a_line_is_printed_and_kept(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Runs that were killed and taken up again, against runs that never were: equal to the bit."""
+"""Runs that were killed and resumed equal, to the bit, runs that never were."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import Configure
 from tests.killing import INSTANTS, finish, killed_at_random, results, start
 
-# 97 digits, 4 steps an epoch; a checkpoint in the midst of epochs, too.
+# The run has 97 digits, 4 steps an epoch, and checkpoints within epochs too.
 SMALL = ("dataset.test=1500", "epochs=16", "checkpoint_steps=3", "pictures=false", "device=cpu")
 SGD = ("optimizer=sgd", "optimizer.momentum=0.9", "optimizer.learning_rate=0.001")
 ADAM = ("optimizer=adam", "lr_schedule=cosine", "lr_schedule.warmup_steps=5")
@@ -28,7 +28,7 @@ def test_killed_at_random_instants(
     random, kills, runs = Random(0), 0, 0
     while kills < KILLS:
         run = tmp_path / str(runs)
-        # Some runs are killed many times, some come to their end before.
+        # Some runs are killed many times, some end before.
         while kills < KILLS and killed_at_random(config, run, random, seconds / 2):
             kills += 1
         finish(config, run)
@@ -50,10 +50,10 @@ def test_killed_within(instant: str, count: int, configure: Configure, tmp_path:
 
 
 def test_killed_between_and_within_stages(configure: Configure, tmp_path: Path) -> None:
-    """At each boundary, and at random; the checkpoints of the stages are there in the end."""
+    """Kills at each boundary and at random leave the checkpoints of all stages in the end."""
     config = configure(*SMALL, *STACKED)
     seconds = finish(config, tmp_path / "whole")
-    # Taken up, it first saves the stage that it was killed before.
+    # A resumed run first saves the stage that it was killed before saving.
     for count in (1, 2, 2):
         process = start(config, tmp_path / "run", "between stages", count)
         process.join()

@@ -1,4 +1,4 @@
-"""What lateral inhibition makes of the codes of real digits, once the atoms are trained."""
+"""The codes of real digits under lateral inhibition, once the atoms are trained."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ SHORT = ("epochs=3", "optimizer.learning_rate=0.01", "pictures=false", "progress
 
 
 def active(run: Run) -> torch.Tensor:
-    """``(n_test, n_latents)`` bool: which latents each test digit switches on."""
+    """Tell which latents each test digit switches on, bool ``(n_test, n_latents)``."""
     data = DATASETS.build(run.config.parts["dataset"])
     codes = torch.cat([run.encode(x) for x in data.test.batches(500)])
     return codes > 0.0
 
 
 def on_one_path(run: Run) -> float:
-    """The share of test digits whose active latents lie on one path from the root of the tree.
+    """Give the share of test digits whose active latents lie on one path from the root of the tree.
 
-    Found by walking up from the deepest active node, without S.
+    The path is found by walking up from the deepest active node, without S.
     """
     good, examples = 0, active(run)
     for row in examples:
@@ -42,12 +42,12 @@ def on_one_path(run: Run) -> float:
 
 
 def in_one_block(run: Run, block_size: int) -> float:
-    """The share of test digits whose active latents are all of one block."""
+    """Give the share of test digits whose active latents are all in one block."""
     blocks = active(run).reshape(-1, run.autoencoder.n_latents // block_size, block_size)
     return float((blocks.any(2).sum(1) == 1).double().mean())
 
 
-def trained(configure: Configure, folder: Path, *overrides: str) -> Run:
+def train_run(configure: Configure, folder: Path, *overrides: str) -> Run:
     config = configure("model=lateral_inhibition", *overrides, *SHORT)
     train(config, folder, [])
     return load_run(folder)
@@ -55,21 +55,21 @@ def trained(configure: Configure, folder: Path, *overrides: str) -> Run:
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_trained_codes_lie_on_one_path(seed: int, configure: Configure, tmp_path: Path) -> None:
-    run = trained(configure, tmp_path / "run", *TREE, "penalty.weight=1.0", f"seed={seed}")
+    run = train_run(configure, tmp_path / "run", *TREE, "penalty.weight=1.0", f"seed={seed}")
     assert on_one_path(run) >= 0.9
-    # Not because next to nothing is on, nor because there are but two paths.
+    # Otherwise it might be because next to nothing is on, or because there are only two paths.
     on = active(run)
     assert float(on.sum(1).double().mean()) > 2.0
     assert int(on.any(0).sum()) > 10
 
 
 def test_little_inhibition_lets_branches_mix(configure: Configure, tmp_path: Path) -> None:
-    run = trained(configure, tmp_path / "run", *TREE, "penalty.weight=0.1")
+    run = train_run(configure, tmp_path / "run", *TREE, "penalty.weight=0.1")
     assert on_one_path(run) < 0.9
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_one_block_is_on(seed: int, configure: Configure, tmp_path: Path) -> None:
-    run = trained(configure, tmp_path / "run", *BLOCKS, "penalty.weight=1.0", f"seed={seed}")
+    run = train_run(configure, tmp_path / "run", *BLOCKS, "penalty.weight=1.0", f"seed={seed}")
     assert in_one_block(run, 4) >= 0.9
     assert float(active(run).sum(1).double().mean()) > 2.0

@@ -1,4 +1,4 @@
-"""Runs trained again from their folders: identical, or else what is different is named."""
+"""Runs trained again from their folders: identical, or the differences are named."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAGES = sorted(page.stem for page in (CHECKOUT / "conf" / "model").glob("*.yaml"
 
 @pytest.fixture
 def run(configure: Configure, tmp_path: Path) -> Path:
-    """On an array of its own."""
+    """Train on an array of its own."""
     values = np.random.default_rng(0).random((100, 6), np.float32)
     np.save(tmp_path / "values.npy", values)
     config = configure(
@@ -48,7 +48,7 @@ def test_every_model_page_comes_out_the_same(
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
-def test_today_s_pages_do_not_matter(
+def test_pages_of_today_do_not_matter(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sae_cli.config.compose.CONF", tmp_path / "nothing")
@@ -84,15 +84,15 @@ def test_data_that_have_moved(run: Path, tmp_path: Path) -> None:
 def test_one_version_in_the_record(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The result is the same all the same."""
+    """The result is the same nevertheless."""
     record = json.loads((run / "environment.json").read_text())
     record["packages"]["torch"] = "1.2.3"
     (run / "environment.json").write_text(json.dumps(record))
     assert not check_environment(run, {})
     now = torch.__version__.partition("+")[0]
-    named = f"not as then: packages.torch: 1.2.3 then, {now} now"
+    named = f"changed since: packages.torch: 1.2.3 then, {now} now"
     printed = capsys.readouterr().out.splitlines()
-    assert printed[-2:] == [named, "1 not as then"]
+    assert printed[-2:] == [named, "1 changed"]
     assert reproduce(run, tmp_path / "again", {})
     assert named in capsys.readouterr().out
 
@@ -105,11 +105,11 @@ def test_one_number_of_the_configuration(
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     assert not reproduce(run, tmp_path / "again", {})
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last == "what is not as then: config.yaml: penalty.weight: 0.5 then, 0.25 now"
+    assert last == "changed since: config.yaml: penalty.weight: 0.5 then, 0.25 now"
 
 
-def test_what_is_off_is_named(run: Path, tmp_path: Path) -> None:
-    """One value in the metrics, one weight by one bit."""
+def test_differences_are_named(run: Path, tmp_path: Path) -> None:
+    """One value of the metrics differs, and one weight by one bit."""
     shutil.copytree(run, tmp_path / "other")
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     lines[1]["val/l0"] += 0.5
@@ -136,7 +136,7 @@ def test_a_folder_without_a_finished_run(run: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_on_a_sweep(reproducing: Command, command: Command, tmp_path: Path) -> None:
-    """Each of its jobs; 0 identical, 1 different, 2 could not run."""
+    """Each job is trained again; the exit code is 0 if identical, 1 if not, 2 if it cannot run."""
     words = ("-m", "seed=0,1", "model=ae", "hydra.sweep.dir=sweep", *SMALL)
     assert command(*words).returncode == 0
     done = reproducing("sweep", "--into", "again")
@@ -152,7 +152,7 @@ def test_the_command_on_a_sweep(reproducing: Command, command: Command, tmp_path
     record.write_text(record.read_text().replace('"threads": 1', '"threads": 7'))
     checked = reproducing("--check", str(jobs[0].parent))
     assert checked.returncode == 1
-    assert "not as then: threads: 7 then, 1 now" in checked.stdout
+    assert "changed since: threads: 7 then, 1 now" in checked.stdout
     for key in ("code.commit", "packages.torch", "hardware.processor", "command", "started"):
         assert f"\n{key}: " in f"\n{checked.stdout}"
 

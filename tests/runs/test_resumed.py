@@ -1,5 +1,5 @@
-"""Every kind of run stopped within and after each epoch and stage, and gone on with: equal to the
-bit to one that was never stopped."""
+"""Runs of every kind, stopped within and after epochs and stages and resumed, equal to the bit runs
+that were never stopped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sae_cli.runs.saver import Saver
 from tests.conftest import CHECKOUT, Configure
 from tests.killing import results
 
-# 97 digits, 4 steps an epoch.
+# The run has 97 digits, 4 steps an epoch.
 SMALL = ("dataset.val=20", "dataset.test=1680", "epochs=2", "pictures=false", "device=cpu")
 GREEDY = ("schedule=greedy", "schedule.layer_epochs=[1]")
 PAGES = sorted(page.stem for page in (CHECKOUT / "conf" / "model").glob("*.yaml"))
@@ -45,14 +45,14 @@ CASES = {page: (f"model={page}", *SHORTER.get(page, ())) for page in PAGES} | VA
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_stopped_and_gone_on_with(
+def test_stopped_and_resumed(
     case: str, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = configure(*SMALL, *CASES[case])
     begin_or_resume(config, tmp_path / "whole", [])
     lines = read_metrics(tmp_path / "whole")
     epochs = [(b, (a["step"], b["step"])) for a, b in pairwise(lines) if b["step"] > a["step"]]
-    # Within an epoch of each stage, after the last step of the first epoch, between stages.
+    # Stops come within an epoch of each stage, after the first epoch, and between stages.
     within = {line["stage"]: (a + b) // 2 for line, (a, b) in epochs}
     left: set[Any] = {*within.values(), epochs[0][1][1]}
     left |= set(within) if len(within) > 1 else set()

@@ -55,7 +55,7 @@ def test_epochs_and_names_of_the_stages(stack: Path) -> None:
 
 
 def test_a_stage_moves_its_own_layer_alone(stack: Path) -> None:
-    """Others stay to the bit; the last stage moves all."""
+    """Other layers stay the same to the bit; the last stage moves all."""
     layers = {"layer_1": ("encoder.1", "decoder.4"), "layer_2": ("encoder.3", "decoder.2")}
     layers["layer_3"] = ("encoder.5", "decoder.0")
     for before, after in pairwise(STAGES):
@@ -71,7 +71,7 @@ def test_fine_tuning_improves_on_the_unrolled_stack(stack: Path) -> None:
 
 
 def test_a_layer_reconstructs_the_codes_below_it(stack: Path) -> None:
-    """Its error is measured against those codes: more of them explained than at first."""
+    """Its error is measured against those codes, and becomes smaller."""
     fvu = [line["val/fvu"] for line in read_metrics(stack) if line["stage"] == "layer_2"]
     assert fvu[-1] < fvu[0]
     assert "val/bce" not in read_metrics(stack)[3]
@@ -83,7 +83,7 @@ def test_a_layer_reconstructs_the_codes_below_it(stack: Path) -> None:
 def test_checkpoints_within_an_epoch(
     setting: str, n: int, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of four steps: before them, after some or all of them, and after the epoch."""
+    """An epoch has four steps; checkpoints come before it, within it and after it."""
     saved: list[int] = []
     save = Checkpoints.save
 
@@ -98,7 +98,7 @@ def test_checkpoints_within_an_epoch(
 
 @pytest.mark.parametrize("penalty", ["lateral_learned", "lateral_tree"])
 def test_all_of_every_stage_lies_on_the_device(penalty: str, configure: Configure) -> None:
-    """The penalty of a layer's own codes too; the meta device stands for a GPU."""
+    """So does the penalty on a layer's own codes; the meta device stands for a GPU."""
     config = configure("model=stacked", f"penalty={penalty}", "activation=relu")
     made = build_parts(config)
     elsewhere = replace(made, device=Device(torch.device("meta")))

@@ -1,4 +1,4 @@
-"""Runs with a classifier of the codes: what each stage moves, and what the folder gives back."""
+"""Runs with a classifier of the codes: the weights that each stage moves, and the loaded run."""
 
 from __future__ import annotations
 
@@ -29,22 +29,24 @@ def model_after(run: Path, stage: str) -> dict[str, Tensor]:
     return found
 
 
-def moved(run: Path, before: str, after: str) -> set[str]:
-    """Of encoder and decoder, which have moved from the end of one stage to that of another."""
+def moves(run: Path, before: str, after: str) -> set[str]:
+    """Tell which of encoder and decoder move from the end of one stage to that of another."""
     old, new = model_after(run, before), model_after(run, after)
     return {name.partition(".")[0] for name in old if not torch.equal(old[name], new[name])}
 
 
 @pytest.mark.parametrize("all_terms", [False, True])
-def test_what_each_stage_moves(all_terms: bool, configure: Configure, tmp_path: Path) -> None:
+def test_the_weights_that_each_stage_moves(
+    all_terms: bool, configure: Configure, tmp_path: Path
+) -> None:
     terms = f"head.unsupervised_terms={all_terms}".lower()
     train(configure(*BASE, *QUICK, "head.n_labels=40", terms), tmp_path / "run", [])
     run = tmp_path / "run"
-    assert moved(run, "joint", "head") == set()
+    assert moves(run, "joint", "head") == set()
     expected = {"encoder", "decoder"} if all_terms else {"encoder"}
-    assert moved(run, "head", "fine_tune_head") == expected
+    assert moves(run, "head", "fine_tune_head") == expected
     steps = {(line["stage"], line["epoch"]): line["step"] for line in read_metrics(run)}
-    # Batches of 32: 97 examples make four, the 40 labelled ones two.
+    # In batches of 32, 97 examples take four steps, and the 40 labelled ones two.
     assert steps[("head", 3)] == 4 + 2 * 2
     assert steps[("fine_tune_head", 4)] == 8 + (4 if all_terms else 2)
     fine_tuning = [line for line in read_metrics(run) if line["stage"] == "fine_tune_head"]
@@ -54,7 +56,7 @@ def test_what_each_stage_moves(all_terms: bool, configure: Configure, tmp_path: 
 def test_supervised_stages_see_clean_examples(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Drawn for each of the four steps of the unsupervised stage, and no more."""
+    """Noise is drawn only for the examples of the unsupervised stage's one epoch."""
     draws = []
     masking = build_parts(configure(*BASE)).corruption
     assert masking is not None
@@ -109,7 +111,7 @@ def test_a_loaded_run_is_the_trained_network(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its codes and classes, and all that was learned, to the bit."""
+    """Codes, classes and all weights are the same to the bit."""
     kept: list[Network] = []
 
     def recorded(config: RunConfig, parts: NetworkParts, shape: Any) -> Network:

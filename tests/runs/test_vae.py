@@ -28,7 +28,7 @@ from sae_cli.training.stage import Stage
 from sae_cli.training.step import Step
 from tests.conftest import SMALL, Configure
 
-# Means, then logarithms of variances, of 3 latents for each of 2 examples.
+# The pre-codes are means, then logarithms of variances, of 3 latents for each of 2 examples.
 PRE_CODES = torch.tensor([[0.5, -2.0, 1.0, 0.3, -1.0, -3.0], [0.0, 1.5, -0.7, 1.0, 0.5, 0.2]])
 SETTINGS = ("model=vae", "architecture.hidden_sizes=[9]", "architecture.n_latents=3")
 QUICK = (*SMALL, "pictures=false", "device=cpu")
@@ -43,11 +43,11 @@ def gaussian() -> Activation:
 
 
 def test_the_divergence_against_monte_carlo() -> None:
-    """The mean of log q(z) - log p(z) over draws of z from q."""
+    """It is the mean of log q(z) - log p(z) over draws of z from q."""
     random = np.random.default_rng(0)
     for mean, log_variance in zip(PRE_CODES[:, :3].numpy(), PRE_CODES[:, 3:].numpy(), strict=True):
         half = random.normal(size=(50_000, 3))
-        # Each draw beside its mirror image, which makes the mean more exact.
+        # Each draw has its mirror image beside it, which makes the mean more exact.
         noise = np.concatenate([half, -half])
         z = mean + np.exp(log_variance / 2) * noise
         log_q = -0.5 * (noise**2 + log_variance)
@@ -69,15 +69,16 @@ def test_codes_are_drawn_from_their_distribution() -> None:
     noise = torch.randn(n, 3, generator=Generator().manual_seed(0))
     codes = gaussian()(PRE_CODES[:1].expand(n, 6), noise)
     deviation = (0.5 * PRE_CODES[0, 3:]).exp()
-    # Five standard errors.
+    # The means agree within five standard errors.
     assert ((codes.mean(0) - PRE_CODES[0, :3]).abs() < 5 * deviation / math.sqrt(n)).all()
     assert torch.allclose(codes.std(0), deviation, rtol=0.02)
     assert torch.equal(gaussian()(PRE_CODES), PRE_CODES[:, :3])
 
 
 def test_the_gradient_reaches_means_and_variances() -> None:
-    """Through the draw, d code / d log variance = noise * deviation / 2; and through the penalty,
-    whose slopes are the mean and (variance - 1) / 2."""
+    """By the draw, d code / d log variance = noise * deviation / 2; the slopes of the penalty are
+    the mean and (variance - 1) / 2."""
+
     noise = torch.tensor([[1.0, -2.0, 0.5], [0.3, -0.4, 2.0]])
     leaf = PRE_CODES.clone().requires_grad_()
     mean, log_variance = PRE_CODES.chunk(2, dim=1)
@@ -89,7 +90,7 @@ def test_the_gradient_reaches_means_and_variances() -> None:
 
 
 def steps_of(config: RunConfig) -> tuple[Step, Stage]:
-    """With a learning rate of 0, so that only the noise differs between steps."""
+    """Make a step of learning rate 0, so that only the noise differs between steps."""
     made = build_parts(config)
     (stage,) = build_training(config, made, read_dataset(config)).stages
     gradients = Autograd(stage.autoencoder, stage.objective, made.device)
@@ -113,7 +114,7 @@ def test_each_step_draws_anew_and_evaluation_does_not(configure: Configure) -> N
 
 
 def test_the_weight_grows_in_training_alone() -> None:
-    """0, 1/4, 2/4, 3/4 of it, then all; what evaluation takes is always all."""
+    """Training takes 0, 1/4, 2/4, 3/4 of it, then all; evaluation always takes all."""
     made = Objective(None, penalty(warmup_steps=4, weight=0.8))
     codes = PRE_CODES[:, :3]
     passed = Pass(PRE_CODES, codes, codes, codes)
@@ -127,8 +128,9 @@ def test_the_weight_grows_in_training_alone() -> None:
 
 
 def test_warming_up_in_a_run(configure: Configure, tmp_path: Path) -> None:
-    """A learning rate of next to nothing keeps the divergence, so that the metrics show the shares
-    of an epoch of four steps (three of 32 examples, one of 1)."""
+    """A tiny learning rate keeps the divergence, so that the metrics show the shares of an epoch of
+    four steps (three of 32 examples, one of 1)."""
+
     still = "optimizer.learning_rate=1e-12"
     train(
         configure(*SETTINGS, *QUICK, "penalty.warmup_steps=8", still, "epochs=3"),

@@ -25,7 +25,7 @@ LABELS = np.array([2, -1, 0, 1, 1, -1, 2, 0, 0])
 
 
 def head(normalise: bool = False, max_row_norm: float | None = None) -> Head:
-    """With weights and biases that are not zero."""
+    """Make a head whose weights and biases are not zero."""
     generator = Generator().manual_seed(0)
     made = Head(5, 3, normalise=normalise, max_row_norm=max_row_norm, generator=generator)
     with torch.no_grad():
@@ -36,7 +36,7 @@ def head(normalise: bool = False, max_row_norm: float | None = None) -> Head:
 @pytest.mark.parametrize("bound", [None, 0.5])
 @pytest.mark.parametrize("normalise", [False, True])
 def test_cross_entropy_against_numpy(normalise: bool, bound: float | None) -> None:
-    """The unlabelled count among the examples and add nothing."""
+    """Unlabelled examples add nothing, neither to the sum nor to the count."""
     made = head(normalise, bound)
     weight, bias = next(p for p in made.parameters() if p.ndim == 2), made.linear.bias
     w, b = weight.detach().double().numpy(), bias.detach().double().numpy()
@@ -87,10 +87,10 @@ def test_terms_of_an_objective_with_a_head(configure: Configure) -> None:
 
 @pytest.mark.parametrize("n_kept", [10, 11, 37, 60])
 def test_as_many_labels_of_each_class(n_kept: int) -> None:
-    """Counts differ by one at most; what is not of the training split stays as it is."""
+    """Counts differ by at most one, and labels outside the training split stay as they are."""
     labels = torch.arange(100) % 10
     rows = torch.randperm(100, generator=Generator().manual_seed(1))[:80]
-    # Class 3 has but two, and the others make up for it.
+    # Class 3 has only two examples; the others make up for it.
     rows = rows[(labels[rows] != 3) | (torch.cumsum(labels[rows] == 3, 0) <= 2)]
     kept = keep_labels(labels, rows, n_kept, 10, Generator().manual_seed(2))
     others = torch.ones(100, dtype=torch.bool)
@@ -100,7 +100,7 @@ def test_as_many_labels_of_each_class(n_kept: int) -> None:
     assert ((kept == labels) | (kept == -1)).all()
     counts = torch.bincount(kept[rows][kept[rows] >= 0], minlength=10)
     there = torch.bincount(labels[rows], minlength=10)
-    # Whoever has fewer than that has no more to give.
+    # A class with fewer labels than that has no more examples.
     lacking = counts < counts.max() - 1
     assert torch.equal(counts[lacking], there[lacking])
     assert bool(lacking[3]) == (n_kept > 30)
@@ -119,7 +119,7 @@ ARMS = (
 )
 
 
-def trained_on(configure: Configure, *overrides: str) -> Dataset:
+def build_dataset(configure: Configure, *overrides: str) -> Dataset:
     heads = ("head=classifier", "head.fine_tune_epochs=2", "head.n_labels=53", "dataset.test=1500")
     config = configure(*overrides, *heads)
     return build_training(config, build_parts(config), read_dataset(config)).dataset
@@ -132,10 +132,10 @@ def test_every_arm_of_a_seed_keeps_the_same_labels(configure: Configure) -> None
         assert data.train.labels is not None
         return data.train.labels[data.train.rows]
 
-    arms = [trained_on(configure, *arm) for arm in ARMS]
+    arms = [build_dataset(configure, *arm) for arm in ARMS]
     assert all(torch.equal(kept(arm), kept(arms[0])) for arm in arms)
     assert int((kept(arms[0]) >= 0).sum()) == 53
-    assert not torch.equal(kept(trained_on(configure, *ARMS[0], "seed=1")), kept(arms[0]))
+    assert not torch.equal(kept(build_dataset(configure, *ARMS[0], "seed=1")), kept(arms[0]))
     for arm in arms:
         for own, whole in ((arm.val, full.val), (arm.test, full.test)):
             assert own.labels is not None and whole.labels is not None
@@ -143,7 +143,7 @@ def test_every_arm_of_a_seed_keeps_the_same_labels(configure: Configure) -> None
 
 
 def test_what_is_refused(configure: Configure, tmp_path: Path) -> None:
-    """Before anything is trained, and in one line."""
+    """The refusal comes before anything is trained, in one line."""
     np.save(tmp_path / "values.npy", CODES)
     array = ("dataset=array", f"dataset.path={tmp_path / 'values.npy'}", "batch_size=2")
     for overrides, says in [

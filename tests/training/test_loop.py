@@ -1,4 +1,4 @@
-"""The loop against a training written out by hand, and what it promises of order and noise."""
+"""The loop against a training written out by hand, and its promises about order and noise."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def objective(weight: float = 0.5) -> Objective:
     )
 
 
-def fitted(
+def train(
     autoencoder: AutoEncoder,
     data: Split,
     *,
@@ -83,7 +83,7 @@ def fitted(
 @pytest.mark.parametrize("autograd", [False, True])
 def test_against_a_training_by_hand(autograd: bool) -> None:
     trained, by_hand = model(), model()
-    means = fitted(trained, split(), autograd=autograd)
+    means = train(trained, split(), autograd=autograd)
     encoder, decoder = by_hand.encoder, by_hand.decoder
     order, step = Generator().manual_seed(1), 0
     for epoch in range(3):
@@ -108,14 +108,14 @@ def test_against_a_training_by_hand(autograd: bool) -> None:
 
 def test_each_epoch_takes_every_example_once_with_a_smaller_last_batch() -> None:
     steps: list[int] = []
-    fitted(model(), split(), epochs=2, steps=steps)
+    train(model(), split(), epochs=2, steps=steps)
     assert len(steps) == 2 * 5
 
 
 def test_two_trainings_agree_to_the_bit() -> None:
     first, second = model(), model()
     noise = Masking(fraction=0.5)
-    assert fitted(first, split(), corruption=noise) == fitted(second, split(), corruption=noise)
+    assert train(first, split(), corruption=noise) == train(second, split(), corruption=noise)
     for one, other in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(one, other)
 
@@ -128,7 +128,7 @@ def test_the_target_is_clean_and_evaluation_does_not_corrupt() -> None:
             return torch.zeros_like(x)
 
     trained = model()
-    fitted(trained, split(), epochs=300, learning_rate=3.0, corruption=Nothing())
+    train(trained, split(), epochs=300, learning_rate=3.0, corruption=Nothing())
     with torch.no_grad():
         assert torch.allclose(trained(torch.zeros(1, 6)).x_hat[0], X.mean(0), atol=0.05)
 
@@ -151,7 +151,7 @@ def test_evaluation_does_not_depend_on_order_and_uses_the_mean_of_the_whole_spli
 
 def test_a_loss_that_is_not_finite_stops_the_training() -> None:
     with pytest.raises(BrokenError, match="loss, reconstruction became infinite or NaN") as raised:
-        fitted(model(), split(X * 1e30), learning_rate=1e30)
+        train(model(), split(X * 1e30), learning_rate=1e30)
     assert raised.value.done == 0
 
 
@@ -195,6 +195,6 @@ def test_a_gpu_gives_what_the_cpu_gives() -> None:
         position=Position(0, 0, order.get_state()),
         on_step=lambda terms: None,
     )
-    on_cpu = fitted(model(), split())
+    on_cpu = train(model(), split())
     for one, other in zip(means, on_cpu, strict=True):
         assert math.isclose(one["loss"], other["loss"], rel_tol=1e-4)

@@ -22,8 +22,8 @@ MOMENTS = {"beta1": 0.9, "beta2": 0.99, "eps": 1e-8}
 ADAM = {"learning_rate": 0.1, **MOMENTS, "weight_decay": 0.0}
 
 
-def trained(section: dict[str, Any], steps: int = 5) -> list[float]:
-    """The parameter after each step on the loss (w - 3)^2 / 2, from w = 1."""
+def train(section: dict[str, Any], steps: int = 5) -> list[float]:
+    """Give the parameter after each step on the loss (w - 3)^2 / 2, from w = 1."""
     w = nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
     optimizer = OPTIMIZERS.build(OPTIMIZERS.check(section), [w])
     path = []
@@ -47,7 +47,7 @@ def trained(section: dict[str, Any], steps: int = 5) -> list[float]:
     ids=lambda value: value["name"] if isinstance(value, dict) else "",
 )
 def test_against_the_classes_of_torch(section: dict[str, Any], peer: Any) -> None:
-    """Also from a saved state, half way, and with a learning rate that changes."""
+    """They agree from a state saved half way, and with a learning rate that changes."""
     section = section | {"learning_rate": 0.1, "weight_decay": 0.01}
     start = [torch.rand(3, 2, generator=Generator().manual_seed(i)) for i in range(2)]
     own, others = ([nn.Parameter(p.clone()) for p in start] for _ in range(2))
@@ -73,7 +73,7 @@ def test_against_the_classes_of_torch(section: dict[str, Any], peer: Any) -> Non
 
 
 def test_gradients_are_laid_out_as_their_parameters() -> None:
-    """Fused optimizers would take them for another matrix otherwise."""
+    """Otherwise fused optimizers would read another matrix."""
     parameter, transposed = torch.zeros(3, 2), torch.arange(6.0).reshape(2, 3).t()
     as_it_was, copied = laid_out([torch.ones(3, 2), transposed], [parameter, parameter])
     assert copied.stride() == parameter.stride()
@@ -82,7 +82,7 @@ def test_gradients_are_laid_out_as_their_parameters() -> None:
 
 
 def test_no_optimizer_imports_the_compiler() -> None:
-    """It takes longer than a short training."""
+    """The import takes longer than a short training."""
     code = (
         "import sys, torch; from torch import nn;"
         "from sae_cli.training.optimizers import OPTIMIZERS;"
@@ -102,7 +102,7 @@ def test_sgd_with_momentum_and_weight_decay() -> None:
         w -= 0.1 * velocity
         expected.append(w)
     options = {"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.01}
-    assert trained({"name": "sgd", **options}) == pytest.approx(expected)
+    assert train({"name": "sgd", **options}) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("decoupled", [False, True])
@@ -116,7 +116,7 @@ def test_adam_and_adamw(decoupled: bool) -> None:
         w -= 0.1 * (m / (1 - 0.9**t)) / (math.sqrt(v / (1 - 0.99**t)) + 1e-8)
         expected.append(w)
     name = "adamw" if decoupled else "adam"
-    assert trained({"name": name, **ADAM, "weight_decay": 0.01}) == pytest.approx(expected)
+    assert train({"name": name, **ADAM, "weight_decay": 0.01}) == pytest.approx(expected)
 
 
 def test_rmsprop() -> None:
@@ -127,14 +127,14 @@ def test_rmsprop() -> None:
         w -= 0.1 * gradient / (math.sqrt(v) + 1e-8)
         expected.append(w)
     options = {"learning_rate": 0.1, "alpha": 0.9, "eps": 1e-8, "momentum": 0.0}
-    assert trained({"name": "rmsprop", **options, "weight_decay": 0.0}) == pytest.approx(expected)
+    assert train({"name": "rmsprop", **options, "weight_decay": 0.0}) == pytest.approx(expected)
 
 
 def test_nadam_looks_ahead_of_adam() -> None:
-    """Its first step is longer than Adam's, by the momentum of the step to come."""
-    nadam, adam = trained({"name": "nadam", **ADAM}), trained({"name": "adam", **ADAM})
+    """The momentum of the next step makes its first step longer than Adam's."""
+    nadam, adam = train({"name": "nadam", **ADAM}), train({"name": "adam", **ADAM})
     assert nadam[0] > adam[0] == pytest.approx(1.1)
-    assert trained({"name": "nadam", **ADAM}, 400)[-1] == pytest.approx(3.0, abs=1e-3)
+    assert train({"name": "nadam", **ADAM}, 400)[-1] == pytest.approx(3.0, abs=1e-3)
 
 
 def factors(total: int = 11, **section: Any) -> np.ndarray:

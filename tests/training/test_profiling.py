@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from sae_cli.runs.train import train
-from sae_cli.training.profiling import profiled
+from sae_cli.training.profiling import profile_epochs
 from tests.conftest import SMALL, Configure
 
 
@@ -25,7 +25,7 @@ def test_the_second_epoch_is_recorded_and_no_other() -> None:
             yield number
 
     saved: list[bytes] = []
-    assert list(profiled(epochs(), 3, saved.append)) == [0, 1, 2]
+    assert list(profile_epochs(epochs(), 3, saved.append)) == [0, 1, 2]
     (trace,) = saved
     found = names(gzip.decompress(trace))
     assert "aten::cos" in found
@@ -33,7 +33,7 @@ def test_the_second_epoch_is_recorded_and_no_other() -> None:
 
 
 def test_a_run_leaves_a_trace_of_each_stage(configure: Configure, tmp_path: Path) -> None:
-    """It has the products of the step, and the numbers stay as they are."""
+    """The trace has the products of the step, and the weights stay the same to the bit."""
     chosen = ("model=stacked", "schedule.layer_epochs=[1]", "pictures=false", *SMALL)
     train(configure(*chosen), tmp_path / "plain", [])
     train(configure(*chosen, "profile=true"), tmp_path / "run", [])

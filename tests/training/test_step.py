@@ -25,12 +25,12 @@ from sae_cli.training.optimizers import OPTIMIZERS, Optimizer
 from sae_cli.training.step import Captured, Step
 from tests.conftest import Configure
 
-# All that PyTorch has to bring a value to the host or to wait for one.
+# PyTorch brings a value to the host, or waits for one, by these operations.
 READS = ("_local_scalar_dense", "item", "is_nonzero", "nonzero", "equal", "unique", "masked_select")
 
 
 class Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the operations that are carried out, by name."""
+    """Counts of the operations that run, by name."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -47,7 +47,7 @@ class Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @contextmanager
 def no_hidden_reads() -> Iterator[None]:
-    """``tolist`` and ``numpy`` on the CPU are no operations; they must not be called at all."""
+    """Forbid the reads that are not operations on a CPU, such as ``tolist`` and ``numpy``."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("tolist", "numpy", "item", "__bool__", "__float__", "__int__", "__array__"):
             patch.setattr(Tensor, name, refuse(name))
@@ -73,7 +73,9 @@ PAGES = [
 ]
 
 
-def trained(overrides: tuple[str, ...], configure: Configure, batch_size: int) -> tuple[Step, Any]:
+def make_step(
+    overrides: tuple[str, ...], configure: Configure, batch_size: int
+) -> tuple[Step, Any]:
     config = configure(*overrides, f"batch_size={batch_size}", "dataset.test=1000")
     parts = build_parts(config)
     training = build_training(config, parts, read_dataset(config))
@@ -88,10 +90,10 @@ def trained(overrides: tuple[str, ...], configure: Configure, batch_size: int) -
 def test_an_epoch_reads_nothing_back_until_its_end(
     page: tuple[str, ...], configure: Configure
 ) -> None:
-    """And it takes as many operations for a large batch as for a small one."""
+    """A large batch takes as many operations as a small one."""
     operations = []
     for batch_size in (16, 32):
-        step, data = trained((*page, "device=cpu"), configure, batch_size)
+        step, data = make_step((*page, "device=cpu"), configure, batch_size)
         order = torch.arange(len(data))
         with no_hidden_reads(), Calls() as calls:
             targets = list(data.shuffled(order[: 4 * batch_size], batch_size))
@@ -113,10 +115,10 @@ def test_the_guard_sees_a_read() -> None:
 
 
 def test_an_epoch_is_read_once(configure: Configure) -> None:
-    """However many steps it has."""
+    """The number of reads does not depend on the number of steps."""
     reads = []
     for batch_size in (16, 64):
-        step, data = trained(("model=sparse_kl", "device=cpu"), configure, batch_size)
+        step, data = make_step(("model=sparse_kl", "device=cpu"), configure, batch_size)
         order = Generator().manual_seed(0)
         with Calls() as calls:
             list(
@@ -153,7 +155,7 @@ def test_an_evaluation_reads_as_often_for_many_batches_as_for_one(configure: Con
 
 
 class Recorded(Captured):  # type: ignore[misc]
-    """Without a GPU: a graph that runs the function again, on the batch that was copied for it."""
+    """A graph without a GPU, which runs the function again on the batch that was copied."""
 
     def __init__(self, batch_size: int) -> None:
         self._function = lambda target, labels, rate: {
@@ -163,11 +165,11 @@ class Recorded(Captured):  # type: ignore[misc]
         self._learning_rate, self._graph = torch.zeros(()), cast(Any, self)
         self.calls: list[str] = []
 
-    def _as_it_is(self, target: Tensor, labels: Tensor | None) -> Any:
+    def _run_plainly(self, target: Tensor, labels: Tensor | None) -> Any:
         self.calls.append("plain")
         return self._function(target, labels, self._learning_rate)
 
-    def _captured(self, target: Tensor, labels: Tensor | None) -> Any:
+    def _capture(self, target: Tensor, labels: Tensor | None) -> Any:
         self.calls.append("capture")
         self._target = torch.zeros_like(target)
         self._labels = None if labels is None else torch.zeros_like(labels)
@@ -197,10 +199,11 @@ def test_a_step_is_captured_once_and_repeated_whatever_the_last_batch(full: int)
 def test_a_captured_step_gives_what_a_plain_one_gives(
     page: tuple[str, ...], n: int, configure: Configure
 ) -> None:
-    """Smaller last batches and noise included, and no wait for the GPU in between."""
+    """They agree with smaller last batches and noise, and without waiting for the GPU."""
+
     results = []
     for capture in (True, False):
-        step, data = trained((*page, "device=cuda"), configure, 32)
+        step, data = make_step((*page, "device=cuda"), configure, 32)
         if not capture:
             step._take = step._once
         targets = [*data.shuffled(torch.arange(n), 32), *data.shuffled(torch.arange(n), 32)]

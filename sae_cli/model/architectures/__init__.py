@@ -1,6 +1,6 @@
 """Architectures build an auto-encoder for the shape of the data; a new one is a file here.
 
-They choose and join layers; what the codes cost and how the layers are trained is not theirs.
+They choose and join layers; they know nothing of losses and training.
 """
 
 from __future__ import annotations

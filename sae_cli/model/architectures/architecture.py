@@ -1,19 +1,23 @@
-"""What architectures share: their registry, and options that several of them take."""
+"""The registry of architectures, and options that several of them take."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import MAX_WIDTH
 from sae_cli.core.registry import Registry
 from sae_cli.core.shapes import DataShape
-from sae_cli.model.activations.pointwise import ActivationName
 from sae_cli.model.autoencoder import AutoEncoder
+
+T = TypeVar("T")
 
 ARCHITECTURES: Registry[AutoEncoder] = Registry("architecture")
 
 
 def code_width(shape: DataShape, n_latents: int | None, expansion_factor: float | None) -> int:
-    """The number of latents from whichever of the two is given.
+    """Give the number of latents, from whichever of the two is given.
 
     Raises:
         ConfigError: both are given, or neither; or the factor makes too many.
@@ -36,21 +40,19 @@ def code_width(shape: DataShape, n_latents: int | None, expansion_factor: float 
     return n_latents
 
 
-def hidden_activation_names(
-    hidden_sizes: list[int], hidden_activations: list[ActivationName]
-) -> list[ActivationName]:
-    """One name for each hidden layer.
+def one_each(key: str, given: Sequence[T], n_layers: int, layers: str) -> list[T]:
+    """Give one value for each layer, from a list of one for all or one each.
+
+    Args:
+        key: the option, for the message.
+        layers: which layers these are, for the message.
 
     Raises:
-        ConfigError: there are neither one activation nor as many as hidden layers.
+        ConfigError: the list has another length.
     """
-    if len(hidden_activations) not in {1, len(hidden_sizes)}:
+    if len(given) not in {1, n_layers}:
         raise ConfigError(
-            f"architecture.hidden_activations={hidden_activations}: give one activation, or one "
-            f"for each of the {len(hidden_sizes)} hidden layers"
+            f"architecture.{key}={list(given)}: give one, or one for each of the {n_layers} "
+            f"{layers}"
         )
-    return (
-        hidden_activations * len(hidden_sizes)
-        if len(hidden_activations) == 1
-        else hidden_activations
-    )
+    return list(given) * n_layers if len(given) == 1 else list(given)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from pydantic import Field
 from torch import Generator, nn
-from torch.nn.utils import parametrize
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import MAX_WIDTH, Width
 from sae_cli.core.shapes import DataShape
 from sae_cli.model.activations.activation import Activation
 from sae_cli.model.activations.pointwise import ActivationName, Pointwise
-from sae_cli.model.architectures.architecture import ARCHITECTURES
+from sae_cli.model.architectures.architecture import ARCHITECTURES, one_each
 from sae_cli.model.architectures.conv_layers import (
     FromFlat,
     FromImages,
@@ -26,20 +25,19 @@ from sae_cli.model.architectures.conv_layers import (
     UnitNormKernels,
     convolution,
     image_maps,
-    padded,
+    pad,
 )
-from sae_cli.model.architectures.stack import stacked
+from sae_cli.model.architectures.stack import stack
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.initialisation import Init, linear
-from sae_cli.model.layers import TiedLinear, UnitNorm
+from sae_cli.model.layers import TiedLinear, UnitNorm, constrain_
 
-# Far more than can be trained; so many weights of one layer still have a size that torch can count.
+# These bounds are far above what can be trained, and PyTorch can still count a layer's weights.
 MAX_LAYERS = 1000
+LAYERS = "layers of architecture.channels"
 Channels = Annotated[int, Field(ge=1, le=2**16)]
 Side = Annotated[int, Field(ge=1, le=2**10)]
 PerLayer = Annotated[list[Side], Field(max_length=MAX_LAYERS)]
-
-T = TypeVar("T")
 
 
 @ARCHITECTURES.register("conv")
@@ -59,11 +57,12 @@ def conv(
     unit_norm_decoder: bool,
     init: Init,
 ) -> AutoEncoder:
-    """Convolutions, a dense layer to the code, the same back again.
+    """Build convolutions, a dense layer to the code, and the same layers back.
 
     Each convolution is followed by max-pooling and then by its activation: the other order gives
     the same for activations that never fall, and takes longer. The decoder has a dense layer
-    back to the last maps and for each convolution a transposed one, with activations between them.
+    back to the last maps and a transposed convolution for each convolution, with activations
+    between them.
 
     Args:
         shape: of the data.
@@ -73,29 +72,30 @@ def conv(
         kernel_sizes: height and width of the kernels: one for all convolutions, or one each.
         strides: one for all, or one each.
         pools: height and width of the windows of max-pooling, 1 for none: one for all, or one each.
-        hidden_activations: behind the convolutions, the last one's too: one for all, or one each.
-        n_latents: width of the code behind a dense layer; None for a code of the last maps.
+        hidden_activations: after the convolutions, the last one too: one for all, or one each.
+        n_latents: width of the code after a dense layer; None if the last maps are the code.
         output_activation: of the reconstruction.
         tied: the decoder's weights are the encoder's, transposed (biases are its own).
-        unit_norm_decoder: what a feature adds to the layer below has unit norm, for each decoder
-            layer, so that a code cannot shrink for free.
+        unit_norm_decoder: in each decoder layer, a feature adds a kernel of unit norm to the layer
+            below, so that codes cannot shrink for free.
         init: how initial weights are drawn.
 
     Raises:
-        ConfigError: the data are no images, or are too small for the pools; lists of other lengths;
-            an activation with several pre-codes for each latent where it has no place.
+        ConfigError: the data are not images, or too small for the pools; a list has another
+            length; or the activation takes several pre-codes for each latent, which only a dense
+            layer that is not tied can make.
     """
     _check_pre_codes(activation, n_latents, tied)
     below, geometries = image_maps(shape, "conv"), []
     sizes = [
-        one_each(key, given, len(channels))
+        one_each(key, given, len(channels), LAYERS)
         for key, given in (("kernel_sizes", kernel_sizes), ("strides", strides), ("pools", pools))
     ]
     for n, kernel, stride, pool in zip(channels, *sizes, strict=True):
         geometries.append(Geometry(below, n, kernel, stride, pool))
         below = geometries[-1].above
     check_sizes(geometries)
-    names = one_each("hidden_activations", hidden_activations, len(channels))
+    names = one_each("hidden_activations", hidden_activations, len(channels), LAYERS)
     hidden = [Pointwise(name, activation.active_above) for name in names]
     outputs = [Pointwise(output_activation), *hidden]
     layers = []
@@ -104,7 +104,7 @@ def conv(
         down: list[nn.Module] = [*there, ToFlat()]
         codes: Activation = hidden[i]
         if n_latents is None and i == len(channels) - 1:
-            # The maps that are the code have their own activation first.
+            # Maps that are the code have their hidden activation before that of the code.
             down.append(hidden[i])
             codes = activation
         up = [ToFlat()] if i else [nn.Flatten(), nn.Unflatten(1, shape.input_shape)]
@@ -121,22 +121,19 @@ def conv(
     if n_latents is not None:
         n_in = math.prod(below)
         layers.append(_dense(n_in, n_latents, activation, generator, tied, unit_norm_decoder, init))
-    return stacked(layers, [nn.Identity() for _ in layers[:-1]])
+    return stack(layers, [nn.Identity() for _ in layers[:-1]])
 
 
 def _pair(
     geometry: Geometry, init: Init, generator: Generator, tied: bool, unit_norm_decoder: bool
 ) -> tuple[list[nn.Module], TiedConv | TransposedConv]:
-    """A convolution with its padding and its pool, and what undoes them."""
+    """Make a convolution with its padding and its pool, and the layer that mirrors them."""
     there = convolution(geometry, init, generator)
     back = TiedConv(geometry, there) if tied else TransposedConv(geometry, init, generator)
     if unit_norm_decoder:
-        # Unsafe means untried: a trial on the meta device would import sympy.
-        parametrize.register_parametrization(
-            there if tied else back, "weight", UnitNormKernels(), unsafe=True
-        )
+        constrain_(there if tied else back, UnitNormKernels())
     windows = [nn.MaxPool2d(geometry.pool)] if geometry.pool > 1 else []
-    return [*padded(geometry, there), *windows], back
+    return [*pad(geometry, there), *windows], back
 
 
 def _dense(
@@ -148,36 +145,20 @@ def _dense(
     unit_norm_decoder: bool,
     init: Init,
 ) -> AutoEncoder:
-    """The layer between the last maps and the code.
+    """Make the layer between the last maps and the code.
 
-    The published networks have no activation between it and the maps on the way back.
+    As in the published networks, its decoder has no output activation.
     """
     n_pre_codes = n_latents * activation.pre_codes_per_latent
     to_code = linear(n_in, n_pre_codes, init, generator)
     back = TiedLinear(to_code) if tied else linear(n_latents, n_in, init, generator)
     if unit_norm_decoder:
-        parametrize.register_parametrization(
-            to_code if tied else back, "weight", UnitNorm(dim=1 if tied else 0), unsafe=True
-        )
+        constrain_(to_code if tied else back, UnitNorm(dim=1 if tied else 0))
     return AutoEncoder(to_code, activation, back, Pointwise("identity"), n_latents)
 
 
-def one_each(key: str, given: Sequence[T], n_layers: int) -> list[T]:
-    """One value for each layer, from a list of one for all or one each.
-
-    Raises:
-        ConfigError: there are neither one nor as many as layers.
-    """
-    if len(given) not in {1, n_layers}:
-        raise ConfigError(
-            f"architecture.{key}={list(given)}: give one, or one for each of the {n_layers} layers "
-            "of architecture.channels"
-        )
-    return list(given) * n_layers if len(given) == 1 else list(given)
-
-
 def check_sizes(geometries: Sequence[Geometry]) -> None:
-    """Raise ConfigError for images too small for the pools, and for maps too large to count."""
+    """Raise ConfigError if images are too small for the pools, or maps too large to count."""
     for number, geometry in enumerate(geometries, 1):
         _, height, width = geometry.convolved
         if min(geometry.above) < 1:

@@ -1,8 +1,8 @@
 """Convolutional stages with L2 pooling between them, to be trained with a group penalty.
 
-The encoder of a stage is a convolution, the activation and a scale for each channel; the pools of
-its features enter the penalty and are what the next stage sees, while the decoder, a linear one,
-has the features themselves (Kavukcuoglu et al. 2009 and LeCun's lectures of 2020, week 9).
+The encoder of a stage is a convolution, a scale for each channel and the activation. The penalty
+and the next stage see pools of its features; its linear decoder sees the features themselves
+(Kavukcuoglu et al. 2009 and LeCun's lectures of 2020, week 9).
 """
 
 from __future__ import annotations
@@ -13,20 +13,19 @@ from typing import Annotated, final
 import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
-from torch.nn.utils import parametrize
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.shapes import DataShape
 from sae_cli.model.activations.activation import Activation
 from sae_cli.model.activations.pointwise import ActivationName, Pointwise
-from sae_cli.model.architectures.architecture import ARCHITECTURES
+from sae_cli.model.architectures.architecture import ARCHITECTURES, one_each
 from sae_cli.model.architectures.conv import (
+    LAYERS,
     MAX_LAYERS,
     Channels,
     PerLayer,
     Side,
     check_sizes,
-    one_each,
 )
 from sae_cli.model.architectures.conv_layers import (
     FromFlat,
@@ -37,21 +36,22 @@ from sae_cli.model.architectures.conv_layers import (
     UnitNormKernels,
     convolution,
     image_maps,
-    padded,
+    pad,
 )
-from sae_cli.model.architectures.stack import stacked
+from sae_cli.model.architectures.stack import stack
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.initialisation import Init
+from sae_cli.model.layers import constrain_
 
-# Inside the root, so that it has a gradient where all features of a pool are 0.
+# It stands inside the root, which then has a gradient where all features of a pool are 0.
 EPSILON = 1e-8
 
 
 @final
 class Scale(nn.Module):
-    """Multiplies each channel of ``(batch, channels, height, width)`` by a learned positive number.
+    """A learned positive factor for each channel of ``(batch, channels, height, width)``.
 
-    It stands before the activation; behind a ReLU it would do the same, since
+    It stands before the activation; after a ReLU it would do the same, because
     ``relu(s z) = s relu(z)`` for s > 0.
     """
 
@@ -67,7 +67,7 @@ class Scale(nn.Module):
 class L2Pool(nn.Module):
     """``sqrt(sum of squares + EPSILON)`` over windows that do not overlap, for each channel.
 
-    Flat features ``(batch, n)`` to flat pooled features ``(batch, n / pool^2)``.
+    It takes flat features ``(batch, n)`` to flat pooled features ``(batch, n / pool^2)``.
     """
 
     def __init__(self, geometry: Geometry) -> None:
@@ -83,9 +83,9 @@ class L2Pool(nn.Module):
 
 @final
 class Spread(nn.Module):
-    """Each pooled feature over its window, evenly: ``value / pool``, which has the norm it had.
+    """Pooled features spread evenly over their windows: ``value / pool`` keeps the norm.
 
-    Flat pooled features ``(batch, n / pool^2)`` to flat features ``(batch, n)``.
+    It takes flat pooled features ``(batch, n / pool^2)`` to flat features ``(batch, n)``.
     """
 
     def __init__(self, geometry: Geometry) -> None:
@@ -111,12 +111,12 @@ def conv_group(
     output_activation: ActivationName,
     init: Init,
 ) -> AutoEncoder:
-    """Stages of SAME convolution, learned scale and activation, with L2 pooling between them.
+    """Build stages of SAME convolution, learned scale and activation, with L2 pooling between them.
 
     The codes are the features of the last stage, not pooled, in the order row, column, channel:
     a group penalty pools them. As an auto-encoder of its own (schedule=greedy), a stage
-    reconstructs what it is given: the image, or the pooled features of the stage below. In the
-    whole network a pooled feature is spread evenly over its window on the way back.
+    reconstructs its input: the image, or the pooled features of the stage below. On the way back
+    through the whole network, pooled features are spread evenly over their windows.
 
     Args:
         shape: of the data.
@@ -126,16 +126,16 @@ def conv_group(
         kernel_sizes: height and width of the kernels: one for all stages, or one each.
         pool: height and width of the windows between stages, which do not overlap.
         output_activation: of the reconstruction.
-        init: how initial weights are drawn. What a feature adds to the layer below has unit norm,
-            so that a code cannot shrink for free.
+        init: how initial weights are drawn. A feature adds a kernel of unit norm to the layer
+            below, so that codes cannot shrink for free.
 
     Raises:
-        ConfigError: the data are no images, or cannot be cut into whole windows; an activation with
-            several pre-codes for each latent.
+        ConfigError: the data are not images, or cannot be cut into whole windows; or the activation
+            needs several pre-codes for each latent.
     """
     _check_pre_codes(activation)
     below, geometries = image_maps(shape, "conv_group"), []
-    sizes = one_each("kernel_sizes", kernel_sizes, len(channels))
+    sizes = one_each("kernel_sizes", kernel_sizes, len(channels), LAYERS)
     for i, (n, kernel) in enumerate(zip(channels, sizes, strict=True)):
         geometries.append(Geometry(below, n, kernel, pool=pool if i < len(channels) - 1 else 1))
         _check_windows(geometries[-1], i + 1)
@@ -144,11 +144,11 @@ def conv_group(
     layers = []
     for i, geometry in enumerate(geometries):
         from_below = FromFlat(geometry.below) if i else FromImages(geometry.below)
-        down = padded(geometry, convolution(geometry, init, generator))
-        # The windows belong to what is passed on, not to this stage.
+        down = pad(geometry, convolution(geometry, init, generator))
+        # The windows pool the data for the next stage, not this stage's own features.
         own = Geometry(geometry.below, geometry.channels, geometry.kernel)
         back = TransposedConv(own, init, generator)
-        parametrize.register_parametrization(back, "weight", UnitNormKernels(), unsafe=True)
+        constrain_(back, UnitNormKernels())
         to_below = [ToFlat()] if i else [nn.Flatten(), nn.Unflatten(1, shape.input_shape)]
         layers.append(
             AutoEncoder(
@@ -158,10 +158,10 @@ def conv_group(
                 Pointwise("identity" if i else output_activation),
                 math.prod(own.above),
                 code_shape=own.above.as_flat,
-                passed_on=L2Pool(geometry) if i < len(channels) - 1 else None,
+                pass_on=L2Pool(geometry) if i < len(channels) - 1 else None,
             )
         )
-    return stacked(layers, [Spread(geometry) for geometry in geometries[:-1]])
+    return stack(layers, [Spread(geometry) for geometry in geometries[:-1]])
 
 
 def _check_windows(geometry: Geometry, number: int) -> None:

@@ -1,8 +1,8 @@
 """Layers of convolutional auto-encoders: TensorFlow's SAME convolution and its mirror image.
 
-Between layers the values of an example are flat, in the order row, column, channel, which is how
-they lie in memory as maps with channels last: to flatten them and back moves nothing, and PyTorch's
-convolutions on a CPU take less than two thirds of the time of channels first.
+Between layers the values of an example are flat, in the order row, column, channel, as in memory
+for maps with channels last. So flattening moves nothing, and PyTorch's convolutions on a CPU take
+less than two thirds of the time of channels first.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sae_cli.model.initialisation import Init, draw_
 
 
 class Maps(NamedTuple):
-    """The size of the maps that one example has between two layers."""
+    """The size of one example's maps between two layers."""
 
     channels: int
     height: int
@@ -29,17 +29,17 @@ class Maps(NamedTuple):
 
     @property
     def as_flat(self) -> tuple[int, int, int]:
-        """How they lie where they are flat: rows, columns, channels."""
+        """Rows, columns, channels: the order of the flat values."""
         return self.height, self.width, self.channels
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """What one convolution and the pool behind it do to the size of maps.
+    """The sizes of maps before and after one convolution and its pool.
 
     Attributes:
-        below: what goes in.
-        channels: of what comes out.
+        below: size of the input.
+        channels: of the output.
         kernel: height and width of the kernels.
         stride: of the convolution, in both directions.
         pool: height and width of the windows, which do not overlap; 1 for none.
@@ -53,27 +53,27 @@ class Geometry:
 
     @property
     def convolved(self) -> Maps:
-        """What comes out of a SAME convolution: ``ceil(size / stride)``."""
+        """Size after the SAME convolution: ``ceil(size / stride)``."""
         _, height, width = self.below
         return Maps(self.channels, -(-height // self.stride), -(-width // self.stride))
 
     @property
     def above(self) -> Maps:
-        """What comes out of the pool, which leaves out a rest that fills no window."""
+        """Size after the pool, which leaves out a rest that does not fill a window."""
         _, height, width = self.convolved
         return Maps(self.channels, height // self.pool, width // self.pool)
 
     @property
     def padding(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Zeros above and below, left and right that make a convolution SAME.
+        """Zeros above and below, and left and right, that make a convolution SAME.
 
-        Where their number is odd, the last row or column gets the one more.
+        An odd number has its larger half at the end.
         """
-        (top, bottom), (left, right) = (
-            _halves(max(0, (out - 1) * self.stride + self.kernel - size))
+        rows, columns = (
+            max(0, (out - 1) * self.stride + self.kernel - size)
             for out, size in zip(self.convolved[1:], self.below[1:], strict=True)
         )
-        return (top, bottom), (left, right)
+        return _halves(rows), _halves(columns)
 
 
 def _halves(total: int) -> tuple[int, int]:
@@ -81,10 +81,11 @@ def _halves(total: int) -> tuple[int, int]:
 
 
 def image_maps(shape: DataShape, architecture: str) -> Maps:
-    """The maps of the data: ``(channels, height, width)``, or ``(height, width)`` of one channel.
+    """Give the maps of the data: ``(channels, height, width)``, or ``(height, width)`` of one
+    channel.
 
     Raises:
-        ConfigError: the data are no images.
+        ConfigError: the data are not images.
     """
     if len(shape.input_shape) not in {2, 3}:
         raise ConfigError(
@@ -107,8 +108,8 @@ class FromImages(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         channels, height, width = self.maps
         if channels == 1:
-            # Where an axis is 1 long, both orders of memory are the same, and only the strides
-            # tell a convolution which of them to go by.
+            # With one channel both orders of memory are the same, and only the strides tell a
+            # convolution which one to take.
             return x.reshape(-1, height, width, 1).permute(0, 3, 1, 2)
         images = x.reshape(-1, channels, height, width)
         return images.contiguous(memory_format=torch.channels_last)
@@ -137,8 +138,8 @@ class ToFlat(nn.Module):
 
 @final
 class UnitNormKernels(nn.Module):
-    """Parametrization of ``(features, channels, height, width)``: each feature's kernel, over
-    all its channels, has unit L2 norm."""
+    """Parametrization of ``(features, channels, height, width)`` that scales each feature's kernel,
+    over all its channels, to unit L2 norm."""
 
     def forward(self, weight: Tensor) -> Tensor:
         return F.normalize(weight.flatten(1), dim=1).view_as(weight)
@@ -149,12 +150,12 @@ class UnitNormKernels(nn.Module):
 
 @final
 class Mirror:
-    """How a transposed convolution undoes the sizes of a convolution.
+    """The transposed convolution that undoes the sizes of a convolution and its pool.
 
-    It is the transpose of the SAME convolution, as TensorFlow's Conv2DTranspose is: the full
-    transposed convolution, cut where the convolution pads. A pool behind the convolution counts as
-    a part of its stride. Where the full one is too small, for the pool left out a rest, rows and
-    columns without input (which get the bias) follow at the end.
+    Like TensorFlow's Conv2DTranspose it is the transpose of the SAME convolution: the full
+    transposed convolution, cut where the convolution pads. A pool counts as a part of the stride.
+    If the result is too small because the pool left out a rest, rows and columns without input
+    (which get the bias) follow at the end.
     """
 
     def __init__(self, geometry: Geometry) -> None:
@@ -172,14 +173,14 @@ class Mirror:
             maps = F.pad(maps, (0, self.more[1], 0, self.more[0]))
         made = F.conv_transpose2d(maps, weight, bias, self.stride, self.cut)
         height, width = self.size
-        # An odd cut takes the one more at the end. To cut nothing would still copy the gradient.
+        # An odd cut takes one more at the end. Even an empty cut would copy the gradient.
         return made if made.shape[2:] == self.size else made[:, :, :height, :width]
 
 
 @final
 class TransposedConv(nn.Module):
-    """A decoder layer with weight ``(features, channels, kernel, kernel)``: the kernels that the
-    features add."""
+    """A decoder layer whose weight ``(features, channels, kernel, kernel)`` holds the kernels that
+    the features add."""
 
     def __init__(self, geometry: Geometry, init: Init, generator: Generator) -> None:
         super().__init__()
@@ -203,14 +204,14 @@ class TiedConv(nn.Module):
 
     def __init__(self, geometry: Geometry, encoder_layer: nn.Conv2d) -> None:
         super().__init__()
-        # In a tuple, so that the encoder's layer is not registered a second time here.
+        # In a tuple the encoder's layer is not registered a second time.
         self._encoder_layer = (encoder_layer,)
         self.bias = nn.Parameter(torch.zeros(geometry.below.channels))
         self.mirror = Mirror(geometry)
 
     @property
     def weight(self) -> Tensor:
-        """``(features, channels, kernel, kernel)``, the encoder's."""
+        """The encoder's ``(features, channels, kernel, kernel)`` weight."""
         return self._encoder_layer[0].weight
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -218,10 +219,10 @@ class TiedConv(nn.Module):
 
 
 def convolution(geometry: Geometry, init: Init, generator: Generator) -> nn.Conv2d:
-    """The SAME convolution itself; :func:`padded` pads where it cannot."""
+    """Make the SAME convolution without uneven padding, which :func:`pad` adds."""
     (top, bottom), (left, right) = geometry.padding
     even = top == bottom and left == right
-    # Its own first weights are drawn in vain, as those of a linear layer.
+    # PyTorch draws weights in vain, as for a linear layer.
     layer = nn.Conv2d(
         geometry.below.channels,
         geometry.channels,
@@ -234,9 +235,9 @@ def convolution(geometry: Geometry, init: Init, generator: Generator) -> nn.Conv
     return layer
 
 
-def padded(geometry: Geometry, layer: nn.Conv2d) -> list[nn.Module]:
-    """``layer`` behind the padding that it does not do itself, for it is not the same on both
-    sides."""
+def pad(geometry: Geometry, layer: nn.Conv2d) -> list[nn.Module]:
+    """Put explicit padding in front of ``layer`` where SAME padding is uneven, which Conv2d cannot
+    do."""
     (top, bottom), (left, right) = geometry.padding
     if top == bottom and left == right:
         return [layer]

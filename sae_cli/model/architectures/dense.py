@@ -7,23 +7,18 @@ from typing import Annotated
 
 from pydantic import Field
 from torch import Generator, nn
-from torch.nn.utils import parametrize
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import Positive, Width
 from sae_cli.core.shapes import DataShape
 from sae_cli.model.activations.activation import Activation
 from sae_cli.model.activations.pointwise import ActivationName, Pointwise
-from sae_cli.model.architectures.architecture import (
-    ARCHITECTURES,
-    code_width,
-    hidden_activation_names,
-)
+from sae_cli.model.architectures.architecture import ARCHITECTURES, code_width, one_each
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.initialisation import Init, linear
-from sae_cli.model.layers import TiedLinear, UnitNorm
+from sae_cli.model.layers import TiedLinear, UnitNorm, constrain_
 
-# Far more than can be trained without shortcuts between layers.
+# This bound is far above what can be trained without shortcuts between layers.
 MAX_HIDDEN = 1000
 
 
@@ -42,7 +37,7 @@ def dense(
     unit_norm_decoder: bool,
     init: Init,
 ) -> AutoEncoder:
-    """Input, ``hidden_sizes``, code, the same back again.
+    """Build layers from the input over ``hidden_sizes`` to the code, and the same layers back.
 
     Args:
         shape: of the data.
@@ -50,17 +45,17 @@ def dense(
         generator: draws the initial weights.
         hidden_sizes: widths between input and code, from the input on; may be empty.
         hidden_activations: one for all hidden layers, or one each.
-        n_latents: width of the code; or else
-        expansion_factor: width of the code as a multiple of the number of input features.
+        n_latents: width of the code; None to give a factor instead.
+        expansion_factor: width of the code as a multiple of the number of input features, or None.
         output_activation: of the reconstruction.
         tied: the decoder's weights are the encoder's, transposed (biases are its own).
         unit_norm_decoder: the columns of every decoder weight have unit norm. With one layer these
-            are the atoms, and a smaller code is a smaller reconstruction; with more, what later
-            layers can make up for a smaller code is bounded.
+            are the atoms, and a smaller code is a smaller reconstruction; with several, later
+            layers can make up for smaller codes only within bounds.
         init: how initial weights are drawn.
 
     Raises:
-        ConfigError: widths or activations that do not fit together.
+        ConfigError: widths or activations do not fit together.
     """
     width = code_width(shape, n_latents, expansion_factor)
     sizes = [shape.n_features, *hidden_sizes, width]
@@ -70,7 +65,8 @@ def dense(
             f"activation={activation.name} takes {activation.pre_codes_per_latent}; give "
             "architecture.tied=false, or another activation"
         )
-    names = hidden_activation_names(hidden_sizes, hidden_activations)
+    n_hidden = len(hidden_sizes)
+    names = one_each("hidden_activations", hidden_activations, n_hidden, "hidden layers")
     between = [Pointwise(name, activation.active_above) for name in names]
     ends = [*sizes[:-1], width * activation.pre_codes_per_latent]
     encoder = [
@@ -81,12 +77,9 @@ def dense(
         for layer, (n_in, n_out) in zip(encoder, pairwise(sizes), strict=True)
     ]
     if unit_norm_decoder:
-        # A decoder column is an encoder row where the weights are tied.
+        # A column of a tied decoder is a row of the encoder.
         for layer in encoder if tied else decoder:
-            # Unsafe means untried: a trial on the meta device would import sympy.
-            parametrize.register_parametrization(
-                layer, "weight", UnitNorm(dim=1 if tied else 0), unsafe=True
-            )
+            constrain_(layer, UnitNorm(dim=1 if tied else 0))
     return _unroll(shape, encoder, decoder, [*between, activation], Pointwise(output_activation))
 
 
@@ -97,7 +90,7 @@ def _unroll(
     activations: list[Activation],
     output_activation: Activation,
 ) -> AutoEncoder:
-    """The whole network, and each of its layers as an auto-encoder over the same parameters.
+    """Make the whole network, and each layer as an auto-encoder over the same parameters.
 
     ``decoder[i]`` undoes ``encoder[i]``; ``activations[i]`` follows ``encoder[i]``.
     """

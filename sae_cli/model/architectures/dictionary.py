@@ -1,7 +1,7 @@
-"""A dictionary to infer codes with: a linear decoder without bias, its atoms the columns.
+"""Dictionaries: linear decoders without bias, whose columns are the atoms, to infer codes with.
 
-By itself such an auto-encoder encodes nothing of use; ``inference=ista`` or ``fista`` finds the
-codes, from what the encoder here predicts.
+Such an auto-encoder alone encodes nothing of use; ``inference=ista`` or ``fista`` finds the codes,
+starting from the encoder's prediction.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from typing import final
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.utils import parametrize
 
 from sae_cli.core.options import Positive, Width
 from sae_cli.core.shapes import DataShape
@@ -19,12 +18,12 @@ from sae_cli.model.activations.pointwise import Pointwise
 from sae_cli.model.architectures.architecture import ARCHITECTURES, code_width
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.initialisation import Init, linear
-from sae_cli.model.layers import UnitNorm
+from sae_cli.model.layers import UnitNorm, constrain_
 
 
 @final
 class Zeros(nn.Module):
-    """Predicts ``n`` zeros for each example."""
+    """An encoder that predicts ``n`` zeros for each example."""
 
     def __init__(self, n: int) -> None:
         super().__init__()
@@ -61,14 +60,14 @@ def dictionary(
     unit_norm_decoder: bool,
     init: Init,
 ) -> AutoEncoder:
-    """A decoder alone; codes are predicted to be zero.
+    """Build a decoder alone; codes are predicted to be zero.
 
     Args:
         shape: of the data.
-        activation: of the zeros; inference has the last word.
+        activation: of the zeros; inference replaces its codes.
         generator: draws the initial atoms.
-        n_latents: number of atoms; or else
-        expansion_factor: the number as a multiple of the number of input features.
+        n_latents: number of atoms; None to give a factor instead.
+        expansion_factor: number of atoms as a multiple of the number of input features, or None.
         unit_norm_decoder: atoms have unit norm, so that codes cannot shrink for free.
         init: how initial atoms are drawn.
 
@@ -92,7 +91,7 @@ def predictive_dictionary(
     unit_norm_decoder: bool,
     init: Init,
 ) -> AutoEncoder:
-    """A dictionary, and an encoder ``G tanh(W x + d)`` that predicts its codes.
+    """Build a dictionary, and an encoder ``G tanh(W x + d)`` that predicts its codes.
 
     Kavukcuoglu, Ranzato and LeCun 2008, predictive sparse decomposition.
 
@@ -100,8 +99,8 @@ def predictive_dictionary(
         shape: of the data.
         activation: of the prediction.
         generator: draws the initial weights.
-        n_latents: number of atoms; or else
-        expansion_factor: the number as a multiple of the number of input features.
+        n_latents: number of atoms; None to give a factor instead.
+        expansion_factor: number of atoms as a multiple of the number of input features, or None.
         unit_norm_decoder: atoms have unit norm, so that codes cannot shrink for free.
         init: how initial weights are drawn.
 
@@ -119,10 +118,9 @@ def predictive_dictionary(
 def linear_decoder(
     shape: DataShape, n_latents: int, unit_norm: bool, init: Init, generator: Generator
 ) -> nn.Sequential:
-    """From codes ``(batch, n_latents)`` to ``(batch, *input_shape)``, one layer without bias."""
+    """Make one layer without bias from ``(batch, n_latents)`` to ``(batch, *input_shape)``."""
     layer = linear(n_latents, shape.n_features, init, generator)
     layer.register_parameter("bias", None)
     if unit_norm:
-        # Unsafe means untried: a trial on the meta device would import sympy.
-        parametrize.register_parametrization(layer, "weight", UnitNorm(dim=0), unsafe=True)
+        constrain_(layer, UnitNorm(dim=0))
     return nn.Sequential(layer, nn.Unflatten(1, shape.input_shape))

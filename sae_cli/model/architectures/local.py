@@ -1,7 +1,7 @@
-"""Locally connected auto-encoders: latents on a sheet, each with a field of the image of its own.
+"""Locally connected auto-encoders: latents on a sheet, each with its own field of the image.
 
-The weights are not shared between places, unlike a convolution's (Gregor and LeCun 2010, Emergence
-of complex-like cells in a temporal product network with local receptive fields).
+Unlike those of a convolution, the weights are not shared between places (Gregor and LeCun 2010,
+Emergence of complex-like cells in a temporal product network with local receptive fields).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Annotated, final
 import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
-from torch.nn.utils import parametrize
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import MAX_WIDTH, Count, Width
@@ -23,20 +22,20 @@ from sae_cli.model.activations.pointwise import ActivationName, Pointwise
 from sae_cli.model.architectures.architecture import ARCHITECTURES
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.initialisation import Init, linear
-from sae_cli.model.layers import UnitNorm
+from sae_cli.model.layers import UnitNorm, constrain_
 
 
 @dataclass(frozen=True)
 class Fields:
-    """Which features of an image each latent of a sheet sees.
+    """The fields of a sheet of latents: which features of an image each latent sees.
 
-    The sheet is spread evenly over the image. A field has its centre at the place of its latent
-    and is shifted at the borders, where it would reach over the edge.
+    The sheet is spread evenly over the image. A field is centred on the place of its latent, and
+    shifted inwards at the borders of the image.
 
     Attributes:
         image: channels, height and width.
         sheet: rows and columns of latents.
-        side: pixels along each side of a field, which has all channels of them.
+        side: pixels along each side of a field, which has all channels.
     """
 
     image: tuple[int, int, int]
@@ -45,11 +44,11 @@ class Fields:
 
     @property
     def n_seen(self) -> int:
-        """The features of one field."""
+        """The number of features in one field."""
         return self.image[0] * self.side * self.side
 
     def mask(self, device: torch.device) -> Tensor:
-        """bool ``(rows * columns, channels * height * width)``."""
+        """Make the mask of all fields, bool ``(rows * columns, channels * height * width)``."""
         rows, columns = (
             _windows(*axis, self.side, device)
             for axis in zip(self.sheet, self.image[1:], strict=True)
@@ -63,11 +62,10 @@ class Fields:
 class Masked(nn.Module):
     """Parametrization that makes a weight exactly zero outside of the fields.
 
-    The mask is made when it is first needed: it follows from a few numbers, and a model that is
-    only described (on the meta device) takes no memory.
+    The mask is made when it is first needed, so that a model on the meta device takes no memory.
 
     Args:
-        fields: what each latent sees.
+        fields: of all latents.
         decoder: the weight is ``(n_features, n_latents)``, not the other way round.
     """
 
@@ -79,7 +77,8 @@ class Masked(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         if self._mask is None or self._mask.device != weight.device:
-            # An evaluation may be the first to need it, whose tensors training could not use.
+            # The mask may first be needed in inference mode; autograd would reject such a tensor
+            # later.
             with torch.inference_mode(False), torch.no_grad():
                 mask = self._fields.mask(weight.device)
                 n_latents, n_features = mask.shape
@@ -89,7 +88,7 @@ class Masked(nn.Module):
         return weight * self._mask
 
     def right_inverse(self, weight: Tensor) -> Tensor:
-        # So that nothing is saved that is never used.
+        # Values outside of the fields are never used, so they are not saved.
         return weight if weight.is_meta else self(weight)
 
 
@@ -105,7 +104,7 @@ def local(
     unit_norm_decoder: bool,
     init: Init,
 ) -> AutoEncoder:
-    """One linear layer each way; a latent sees, and draws, a square field of the image.
+    """Build one linear layer each way; a latent sees, and draws, a square field of the image.
 
     Args:
         shape: of the data; images ``(channels, height, width)``.
@@ -115,13 +114,12 @@ def local(
         field: pixels along each side of a field.
         output_activation: of the reconstruction.
         unit_norm_decoder: atoms have unit norm.
-        init: how initial weights are drawn; their scale is that of a unit with as many inputs as
-            it really has.
+        init: how initial weights are drawn, at the scale that fits a unit's own number of inputs.
 
     Raises:
-        ConfigError: the data are no images or smaller than a field, or the sheet is too large.
+        ConfigError: the data are not images or smaller than a field, or the sheet is too large.
     """
-    fields = _checked(shape, sheet, field)
+    fields = _build_fields(shape, sheet, field)
     n_latents = math.prod(sheet)
     n_pre_codes = n_latents * activation.pre_codes_per_latent
     n_seeing = n_latents * fields.n_seen / shape.n_features
@@ -129,12 +127,10 @@ def local(
     _rescale_(encoder, fields.n_seen, n_seeing * n_pre_codes / n_latents, init)
     decoder = linear(n_latents, shape.n_features, init, generator)
     _rescale_(decoder, n_seeing, fields.n_seen, init)
-    # Unsafe means untried: a trial on the meta device would import sympy.
-    for layer, is_decoder in ((encoder, False), (decoder, True)):
-        masked = Masked(fields, decoder=is_decoder)
-        parametrize.register_parametrization(layer, "weight", masked, unsafe=True)
+    constrain_(encoder, Masked(fields, decoder=False))
+    constrain_(decoder, Masked(fields, decoder=True))
     if unit_norm_decoder:
-        parametrize.register_parametrization(decoder, "weight", UnitNorm(dim=0), unsafe=True)
+        constrain_(decoder, UnitNorm(dim=0))
     return AutoEncoder(
         nn.Sequential(nn.Flatten(), encoder),
         activation,
@@ -145,7 +141,7 @@ def local(
     )
 
 
-def _checked(shape: DataShape, sheet: list[int], field: int) -> Fields:
+def _build_fields(shape: DataShape, sheet: list[int], field: int) -> Fields:
     if len(shape.input_shape) != 3:
         raise ConfigError(
             "architecture=local needs images (channels, height, width), and the data have shape "
@@ -166,7 +162,7 @@ def _checked(shape: DataShape, sheet: list[int], field: int) -> Fields:
 
 
 def _windows(n_places: int, n_pixels: int, side: int, device: torch.device) -> Tensor:
-    """bool ``(n_places, n_pixels)``: the pixels of one axis that each place of the sheet sees."""
+    """Tell which pixels of one axis each place of the sheet sees, bool ``(n_places, n_pixels)``."""
     centres = (torch.arange(n_places, device=device) + 0.5) * n_pixels / n_places
     starts = (centres - side / 2).round().long().clamp(0, n_pixels - side)
     pixels = torch.arange(n_pixels, device=device)
@@ -174,9 +170,9 @@ def _windows(n_places: int, n_pixels: int, side: int, device: torch.device) -> T
 
 
 def _rescale_(layer: nn.Linear, n_in: float, n_out: float, init: Init) -> None:
-    """From the variance for all inputs and outputs to that for ``n_in`` and ``n_out`` of them.
+    """Rescale weights drawn for all inputs and outputs to fit ``n_in`` and ``n_out`` of them.
 
-    It goes with one over the fan-in, or (Glorot) over the fan-in and the fan-out together.
+    The variance is proportional to 1 / fan-in or, by Glorot, to 1 / (fan-in + fan-out).
     """
     if layer.weight.is_meta:
         return

@@ -19,9 +19,9 @@ from sae_cli.model.architectures.architecture import ARCHITECTURES
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.initialisation import draw_, linear
 
-# Far more than can be trained.
+# This bound is far above what can be trained.
 MAX_HIDDEN = 100
-# Four gates of so many units each still have a number of weights that torch can count.
+# PyTorch can still count the weights of four gates of so many units.
 MAX_UNITS = 2**28
 Units = Annotated[int, Field(ge=1, le=MAX_UNITS)]
 
@@ -53,23 +53,23 @@ class FromSequences(nn.Module):
 class Lstm(nn.Module):
     """A long short-term memory: ``(batch, steps, n_in)`` to ``(batch, steps, n_out)``.
 
-    The gates (input, forget, cell, output) are
-    ``act(W x_t + U h_(t-1) + b)``, ``c_t = f c_(t-1) + i g``, ``h_t = o tanh(c_t)`` (Hochreiter and
-    Schmidhuber 1997; Gers et al. 2000). Initial weights are those of Keras: W by Glorot's uniform
-    distribution over all four gates at once, U orthogonal, b zero but 1 for the forget gate
-    (Jozefowicz et al. 2015). PyTorch adds a second b, which stays zero and is not trained.
+    The gates i, f, g, o (input, forget, cell, output) are ``act(W x_t + U h_(t-1) + b)``;
+    ``c_t = f c_(t-1) + i g``, ``h_t = o tanh(c_t)`` (Hochreiter and Schmidhuber 1997; Gers et al.
+    2000). Initial weights are those of Keras: W is Glorot uniform over all four gates at once, U
+    orthogonal, b 1 for the forget gate and 0 elsewhere (Jozefowicz et al. 2015). PyTorch adds a
+    second b, which stays 0 and is not trained.
     """
 
     def __init__(self, n_in: int, n_out: int, generator: Generator) -> None:
         super().__init__()
-        # Its own first weights are drawn in vain, as those of a linear layer.
+        # PyTorch draws weights in vain, as for a linear layer.
         self.lstm = nn.LSTM(n_in, n_out, batch_first=True)
         kernel, recurrent_kernel, own, second = self.lstm.parameters()
         second.requires_grad_(False)
         if own.is_meta:
             return
         draw_(kernel, own, "glorot_uniform", generator)
-        # A decomposition, whose last bits depend on the number of threads.
+        # orthogonal_ uses a QR decomposition, whose last bits depend on the number of threads.
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         nn.init.orthogonal_(recurrent_kernel, generator=generator)
@@ -85,7 +85,7 @@ class Lstm(nn.Module):
 
 @final
 class LastStep(nn.Module):
-    """``(batch, steps, n)`` to ``(batch, n)``: what is known when all has been read."""
+    """The last step of ``(batch, steps, n)``, as ``(batch, n)``."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x[:, -1]
@@ -93,7 +93,7 @@ class LastStep(nn.Module):
 
 @final
 class EachStep(nn.Module):
-    """``(batch, n)`` to ``(batch, steps, n)``: the same at each step."""
+    """The same codes ``(batch, n)`` at each step, as ``(batch, steps, n)``."""
 
     def __init__(self, steps: int) -> None:
         super().__init__()
@@ -113,22 +113,22 @@ def recurrent(
     n_latents: Units,
     output_activation: ActivationName,
 ) -> AutoEncoder:
-    """LSTMs of ``hidden_sizes`` and one of ``n_latents``, whose last output is the code; the code
-    at each step into LSTMs of ``hidden_sizes`` from the last to the first, and a linear layer.
+    """Build LSTMs of ``hidden_sizes`` and ``n_latents`` to the code, and the same layers back.
 
-    An activation that takes several pre-codes for each latent has them from a linear layer of the
-    last output.
+    The last output of the encoder is the code. The decoder sees it at each step: LSTMs of
+    ``hidden_sizes``, from the last to the first, and a linear layer. If the activation takes
+    several pre-codes for each latent, a linear layer makes them from the encoder's last output.
 
     Args:
-        shape: of the data: ``(channels, steps, width)``, ``(steps, width)`` of one channel.
-        activation: makes the codes of the last output, which lies in (-1, 1).
+        shape: of the data: ``(channels, steps, width)``, or ``(steps, width)`` of one channel.
+        activation: makes the codes from the last output, which lies in (-1, 1).
         generator: draws the initial weights.
         hidden_sizes: widths of the LSTMs between input and code, from the input on.
         n_latents: width of the code.
         output_activation: of the reconstruction.
 
     Raises:
-        ConfigError: the data are no sequences.
+        ConfigError: the data are not sequences.
     """
     if len(shape.input_shape) < 2:
         raise ConfigError(

@@ -9,20 +9,20 @@ from torch import nn
 from sae_cli.model.autoencoder import AutoEncoder
 
 
-def stacked(layers: Sequence[AutoEncoder], undone: Sequence[nn.Module]) -> AutoEncoder:
-    """All layers as one network over the same parameters.
+def stack(layers: Sequence[AutoEncoder], undo: Sequence[nn.Module]) -> AutoEncoder:
+    """Join all layers into one network over the same parameters.
 
     Args:
         layers: from the input on.
-        undone: for each but the last, what turns the data that it passes on back into its codes.
+        undo: for each layer but the last, turns the data that it passes on back into its codes.
     """
     down: list[nn.Module] = []
     for layer in layers[:-1]:
-        down += [layer.encoder, layer.activation, layer.passed_on]
+        down += [layer.encoder, layer.activation, layer.pass_on]
     last = layers[-1]
     up: list[nn.Module] = [last.decoder]
     for i in range(len(layers) - 2, -1, -1):
-        up += [layers[i + 1].output_activation, undone[i], layers[i].decoder]
+        up += [layers[i + 1].output_activation, undo[i], layers[i].decoder]
     return AutoEncoder(
         nn.Sequential(*down, last.encoder),
         last.activation,

@@ -2,10 +2,10 @@
 
     z^0 = 0,   z^{t+1} = activation(E x + S z^t - b),   t = 0 ... T - 1
 
-with ``E``, ``S`` and ``b`` shared by all steps. With ReLU these are the steps of non-negative ISTA
-where ``E = a D'``, ``S = I - a D'D``; learned ones need fewer (Gregor and LeCun 2010, LISTA; Rolfe
-and LeCun 2013, DrSAE). Rolfe and LeCun divide the learning rate of each shared weight by the number
-of its uses; here all weights have the same one.
+with ``E``, ``S`` and ``b`` shared by all steps. With ReLU, ``E = a D'`` and ``S = I - a D'D`` these
+are the steps of non-negative ISTA; learned weights need fewer steps (Gregor and LeCun 2010, LISTA;
+Rolfe and LeCun 2013, DrSAE). Rolfe and LeCun divide the learning rate of each shared weight by the
+number of its uses; here all weights have the same one.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from sae_cli.model.proximal import largest_eigenvalue
 
 @final
 class UnrolledEncoder(nn.Module):
-    """``T - 1`` steps, and the pre-codes ``E x + S z^{T-1} - b`` of the last.
+    """An encoder of ``T - 1`` steps, and the pre-codes ``E x + S z^{T-1} - b`` of the last one.
 
     Attributes:
         filters: a layer whose weight is E, ``(n_latents, n_features)``.
-        interactions: a layer whose weight is ``S - I``, ``(n_latents, n_latents)``: what is stored
-            is small, and a code keeps itself without learning to.
+        interactions: a layer whose weight is ``S - I``, ``(n_latents, n_latents)``: its values are
+            small, and a code keeps itself without learning to.
         threshold: b, ``(n_latents,)``.
     """
 
@@ -52,18 +52,18 @@ class UnrolledEncoder(nn.Module):
         self.max_row_norm = (
             None if max_encoder_norm is None or n_steps == 1 else max_encoder_norm / (n_steps - 1)
         )
-        # torch draws their first weights; set_from_dictionary_ overwrites them.
+        # PyTorch draws weights in vain; set_from_dictionary_ overwrites them.
         self.filters = nn.Linear(n_features, n_latents, bias=False)
         self.interactions = nn.Linear(n_latents, n_latents, bias=False)
         self.threshold = nn.Parameter(torch.zeros(n_latents))
         bound_(self.filters, self.max_row_norm, dim=1)
-        # In a tuple, so that the auto-encoder's activation is not registered a second time here.
+        # In a tuple the auto-encoder's activation is not registered a second time.
         self._activation = (activation,)
 
     def forward(self, x: Tensor) -> Tensor:
         (activation,) = self._activation
         drive = self.filters(x.flatten(1)) - self.threshold
-        # z^0 = 0: the first step sees the input alone.
+        # The first step sees the input alone because z^0 = 0.
         pre_codes: Tensor = drive
         for _ in range(self.n_steps - 1):
             codes = activation(pre_codes)
@@ -72,11 +72,12 @@ class UnrolledEncoder(nn.Module):
 
     @torch.no_grad()
     def set_from_dictionary_(self, dictionary: Tensor, l1_weight: float) -> None:
-        """Become that many steps of non-negative ISTA on ``|x - D z|^2 + l1_weight |z|_1``.
+        """Set the weights so that the steps are non-negative ISTA on
+        ``|x - D z|^2 + l1_weight |z|_1``.
 
-        ``E = a D'``, ``S = I - a D'D``, ``b = a l1_weight / 2`` with ``a`` one over the largest
-        eigenvalue of ``D'D``, or less where the bound on the rows of E asks for it: any smaller
-        step is ISTA, too.
+        ``E = a D'``, ``S = I - a D'D``, ``b = a l1_weight / 2``, where ``a`` is one over the
+        largest eigenvalue of ``D'D``, or less if the bound on the rows of E demands it: ISTA allows
+        any smaller step.
 
         Args:
             dictionary: D, ``(n_features, n_latents)``.
@@ -84,7 +85,8 @@ class UnrolledEncoder(nn.Module):
         step = 1.0 / largest_eigenvalue(dictionary)
         if self.max_row_norm is not None:
             step = torch.minimum(step, self.max_row_norm / dictionary.norm(dim=0).max())
-        # Its one parameter, whether or not a bound, within which this is, stands before it.
+        # With a norm bound, filters.weight is computed from this parameter. The new value respects
+        # the bound.
         next(self.filters.parameters()).copy_(step * dictionary.t())
         self.interactions.weight.copy_(-step * dictionary.t() @ dictionary)
         self.threshold.copy_((step * l1_weight / 2.0).expand_as(self.threshold))
@@ -104,23 +106,25 @@ def unrolled(
     max_encoder_norm: Positive | None,
     init: Init,
 ) -> AutoEncoder:
-    """A recurrent encoder that begins as ISTA on its own linear decoder.
+    """Build a recurrent encoder that begins as ISTA on its own linear decoder.
 
     Args:
         shape: of the data.
         activation: after each step; with ReLU the start is non-negative ISTA.
         generator: draws the initial dictionary.
-        n_latents: width of the code; or else
-        expansion_factor: width of the code as a multiple of the number of input features.
+        n_latents: width of the code; None to give a factor instead.
+        expansion_factor: width of the code as a multiple of the number of input features, or None.
         n_steps: T; with 1 it is a dense auto-encoder of one layer.
         l1_weight: of the ISTA that the encoder begins as.
-        max_decoder_norm: bound of the norm of each atom, or None.
-        max_encoder_norm: each row of E is bounded by this over ``T - 1``, so that gradients do
-            not explode through the steps; None, or T = 1, bounds nothing.
+        max_decoder_norm: bound on the norm of each atom, or None.
+        max_encoder_norm: the norm of each row of E is bounded by this over ``T - 1``, so that
+            gradients do not explode through the steps; with None, or T = 1, it is free.
         init: how the initial dictionary is drawn.
 
     Raises:
-        ConfigError: both widths are given, or neither; the activation needs two pre-codes each.
+        ConfigError: both widths are given, or neither; or the activation needs several pre-codes
+            for each latent.
+
     """
     if activation.pre_codes_per_latent != 1:
         raise ConfigError(

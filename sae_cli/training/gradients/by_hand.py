@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from sae_cli.model.activations.pointwise import Pointwise
-from sae_cli.model.autoencoder import AutoEncoder, Pass, unpacked
+from sae_cli.model.autoencoder import AutoEncoder, Pass, unpack
 from sae_cli.model.layers import TiedLinear
 from sae_cli.model.objective import Objective, Terms
 from sae_cli.model.penalties.roles import WarmUp
@@ -43,7 +43,7 @@ def can_differentiate(autoencoder: AutoEncoder, objective: Objective) -> bool:
 
 def _links(autoencoder: AutoEncoder) -> list[Link | None]:
     """What is applied one after the other; None stands for what is no link of a chain."""
-    encoder, decoder = unpacked(autoencoder.encoder), unpacked(autoencoder.decoder)
+    encoder, decoder = unpack(autoencoder.encoder), unpack(autoencoder.decoder)
     # Examples are flat in a chain, so that flattening them first and last has nothing to do.
     encoder = [part for i, part in enumerate(encoder) if i or not isinstance(part, nn.Flatten)]
     if decoder and isinstance(decoder[-1], nn.Unflatten):
@@ -77,7 +77,8 @@ class ByHand(Gradients):
         self.term_names = objective.term_names
         self._place = {id(parameter): i for i, parameter in enumerate(self.parameters)}
         self._links = [link for link in _links(autoencoder) if link is not None]
-        encoder = unpacked(autoencoder.encoder)
+        encoder = unpack(autoencoder.encoder)
+
         self._activation = len([part for part in encoder if not isinstance(part, nn.Flatten)])
         self._own = {
             i: (link.weight, link.bias)

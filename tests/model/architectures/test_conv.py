@@ -44,7 +44,7 @@ SHAPE = DataShape((2, 9, 8), None)
 MNIST = DataShape((1, 28, 28), 10)
 
 
-def built(
+def build(
     shape: DataShape = SHAPE, activation: str = "relu", seed: int = 0, **options: Any
 ) -> AutoEncoder:
     section = ARCHITECTURES.check(OPTIONS | options)
@@ -66,7 +66,7 @@ def batch(shape: DataShape = SHAPE, n: int = 5) -> Tensor:
 def test_contract(activation: str, tied: bool, n_latents: int | None, tmp_path: Path) -> None:
     """Shapes; a gradient for every parameter; saving and loading to the bit; the seed's numbers."""
     chosen: dict[str, Any] = {"activation": activation, "tied": tied, "n_latents": n_latents}
-    made = built(**chosen)
+    made = build(**chosen)
     passed = made(batch())
     # 9x8 is pooled to 4x4, then to 2x2.
     width = n_latents or 6 * 2 * 2
@@ -81,28 +81,29 @@ def test_contract(activation: str, tied: bool, n_latents: int | None, tmp_path: 
         assert torch.isfinite(parameter.grad).all()
 
     safetensors.torch.save_file(made.state_dict(), tmp_path / "model.safetensors")
-    other = built(**chosen, seed=1)
+    other = build(**chosen, seed=1)
     assert not torch.equal(other(batch()).x_hat, passed.x_hat)
     other.load_state_dict(safetensors.torch.load_file(tmp_path / "model.safetensors"))
     assert torch.equal(other(batch()).x_hat, passed.x_hat)
-    assert torch.equal(built(**chosen)(batch()).x_hat, passed.x_hat)
+    assert torch.equal(build(**chosen)(batch()).x_hat, passed.x_hat)
 
 
 def test_published_parameter_counts() -> None:
-    """The book's network, and the one with a code of two numbers, of GDL_code."""
+    """They are those of the book's network, and of GDL_code's with a code of two numbers."""
     for options, down, up, n_latents in (
         (BOOK, 23_296, 23_233, 576),
         (CODE_2D, 98_946, 102_017, 2),
     ):
-        made = built(MNIST, **options)
+        made = build(MNIST, **options)
         assert (count(made.encoder), count(made.decoder)) == (down, up)
         assert made.n_latents == n_latents
         assert made(batch(MNIST)).x_hat.shape == (5, 1, 28, 28)
 
 
 def test_the_books_network_by_plain_calls() -> None:
-    """In the order of Keras: convolution, activation, pool; flat maps are the code."""
-    made = built(MNIST, "identity", **BOOK)
+    """They follow Keras: convolution, activation, pool; flat maps are the code."""
+
+    made = build(MNIST, "identity", **BOOK)
     parameters = [p.detach() for p in made.parameters()]
     maps = batch(MNIST)
     for weight, bias in zip(parameters[0:6:2], parameters[1:6:2], strict=True):
@@ -117,7 +118,7 @@ def test_the_books_network_by_plain_calls() -> None:
 
 
 def test_gradients_against_finite_differences() -> None:
-    made = built(DataShape((1, 5, 4), None), "tanh", channels=[2, 3], pools=[2, 1], n_latents=3)
+    made = build(DataShape((1, 5, 4), None), "tanh", channels=[2, 3], pools=[2, 1], n_latents=3)
     made = made.double()
     x = batch(DataShape((1, 5, 4), None), 2).double()
 
@@ -136,12 +137,12 @@ def test_tied_weights_are_one_parameter_after_a_step_a_copy_and_a_reload(unit_no
         return sum(parameter.ndim > 1 for parameter in model.parameters())
 
     chosen: dict[str, Any] = {"tied": True, "n_latents": 7, "unit_norm_decoder": unit_norm}
-    made = built(**chosen)
+    made = build(**chosen)
     assert weights(made) == 3
     optimizer = torch.optim.SGD(made.parameters(), 0.1)
     made(batch()).x_hat.sum().backward()
     optimizer.step()
-    copied, reloaded = copy.deepcopy(made), built(**chosen, seed=3)
+    copied, reloaded = copy.deepcopy(made), build(**chosen, seed=3)
     reloaded.load_state_dict(made.state_dict())
     moved = copied.to(torch.float64).float()
     for model in (made, moved, reloaded):
@@ -163,7 +164,7 @@ def test_tied_weights_are_one_parameter_after_a_step_a_copy_and_a_reload(unit_no
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("n_latents", [None, 7])
 def test_unit_norm_decoder_holds_through_training(tied: bool, n_latents: int | None) -> None:
-    made = built(unit_norm_decoder=True, tied=tied, n_latents=n_latents)
+    made = build(unit_norm_decoder=True, tied=tied, n_latents=n_latents)
     optimizer = torch.optim.Adam(made.parameters(), 0.1)
     for _ in range(3):
         optimizer.zero_grad()
@@ -181,12 +182,12 @@ def test_unit_norm_decoder_holds_through_training(tied: bool, n_latents: int | N
 def test_layers_share_their_parameters_with_the_whole(
     n_latents: int | None, channels: list[int]
 ) -> None:
-    made = built(n_latents=n_latents, channels=channels)
+    made = build(n_latents=n_latents, channels=channels)
     assert len(made.layers) == len(channels) + (n_latents is not None)
     codes = batch()
     for layer in made.layers:
         passed = layer(codes)
-        # Each layer by itself reconstructs what it is given.
+        # Each layer by itself reconstructs its input.
         assert passed.x_hat.shape == codes.shape
         codes = passed.codes
         assert codes.shape == (5, layer.n_latents)
@@ -198,15 +199,15 @@ def test_layers_share_their_parameters_with_the_whole(
 
 
 def test_images_without_an_axis_of_channels() -> None:
-    plain, with_axis = built(DataShape((9, 8), None)), built(DataShape((1, 9, 8), None))
+    plain, with_axis = build(DataShape((9, 8), None)), build(DataShape((1, 9, 8), None))
     x = batch(DataShape((9, 8), None))
     assert torch.equal(plain(x).x_hat, with_axis(x.unsqueeze(1)).x_hat.squeeze(1))
 
 
 def test_colours_are_told_apart() -> None:
-    """The same as plain calls for images of three channels, of any order in memory."""
+    """Images of three channels give the same as plain calls, in either order of memory."""
     shape = DataShape((3, 8, 8), None)
-    made = built(shape, "identity", channels=[5], pools=[1], hidden_activations=["identity"])
+    made = build(shape, "identity", channels=[5], pools=[1], hidden_activations=["identity"])
     weight, bias, _, _ = (p.detach() for p in made.parameters())
     x = batch(shape)
     wanted = F.conv2d(x, weight, bias, padding=1)
@@ -245,7 +246,7 @@ def test_on_the_meta_device_nothing_is_drawn() -> None:
         made = ARCHITECTURES.build(section, MNIST, Pointwise("relu"), generator)
     assert all(parameter.is_meta for parameter in made.parameters())
     assert torch.equal(generator.get_state(), before)
-    real = built(MNIST, **CODE_2D)
+    real = build(MNIST, **CODE_2D)
     shapes = {name: value.shape for name, value in made.state_dict().items()}
     assert shapes == {name: value.shape for name, value in real.state_dict().items()}
 
@@ -266,4 +267,4 @@ def test_on_the_meta_device_nothing_is_drawn() -> None:
 def test_options_that_do_not_fit(options: dict[str, Any], says: str) -> None:
     shape = DataShape((1, 2**8, 2**8), None) if options.get("channels") == [2**16] else SHAPE
     with torch.device("meta"), pytest.raises(ConfigError, match=says):
-        built(shape, **options)
+        build(shape, **options)

@@ -32,7 +32,7 @@ OPTIONS: dict[str, Any] = {
 SHAPE = DataShape((2, 12, 8), None)
 
 
-def built(shape: DataShape = SHAPE, seed: int = 0, **options: Any) -> AutoEncoder:
+def build(shape: DataShape = SHAPE, seed: int = 0, **options: Any) -> AutoEncoder:
     section = ARCHITECTURES.check(OPTIONS | options)
     return ARCHITECTURES.build(section, shape, Pointwise("relu"), Generator().manual_seed(seed))
 
@@ -42,7 +42,7 @@ def batch(n: int = 5) -> Tensor:
 
 
 def test_contract(tmp_path: Path) -> None:
-    made = built()
+    made = build()
     passed = made(batch())
     assert made.n_latents == 5 * 3 * 2
     assert passed.codes.shape == (5, 5 * 3 * 2)
@@ -53,7 +53,7 @@ def test_contract(tmp_path: Path) -> None:
         assert torch.isfinite(parameter.grad).all()
 
     safetensors.torch.save_file(made.state_dict(), tmp_path / "model.safetensors")
-    other = built(seed=1)
+    other = build(seed=1)
     assert not torch.equal(other(batch()).x_hat, passed.x_hat)
     other.load_state_dict(safetensors.torch.load_file(tmp_path / "model.safetensors"))
     assert torch.equal(other(batch()).x_hat, passed.x_hat)
@@ -82,7 +82,7 @@ def test_spreading_keeps_the_norm_of_every_window() -> None:
     assert torch.allclose(L2Pool(geometry)(spread), pooled, atol=1e-6)
 
 
-def test_a_scale_before_a_relu_is_a_scale_behind_it() -> None:
+def test_a_scale_before_a_relu_is_a_scale_after_it() -> None:
     scale = Scale(3)
     with torch.no_grad():
         scale.log_scale.copy_(torch.tensor([0.5, -1.0, 0.0]).view(3, 1, 1))
@@ -92,13 +92,13 @@ def test_a_scale_before_a_relu_is_a_scale_behind_it() -> None:
 
 
 def test_each_stage_is_trained_on_the_pools_of_the_one_below() -> None:
-    made = built()
+    made = build()
     data, sizes = batch(), []
     for layer in made.layers:
         passed = layer(data)
         assert passed.x_hat.shape == data.shape
         sizes.append(layer.n_latents)
-        codes, data = passed.codes, layer.passed_on(passed.codes)
+        codes, data = passed.codes, layer.pass_on(passed.codes)
     assert sizes == [12 * 8 * 4, 6 * 4 * 6, 3 * 2 * 5]
     # The last stage's features are the code; nothing pools them.
     assert torch.equal(codes, data)
@@ -114,7 +114,7 @@ def test_each_stage_is_trained_on_the_pools_of_the_one_below() -> None:
 
 
 def test_the_decoder_is_linear_and_its_kernels_keep_unit_norm() -> None:
-    made = built()
+    made = build()
     optimizer = torch.optim.Adam(made.parameters(), 0.1)
     for _ in range(3):
         optimizer.zero_grad()
@@ -135,7 +135,7 @@ def test_the_decoder_is_linear_and_its_kernels_keep_unit_norm() -> None:
 
 
 def gabors(size: int) -> Tensor:
-    """``(8, 1, size, size)``: a wave of one and a half periods under a bell, at 8 angles."""
+    """Make ``(8, 1, size, size)``: a wave of one and a half periods under a bell, at 8 angles."""
     place = torch.arange(size) - (size - 1) / 2
     y, x = torch.meshgrid(place, place, indexing="ij")
     angles = torch.arange(8).view(8, 1, 1) * torch.pi / 8
@@ -148,10 +148,10 @@ def gabors(size: int) -> Tensor:
 
 @pytest.mark.parametrize("random", [False, True])
 def test_pools_change_less_than_features_where_an_image_is_shifted(random: bool) -> None:
-    """By one pixel to the right, against the features' own size, on real digits."""
+    """Real digits are shifted right by one pixel; changes are relative to the features' size."""
     data = DATASETS.build({"name": "digits", "val": 200, "test": 300})
     digits = torch.nn.functional.interpolate(data.test.values(data.test.rows[:100]), scale_factor=3)
-    first = built(DataShape((1, 24, 24), None), channels=[8, 8], kernel_sizes=[7]).layers[0]
+    first = build(DataShape((1, 24, 24), None), channels=[8, 8], kernel_sizes=[7]).layers[0]
     (convolution,) = (m for m in first.encoder.modules() if isinstance(m, nn.Conv2d))
     with torch.no_grad():
         if not random:
@@ -159,18 +159,18 @@ def test_pools_change_less_than_features_where_an_image_is_shifted(random: bool)
         here = first.encode(digits)
         there = first.encode(digits.roll(1, dims=3))
         raw = (there - here).norm() / here.norm()
-        pooled = (first.passed_on(there) - first.passed_on(here)).norm()
-        pooled = pooled / first.passed_on(here).norm()
+        pooled = (first.pass_on(there) - first.pass_on(here)).norm()
+        pooled = pooled / first.pass_on(here).norm()
     assert float(pooled / raw) < 0.8
 
 
-def test_what_cannot_be() -> None:
+def test_options_that_do_not_fit() -> None:
     with pytest.raises(ConfigError, match=r"does not cut the 3x2 maps of layer 3 into whole"):
-        built(channels=[4, 6, 5, 5])
+        build(channels=[4, 6, 5, 5])
     with pytest.raises(ConfigError, match=r"architecture=conv_group needs images"):
-        built(DataShape((64,), None))
+        build(DataShape((64,), None))
     with pytest.raises(ConfigError, match=r"architecture.kernel_sizes"):
-        built(kernel_sizes=[3, 3])
+        build(kernel_sizes=[3, 3])
     section = ARCHITECTURES.check(OPTIONS)
     gaussian = ACTIVATIONS.build({"name": "gaussian", "active_above": 0.0})
     with pytest.raises(ConfigError, match=r"choose architecture=conv or another"):

@@ -23,7 +23,7 @@ from sae_cli.model.architectures.conv_layers import (
     TransposedConv,
     convolution,
     image_maps,
-    padded,
+    pad,
 )
 
 GEOMETRIES = [
@@ -39,8 +39,8 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 
 def same(x: NDArray[np.float32], w: NDArray[np.float32], stride: int) -> NDArray[np.float64]:
-    """TensorFlow's definition of SAME, place by place: as many outputs as strides begin in the
-    input, and the padding that they need, the smaller half of it first."""
+    """Convolve place by place, by TensorFlow's definition of SAME: an output for each stride that
+    begins in the input, and the padding that they need, its smaller half first."""
     _, height, width = x.shape
     kernel = w.shape[2]
     outs = [math.ceil(n / stride) for n in (height, width)]
@@ -61,7 +61,7 @@ def same(x: NDArray[np.float32], w: NDArray[np.float32], stride: int) -> NDArray
 def test_a_same_convolution_place_by_place(geometry: Geometry) -> None:
     layer = convolution(geometry, "torch_default", Generator().manual_seed(1))
     x = random(1, *geometry.below)
-    made = nn.Sequential(*padded(geometry, layer))(x)
+    made = nn.Sequential(*pad(geometry, layer))(x)
     assert layer.bias is not None
     weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
     wanted = same(x[0].numpy(), weight, geometry.stride) + bias[:, None, None]
@@ -75,14 +75,14 @@ def test_the_mirror_is_the_transpose(geometry: Geometry) -> None:
     layer = convolution(geometry, "glorot_uniform", Generator().manual_seed(1))
     mirror = TiedConv(geometry, layer)
     x, y = random(1, *geometry.below), random(1, *geometry.above, seed=2)
-    there, back = nn.Sequential(*padded(geometry, layer))(x), mirror(y)
+    there, back = nn.Sequential(*pad(geometry, layer))(x), mirror(y)
     assert back.shape == x.shape
     one, other = (there * y).sum().detach(), (x * back).sum().detach()
     assert float(one) == pytest.approx(float(other), abs=1e-4)
 
 
 def test_the_books_sizes_are_those_of_its_transposed_convolutions() -> None:
-    """3 to 7 as Keras's VALID, 7 to 14 and 14 to 28 as its SAME, each with a stride of 2."""
+    """They go from 3 to 7 as Keras's VALID, from 7 to 14 and from 14 to 28 as its SAME."""
     for size in (7, 14, 28):
         geometry = Geometry(Maps(1, size, size), 1, kernel=3, pool=2)
         mirror = TransposedConv(geometry, "glorot_uniform", Generator().manual_seed(0))
@@ -97,7 +97,7 @@ def test_the_books_sizes_are_those_of_its_transposed_convolutions() -> None:
         np.testing.assert_allclose(made, wanted[:size, :size], atol=1e-6)
 
 
-def test_what_a_pool_left_out_gets_the_bias() -> None:
+def test_rows_and_columns_that_a_pool_left_out_get_the_bias() -> None:
     geometry = Geometry(Maps(1, 5, 3), 1, kernel=1, pool=3)
     mirror = TransposedConv(geometry, "glorot_uniform", Generator().manual_seed(0))
     with torch.no_grad():
@@ -122,7 +122,7 @@ def test_flat_and_back_moves_nothing(channels: int) -> None:
     assert FromFlat(maps)(flat).data_ptr() == made.data_ptr()
 
 
-def test_what_images_are() -> None:
+def test_shapes_of_images() -> None:
     assert image_maps(DataShape((3, 4, 5), None), "conv") == (3, 4, 5)
     assert image_maps(DataShape((4, 5), None), "conv") == (1, 4, 5)
     for shape in ((60,), (2, 3, 4, 5)):
@@ -133,7 +133,7 @@ def test_what_images_are() -> None:
 @pytest.mark.parametrize(
     ("init", "limit"),
     [
-        # As Keras computes them: the kernel's area times the channels on either side.
+        # Keras multiplies the kernel's area by the channels on either side.
         ("glorot_uniform", math.sqrt(6 / (25 * 20 + 25 * 30))),
         ("he_uniform", math.sqrt(6 / (25 * 20))),
         ("torch_default", math.sqrt(1 / (25 * 20))),

@@ -33,7 +33,7 @@ OPTIONS: dict[str, Any] = {
 SHAPE = DataShape((2, 3, 4), None)
 
 
-def built(
+def build(
     shape: DataShape = SHAPE, activation: str = "relu", seed: int = 0, **options: Any
 ) -> AutoEncoder:
     section = ARCHITECTURES.check(OPTIONS | options)
@@ -56,31 +56,31 @@ def test_contract(activation: str, tied: bool, hidden_sizes: list[int], tmp_path
     """Shapes; a gradient for every parameter; saving and loading to the bit; the seed's numbers."""
     if tied and activation == "gaussian":
         with pytest.raises(ConfigError, match="tied=true shares a weight"):
-            built(activation=activation, tied=tied, hidden_sizes=hidden_sizes)
+            build(activation=activation, tied=tied, hidden_sizes=hidden_sizes)
         return
-    made = built(activation=activation, tied=tied, hidden_sizes=hidden_sizes)
+    made = build(activation=activation, tied=tied, hidden_sizes=hidden_sizes)
     passed = made(batch())
     assert passed.codes.shape == (5, 6)
     assert passed.pre_codes.shape == (5, 6 * made.activation.pre_codes_per_latent)
     assert passed.x_hat.shape == passed.pre_x_hat.shape == (5, 2, 3, 4)
     assert torch.equal(made.encode(batch()), passed.codes)
     assert torch.equal(made.decode(passed.codes), passed.x_hat)
-    # Where codes are drawn, with what draws them.
+    # An activation that samples is given noise.
     drawn = made(batch(), torch.ones(5, 6) if made.activation.samples else None)
     ((drawn.x_hat - batch()).square().mean() + drawn.codes.sum()).backward()
     assert all(parameter.grad is not None for parameter in made.parameters())
 
     safetensors.torch.save_file(made.state_dict(), tmp_path / "model.safetensors")
-    other = built(activation=activation, tied=tied, hidden_sizes=hidden_sizes, seed=1)
+    other = build(activation=activation, tied=tied, hidden_sizes=hidden_sizes, seed=1)
     assert not torch.equal(other(batch()).x_hat, passed.x_hat)
     other.load_state_dict(safetensors.torch.load_file(tmp_path / "model.safetensors"))
     assert torch.equal(other(batch()).x_hat, passed.x_hat)
-    again = built(activation=activation, tied=tied, hidden_sizes=hidden_sizes)
+    again = build(activation=activation, tied=tied, hidden_sizes=hidden_sizes)
     assert torch.equal(again(batch()).x_hat, passed.x_hat)
 
 
 def test_one_layer_against_numpy() -> None:
-    made = built(hidden_sizes=[])
+    made = build(hidden_sizes=[])
     w1, b1, w2, b2 = (p.detach().numpy() for p in made.parameters())
     x = batch().flatten(1).numpy()
     codes = np.maximum(x @ w1.T + b1, 0)
@@ -91,8 +91,8 @@ def test_one_layer_against_numpy() -> None:
 def test_published_parameter_counts() -> None:
     """784-100-30-100-784 of the book, and its tied form."""
     network: dict[str, Any] = {"hidden_sizes": [100], "n_latents": 30}
-    assert count(built(DataShape((1, 28, 28), 10), **network)) == 163_814
-    assert count(built(DataShape((1, 28, 28), 10), **network, tied=True)) == 82_414
+    assert count(build(DataShape((1, 28, 28), 10), **network)) == 163_814
+    assert count(build(DataShape((1, 28, 28), 10), **network, tied=True)) == 82_414
 
 
 def test_tied_weights_are_one_parameter_after_a_step_a_copy_and_a_reload() -> None:
@@ -100,11 +100,11 @@ def test_tied_weights_are_one_parameter_after_a_step_a_copy_and_a_reload() -> No
         down, up = model.layers[0].encoder[1], model.layers[0].decoder[0]  # type: ignore[index]
         return bool(down.weight.data_ptr() == up.weight.data_ptr())
 
-    made = built(tied=True)
+    made = build(tied=True)
     optimizer = torch.optim.SGD(made.parameters(), 0.1)
     made(batch()).x_hat.sum().backward()
     optimizer.step()
-    copied, reloaded = copy.deepcopy(made), built(tied=True, seed=3)
+    copied, reloaded = copy.deepcopy(made), build(tied=True, seed=3)
     reloaded.load_state_dict(made.state_dict())
     assert tied(made)
     assert tied(copied)
@@ -114,7 +114,7 @@ def test_tied_weights_are_one_parameter_after_a_step_a_copy_and_a_reload() -> No
 
 
 def test_a_tied_gradient_is_the_sum_of_both_uses() -> None:
-    tied, free = built(hidden_sizes=[], tied=True), built(hidden_sizes=[])
+    tied, free = build(hidden_sizes=[], tied=True), build(hidden_sizes=[])
     with torch.no_grad():
         free.encoder[1].weight.copy_(tied.encoder[1].weight)  # type: ignore[index]
         free.decoder[0].weight.copy_(tied.encoder[1].weight.t())  # type: ignore[index]
@@ -126,7 +126,7 @@ def test_a_tied_gradient_is_the_sum_of_both_uses() -> None:
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_unit_norm_decoder_holds_through_training(tied: bool) -> None:
-    made = built(unit_norm_decoder=True, tied=tied)
+    made = build(unit_norm_decoder=True, tied=tied)
     optimizer = torch.optim.Adam(made.parameters(), 0.1)
     for _ in range(3):
         optimizer.zero_grad()
@@ -140,8 +140,8 @@ def test_unit_norm_decoder_holds_through_training(tied: bool) -> None:
 
 
 def test_with_unit_norm_a_smaller_code_is_a_smaller_reconstruction() -> None:
-    """Scaling all parameters of the decoder does not scale what it makes of a code."""
-    made = built(hidden_sizes=[], unit_norm_decoder=True)
+    """Scaling all parameters of the decoder does not scale its output."""
+    made = build(hidden_sizes=[], unit_norm_decoder=True)
     before = made.atoms(6)
     with torch.no_grad():
         for parameter in made.decoder.parameters():
@@ -150,14 +150,14 @@ def test_with_unit_norm_a_smaller_code_is_a_smaller_reconstruction() -> None:
 
 
 def test_atoms_of_a_linear_decoder_are_its_columns() -> None:
-    made = built(hidden_sizes=[])
+    made = build(hidden_sizes=[])
     columns = made.decoder[0].weight.t()  # type: ignore[index]
     assert torch.allclose(made.atoms(99).flatten(1), columns, atol=1e-6)
     assert torch.allclose(made.atoms(2).flatten(1), columns[:2], atol=1e-6)
 
 
 def test_layers_share_their_parameters_with_the_whole() -> None:
-    made = built(hidden_sizes=[10, 8])
+    made = build(hidden_sizes=[10, 8])
     x = batch()
     codes = x
     for layer in made.layers:
@@ -181,7 +181,7 @@ def test_layers_share_their_parameters_with_the_whole() -> None:
     ],
 )
 def test_initial_weights_have_their_published_spread(init: str, std: float) -> None:
-    made = built(DataShape((400,), None), hidden_sizes=[], n_latents=200, init=init)
+    made = build(DataShape((400,), None), hidden_sizes=[], n_latents=200, init=init)
     weight, bias = (parameter.detach() for parameter in made.encoder.parameters())
     assert float(weight.std()) == pytest.approx(std, rel=0.02)
     assert bool((bias != 0).any()) == (init == "torch_default")
@@ -190,7 +190,7 @@ def test_initial_weights_have_their_published_spread(init: str, std: float) -> N
 
 
 def test_expansion_factor() -> None:
-    assert built(n_latents=None, expansion_factor=2.0).n_latents == 48
+    assert build(n_latents=None, expansion_factor=2.0).n_latents == 48
 
 
 @pytest.mark.parametrize(
@@ -204,4 +204,4 @@ def test_expansion_factor() -> None:
 )
 def test_options_that_do_not_fit_together(options: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
-        built(**options)
+        build(**options)

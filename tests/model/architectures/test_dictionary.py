@@ -1,4 +1,4 @@
-"""Dictionaries: a linear decoder, with nothing or one layer to predict its codes."""
+"""Dictionaries: a linear decoder, with no encoder or one of one layer to predict its codes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SHAPE = DataShape((2, 3, 4), None)
 NAMES = ["dictionary", "predictive_dictionary"]
 
 
-def built(name: str, activation: str = "identity", seed: int = 0, **options: Any) -> AutoEncoder:
+def build(name: str, activation: str = "identity", seed: int = 0, **options: Any) -> AutoEncoder:
     section = ARCHITECTURES.check({"name": name} | OPTIONS | options)
     code = ACTIVATIONS.build({"name": activation, "active_above": 0.0})
     return ARCHITECTURES.build(section, SHAPE, code, Generator().manual_seed(seed))
@@ -42,7 +42,7 @@ def batch(n: int = 5) -> Tensor:
 @pytest.mark.parametrize("name", NAMES)
 def test_contract(name: str, unit_norm_decoder: bool, tmp_path: Path) -> None:
     """Shapes; saving and loading to the bit; the seed's numbers; a linear decoder."""
-    made = built(name, unit_norm_decoder=unit_norm_decoder)
+    made = build(name, unit_norm_decoder=unit_norm_decoder)
     passed = made(batch())
     assert passed.codes.shape == (5, 20)
     assert passed.x_hat.shape == (5, 2, 3, 4)
@@ -54,25 +54,25 @@ def test_contract(name: str, unit_norm_decoder: bool, tmp_path: Path) -> None:
     assert torch.allclose(norms, torch.ones(20), atol=1e-6) == unit_norm_decoder
 
     safetensors.torch.save_file(made.state_dict(), tmp_path / "model.safetensors")
-    other = built(name, seed=1, unit_norm_decoder=unit_norm_decoder)
+    other = build(name, seed=1, unit_norm_decoder=unit_norm_decoder)
     assert not torch.equal(other.decode(codes), made.decode(codes))
     other.load_state_dict(safetensors.torch.load_file(tmp_path / "model.safetensors"))
     assert torch.equal(other.decode(codes), made.decode(codes))
-    again = built(name, unit_norm_decoder=unit_norm_decoder)
+    again = build(name, unit_norm_decoder=unit_norm_decoder)
     assert torch.equal(again.decode(codes), made.decode(codes))
 
 
 def test_a_dictionary_alone_predicts_nothing() -> None:
-    made = built("dictionary")
+    made = build("dictionary")
     assert not made.encode(batch()).any()
     assert [name for name, _ in made.named_parameters()] == [
         "decoder.0.parametrizations.weight.original"
     ]
-    assert built("dictionary", n_latents=None, expansion_factor=2.0).n_latents == 48
+    assert build("dictionary", n_latents=None, expansion_factor=2.0).n_latents == 48
 
 
 def test_a_prediction_against_numpy() -> None:
-    made = built("predictive_dictionary")
+    made = build("predictive_dictionary")
     with torch.no_grad():
         made.encoder[1].gains.uniform_(1, 2)  # type: ignore[index]
     g, w, d = (p.detach().numpy() for p in made.encoder.parameters())
@@ -81,9 +81,9 @@ def test_a_prediction_against_numpy() -> None:
 
 
 def test_predictions_come_near_the_inferred_codes_as_they_are_learned() -> None:
-    """Predictive sparse decomposition: the energy is lower at the inferred codes than at the
-    predicted ones, by less and less; the inferred ones reconstruct better in the end."""
-    made = built("predictive_dictionary")
+    """The energy is lower at the inferred codes than at the predicted ones, but less and less so,
+    and the inferred codes reconstruct better in the end."""
+    made = build("predictive_dictionary")
     generator = Generator().manual_seed(2)
     sparse = torch.rand(256, 12, generator=generator).sub(0.7).clamp_min(0)
     x = (sparse @ torch.randn(12, 24, generator=generator)).reshape(256, 2, 3, 4)

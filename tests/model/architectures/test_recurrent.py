@@ -31,7 +31,7 @@ OPTIONS: dict[str, Any] = {
 SHAPE = DataShape((2, 5, 3), None)
 
 
-def built(
+def build(
     shape: DataShape = SHAPE, activation: str = "identity", seed: int = 0, **options: Any
 ) -> AutoEncoder:
     section = ARCHITECTURES.check(OPTIONS | options)
@@ -39,7 +39,7 @@ def built(
     return ARCHITECTURES.build(section, shape, code, Generator().manual_seed(seed))
 
 
-def trained_count(model: nn.Module) -> int:
+def count_trained(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
@@ -52,7 +52,7 @@ def sigmoid(x: NDArray[Any]) -> NDArray[Any]:
 
 
 def lstm(x: NDArray[Any], layer: Lstm) -> NDArray[Any]:
-    """``(batch, steps, n_in)`` to ``(batch, steps, n_out)``, one gate after the other."""
+    """Compute ``(batch, steps, n_out)`` of ``(batch, steps, n_in)``, one gate after the other."""
     kernel, recurrent, bias, _ = (p.detach().double().numpy() for p in layer.parameters())
     h = c = np.zeros((len(x), recurrent.shape[1]))
     outputs = []
@@ -65,14 +65,14 @@ def lstm(x: NDArray[Any], layer: Lstm) -> NDArray[Any]:
 
 
 def test_the_whole_network_against_numpy() -> None:
-    made, x = built(activation="selu"), batch()
+    made, x = build(activation="selu"), batch()
     lstms = [module for module in made.modules() if isinstance(module, Lstm)]
     assert [layer.lstm.hidden_size for layer in lstms] == [7, 6, 4, 6, 7]
     with torch.no_grad():
         for parameter in made.parameters():
             if parameter.ndim == 1 and parameter.requires_grad:
                 parameter.normal_(generator=Generator().manual_seed(3))
-    # A row of both channels is a step.
+    # A step is a row of both channels.
     rows = np.concatenate([x[:, 0].numpy(), x[:, 1].numpy()], axis=2).astype(np.float64)
     for layer in lstms[:3]:
         rows = lstm(rows, layer)
@@ -94,7 +94,7 @@ def test_the_whole_network_against_numpy() -> None:
 def test_contract(activation: str, tmp_path: Path) -> None:
     """Shapes; a gradient for every trained parameter; saving and loading to the bit; the seed's
     numbers."""
-    made = built(activation=activation)
+    made = build(activation=activation)
     passed = made(batch())
     assert passed.codes.shape == passed.pre_codes.shape == (3, 4)
     assert passed.x_hat.shape == passed.pre_x_hat.shape == (3, 2, 5, 3)
@@ -104,11 +104,11 @@ def test_contract(activation: str, tmp_path: Path) -> None:
         assert (parameter.grad is not None) == parameter.requires_grad
 
     safetensors.torch.save_file(made.state_dict(), tmp_path / "model.safetensors")
-    other = built(activation=activation, seed=1)
+    other = build(activation=activation, seed=1)
     assert not torch.equal(other(batch()).x_hat, passed.x_hat)
     other.load_state_dict(safetensors.torch.load_file(tmp_path / "model.safetensors"))
     assert torch.equal(other(batch()).x_hat, passed.x_hat)
-    assert torch.equal(built(activation=activation)(batch()).x_hat, passed.x_hat)
+    assert torch.equal(build(activation=activation)(batch()).x_hat, passed.x_hat)
     moved = copy.deepcopy(made).to(torch.float64).float()
     assert torch.equal(moved(batch()).x_hat, passed.x_hat)
 
@@ -119,14 +119,14 @@ def test_the_parameters_of_the_books_network() -> None:
     def cells(n_in: int, n: int) -> int:
         return 4 * n * (n_in + n + 1)
 
-    made = built(DataShape((1, 28, 28), 10), hidden_sizes=[100], n_latents=30)
-    assert trained_count(made.encoder) == cells(28, 100) + cells(100, 30) == 67_320
-    assert trained_count(made.decoder) == cells(30, 100) + 28 * 101 == 55_228
+    made = build(DataShape((1, 28, 28), 10), hidden_sizes=[100], n_latents=30)
+    assert count_trained(made.encoder) == cells(28, 100) + cells(100, 30) == 67_320
+    assert count_trained(made.decoder) == cells(30, 100) + 28 * 101 == 55_228
 
 
 def test_initial_weights_are_those_of_keras() -> None:
     kernel, recurrent, bias, second = Lstm(40, 30, Generator().manual_seed(0)).parameters()
-    # Glorot over the whole matrix: 40 rows in, four gates of 30 out.
+    # Glorot's limit is that of the whole matrix: 40 rows in, four gates of 30 out.
     limit = math.sqrt(6 / (40 + 4 * 30))
     assert float(kernel.detach().abs().max()) == pytest.approx(limit, rel=1e-3)
     assert float(kernel.detach().std()) == pytest.approx(limit / math.sqrt(3), rel=0.02)
@@ -148,7 +148,7 @@ def test_rows_are_steps_and_back() -> None:
 
 def test_sequences_without_an_axis_of_channels() -> None:
     x = batch(DataShape((5, 3), None))
-    plain, with_axis = built(DataShape((5, 3), None)), built(DataShape((1, 5, 3), None))
+    plain, with_axis = build(DataShape((5, 3), None)), build(DataShape((1, 5, 3), None))
     assert torch.equal(plain(x).x_hat, with_axis(x.unsqueeze(1)).x_hat.squeeze(1))
 
 
@@ -181,8 +181,8 @@ def test_on_the_meta_device_nothing_is_drawn() -> None:
     assert torch.equal(generator.get_state(), before)
 
 
-def test_what_cannot_be() -> None:
+def test_data_and_options_that_do_not_fit() -> None:
     with pytest.raises(ConfigError, match=r"has shape \(60,\), without rows; choose"):
-        built(DataShape((60,), None))
+        build(DataShape((60,), None))
     with pytest.raises(ConfigError, match=r"architecture.hidden_sizes"):
-        built(hidden_sizes=[])
+        build(hidden_sizes=[])

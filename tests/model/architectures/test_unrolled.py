@@ -37,7 +37,7 @@ OPTIONS: dict[str, Any] = {
 SHAPE = DataShape((2, 3, 4), None)
 
 
-def built(activation: str = "relu", seed: int = 0, **options: Any) -> AutoEncoder:
+def build(activation: str = "relu", seed: int = 0, **options: Any) -> AutoEncoder:
     section = ARCHITECTURES.check(OPTIONS | options)
     code = ACTIVATIONS.build({"name": activation, "active_above": 0.0})
     return ARCHITECTURES.build(section, SHAPE, code, Generator().manual_seed(seed))
@@ -60,7 +60,7 @@ def batch(n: int = 5) -> Tensor:
 @pytest.mark.parametrize("n_steps", [1, 2, 5])
 def test_contract(activation: str, n_steps: int, tmp_path: Path) -> None:
     """Shapes; gradients; saving and loading to the bit; the seed's numbers."""
-    made = built(activation, n_steps=n_steps)
+    made = build(activation, n_steps=n_steps)
     passed = made(batch())
     assert passed.codes.shape == passed.pre_codes.shape == (5, 20)
     assert passed.x_hat.shape == (5, 2, 3, 4)
@@ -69,19 +69,19 @@ def test_contract(activation: str, n_steps: int, tmp_path: Path) -> None:
     assert {name for name, p in made.named_parameters() if p.grad is None} == unused
 
     safetensors.torch.save_file(made.state_dict(), tmp_path / "model.safetensors")
-    other = built(activation, seed=1, n_steps=n_steps)
+    other = build(activation, seed=1, n_steps=n_steps)
     assert not torch.equal(other(batch()).x_hat, passed.x_hat)
     other.load_state_dict(safetensors.torch.load_file(tmp_path / "model.safetensors"))
     assert torch.equal(other(batch()).x_hat, passed.x_hat)
-    again = built(activation, n_steps=n_steps)
+    again = build(activation, n_steps=n_steps)
     assert torch.equal(again(batch()).x_hat, passed.x_hat)
 
 
 @pytest.mark.parametrize("max_encoder_norm", [None, 1.25])
 @pytest.mark.parametrize("n_steps", [1, 3, 11])
 def test_the_start_is_as_many_steps_of_ista(n_steps: int, max_encoder_norm: float | None) -> None:
-    """Against NumPy: ``z <- max(0, z + a (D'(x - D z) - weight / 2))``."""
-    made = built(n_steps=n_steps, max_encoder_norm=max_encoder_norm).double()
+    """NumPy takes the steps ``z <- max(0, z + a (D'(x - D z) - weight / 2))``."""
+    made = build(n_steps=n_steps, max_encoder_norm=max_encoder_norm).double()
     encoder = encoder_of(made)
     encoder.set_from_dictionary_(dictionary_of(made), 0.1)
     d, e = dictionary_of(made).numpy(), encoder.filters.weight.detach().numpy()
@@ -98,7 +98,7 @@ def test_the_start_is_as_many_steps_of_ista(n_steps: int, max_encoder_norm: floa
 
 @pytest.mark.parametrize("n_steps", [1, 3, 11])
 def test_the_start_is_the_inference_of_the_package(n_steps: int) -> None:
-    made = built(n_steps=n_steps, max_encoder_norm=None).double()
+    made = build(n_steps=n_steps, max_encoder_norm=None).double()
     dictionary, x = dictionary_of(made), batch().double()
     encoder_of(made).set_from_dictionary_(dictionary, 0.1)
     ista = INFERENCES.build(
@@ -113,7 +113,7 @@ def test_the_start_is_the_inference_of_the_package(n_steps: int) -> None:
 
 
 def test_one_step_is_a_dense_encoder() -> None:
-    made = built(n_steps=1)
+    made = build(n_steps=1)
     encoder = encoder_of(made)
     dense = torch.relu(batch().flatten(1) @ encoder.filters.weight.t() - encoder.threshold)
     assert torch.allclose(made.encode(batch()), dense)
@@ -121,7 +121,7 @@ def test_one_step_is_a_dense_encoder() -> None:
 
 
 def test_norms_stay_bounded_through_training() -> None:
-    made = built(n_steps=5)
+    made = build(n_steps=5)
     optimizer = torch.optim.Adam(made.parameters(), 0.1)
     for _ in range(5):
         optimizer.zero_grad()
@@ -147,9 +147,10 @@ def test_a_norm_bound_against_numpy(dim: int) -> None:
     assert bool(leaf.grad.isfinite().all())
 
 
-def test_what_is_stored_of_the_interactions_is_their_difference_from_the_identity() -> None:
-    """The eigenvalues of S are 1 where the dictionary sees nothing, and never negative."""
-    made = built(n_latents=30, max_encoder_norm=None).double()
+def test_interactions_are_stored_as_their_difference_from_the_identity() -> None:
+    """S has eigenvalues of 1, where the dictionary sees nothing, and none that are negative."""
+
+    made = build(n_latents=30, max_encoder_norm=None).double()
     encoder, dictionary = encoder_of(made), dictionary_of(made)
     encoder.set_from_dictionary_(dictionary, 0.1)
     eigenvalues = torch.linalg.eigvalsh(torch.eye(30) + encoder.interactions.weight.detach())
@@ -162,7 +163,7 @@ def test_angles_of_parts() -> None:
     columns = torch.tensor([[3.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
     expected = torch.tensor([0.0, math.pi / 4, math.pi])
     assert torch.allclose(part_angles(rows, columns), expected, atol=1e-4)
-    made = built()
+    made = build()
     filters = encoder_of(made).filters.weight.detach()
     angles = part_angles(filters, dictionary_of(made))
     assert float(angles.max()) < 1e-2
