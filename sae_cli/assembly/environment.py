@@ -34,7 +34,7 @@ def environment() -> dict[str, Any]:
     """
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        # As typed: Hydra is given a command line of its own in sys.argv.
+        # As typed, with the interpreter and its options.
         "command": sys.orig_argv,
         "working_directory": str(Path.cwd()),
         "python": platform.python_version(),

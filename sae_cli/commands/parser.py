@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, final
 
 from sae_cli.core.errors import ConfigError, nearest
 
@@ -14,6 +14,7 @@ NO_VALUE = re.compile(r"argument (?:\S+/)?(\S+): expected one argument")
 A_VALUE = re.compile(r"argument (?:\S+/)?(\S+): ignored explicit argument .*")
 
 
+@final
 class Parser(argparse.ArgumentParser):
     """Take a command line apart; options and words stand in any order.
 
