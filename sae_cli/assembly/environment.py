@@ -34,7 +34,7 @@ def environment() -> dict[str, Any]:
     """
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        # sys.argv holds Hydra's command line; this one is as typed.
+        # The command as it was typed, with the interpreter and its options.
         "command": sys.orig_argv,
         "working_directory": str(Path.cwd()),
         "python": platform.python_version(),

@@ -1,30 +1,18 @@
-"""The command line before Hydra reads it: what is no override and no option is said plainly."""
+"""The command line of ``sae-train`` before anything is composed from it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from sae_cli.core.errors import ConfigError, nearest
+from sae_cli.commands.parser import Parser
+from sae_cli.core.errors import ConfigError
 
-TRACEBACK = "--traceback"
-MULTIRUN = {"-m", "--multirun"}
-COMPLETION = {"-sc", "--shell-completion"}
-# Options of Hydra that show something instead of training.
-SHOWING = {
-    *("-h", "--help", "--hydra-help", "--version"),
-    *("-c", "--cfg", *COMPLETION),
-}
-CONFIG_DIR = {"-cd", "--config-dir"}
-CFG = {"-c", "--cfg"}
 CFG_VALUES = ("job", "hydra", "all")
-PACKAGE = {"-p", "--package"}
-WITH_VALUE = {*PACKAGE, *CFG, *CONFIG_DIR}
-PLAIN = {*SHOWING, *MULTIRUN, TRACEBACK}
-ALLOWED = sorted(PLAIN | WITH_VALUE)
 
 
 @dataclass(frozen=True)
@@ -34,26 +22,19 @@ class Arguments:
     Attributes:
         overrides: ``key=value`` and the like.
         multirun: whether it asks for a sweep.
-        shows: whether it asks for help or the like instead of a training.
-        completes: whether it asks a shell's question, which is no override.
-        shows_config: whether it asks for the run's configuration.
-        package: which part of it.
-        version: whether it asks for the version.
-        config_dir: the user's own folder of pages, if any.
-        resume: the folder of a run or sweep to go on with, if any.
-        for_hydra: what Hydra is given.
+        shows: what to show instead of training, if anything: ``help``, ``hydra_help``,
+            ``version``, ``completion``, or of the configuration ``job``, ``hydra`` or ``all``.
+        package: which part of the configuration to show.
+        pages: the user's own folder of pages, absolute, if any.
+        resume: the folder of a run or sweep to resume, if any.
     """
 
     overrides: list[str]
     multirun: bool
-    shows: bool
-    completes: bool
-    shows_config: bool
+    shows: str | None
     package: str | None
-    version: bool
-    config_dir: str | None
+    pages: Path | None
     resume: str | None
-    for_hydra: list[str]
 
 
 def parse(arguments: Sequence[str]) -> Arguments:
@@ -62,49 +43,21 @@ def parse(arguments: Sequence[str]) -> Arguments:
     Raises:
         ConfigError: something on it is neither an option nor an override.
     """
-    overrides: list[str] = []
-    resume: str | None = None
-    config_dir: str | None = None
-    shown: str | None = None
-    package: str | None = None
-    value_of: str | None = None
-    for argument in arguments:
-        name, _, value = argument.partition("=")
-        if value_of is not None:
-            config_dir = argument if value_of in CONFIG_DIR else config_dir
-            shown = argument if value_of in CFG else shown
-            package = argument if value_of in PACKAGE else package
-            value_of = None
-        elif name in WITH_VALUE:
-            value_of = None if value else name
-            config_dir = value if value and name in CONFIG_DIR else config_dir
-            shown = value if value and name in CFG else shown
-            package = value if value and name in PACKAGE else package
-        elif argument in PLAIN:
-            continue
-        else:
-            _check_override(argument)
-            if name == "resume":
-                resume = value
-            else:
-                overrides.append(argument)
-    if value_of in WITH_VALUE:
-        raise ConfigError(f"{value_of} needs a value")
-    if package is not None and shown is None:
+    given = _parser().take_apart(arguments)
+    for word in given.words:
+        _check_override(word)
+    if given.cfg is not None and given.cfg not in CFG_VALUES:
+        raise ConfigError(f"--cfg {given.cfg}: choose one of {', '.join(CFG_VALUES)}")
+    if given.package is not None and given.cfg is None:
         raise ConfigError("--package says which part of --cfg to show; give --cfg job with it")
-    if shown is not None and shown not in CFG_VALUES:
-        raise ConfigError(f"--cfg {shown}: choose one of {', '.join(CFG_VALUES)}")
+    resume = [word.partition("=")[2] for word in given.words if word.startswith("resume=")]
     return Arguments(
-        overrides,
-        multirun=bool(MULTIRUN & set(arguments)),
-        shows=any(argument.partition("=")[0] in SHOWING for argument in arguments),
-        completes=bool(COMPLETION & set(arguments)),
-        shows_config=shown == "job",
-        package=package,
-        version="--version" in arguments,
-        config_dir=config_dir,
-        resume=resume,
-        for_hydra=[argument for argument in arguments if argument != TRACEBACK],
+        [word for word in given.words if not word.startswith("resume=")],
+        given.multirun,
+        given.cfg or given.shows,
+        given.package,
+        _pages(given.config_dir),
+        resume[-1] if resume else None,
     )
 
 
@@ -124,24 +77,41 @@ def changes(overrides: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _check_override(argument: str) -> None:
-    key, equals, value = argument.partition("=")
-    if argument.startswith("-"):
-        bare = argument.lstrip("-")
-        if equals:
-            raise ConfigError(f"{argument}: settings have no dashes; write {bare}")
+def _parser() -> Parser:
+    # Its help is made of the pages: see ``commands.help``.
+    parser = Parser("sae-train", add_help=False)
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("-m", "--multirun", action="store_true")
+    parser.add_argument("-cd", "--config-dir")
+    parser.add_argument("-c", "--cfg")
+    parser.add_argument("-p", "--package")
+    for option, shows in (
+        (("-h", "--help"), "help"),
+        (("--hydra-help",), "hydra_help"),
+        (("--version",), "version"),
+        (("-sc", "--shell-completion"), "completion"),
+    ):
+        parser.add_argument(*option, action="store_const", dest="shows", const=shows)
+    return parser
+
+
+def _pages(given: str | None) -> Path | None:
+    if given is None:
+        return None
+    folder = Path(given).absolute()
+    if not folder.is_dir():
+        raise ConfigError(f"--config-dir {given}: no such folder")
+    return folder
+
+
+def _check_override(word: str) -> None:
+    key, equals, value = word.partition("=")
+    if word == "=" or key != key.rstrip() or (equals and value[:1] == " "):
+        raise ConfigError(f"{word!r}: write key=value without spaces around the =")
+    if not equals and not word.startswith("~"):
         raise ConfigError(
-            f"{argument} is no option; the options are {', '.join(ALLOWED)}"
-            + nearest(argument, ALLOWED)
-        )
-    if argument == "=" or key != key.rstrip() or (equals and value[:1] == " "):
-        raise ConfigError(f"{argument!r}: write key=value without spaces around the =")
-    if not equals and not argument.startswith("~"):
-        raise ConfigError(
-            f"{argument!r} is no setting; write key=value without spaces, for example "
+            f"{word!r} is no setting; write key=value without spaces, for example "
             "model=sparse_kl or penalty.weight=0.05"
         )
     if equals and not value and key not in {"hydra.run.dir"}:
-        raise ConfigError(
-            f"{argument!r} gives no value; write {key}=value without spaces around the ="
-        )
+        raise ConfigError(f"{word!r} gives no value; write {key}=value without spaces around the =")

@@ -1,91 +1,59 @@
-"""Hands checked configurations to Hydra, which makes the folders and starts the jobs."""
+"""Hydra's launchers, which start the jobs of a sweep side by side or on other machines."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import final
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
+from hydra._internal.callbacks import Callbacks
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext
 from omegaconf import DictConfig
 
-from sae_cli.commands.arguments import Arguments
-from sae_cli.config.compose import CONF, PRIMARY, quoted, register_resolvers
-
-if TYPE_CHECKING:
-    from sae_cli.config.schema import RunConfig
-    from sae_cli.runs.sweeps.sweep import Sweep
-
-Task = Callable[[DictConfig], None]
+from sae_cli.config.compose import hydra_ready
+from sae_cli.config.hydra_errors import explained
+from sae_cli.config.hydra_settings import launching
+from sae_cli.runs.sweeps.jobs import Launcher, run_job
+from sae_cli.runs.sweeps.sweep import Sweep
 
 
-def show(arguments: Arguments) -> None:
-    """Hydra's help and the like."""
-    _hydra(arguments, lambda configuration: None)
-
-
-def launch(arguments: Arguments, config: RunConfig, folder: Path) -> None:
-    """One run, in the folder that Hydra makes for it.
+@final
+class HydraLauncher(Launcher):
+    """A launcher that is chosen with ``hydra/launcher=NAME``.
 
     Args:
-        arguments: the command line.
-        config: what it asks for.
-        folder: the run folder, absolute.
-
-    Raises:
-        whatever stops the run; no folder is left behind when nothing was written.
+        words: the overrides that choose it and set its options.
+        pages: the user's own folder of pages, if any.
     """
-    raised: list[BaseException] = []
-    there = {path for path in (folder, *folder.parents) if path.exists()}
 
-    def task(configuration: DictConfig) -> None:
-        from sae_cli.runs.resume import begin_or_resume
+    def __init__(self, words: Sequence[str], pages: Path | None) -> None:
+        self._words = words
+        self._pages = pages
 
-        try:
-            begin_or_resume(config, folder, list(HydraConfig.get().overrides.task))
-        except BaseException as error:
-            _remove_empty(folder, there)
-            # Raised again below: Hydra would print a line of its own first.
-            raised.append(error)
-
-    _hydra(arguments, task, _override("hydra.run.dir", folder))
-    if raised:
-        raise raised[0]
-
-
-def launch_sweep(arguments: Arguments, sweep: Sweep) -> int:
-    """The jobs of a sweep in the folders that Hydra makes for them, which may be there already.
-
-    Returns:
-        how many jobs did not finish.
-    """
-    from sae_cli.runs.sweeps.jobs import run_job, run_sweep
-
-    def task(configuration: DictConfig) -> None:
-        run_job(sweep, int(HydraConfig.get().job.num))
-
-    def launch_all() -> None:
-        _hydra(arguments, task, _override("hydra.sweep.dir", sweep.path))
-
-    return run_sweep(sweep, launch_all)
+    def launch(self, sweep: Sweep) -> None:
+        """Run every job."""
+        with hydra_ready(self._pages) as hydra:
+            folder = f"hydra.sweep.dir={_quoted(str(sweep.path))}"
+            with explained():
+                launcher = Plugins.instance().instantiate_launcher(
+                    hydra_context=HydraContext(hydra.config_loader, Callbacks()),
+                    task_function=partial(_run, sweep),
+                    config=launching([*self._words, folder]),
+                )
+            # All that Hydra has to compose for a job is its number.
+            jobs = [[f"+job={number}"] for number in range(len(sweep.jobs))]
+            for done in launcher.launch(jobs, initial_job_idx=0):
+                # Raises what a job has raised.
+                _ = done.return_value
 
 
-def _hydra(arguments: Arguments, task: Task, *overrides: str) -> None:
-    register_resolvers()
-    sys.argv = [sys.argv[0], *arguments.for_hydra, *overrides]
-    hydra.main(config_path=str(CONF), config_name=PRIMARY, version_base="1.3")(task)()
+def _run(sweep: Sweep, config: DictConfig) -> None:
+    run_job(sweep, int(config.job))
 
 
-def _override(key: str, folder: Path) -> str:
-    """The folder that was checked, so that Hydra does not make up another name for it."""
-    return f"{key}={quoted(str(folder))}"
-
-
-def _remove_empty(path: Path, there: set[Path]) -> None:
-    """Remove a run folder that holds nothing, and empty folders above it that are new."""
-    for folder in (path, *path.parents):
-        if folder in there or any(folder.iterdir()):
-            return
-        folder.rmdir()
+def _quoted(text: str) -> str:
+    """As a value on Hydra's command line."""
+    escaped = text.replace("'", "\\'")
+    return f"'{escaped}'"

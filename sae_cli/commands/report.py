@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from sae_cli.commands.exits import DONE, guarded
+from sae_cli.commands.parser import Parser
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.text import short
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}; sae-report --help lists what can be given")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -24,7 +18,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    given = _parser().parse_args(arguments)
+    given = _parser().take_apart(arguments)
     folders = [Path(folder).expanduser().absolute() for folder in given.folders]
     for folder in folders:
         if not folder.is_dir():
@@ -47,10 +41,10 @@ def _run(arguments: Sequence[str]) -> int:
     return DONE
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="sae-report",
-        description="Make a page of results from the folders of finished runs: a row for each "
+def _parser() -> Parser:
+    parser = Parser(
+        "sae-report",
+        "Make a page of results from the folders of finished runs: a row for each "
         "experiment and metric with what was published, the mean over seeds, and the command. Exit "
         "code 0: done, 2: wrong input.",
     )
@@ -60,5 +54,4 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--into", metavar="FILE", help="the page, such as docs/results.md; printed without it"
     )
-    parser.add_argument("--traceback", action="store_true", help="where an error came from")
     return parser

@@ -5,21 +5,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from sae_cli.commands.arguments import changes
 from sae_cli.commands.exits import DONE, guarded
+from sae_cli.commands.parser import Parser
 from sae_cli.config.folder_names import unique_stamp
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.text import short
 from sae_cli.run_folder.layout import holds_sweep, status_of
 
 DIFFERENT = 1
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}; sae-reproduce --help lists what can be given")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -33,7 +29,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    given = _parser().parse_args(arguments)
+    given = _parser().take_apart(arguments)
     folder = Path(given.folder).expanduser().absolute()
     if not folder.is_dir():
         raise ConfigError(f"{given.folder}: no such folder; give that of a run, or of a sweep")
@@ -47,10 +43,10 @@ def _run(arguments: Sequence[str]) -> int:
     return DONE if _all_jobs(given, folder, into, found) else DIFFERENT
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="sae-reproduce",
-        description="Train a run again from nothing but its folder, into a new one, and say metric "
+def _parser() -> Parser:
+    parser = Parser(
+        "sae-reproduce",
+        "Train a run again from nothing but its folder, into a new one, and say metric "
         "by metric and tensor by tensor whether the result is the same to the bit. Exit code 0: "
         "identical, 1: different, 2: could not run.",
     )
@@ -73,7 +69,6 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="go on although the data are not those of the run",
     )
-    parser.add_argument("--traceback", action="store_true", help="where an error came from")
     return parser
 
 

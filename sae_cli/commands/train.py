@@ -1,32 +1,28 @@
 """The command ``sae-train``, from its arguments to its exit code.
 
-Every configuration is composed and checked before Hydra starts a run, so that wrong input leaves
-no folder behind. torch is imported only once the configurations have been composed.
+Every configuration is composed and checked before a run begins, so that wrong input leaves no
+folder behind. Hydra and torch are imported only where they are needed: both take their time.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from importlib.metadata import version
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import yaml
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
-from sae_cli.commands.arguments import TRACEBACK, Arguments, changes, parse
+from sae_cli.commands.arguments import Arguments, changes, parse
 from sae_cli.commands.exits import DONE, guarded
-from sae_cli.commands.launch import launch, launch_sweep, show
-from sae_cli.config.compose import composed, hydra_ready, jobs, quoted
-from sae_cli.config.hydra_errors import one_line
-from sae_cli.config.hydra_pages import guard_pages
 from sae_cli.core.errors import ConfigError
 from sae_cli.run_folder.layout import holds_run, holds_sweep, is_free
 
+if TYPE_CHECKING:
+    from sae_cli.config.asked import Asked
+    from sae_cli.config.composed import Composed
+    from sae_cli.config.hydra_settings import HydraWords
+    from sae_cli.config.schema import RunConfig
+
 SWEEP_FAILED = 1
-COMPOSITION = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -35,55 +31,60 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         Stopped: by a signal.
     """
-    # Hydra then raises what it would otherwise print in its own way.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    return guarded(lambda: _run_composed(arguments), show_traceback=TRACEBACK in arguments)
-
-
-def _run_composed(arguments: Sequence[str]) -> int:
-    try:
-        return _run(parse(arguments))
-    except COMPOSITION as error:
-        raise ConfigError(one_line(error, ())) from error
+    return guarded(lambda: _run(parse(arguments)), show_traceback="--traceback" in arguments)
 
 
 def _run(arguments: Arguments) -> int:
-    if arguments.version:
+    if arguments.shows == "version":
+        from importlib.metadata import version
+
         print(f"sae-train {version('sae-train')}")
         return DONE
-    if arguments.shows_config:
-        (configuration, _), *_ = _composed(arguments)
-        shown = _package(configuration, arguments.package)
-        print(yaml.safe_dump(shown, sort_keys=False), end="")
-        return DONE
-    if arguments.shows:
-        guard_pages()
-        if not arguments.completes:
-            # Hydra sets up logging for its help, by whatever the settings name.
-            _composed(arguments)
-        try:
-            show(arguments)
-        except (ValueError, KeyError) as error:
-            raise ConfigError(" ".join(str(error).split())) from error
+    if arguments.shows is not None:
+        from sae_cli.commands.show import show
+
+        show(arguments)
         return DONE
     if arguments.resume is not None:
         return _resume(arguments, Path(arguments.resume).expanduser().absolute())
-    found = _composed(arguments)
-    folder = _folder(found[0][1], arguments)
-    configs = _checked([run for run, _ in found])
-    if arguments.multirun:
-        overrides = [list(hydra.overrides.task) for _, hydra in found]
-        from sae_cli.runs.sweeps.sweep import sweep_of
+    from sae_cli.config.asked import read
 
-        sweep = sweep_of(folder, overrides, configs)
-        return SWEEP_FAILED if launch_sweep(arguments, sweep) else DONE
-    launch(arguments, configs[0], folder)
+    asked = read(arguments.overrides, multirun=arguments.multirun, pages=arguments.pages)
+    folder = _folder(asked.hydra, asked.runs[0], arguments.multirun)
+    if arguments.multirun:
+        return SWEEP_FAILED if _sweep(asked, folder, arguments.pages) else DONE
+    _train(asked.runs[0], folder)
     return DONE
 
 
+def _train(asked: Composed, folder: Path) -> None:
+    """Begin a run, or resume the one in its folder."""
+    config = _checked(asked)
+    from sae_cli.runs.resume import begin_or_resume
+
+    with _no_empty_folder_left(folder):
+        begin_or_resume(config, folder, asked.overrides)
+
+
+def _sweep(asked: Asked, folder: Path, pages: Path | None) -> int:
+    """Run the jobs of a sweep, once all of them are known to be good.
+
+    Returns:
+        how many jobs did not finish.
+    """
+    configs = [_checked(job) for job in asked.runs]
+    from sae_cli.commands.launch import HydraLauncher
+    from sae_cli.runs.sweeps.jobs import OneByOne, run_sweep
+    from sae_cli.runs.sweeps.sweep import sweep_of
+
+    words = asked.hydra.launcher
+    launcher = HydraLauncher(words, pages) if words else OneByOne()
+    return run_sweep(sweep_of(folder, [job.overrides for job in asked.runs], configs), launcher)
+
+
 def _resume(arguments: Arguments, folder: Path) -> int:
-    """Go on with a run or a sweep."""
-    if arguments.multirun or arguments.config_dir is not None:
+    """Resume a run or a sweep."""
+    if arguments.multirun or arguments.pages is not None:
         raise ConfigError(
             f"resume={arguments.resume} goes on with what was asked for then; leave out -m and "
             "--config-dir"
@@ -106,79 +107,56 @@ def _resume(arguments: Arguments, folder: Path) -> int:
     return DONE
 
 
-def _package(configuration: dict[str, Any], package: str | None) -> Any:
-    """A part of the configuration, by its dotted name; all of it without one."""
-    shown: Any = configuration
-    for key in package.split(".") if package else ():
-        if not isinstance(shown, dict) or key not in shown:
-            raise ConfigError(
-                f"--package {package}: no such key; the keys are {', '.join(configuration)}"
-            )
-        shown = shown[key]
-    return shown
-
-
-def _composed(arguments: Arguments) -> list[tuple[dict[str, Any], Any]]:
-    """The configuration of every job, and Hydra's own settings with each.
-
-    Raises:
-        ConfigError: on the first fault.
-    """
-    overrides = list(arguments.overrides)
-    if arguments.config_dir is not None:
-        folder = Path(arguments.config_dir).absolute()
-        if not folder.is_dir():
-            raise ConfigError(f"--config-dir {arguments.config_dir}: no such folder")
-        overrides.append(f"hydra.searchpath=[{quoted(f'file://{folder}')}]")
-    found = []
-    with hydra_ready():
-        for job in jobs(overrides, arguments.multirun):
-            try:
-                found.append(composed(job))
-            except COMPOSITION as error:
-                raise ConfigError(one_line(error, job)) from error
-            except (ValueError, AssertionError) as error:
-                # What Hydra thinks of a page or an override that is none.
-                raise ConfigError(" ".join(str(error).split())) from error
-            except (LookupError, TypeError, AttributeError, RecursionError) as error:
-                text = " ".join(f"{type(error).__name__}: {error}".split())
-                raise ConfigError(f"the pages cannot be composed: {text}") from error
-    return found
-
-
-def _checked(configurations: Sequence[dict[str, Any]]) -> list[Any]:
-    """Typed configurations whose parts go together."""
+def _checked(asked: Composed) -> RunConfig:
+    """A typed configuration whose parts go together."""
     from sae_cli.assembly.parts import build_parts
-    from sae_cli.config import schema as config
+    from sae_cli.config.schema import check
 
-    checked = [config.check(configuration) for configuration in configurations]
-    for typed in checked:
-        build_parts(typed)
-    return checked
+    config = check(asked.run)
+    build_parts(config)
+    return config
 
 
-def _folder(hydra: Any, arguments: Arguments) -> Path:
-    """The folder of the run or sweep.
+def _folder(words: HydraWords, first: Composed, multirun: bool) -> Path:
+    """The folder of the run or the sweep, absolute.
+
+    Args:
+        words: what the command line says of it.
+        first: the run, or the sweep's first job.
 
     Raises:
         ConfigError: it is taken, or would not be used.
     """
-    asked = {override.partition("=")[0] for override in arguments.overrides}
-    if arguments.multirun and "hydra.run.dir" in asked:
+    if multirun and "run" in words.folders:
         raise ConfigError("hydra.run.dir is not used in a sweep; give hydra.sweep.dir=FOLDER")
-    if not arguments.multirun and "hydra.sweep.dir" in asked:
+    if not multirun and "sweep" in words.folders:
         raise ConfigError("hydra.sweep.dir is used in a sweep only; give -m, or hydra.run.dir=")
-    key = "sweep" if arguments.multirun else "run"
-    folder = Path(str(hydra[key].dir))
+    kind = "sweep" if multirun else "run"
+    folder = Path(first.folder_name(words.folder(kind)))
     if any(mark in str(folder.absolute()) for mark in ("\\", "${", "\n")):
         raise ConfigError(
             f"{folder.absolute()} holds a backslash or ${{, which Hydra does not take in the name "
-            f"of a folder; give another with hydra.{key}.dir="
+            f"of a folder; give another with hydra.{kind}.dir="
         )
-    taken_up = holds_sweep(folder) if arguments.multirun else holds_run(folder)
-    if not taken_up and not is_free(folder):
+    resumes = holds_sweep(folder) if multirun else holds_run(folder)
+    if not resumes and not is_free(folder):
         raise ConfigError(
-            f"hydra.{key}.dir={folder} is not an empty folder; choose another, or leave it out for "
-            "a new one"
+            f"hydra.{kind}.dir={folder} is not an empty folder; choose another, or leave it out "
+            "for a new one"
         )
     return folder.absolute()
+
+
+@contextmanager
+def _no_empty_folder_left(path: Path) -> Iterator[None]:
+    """When a run does not begin, remove its folder and those above it that are new and empty."""
+    there = {folder for folder in (path, *path.parents) if folder.exists()}
+    try:
+        yield
+    except BaseException:
+        # A folder that is not empty cannot be removed.
+        with suppress(OSError):
+            for folder in (path, *path.parents):
+                if folder not in there and folder.exists():
+                    folder.rmdir()
+        raise

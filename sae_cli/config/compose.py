@@ -2,69 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra import compose, version
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from sae_cli.config.folder_names import job_folder, unique_stamp
-from sae_cli.config.hydra_pages import PRIMARY as PRIMARY
-from sae_cli.config.hydra_pages import check_references, guard_pages
-from sae_cli.config.hydra_settings import check_hydra, check_overrides
+from sae_cli.config.composed import Composed
+from sae_cli.config.folder_names import unique_stamp
+from sae_cli.config.hydra_pages import OF_USER, PageLoader, check_references, guard_pages
+from sae_cli.config.hydra_settings import HydraWords, split_words
 from sae_cli.core.errors import ConfigError
 
 HERE = Path(__file__).parents[1]
 # Inside an installed package, or beside it in a checkout.
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"
+PRIMARY = "train"
 PAGES = ("model", "experiment")
 
 
-def register_resolvers() -> None:
-    """The two functions that ``conf/train.yaml`` names folders with."""
-    OmegaConf.register_new_resolver("unique_stamp", unique_stamp, use_cache=True, replace=True)
-    OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
-
-
 @contextmanager
-def hydra_ready() -> Iterator[None]:
-    """Hydra's compose functions work inside."""
-    register_resolvers()
+def hydra_ready(pages: Path | None = None) -> Iterator[Hydra]:
+    """Hydra composes inside, from our pages.
+
+    Args:
+        pages: the user's own folder of pages, absolute.
+    """
+    OmegaConf.register_new_resolver("unique_stamp", unique_stamp, use_cache=True, replace=True)
+    version.setbase("1.3")
     guard_pages()
-    with initialize_config_dir(str(CONF), version_base="1.3", job_name="sae-train"):
-        yield
+    path = create_config_search_path(str(CONF))
+    if pages is not None:
+        path.prepend(OF_USER, f"file://{pages}", SearchPathQuery(provider="schema"))
+    hydra = Hydra("sae-train", PageLoader(path))
+    GlobalHydra.instance().initialize(hydra)
+    try:
+        yield hydra
+    finally:
+        GlobalHydra.instance().clear()
+        _choices_of_pages.cache_clear()
+        _own_pages.cache_clear()
 
 
-def jobs(overrides: Sequence[str], multirun: bool) -> list[list[str]]:
-    """The overrides of each job of a sweep, in Hydra's order; of the one job without a sweep.
+def read_words(words: Sequence[str], multirun: bool) -> tuple[list[list[str]], HydraWords]:
+    """The overrides of each job of a sweep, in Hydra's order, or of the one run; and what Hydra is
+    told.
 
     Raises:
-        ConfigError: a choice that is no name, or a sweep over nothing.
+        ConfigError: a choice that is not a name, a sweep over nothing, or a setting of Hydra's that
+            is not for the command line.
     """
     loader = GlobalHydra.instance().config_loader()
-    parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(words))
+    own, of_hydra = split_words(parsed)
     groups = loader.list_groups("")
-    for override in parsed:
+    for override in own:
         if override.is_delete() and override.key_or_group in PAGES:
             raise ConfigError(f"{override.input_line}: a run needs one; choose another instead")
         if override.key_or_group in groups and not override.is_delete():
             _check_choice(override)
     if not multirun:
-        return [list(overrides)]
-    found = [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
-    if not found:
-        raise ConfigError(f"{' '.join(overrides)} sweeps over nothing; give KEY=A,B,C")
-    return found
+        return [[str(override.input_line) for override in own]], of_hydra
+    jobs = [job for batch in BasicSweeper.split_arguments(own, None) for job in batch]
+    if not jobs:
+        raise ConfigError(f"{' '.join(words)} sweeps over nothing; give KEY=A,B,C")
+    return jobs, of_hydra
 
 
 def _check_choice(override: Override) -> None:
-    """Hydra's own complaint about a choice that is not a name is no sentence."""
+    """Hydra's message for a choice that is not a name is unreadable; raise ours first."""
     value = override.value()
     if value is None or isinstance(value, (bool, int, float, dict, list)):
         group = override.key_or_group
@@ -74,8 +91,8 @@ def _check_choice(override: Override) -> None:
         )
 
 
-def composed(overrides: Sequence[str]) -> tuple[dict[str, Any], DictConfig]:
-    """The run's configuration that these overrides make, as plain values, and Hydra's own.
+def composed(overrides: Sequence[str]) -> Composed:
+    """The run that these overrides make.
 
     A part that the command line chose instead of a page's stands as its own page has it, with the
     command line's values: what the page says of that group was meant for the other part.
@@ -84,68 +101,69 @@ def composed(overrides: Sequence[str]) -> tuple[dict[str, Any], DictConfig]:
         ConfigError: an experiment with another model; a page without its package line; a page or
             an override that would do more than set options.
     """
-    parsed = _parsed(overrides)
-    check_overrides(parsed)
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    for override in parsed:
+        check_references({override.key_or_group: override.value()})
     config = compose(PRIMARY, list(overrides), return_hydra_config=True)
-    hydra = config.hydra
-    check_hydra(hydra, parsed)
-    choices = hydra.runtime.choices
+    # Nothing else is used of Hydra's own settings, whatever a page says of them.
+    choices = _plain(config.hydra.runtime.choices)
     for page in PAGES:
         if isinstance(config.get(page), DictConfig):
             raise ConfigError(
                 f"{page}={choices[page]}: its page must begin with the line '# @package _global_'"
             )
-    run = _plain(config)
-    run = {page: choices[page] for page in PAGES} | run
-    keys = {override.key_or_group for override in parsed}
-    if "model" in keys and run["experiment"] is not None:
+    given = {override.key_or_group for override in parsed}
+    run = {page: choices[page] for page in PAGES} | _unresolved(config)
+    if "model" in given and run["experiment"] is not None:
         raise ConfigError(
             f"experiment={run['experiment']} brings its own model; leave out model=, or the "
             "experiment"
         )
-    for group in sorted(keys - set(PAGES)):
-        if isinstance(run.get(group), dict) and _replaced(group, overrides, choices[group]):
-            on_line = {k: v for k, v in run[group].items() if f"{group}.{k}" in keys}
-            run[group] = _own_page(group, overrides) | on_line
-    return run, hydra
+    for group, own in _replaced(parsed, run, choices).items():
+        run[group] = own | {k: v for k, v in run[group].items() if f"{group}.{k}" in given}
+    check_references(run)
+    return Composed(_plain(OmegaConf.create(run), resolve=True), choices, list(overrides))
 
 
-def _plain(config: DictConfig) -> dict[str, Any]:
-    own = [str(key) for key in config if key != "hydra"]
-    masked = OmegaConf.masked_copy(config, own)
-    check_references(OmegaConf.to_container(masked, resolve=False))
-    plain = OmegaConf.to_container(masked, resolve=True)
+def _plain(config: DictConfig, *, resolve: bool = False) -> dict[str, Any]:
+    plain = OmegaConf.to_container(config, resolve=resolve)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 
 
-def _parsed(overrides: Sequence[str]) -> list[Override]:
-    return list(OverridesParser.create().parse_overrides(list(overrides)))
+def _unresolved(config: DictConfig) -> dict[str, Any]:
+    """The run's configuration, its references as they are written."""
+    return {key: value for key, value in _plain(config).items() if key != "hydra"}
 
 
-def _replaced(group: str, overrides: Sequence[str], choice: str) -> bool:
-    """Whether the command line's choice is another than the pages' own."""
-    others = [o.input_line for o in _parsed(overrides) if o.key_or_group.split(".")[0] != group]
-    pages = compose(PRIMARY, [str(other) for other in others], return_hydra_config=True)
-    return bool(pages.hydra.runtime.choices[group] != choice)
+def _replaced(
+    parsed: Sequence[Override], run: Mapping[str, Any], choices: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """The groups whose part is another than the pages chose: its own page, not resolved."""
+    lines = {
+        str(override.key_or_group): str(override.input_line)
+        for override in parsed
+        if override.key_or_group in choices
+    }
+    groups = [group for group in lines if group not in PAGES and isinstance(run.get(group), dict)]
+    if not groups:
+        return {}
+    by_pages = _choices_of_pages(tuple(line for key, line in lines.items() if key in PAGES))
+    replaced = [group for group in groups if by_pages.get(group) != choices[group]]
+    own = _own_pages(tuple(lines[group] for group in replaced)) if replaced else {}
+    return {group: own[group] for group in replaced}
 
 
-def _own_page(group: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """The chosen part as its own page has it, without a model or an experiment."""
-    groups = GlobalHydra.instance().config_loader().list_groups("")
-    # With the run's settings, which a page may refer to.
-    lines = [
-        str(o.input_line)
-        for o in _parsed(overrides)
-        if o.key_or_group in {group, "hydra.searchpath"}
-        or ("." not in o.key_or_group and o.key_or_group not in groups)
-    ]
-    page = _plain(compose(PRIMARY, [*lines, "~model", "~experiment"]))[group]
-    assert isinstance(page, dict)
-    return page
+# The jobs of a sweep share what these two find.
+@cache
+def _choices_of_pages(overrides: tuple[str, ...]) -> dict[str, Any]:
+    """What the model and the experiment choose of each group."""
+    loader = GlobalHydra.instance().config_loader()
+    found = loader.compute_defaults_list(PRIMARY, list(overrides), RunMode.RUN)
+    return dict(found.overrides.known_choices)
 
 
-def quoted(text: str) -> str:
-    """As a value on Hydra's command line."""
-    escaped = text.replace("'", "\\'")
-    return f"'{escaped}'"
+@cache
+def _own_pages(overrides: tuple[str, ...]) -> dict[str, Any]:
+    """A configuration with these parts, without a model or an experiment."""
+    return _unresolved(compose(PRIMARY, [*overrides, "~model", "~experiment"]))

@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import yaml
 from hydra import compose
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import MissingConfigException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from sae_cli.config.compose import CONF, PRIMARY, hydra_ready
-from sae_cli.core.errors import nearest
+from sae_cli.config.compose import CONF, PRIMARY
+from sae_cli.core.errors import ConfigError, nearest
+
+
+@contextmanager
+def explained(overrides: Sequence[str] = ()) -> Iterator[None]:
+    """Turn what Hydra and OmegaConf raise inside into a ConfigError; for use in ``hydra_ready``.
+
+    Args:
+        overrides: what is composed.
+    """
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        raise ConfigError(one_line(error, overrides)) from error
+    except (ValueError, AssertionError) as error:
+        # What Hydra thinks of a page or an override that is none.
+        raise ConfigError(" ".join(str(error).split())) from error
+    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(f"the pages cannot be composed: {text}") from error
 
 
 def one_line(error: BaseException, overrides: Sequence[str]) -> str:
@@ -26,7 +45,8 @@ def one_line(error: BaseException, overrides: Sequence[str]) -> str:
                 f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}: not valid YAML, "
                 f"{cause.problem}"
             )
-    text = str(error)
+    # Hydra wraps what OmegaConf raises in an exception without a text.
+    text = str(error) or str(error.__cause__)
     if isinstance(error, OverrideParseException):
         return (
             f"{error.override}: cannot be read as key=value; quote values with special "
@@ -68,6 +88,11 @@ def _missing_choice(given: str, text: str) -> str:
 def _unknown_key(key: str, overrides: Sequence[str]) -> str:
     """A key that no page has, or that another choice of the group has."""
     group, _, option = key.partition(".")
+    if group == "hydra":
+        return (
+            f"unknown key {key}: the launcher has no such option; choose one that has with "
+            "hydra/launcher=NAME, whose options `--cfg hydra -p hydra.launcher` shows"
+        )
     if option and (CONF / group).is_dir():
         choice, takes = _chosen(group, overrides)
         others = _choices_with(group, option)
@@ -88,11 +113,8 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> str:
 def _chosen(group: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
     """The group's choice and the options it has."""
     groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()}
-    kept = groups | {"hydra.searchpath"}
-    choosing = [text for text in overrides if text.lstrip("+").partition("=")[0] in kept]
-    within = GlobalHydra.instance().is_initialized()
-    with nullcontext() if within else hydra_ready():
-        config = compose(PRIMARY, choosing, return_hydra_config=True)
+    choosing = [text for text in overrides if text.lstrip("+").partition("=")[0] in groups]
+    config = compose(PRIMARY, choosing, return_hydra_config=True)
     takes = [str(name) for name in config[group] if name != "name"]
     return str(config.hydra.runtime.choices[group]), takes
 
@@ -105,7 +127,7 @@ def _choices_with(group: str, option: str) -> list[str]:
 
 def _known_keys() -> list[str]:
     groups = [folder for folder in sorted(CONF.iterdir()) if folder.is_dir()]
-    keys = [key for key in _keys(CONF / f"{PRIMARY}.yaml") if key not in {"defaults", "hydra"}]
+    keys = [key for key in _keys(CONF / f"{PRIMARY}.yaml") if key != "defaults"]
     for group in groups:
         keys.append(group.name)
         if group.name not in {"model", "experiment"}:

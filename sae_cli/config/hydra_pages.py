@@ -1,7 +1,9 @@
 """How pages are read: as options and nothing else, whoever wrote them.
 
 Hydra evaluates some of a page while it composes, and expands it before anybody has seen it. So a
-page is checked where it is read, which holds for every way of showing and running.
+page is checked where it is read, which holds for every way of showing and running. What a page says
+of Hydra's own settings would be without effect, because nothing of them is used; it is refused so
+that nobody wonders why.
 """
 
 from __future__ import annotations
@@ -10,29 +12,35 @@ import re
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import yaml
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import IConfigRepository
 from hydra._internal.core_plugins import file_config_source
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_store import ConfigStore
+from hydra.core.default_element import ResultDefault
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sae_cli.core.errors import ConfigError
 
-PRIMARY = "train"
+# The provider, as Hydra says, of pages that are not ours.
+OF_USER = "command-line"
 LAUNCHERS = "hydra/launcher"
 # Far more than a page of settings has, far less than fills a memory.
 LARGEST = 10_000
 # Each may repeat what others repeated before, so that many of them would not end.
 MOST_REFERENCES = 20
+HYDRA = re.compile(r"\bhydra\b[\w./]*")
 REFERENCE = re.compile(r"\$\{[^{}:]*\}")
-FUNCTIONS = re.compile(r"\$\{(?:hydra|job_folder|now|unique_stamp):[^{}]*\}")
+FUNCTIONS = re.compile(r"\$\{(?:hydra|now|unique_stamp):[^{}]*\}")
 
 
+@final
 class FileConfigSource(file_config_source.FileConfigSource):
     """A folder of pages; Hydra makes one for each folder it searches.
 
@@ -45,8 +53,7 @@ class FileConfigSource(file_config_source.FileConfigSource):
         Raises:
             ConfigError: it would do more than set options.
         """
-        # Our own; with it Hydra has the functions and the settings that folders are named with.
-        if self.provider == "main":
+        if self.provider != OF_USER:
             return super().load_config(config_path)
         _check_place(config_path)
         _check_size(config_path, Path(self.path, self._normalize_file_name(config_path)))
@@ -58,7 +65,21 @@ class FileConfigSource(file_config_source.FileConfigSource):
         content = OmegaConf.to_container(result.config, resolve=False)
         check_references(content, f"{config_path}: ")
         if isinstance(content, dict):
-            _check_choices(content.get("defaults"), config_path)
+            _check_defaults(content.get("defaults"), config_path)
+        return result
+
+
+@final
+class PageLoader(ConfigLoaderImpl):
+    """Hydra's composer; it refuses a page that comes to stand among Hydra's own settings."""
+
+    def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
+        result = super()._load_single_config(default, repo)
+        page = str(default.config_path)
+        if isinstance(result.config, DictConfig) and not page.startswith("hydra/"):
+            content = OmegaConf.to_container(result.config, resolve=False)
+            if isinstance(content, dict) and "hydra" in content:
+                raise of_hydra(page, f"hydra{_first_key(content['hydra'])}")
         return result
 
 
@@ -95,6 +116,21 @@ def check_references(content: Any, where: str = "", functions: bool = False) -> 
         raise ConfigError(
             f"{where}more than {MOST_REFERENCES} references ${{KEY}}; write the values themselves"
         )
+
+
+def of_hydra(page: str, key: str) -> ConfigError:
+    """That a page would change this setting of Hydra's."""
+    return ConfigError(
+        f"{page}: {key} is set by a page; Hydra's own settings are given on the command line only"
+    )
+
+
+def _first_key(content: Any) -> str:
+    """The dots and names that lead to the first value."""
+    if not isinstance(content, dict) or not content:
+        return ""
+    name, inner = next(iter(content.items()))
+    return f".{name}{_first_key(inner)}"
 
 
 def _texts(content: Any, key: str = "") -> Iterator[tuple[str, str]]:
@@ -161,8 +197,9 @@ def _size(node: yaml.Node | None, known: dict[int, int]) -> int:
     return known[id(node)]
 
 
-def _check_choices(defaults: Any, config_path: str) -> None:
-    """The pages that a page is made of have names, and lie in the folders of pages."""
+def _check_defaults(defaults: Any, config_path: str) -> None:
+    """The pages that a page is made of have names, lie in the folders of pages, and are not
+    Hydra's."""
     for _, text in _texts(defaults):
         if "${" in text:
             raise ConfigError(f"{config_path}: its defaults say {_short(text)}; write the name")
@@ -171,3 +208,6 @@ def _check_choices(defaults: Any, config_path: str) -> None:
                 f"{config_path}: its defaults ask for {_short(text)}; a page may only name others "
                 "in the folders of pages"
             )
+        settings = HYDRA.search(text)
+        if settings and not config_path.startswith(f"{LAUNCHERS}/"):
+            raise of_hydra(config_path, settings[0].replace("/", "."))

@@ -1,102 +1,121 @@
-"""Hydra's own settings come from the command line: Hydra runs what they name."""
+"""What a command line may tell Hydra itself: how folders are named, and which launcher starts jobs.
+
+Nothing else of Hydra's settings is used, so that no page can act through them. A launcher is
+composed by itself, without any page of the run.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from functools import lru_cache
+from dataclasses import dataclass, fields
 from typing import Any
 
 from hydra import compose
-from hydra.core.override_parser.types import Override
+from hydra.conf import HydraConf
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 
-from sae_cli.config.hydra_pages import PRIMARY, check_references
+from sae_cli.config.hydra_pages import check_references
 from sae_cli.core.errors import ConfigError
 
-# What the command line may change. The search path is how --config-dir is given to Hydra.
-CHOSEN = {"run.dir", "sweep.dir", "launcher", "searchpath", "runtime"}
+# How the folders of a run and of a sweep are named where the command line does not say.
+FOLDERS = {
+    "run": "outputs/${unique_stamp:}_${hydra.runtime.choices.model}"
+    "_${hydra.runtime.choices.dataset}",
+    "sweep": "outputs/${unique_stamp:}_sweep",
+}
+# A job needs neither a folder nor a log of Hydra's.
+LAUNCHING = (
+    *("hydra.output_subdir=null", "hydra.sweep.subdir=."),
+    *("hydra/job_logging=none", "hydra/hydra_logging=none"),
+)
+ALLOWED = "of Hydra's own settings only hydra.run.dir, hydra.sweep.dir and hydra/launcher are"
 # The parts of the settings of which each key is named by itself.
 NAMED_IN_FULL = {"run", "sweep", "job"}
-# What Hydra writes there itself, whatever a page says.
-FILLED_IN = {"overrides", "runtime.choices", "runtime.cwd", "job.override_dirname"}
 
 
-def check_overrides(overrides: Sequence[Override]) -> None:
-    """No override calls a function; folders may be named with those that name ours.
+@dataclass(frozen=True)
+class HydraWords:
+    """What a command line tells Hydra.
+
+    Attributes:
+        folders: ``run`` or ``sweep`` -> how its folder is named, where that was given.
+        launcher: the words that choose a launcher and set its options.
+    """
+
+    folders: dict[str, str]
+    launcher: list[str]
+
+    def folder(self, kind: str) -> str:
+        """How the folder of a ``run`` or a ``sweep`` is named."""
+        return self.folders.get(kind, FOLDERS[kind])
+
+
+def split_words(overrides: Sequence[Override]) -> tuple[list[Override], HydraWords]:
+    """The overrides of the run, and what Hydra is told.
 
     Raises:
-        ConfigError: one does.
+        ConfigError: it is told what is not for the command line.
     """
-    for override in overrides:
-        given = {override.key_or_group: override.value()}
-        check_references(given, functions=_is_hydra(override))
+    own = [override for override in overrides if not _is_hydra(override)]
+    words = HydraWords({}, [])
+    for override in filter(_is_hydra, overrides):
+        key = override.key_or_group.replace("/", ".")
+        check_references({key: override.value()}, functions=True)
+        if override.is_sweep_override():
+            raise ConfigError(
+                f"{override.input_line}: Hydra's own settings are the same for every job; give one "
+                "value, or quote it"
+            )
+        if override.package is not None:
+            raise _not_to_change("hydra")
+        if key in {"hydra.run.dir", "hydra.sweep.dir"}:
+            words.folders[key.split(".")[1]] = _folder(override)
+        elif key == "hydra.launcher" or key.startswith("hydra.launcher."):
+            words.launcher.append(str(override.input_line))
+        else:
+            raise _not_to_change(key)
+    return own, words
 
 
-def check_hydra(hydra: DictConfig, overrides: Sequence[Override]) -> None:
-    """A page that somebody sent can change nothing of Hydra's own settings.
+def _is_hydra(override: Override) -> bool:
+    root = re.split("[./]", override.key_or_group)[0]
+    return root == "hydra" or "hydra" in (override.package or "")
 
-    Args:
-        hydra: the settings as composed.
-        overrides: the command line they were composed with.
+
+def _folder(override: Override) -> str:
+    value = override.value()
+    named = isinstance(value, (str, int, float)) and not isinstance(value, bool)
+    if not named or override.type is not OverrideType.CHANGE:
+        key = override.key_or_group
+        raise ConfigError(f"{override.input_line}: give the name of one folder, {key}=FOLDER")
+    return str(value)
+
+
+def _not_to_change(key: str) -> ConfigError:
+    part = key.split(".")[1] if "." in key else None
+    if part and part not in {field.name for field in fields(HydraConf)}:
+        return ConfigError(f"unknown key {key}; {ALLOWED} for the command line")
+    named = f"hydra.{part}" if part and part not in NAMED_IN_FULL else key
+    return ConfigError(f"{named} is not for a page or the command line to change; {ALLOWED}")
+
+
+def launching(words: Sequence[str]) -> DictConfig:
+    """A configuration of nothing but Hydra's settings, as a launcher has them.
 
     Raises:
-        ConfigError: a page changes a setting, or the command line one that is not meant to be.
+        ConfigError: the launcher would run something that is not a launcher.
     """
-    given = _settings(hydra)
-    own = _composed(tuple(str(o.input_line) for o in overrides if _is_hydra(o)))
-    key = _difference(given, own, FILLED_IN)
-    # Hydra adds the command line to what pages say here, and hands all of it to a sweep's jobs.
-    lines: dict[str, list[str | None]] = {"hydra": [], "task": []}
-    for override in overrides:
-        lines["hydra" if override.is_hydra_override() else "task"].append(override.input_line)
-    if given["overrides"] != lines:
-        key = "overrides"
-    if key is not None:
-        raise ConfigError(
-            f"hydra.{key} is set by a page; Hydra's own settings are given on the command line only"
-        )
-    key = _difference(own, _composed(()), FILLED_IN | CHOSEN)
-    if key is not None:
-        part = key.partition(".")[0]
-        raise ConfigError(
-            f"hydra.{key if part in NAMED_IN_FULL else part} is not for a page or the command line "
-            "to change; of Hydra's own settings only hydra.run.dir, hydra.sweep.dir and "
-            "hydra/launcher are"
-        )
-    launcher = own.get("launcher")
+    config = compose(None, [*LAUNCHING, *words], return_hydra_config=True)
+    hydra: Any = OmegaConf.to_container(config.hydra, resolve=False)
+    launcher = hydra.get("launcher")
     target = launcher.get("_target_") if isinstance(launcher, dict) else launcher
     known = target in Plugins.instance().class_name_to_class
     if not known or OmegaConf.to_yaml(launcher).count("_target_") > 1:
         raise ConfigError(
-            f"hydra.launcher asks to run {target}, or something within it, that is no launcher; "
+            f"hydra.launcher asks to run {target}, or something within it, that is not a launcher; "
             "choose one with hydra/launcher=NAME"
         )
-
-
-def _is_hydra(override: Override) -> bool:
-    return override.key_or_group.replace("/", ".").split(".")[0] == "hydra"
-
-
-# A sweep composes many jobs, which share Hydra's settings.
-@lru_cache(maxsize=2)
-def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
-    return _settings(compose(PRIMARY, list(overrides), return_hydra_config=True).hydra)
-
-
-def _settings(hydra: DictConfig) -> dict[str, Any]:
-    plain = OmegaConf.to_container(hydra, resolve=False)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
-
-
-def _difference(given: Any, own: Any, but: set[str], key: str = "") -> str | None:
-    """The first key, dotted, whose values differ."""
-    if key in but or given == own:
-        return None
-    if not (isinstance(given, dict) and isinstance(own, dict)):
-        return key
-    names = [*own, *(name for name in given if name not in own)]
-    inner = [(name, f"{key}.{name}" if key else str(name)) for name in names]
-    found = (_difference(given.get(n), own.get(n), but, dotted) for n, dotted in inner)
-    return next((dotted for dotted in found if dotted is not None), None)
+    return config

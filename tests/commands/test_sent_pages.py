@@ -36,7 +36,7 @@ def refused(command: Command, tmp_path: Path, page: str, words: str) -> str:
 HYDRA: list[tuple[str, str]] = [
     (f"sweeper: {{params: {MAKES}}}", "hydra.sweeper.params"),
     (f"sweeper: {MAKES}", "hydra.sweeper"),
-    (f"callbacks: {{x: {MAKES}}}", f"hydra.callbacks.x is set by a page; {OTHERS}"),
+    (f"callbacks: {{x: {MAKES}}}", f"hydra.callbacks.x._target_ is set by a page; {OTHERS}"),
     (f"launcher: {{x: {MAKES}}}", "hydra.launcher"),
     ("launcher: {setup: [touch marker]}", "hydra.launcher.setup"),
     ("launcher: {_target_: os.getcwd}", "hydra.launcher._target_ is set by a page"),
@@ -51,7 +51,7 @@ HYDRA: list[tuple[str, str]] = [
     ("verbose: true", "hydra.verbose is set by a page"),
     ("job: {env_set: {PATH: marker}}", "hydra.job.env_set.PATH is set by a page"),
     ("job: {env_copy: [PATH]}", "hydra.job.env_"),
-    ("job: {env_copy: [NO_SUCH_NAME]}", "NO_SUCH_NAME"),
+    ("job: {env_copy: [NO_SUCH_NAME]}", "hydra.job.env_copy is set by a page"),
     ("job: {num: 3}", "hydra.job.num is set by a page"),
     ("job: {id: x}", "hydra.job.id is set by a page"),
     ("job: {chdir: true}", "hydra.job.chdir is set by a page"),
@@ -60,9 +60,9 @@ HYDRA: list[tuple[str, str]] = [
     # Given to the jobs of a sweep, were they not refused.
     (
         "overrides: {hydra: [+hydra.callbacks.x._target_=os.getcwd]}",
-        "hydra.overrides is set by a page",
+        "hydra.overrides.hydra is set by a page",
     ),
-    ("overrides: {task: [seed=3]}", "hydra.overrides is set by a page"),
+    ("overrides: {task: [seed=3]}", "hydra.overrides.task is set by a page"),
     ("help: {template: x}", "hydra.help.template is set by a page"),
 ]
 
@@ -76,22 +76,60 @@ def test_a_page_cannot_change_hydra(
 
 
 WAYS: list[tuple[str, str, str]] = [
-    ("hydra: 3\n", "experiment=evil", "HydraConf"),
-    ("hydra: null\n", "experiment=evil", "cannot be composed"),
+    ("hydra: 3\n", "experiment=evil", f"hydra is set by a page; {OTHERS}"),
+    ("hydra: null\n", "experiment=evil", "hydra is set by a page"),
+    ("hydra: ???\n", "experiment=evil", "hydra is set by a page"),
+    ("hydra: ${nothing}\n", "experiment=evil", "Interpolation key 'nothing' not found"),
+    ("<<: {hydra: {run: {dir: marker}}}\n", "experiment=evil", "hydra.run.dir is set by a page"),
+    ("hydra.run.dir: marker\n", "experiment=evil", "unknown key hydra.run.dir"),
     ("# @package hydra.job\nname: marker\n", "experiment=evil", "hydra.job.name is set"),
     ("# @package ${oc.env:PATH}\nname: marker\n", "experiment=evil", "${oc"),
     ("defaults: [override /hydra/launcher: joblib]\n", "experiment=evil", "hydra.launcher"),
     (
         "defaults: [x@_global_.hydra.run]\n# file: experiment/x.yaml\ndir: marker\n",
-        *("experiment=evil", "hydra.run.dir is set by a page"),
+        *("experiment=evil", "hydra.run is set by a page"),
     ),
+    # By the name of a folder, or a package that Hydra puts together from names.
+    (
+        "defaults: [/hy/x@_group_dra]\n# file: hy/x.yaml\nrun: {dir: marker}\n",
+        *("experiment=evil", "hy/x: hydra.run.dir is set by a page"),
+    ),
+    (
+        "defaults: [x@_global_xhydra]\n# file: experiment/x.yaml\nrun: {dir: marker}\n",
+        *("experiment=evil", "experiment/x: hydra.run.dir is set by a page"),
+    ),
+    (
+        "defaults: [/penalty@_global_xhydra: l1]\n",
+        *("experiment=evil", "penalty/l1: hydra.name is set by a page"),
+    ),
+    (
+        "defaults: [run: x]\n# file: experiment/run/x.yaml\n# @package _global_.hydra.run\n"
+        "dir: marker\n",
+        *("experiment=evil", "experiment/run/x: hydra.run.dir is set by a page"),
+    ),
+    (
+        "defaults: [hydra: x]\n# file: experiment/hydra/x.yaml\nrun: {dir: marker}\n",
+        *("experiment=evil", "hydra is set by a page"),
+    ),
+    (
+        "# file: a/_global_/hydra/x.yaml\nrun: {dir: marker}\n",
+        *("+a/_global_/hydra=x", "hydra.run.dir is set by a page"),
+    ),
+    ("# file: hydra.yaml\nrun: {dir: marker}\n", "+hydra=x", "hydra is not for a page"),
+    ("defaults: [/hydra]\n# file: hydra.yaml\nx: 1\n", "experiment=evil", "hydra is set"),
+    ("defaults: [/hydra/config]\n", "experiment=evil", "hydra.config is set by a page"),
+    ("defaults: [/hydra/launcher@x: joblib]\n", "experiment=evil", "hydra.launcher is set"),
     # In the place of pages that Hydra reads unasked.
     ("# file: hydra/launcher/basic.yaml\nx: 1\n", "seed=1", "basic is a launcher"),
     ("# file: hydra/launcher/joblib.yaml\nx: 1\n", "hydra/launcher=joblib", "another name"),
     ("# file: hydra/sweeper/basic.yaml\nx: 1\n", "seed=1", "hydra/sweeper/basic: of Hydra"),
     ("# file: hydra/config.yaml\nx: 1\n", "seed=1", "hydra/config: of Hydra"),
     ("# file: hydra/launcher/x.yaml\n_target_: os.getcwd\n", "hydra/launcher=x", "os.getcwd"),
-    (f"# file: hydra/callbacks/x.yaml\nx: {MAKES}\n", "+hydra/callbacks=x", "hydra/callbacks/x"),
+    (
+        f"# file: hydra/callbacks/x.yaml\nx: {MAKES}\n",
+        "+hydra/callbacks=x",
+        "hydra.callbacks is not for",
+    ),
     # What Hydra would evaluate while it composes, and what it would read.
     ("defaults: [override /penalty: '${oc.env:HOME}']\n", "experiment=evil", NOT_RUN),
     ("defaults: ['${oc.env:HOME}']\n", "experiment=evil", NOT_RUN),
@@ -168,6 +206,15 @@ def test_a_page_calls_no_function(command: Command, tmp_path: Path, value: str) 
         ("~hydra", "hydra"),
         ("hydra={}", "error: "),
         ("hydra.job.num=3", "hydra.job.num is not for a page or the command line to change"),
+        ("hydra.searchpath=[file:///]", "hydra.searchpath is not for a page or the command line"),
+        ("+penalty@hydra.run=l1", "hydra is not for a page or the command line to change"),
+        ("+penalty@_global_xhydra=l1", "hydra is not for a page or the command line to change"),
+        ("+hydra/sweeper=basic", "hydra.sweeper is not for a page or the command line to change"),
+        ("hydra.run.dir=[a,b]", "give the name of one folder, hydra.run.dir=FOLDER"),
+        ("+hydra.run.dir=a", "give the name of one folder, hydra.run.dir=FOLDER"),
+        ("hydra.run.dir=${nothing}", "Interpolation key 'nothing' not found"),
+        ("hydra/launcher=joblib,basic", "the same for every job; give one value"),
+        ("hydra.launcher.n_jobs=2", "the launcher has no such option; choose one that has"),
     ],
 )
 def test_nor_does_the_command_line(command: Command, tmp_path: Path, word: str, says: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sae_cli.config import compose, folder_names
+from sae_cli.config.hydra_settings import FOLDERS
 from sae_cli.runs.train import train
 from tests.faults.claims import raced
 from tests.faults.runs import WORDS, config_of
@@ -54,7 +55,7 @@ def test_the_clock_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     folders = []
     for _ in range(2):
         with compose.hydra_ready():
-            folders.append(Path(str(compose.composed(WORDS)[1].run.dir)))
+            folders.append(Path(compose.composed(WORDS).folder_name(FOLDERS["run"])))
         train(config_of(), folders[-1].absolute(), [])
         assert folders[-1].name.startswith("1970-01-01_00-00-00_")
     assert folders[0] != folders[1]

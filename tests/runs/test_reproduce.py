@@ -160,7 +160,7 @@ def test_the_command_on_a_sweep(reproducing: Command, command: Command, tmp_path
         (("nowhere",), "nowhere: no such folder"),
         ((".",), "holds no finished run"),
         (("sweep", "penalty.weight=1"), "reproduced with its own settings"),
-        (("sweep", "--nope"), "unrecognized arguments: --nope"),
+        (("sweep", "--nope"), "--nope is no option; the options are"),
         (("sweep", "word"), "'word' is no setting"),
         (("sweep", "--into", "again"), "is not an empty folder"),
     ]:

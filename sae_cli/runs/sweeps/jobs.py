@@ -1,11 +1,12 @@
-"""The jobs of a sweep: what finished is left alone, what was stopped goes on, the others begin."""
+"""The jobs of a sweep: what finished is left alone, what was stopped resumes, the others begin."""
 
 from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import final
 
 from sae_cli.core.errors import Stopped
 from sae_cli.core.text import short
@@ -25,8 +26,29 @@ from sae_cli.runs.sweeps.sweep import (
 )
 
 
+class Launcher(ABC):
+    """What starts the jobs of a sweep."""
+
+    @abstractmethod
+    def launch(self, sweep: Sweep) -> None:
+        """Have every job run by ``run_job``, here or in another process; return when all ended.
+
+        Raises:
+            Stopped: a signal asked to.
+        """
+
+
+@final
+class OneByOne(Launcher):
+    """Runs the jobs in this process, in their order."""
+
+    def launch(self, sweep: Sweep) -> None:
+        for number in range(len(sweep.jobs)):
+            run_job(sweep, number)
+
+
 def resume_sweep(path: Path) -> int:
-    """Go on with a sweep from its folder, one job after the other.
+    """Resume a sweep from its folder, one job after the other.
 
     Returns:
         how many jobs did not finish.
@@ -35,17 +57,11 @@ def resume_sweep(path: Path) -> int:
         ConfigError: the folder is damaged.
         InUseError, Stopped: as ``run_sweep``.
     """
-    sweep = read_sweep(path)
-
-    def run_all() -> None:
-        for number in range(len(sweep.jobs)):
-            run_job(sweep, number)
-
-    return run_sweep(sweep, run_all)
+    return run_sweep(read_sweep(path), OneByOne())
 
 
-def run_sweep(sweep: Sweep, run_all: Callable[[], None]) -> int:
-    """Have ``run_all`` run every job; ``results.csv`` and a table at the end.
+def run_sweep(sweep: Sweep, launcher: Launcher) -> int:
+    """Run every job, and show a table of their results, which are in ``results.csv`` as well.
 
     Everything is gathered from the folders, so that jobs may run in other processes.
 
@@ -55,7 +71,7 @@ def run_sweep(sweep: Sweep, run_all: Callable[[], None]) -> int:
     Raises:
         ConfigError: the folder holds something else.
         InUseError: another process is at work in it.
-        Stopped: a signal has asked to; the sweep can go on.
+        Stopped: a signal asked to; the sweep can be resumed.
     """
     with lock(sweep.path):
         for name in (SWEEP, RESULTS, *(job.folder for job in sweep.jobs)):
@@ -65,7 +81,7 @@ def run_sweep(sweep: Sweep, run_all: Callable[[], None]) -> int:
         else:
             sweep.write()
         try:
-            run_all()
+            launcher.launch(sweep)
         except Stopped as stopped:
             say = f"the other jobs wait; go on with: {resume_command(sweep.path)}"
             raise Stopped(stopped.number, say) from None
@@ -81,7 +97,7 @@ def run_sweep(sweep: Sweep, run_all: Callable[[], None]) -> int:
 
 
 def run_job(sweep: Sweep, number: int) -> None:
-    """One job; a sweep goes on when it fails. The error is shown at once and stands in its log."""
+    """Run one job; an error is shown, logged in the job's folder, and stops no other job."""
     job = sweep.jobs[number]
     path = sweep.path / job.folder
     if status_of(path) == "finished":

@@ -1,0 +1,54 @@
+"""One parser of arguments for every command: what is wrong with them is a ``ConfigError``."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from typing import NoReturn, final
+
+from sae_cli.core.errors import ConfigError, nearest
+
+# What argparse says of an option without its value, and of one that takes none.
+NO_VALUE = re.compile(r"argument (?:\S+/)?(\S+): expected one argument")
+A_VALUE = re.compile(r"argument (?:\S+/)?(\S+): ignored explicit argument .*")
+
+
+@final
+class Parser(argparse.ArgumentParser):
+    """Take a command line apart; options and words stand in any order.
+
+    An option has to be spelled out. Every parser has ``--traceback``.
+    """
+
+    def __init__(self, prog: str, description: str = "", *, add_help: bool = True) -> None:
+        super().__init__(prog=prog, description=description, add_help=add_help, allow_abbrev=False)
+        self.add_argument("--traceback", action="store_true", help="where an error came from")
+
+    def take_apart(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """The options and words of a command line.
+
+        Raises:
+            ConfigError: something on it is neither.
+        """
+        options = sorted(self._option_string_actions)
+        for argument in arguments:
+            name, equals, _ = argument.partition("=")
+            if name.startswith("-") and equals and name not in options:
+                bare = argument.lstrip("-")
+                raise ConfigError(f"{argument}: settings have no dashes; write {bare}")
+        given, unknown = self.parse_known_intermixed_args(arguments)
+        for argument in unknown:
+            raise ConfigError(
+                f"{argument} is no option; the options are {', '.join(options)}"
+                + nearest(argument, options)
+            )
+        return given
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ConfigError: argparse has found something wrong."""
+        if option := NO_VALUE.fullmatch(message):
+            raise ConfigError(f"{option[1]} needs a value")
+        if option := A_VALUE.fullmatch(message):
+            raise ConfigError(f"{option[1]} takes no value")
+        raise ConfigError(f"{message}; {self.prog} --help lists what can be given")

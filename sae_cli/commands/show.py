@@ -1,0 +1,54 @@
+"""What ``sae-train`` shows instead of training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from sae_cli.commands.arguments import Arguments
+from sae_cli.commands.help import help_text
+from sae_cli.config.asked import Asked, read
+from sae_cli.config.hydra_shows import choices, complete, hydra_settings, print_hydra_help
+from sae_cli.core.errors import ConfigError
+
+
+def show(arguments: Arguments) -> None:
+    """Print what a command line asks to see.
+
+    Raises:
+        ConfigError: what it would train is wrong.
+    """
+    if arguments.shows == "completion":
+        complete(arguments.overrides, arguments.pages)
+        return
+    asked = read(arguments.overrides, multirun=arguments.multirun, pages=arguments.pages)
+    if arguments.shows == "help":
+        print(help_text(choices(arguments.pages), asked.runs[0].run))
+    elif arguments.shows == "hydra_help":
+        print_hydra_help()
+    else:
+        shown = _part(_configuration(arguments, asked), arguments.package)
+        print(yaml.safe_dump(shown, sort_keys=False), end="")
+
+
+def _configuration(arguments: Arguments, asked: Asked) -> dict[str, Any]:
+    """What ``--cfg`` is to show: of the run, or the first job, and of Hydra."""
+    run = asked.runs[0].run
+    if arguments.shows == "job":
+        return run
+    settings = {"hydra": hydra_settings(asked.hydra, arguments.pages)}
+    return settings if arguments.shows == "hydra" else run | settings
+
+
+def _part(configuration: Mapping[str, Any], package: str | None) -> Any:
+    """A part of the configuration, by its dotted name; all of it without one."""
+    shown: Any = configuration
+    for key in package.split(".") if package else ():
+        if not isinstance(shown, dict) or key not in shown:
+            raise ConfigError(
+                f"--package {package}: no such key; the keys are {', '.join(configuration)}"
+            )
+        shown = shown[key]
+    return shown

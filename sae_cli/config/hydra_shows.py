@@ -1,0 +1,54 @@
+"""What only Hydra can show: its own help and settings, the choices of pages, completion."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.utils import get_args_parser
+from omegaconf import OmegaConf
+
+from sae_cli.config.compose import PRIMARY, hydra_ready
+from sae_cli.config.hydra_errors import explained
+from sae_cli.config.hydra_settings import LAUNCHING, HydraWords, launching
+
+
+def choices(pages: Path | None) -> dict[str, list[str]]:
+    """Each group with the names of its pages.
+
+    Args:
+        pages: the user's own folder of pages, absolute; as in every function here.
+    """
+    with hydra_ready(pages) as hydra:
+        loader = hydra.config_loader
+        groups = [group for group in sorted(loader.list_groups("")) if group != "hydra"]
+        return {group: sorted(loader.get_group_options(group)) for group in groups}
+
+
+def hydra_settings(words: HydraWords, pages: Path | None) -> dict[str, Any]:
+    """Hydra's own settings for a command line, their references as they are written."""
+    with hydra_ready(pages):
+        config = launching(words.launcher)
+    settings: Any = OmegaConf.to_container(config.hydra, resolve=False, enum_to_str=True)
+    for kind in ("run", "sweep"):
+        settings[kind]["dir"] = words.folder(kind)
+    return {key: value for key, value in settings.items() if key not in {"help", "hydra_help"}}
+
+
+def print_hydra_help() -> None:
+    """Print Hydra's help, which needs no pages."""
+    with hydra_ready() as hydra:
+        hydra.hydra_help(None, get_args_parser(), Namespace(overrides=list(LAUNCHING)))
+
+
+def complete(question: Sequence[str], pages: Path | None) -> None:
+    """Print the answer to a shell's question, such as ``install=bash``.
+
+    Raises:
+        ConfigError: there is no such question, or a page on the line that is to be completed would
+            do more than set options.
+    """
+    with hydra_ready(pages) as hydra, explained():
+        hydra.shell_completion(PRIMARY, list(question))
