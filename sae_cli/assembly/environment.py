@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,17 @@ def environment() -> dict[str, Any]:
         # As typed: Hydra is given a command line of its own in sys.argv.
         "command": sys.orig_argv,
         "working_directory": str(Path.cwd()),
+        **_unchanging(),
+        "threads": torch.get_num_threads(),
+        # When it was taken up again, and what was different then.
+        "resumed": [],
+    }
+
+
+@cache
+def _unchanging() -> dict[str, Any]:
+    """What stays as it is while the process runs; the jobs of a sweep find it once."""
+    return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "code": _code(Path(__file__).parents[1]),
@@ -47,9 +59,6 @@ def environment() -> dict[str, Any]:
             "cores": os.cpu_count(),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
-        "threads": torch.get_num_threads(),
-        # When it was taken up again, and what was different then.
-        "resumed": [],
     }
 
 

@@ -15,8 +15,9 @@ import torch
 
 from sae_cli.commands import exits
 from tests.conftest import CHECKOUT
-from tests.faults.forked import Forked, gpu_error, limit_memory, raise_in_job, sigkill
+from tests.faults.causes import gpu_error, limit_memory, raise_in_job, sigkill
 from tests.faults.runs import SAVED_BEFORE, WORDS, finished_like, saved_state, status
+from tests.forked import Forked
 from tests.killing import results
 
 LOWER = "out of memory; lower batch_size, architecture.n_latents or architecture.hidden_sizes"

@@ -18,7 +18,7 @@ from sae_cli.run_folder.checkpoints import Checkpoints
 from sae_cli.run_folder.folder import RunFolder
 from sae_cli.runs import train as training
 from tests.conftest import CHECKOUT
-from tests.faults.forked import Forked, sigint_twice, signal_at_step, signal_before_training
+from tests.faults.causes import sigint_twice, signal_at_step, signal_before_training
 from tests.faults.runs import (
     LAST,
     PREVIOUS,
@@ -33,6 +33,7 @@ from tests.faults.runs import (
     signalled,
     status,
 )
+from tests.forked import Forked
 from tests.killing import results
 
 NAMES = {number: signal.Signals(number).name for number in SIGNALS}
