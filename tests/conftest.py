@@ -7,9 +7,10 @@ reads this file too, and they wait for it.
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,23 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = ("dataset.test=1500", "epochs=1", "progress=false")
 
 
+def slow_but(quick: Collection[Any], values: Iterable[Any]) -> list[Any]:
+    """Parameters of a test, of which all but the quick ones are left to ``-m slow``."""
+    return [
+        pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.slow)
+        if value not in quick
+        else value
+        for value in values
+    ]
+
+
+def fresh_seed() -> int:
+    """Another one each time, printed; the environment variable SOAK_SEED gives one again."""
+    seed = int(os.environ.get("SOAK_SEED") or secrets.randbits(32))
+    print(f"SOAK_SEED={seed}")
+    return seed
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """GPU tests run where a GPU is there and are left out, visibly, where none is."""
     import torch
@@ -45,6 +63,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in gpu]
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """Files that are named are run in this process: workers take seconds to start."""
     named = [Path(argument.partition("::")[0]) for argument in config.args]

@@ -26,4 +26,4 @@ gc.collect()
 gc.freeze()
 
 
-os.fsync = no_fsync
+os.fsync = no_fsync  # type: ignore[assignment]

@@ -1,6 +1,7 @@
 """What reads files that may come from a stranger, each as a function from bytes to an object.
 
-To have another tried, add a ``Reader`` to ``make_readers`` and its number of inputs to ``COUNTS``.
+To have another tried, add a ``Reader`` to ``make_readers`` and to ``COUNTS`` how many inputs
+``-m soak`` makes for it.
 """
 
 from __future__ import annotations
