@@ -10,7 +10,8 @@ import os
 import secrets
 import signal
 import subprocess
-from collections.abc import Callable, Collection, Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,14 +36,9 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = ("dataset.test=1500", "epochs=1", "progress=false")
 
 
-def slow_but(quick: Collection[Any], values: Iterable[Any]) -> list[Any]:
-    """Parameters of a test, of which all but the quick ones are left to ``-m slow``."""
-    return [
-        pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.slow)
-        if value not in quick
-        else value
-        for value in values
-    ]
+def slow(values: Iterable[Any]) -> list[Any]:
+    """Values of a parameter that are left to ``-m slow``."""
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
 
 
 def fresh_seed() -> int:
@@ -109,12 +105,17 @@ def no_waiting_for_the_disk() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def configure() -> Configure:
+def configured(*overrides: str) -> RunConfig:
     """Overrides to a checked configuration, as the command makes it."""
     from sae_cli.config.schema import check
 
-    return lambda *overrides: check(_composed(overrides))
+    return check(_composed(overrides))
+
+
+@pytest.fixture
+def configure() -> Configure:
+    """Makes configurations from overrides."""
+    return configured
 
 
 @cache
@@ -129,6 +130,21 @@ def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
 def command(tmp_path: Path) -> Command:
     """``sae-train`` in a forked process, in an empty folder."""
     return _command(tmp_path, "sae_train")
+
+
+def fresh_command(folder: Path) -> Command:
+    """``sae-train`` in a fresh process, for what depends on how Python starts and ends."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "sae_cli", *arguments],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
 
 
 @pytest.fixture

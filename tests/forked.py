@@ -11,12 +11,13 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 from sae_cli import __main__ as commands
 from sae_cli.core.signals import SIGNALS
@@ -26,6 +27,7 @@ CONTEXT: Any = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([PRELOAD])
 
 Before = Callable[[], None]
+T = TypeVar("T")
 
 
 def start(function: Callable[..., None], *arguments: Any) -> BaseProcess:
@@ -65,7 +67,14 @@ class Started:
     """
 
     process: BaseProcess
-    printed: TemporaryDirectory[str]
+    printed: Path
+
+    def until(self, find: Callable[[], T | None]) -> T:
+        """Wait until something is found, for as long as that takes, and return it."""
+        while not (found := find()):
+            assert self.process.is_alive(), (self.printed / "err").read_text()
+            self.process.join(0.02)
+        return found
 
     def send_signal(self, number: int) -> None:
         """Send it a signal."""
@@ -76,8 +85,7 @@ class Started:
         """Wait for its end."""
         self.process.join()
         assert self.process.exitcode is not None
-        with self.printed as folder:
-            out, err = ((Path(folder) / name).read_text() for name in ("out", "err"))
+        out, err = ((self.printed / name).read_text() for name in ("out", "err"))
         return Done(self.process.exitcode, out, err)
 
 
@@ -99,13 +107,19 @@ class Forked:
         Args:
             before: called in its process before it begins; a function of a module.
         """
-        return self.start(*arguments, before=before).wait()
+        with self.start(*arguments, before=before) as started:
+            return started.wait()
 
-    def start(self, *arguments: str, before: Before | None = None) -> Started:
-        """Start it."""
-        printed = TemporaryDirectory()
-        process = start(_command, self.name, arguments, self.cwd, before, Path(printed.name))
-        return Started(process, printed)
+    @contextmanager
+    def start(self, *arguments: str, before: Before | None = None) -> Iterator[Started]:
+        """Start it; it is killed at the end of the block, if it is still there."""
+        with TemporaryDirectory() as printed:
+            process = start(_command, self.name, arguments, self.cwd, before, Path(printed))
+            try:
+                yield Started(process, Path(printed))
+            finally:
+                process.kill()
+                process.join()
 
 
 def _call(

@@ -26,6 +26,12 @@ def part_of(model: str, group: str) -> str | None:
     return next((line[key] for line in lines for key in line if key == f"override /{group}"), None)
 
 
+def one_of_each_architecture() -> list[str]:
+    """Model pages: the first of each architecture, and the stack."""
+    first = {part_of(model, "architecture"): model for model in reversed(MODELS)}
+    return sorted({*first.values(), "stacked"})
+
+
 @cache
 def of_model(name: str) -> RunConfig:
     """A short training of a model page: one epoch of each stage."""

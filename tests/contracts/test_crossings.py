@@ -7,15 +7,16 @@ model page with them.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sae_cli.config.schema import GROUPS, RunConfig
 from sae_cli.core.errors import ConfigError
 from sae_cli.runs.train import train
-from tests.conftest import slow_but
 from tests.contracts.small import MODELS, of_model, part_of, with_parts
 
 PENALTIES, CORRUPTIONS = GROUPS["penalty"].names, GROUPS["corruption"].names
@@ -42,6 +43,11 @@ def corruption_for(model: str, penalty: str) -> str:
     return CORRUPTIONS[turn % len(CORRUPTIONS)]
 
 
+def marked(pairs: Iterable[tuple[str, str]], quick: set[tuple[str, str]]) -> list[Any]:
+    """All but the quick ones are slow."""
+    return [pytest.param(*pair, marks=() if pair in quick else pytest.mark.slow) for pair in pairs]
+
+
 def test_every_architecture_meets_every_corruption_by_default() -> None:
     met = {(part_of(pair[0], "architecture"), corruption_for(*pair)) for pair in quick()}
     assert met == set(product(GROUPS["architecture"].names, CORRUPTIONS))
@@ -58,7 +64,7 @@ def trains_or_is_refused(config: RunConfig, folder: Path) -> bool:
     return True
 
 
-@pytest.mark.parametrize(("model", "penalty"), slow_but(quick(), product(MODELS, PENALTIES)))
+@pytest.mark.parametrize(("model", "penalty"), marked(product(MODELS, PENALTIES), quick()))
 def test_every_crossing_trains_or_says_why_not(model: str, penalty: str, tmp_path: Path) -> None:
     corruption = corruption_for(model, penalty)
     config = with_parts(of_model(model), penalty=penalty, corruption=corruption)
@@ -79,7 +85,7 @@ def test_every_crossing_trains_or_says_why_not(model: str, penalty: str, tmp_pat
 IN_TURN = {(model, CORRUPTIONS[number % len(CORRUPTIONS)]) for number, model in enumerate(MODELS)}
 
 
-@pytest.mark.parametrize(("model", "corruption"), slow_but(IN_TURN, product(MODELS, CORRUPTIONS)))
+@pytest.mark.parametrize(("model", "corruption"), marked(product(MODELS, CORRUPTIONS), IN_TURN))
 def test_every_model_takes_every_corruption(model: str, corruption: str, tmp_path: Path) -> None:
     config = with_parts(of_model(model), corruption=corruption)
     refused = model == "stacked" and corruption == "salt_and_pepper"

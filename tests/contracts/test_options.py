@@ -42,7 +42,7 @@ MOST_TRAININGS = 30
 
 def options() -> list[Any]:
     """Settings, and ``group.name.option`` of every part."""
-    found = [name for name in Settings.model_fields if name not in (*FREE, *NOT_ALONE)]
+    found: list[Any] = [one for one in Settings.model_fields if one not in (*FREE, *NOT_ALONE)]
     for group, registry in GROUPS.items():
         for name in DATASETS if group == "dataset" else registry.names:
             gpu = pytest.mark.gpu if name == "cuda" else ()

@@ -23,7 +23,7 @@ from sae_cli.training.loop import Position, evaluate, fit
 from sae_cli.training.metrics import Baseline
 from sae_cli.training.optimizers import OPTIMIZERS, Optimizer
 from sae_cli.training.step import Captured, Step
-from tests.conftest import Configure
+from tests.conftest import Configure, slow
 
 # All that PyTorch has to bring a value to the host or to wait for one.
 READS = ("_local_scalar_dense", "item", "is_nonzero", "nonzero", "equal", "unique", "masked_select")
@@ -84,7 +84,7 @@ def trained(overrides: tuple[str, ...], configure: Configure, batch_size: int) -
     return Step(gradients, optimizer, parts.corruption, generator, batch_size), data
 
 
-@pytest.mark.parametrize("page", PAGES, ids=" ".join)
+@pytest.mark.parametrize("page", [*PAGES[4:], *slow(PAGES[:4])], ids=" ".join)
 def test_an_epoch_reads_nothing_back_until_its_end(
     page: tuple[str, ...], configure: Configure
 ) -> None:
