@@ -1,32 +1,57 @@
-"""Shared fixtures: configurations composed in this process, and the command in a fresh one."""
+"""Shared fixtures: configurations composed in this process, and the commands in forked ones.
+
+What imports torch is imported where it is used: with workers, the process that hands out the tests
+reads this file too, and they wait for it.
+"""
 
 from __future__ import annotations
 
 import os
+import secrets
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 
-from sae_cli.config.compose import composed, hydra_ready
-from sae_cli.config.schema import RunConfig, check
 from sae_cli.core.errors import ConfigError
-from sae_cli.datasets import DATASETS
+from sae_cli.core.signals import SIGNALS
+from tests.forked import Forked, no_fsync
+
+if TYPE_CHECKING:
+    import torch
+
+    from sae_cli.config.schema import RunConfig
 
 CHECKOUT = Path(__file__).parents[1]
 
-Configure = Callable[..., RunConfig]
+Configure = Callable[..., "RunConfig"]
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 # A training that takes a blink: 97 digits, 4 steps.
 SMALL = ("dataset.test=1500", "epochs=1", "progress=false")
 
 
+def slow(values: Iterable[Any]) -> list[Any]:
+    """Values of a parameter that are left to ``-m slow``."""
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
+def fresh_seed() -> int:
+    """Another one each time, printed; the environment variable SOAK_SEED gives one again."""
+    seed = int(os.environ.get("SOAK_SEED") or secrets.randbits(32))
+    print(f"SOAK_SEED={seed}")
+    return seed
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """GPU tests run where a GPU is there and are left out, visibly, where none is."""
+    import torch
+
     if torch.cuda.is_available():
         return
     gpu = [item for item in items if "gpu" in item.keywords]
@@ -34,51 +59,86 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in gpu]
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Files that are named are run in this process: workers take seconds to start."""
+    named = [Path(argument.partition("::")[0]) for argument in config.args]
+    return 0 if all(path.is_file() for path in named) else None
+
+
 @pytest.fixture(scope="session", autouse=True)
-def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Decoded data of tests stay out of the user's own cache."""
+def environment_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Processes find this checkout; decoded data stay out of the user's own cache.
+
+    A worker computes on one thread, and so do the processes it starts: there are others.
+    """
+    import torch
+
+    torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(CHECKOUT))
+        patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("SAE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def signals_as_from_a_terminal() -> Iterator[None]:
+    """Processes that tests start are not born with signals ignored.
+
+    In the background SIGINT is, under ``nohup`` SIGHUP. A handler that does nothing protects this
+    process as well, and other than that is not inherited.
+    """
+    ignored = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, lambda *_: None)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """It takes half of a small training's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", no_fsync)
+        yield
+
+
+def configured(*overrides: str) -> RunConfig:
+    """Overrides to a checked configuration, as the command makes it."""
+    from sae_cli.config.schema import check
+
+    return check(_composed(overrides))
+
+
 @pytest.fixture
 def configure() -> Configure:
-    """Overrides to a checked configuration, as the command makes it."""
+    """Makes configurations from overrides."""
+    return configured
 
-    def make(*overrides: str) -> RunConfig:
-        with hydra_ready():
-            return check(composed(overrides)[0])
 
-    return make
+@cache
+def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
+    from sae_cli.config.compose import composed, hydra_ready
+
+    with hydra_ready():
+        return composed(overrides)[0]
 
 
 @pytest.fixture
 def command(tmp_path: Path) -> Command:
-    """``sae-train`` in a fresh process, in an empty folder."""
+    """``sae-train`` in a forked process, in an empty folder."""
     return _command(tmp_path, "sae_train")
 
 
-@pytest.fixture
-def reproducing(tmp_path: Path) -> Command:
-    """``sae-reproduce`` in a fresh process, in the same folder."""
-    return _command(tmp_path, "sae_reproduce")
+def fresh_command(folder: Path) -> Command:
+    """``sae-train`` in a fresh process, for what depends on how Python starts and ends."""
 
-
-@pytest.fixture
-def reporting(tmp_path: Path) -> Command:
-    """``sae-report`` in a fresh process, in the same folder."""
-    return _command(tmp_path, "sae_report")
-
-
-def _command(folder: Path, name: str) -> Command:
-    program = f"from sae_cli.__main__ import {name}; {name}()"
-
-    def run(*arguments: str, cwd: Path = folder) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", program, *arguments],
-            cwd=cwd,
-            env=os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"},
+            [sys.executable, "-m", "sae_cli", *arguments],
+            cwd=folder,
             capture_output=True,
             text=True,
             check=False,
@@ -87,9 +147,31 @@ def _command(folder: Path, name: str) -> Command:
     return run
 
 
+@pytest.fixture
+def reproducing(tmp_path: Path) -> Command:
+    """``sae-reproduce`` in a forked process, in the same folder."""
+    return _command(tmp_path, "sae_reproduce")
+
+
+@pytest.fixture
+def reporting(tmp_path: Path) -> Command:
+    """``sae-report`` in a forked process, in the same folder."""
+    return _command(tmp_path, "sae_report")
+
+
+def _command(folder: Path, name: str) -> Command:
+    def run(*arguments: str, cwd: Path = folder) -> subprocess.CompletedProcess[str]:
+        done = Forked(cwd, name)(*arguments)
+        return subprocess.CompletedProcess([name, *arguments], done.code, done.out, done.err)
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def fashion_mnist() -> dict[str, torch.Tensor]:
     """Real Fashion-MNIST as bytes, split as the book does; skipped where it is not installed."""
+    from sae_cli.datasets import DATASETS
+
     try:
         data = DATASETS.build(
             {

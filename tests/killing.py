@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -17,9 +16,7 @@ from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import Stopped
 from sae_cli.runs import resume, saver
 from sae_cli.training import metrics
-
-CONTEXT: Any = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.killing"])
+from tests import forked
 
 RESULTS = ("model.safetensors", "metrics.jsonl")
 
@@ -31,9 +28,7 @@ def results(run: Path) -> list[bytes]:
 
 def start(config: RunConfig, run: Path, instant: str = "", count: int = 0) -> BaseProcess:
     """Begin a run or go on with it; at the ``count``-th time of ``instant`` it kills itself."""
-    process: BaseProcess = CONTEXT.Process(target=_work, args=(config, run, instant, count))
-    process.start()
-    return process
+    return forked.start(_work, config, run, instant, count)
 
 
 def finish(config: RunConfig, run: Path) -> float:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,17 @@ def environment() -> dict[str, Any]:
         # The command as it was typed, with the interpreter and its options.
         "command": sys.orig_argv,
         "working_directory": str(Path.cwd()),
+        **_unchanging(),
+        "threads": torch.get_num_threads(),
+        # Each resumption is added here, with what was different then.
+        "resumed": [],
+    }
+
+
+@cache
+def _unchanging() -> dict[str, Any]:
+    """Give what stays as it is while the process runs, found once for all jobs of a sweep."""
+    return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "code": _code(Path(__file__).parents[1]),
@@ -47,9 +59,6 @@ def environment() -> dict[str, Any]:
             "cores": os.cpu_count(),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
-        "threads": torch.get_num_threads(),
-        # Each resumption is added here, with what was different then.
-        "resumed": [],
     }
 
 

@@ -1,4 +1,4 @@
-"""The command in fresh processes: a run, its folder, two runs to the bit, a sweep, help."""
+"""The command: a run, its folder, two runs to the bit, a sweep, help."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,8 @@ import safetensors.torch
 import torch
 import yaml
 
-from tests.conftest import Command
+from tests.conftest import Command, fresh_command
+from tests.forked import Forked
 
 SMALL = ("dataset.test=1500", "epochs=2", "pictures=false")
 CLOSING = {"loss", "reconstruction", "penalty", "penalty_raw", "mse", "bce", "bce_excess"} | {
@@ -30,15 +30,9 @@ def only_run(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """One run with pictures, and what it printed."""
+    """One run with pictures, in a fresh process, and what it printed."""
     folder = tmp_path_factory.mktemp("finished")
-    done = subprocess.run(
-        [sys.executable, "-m", "sae_cli", "penalty.weight=0.05", "epochs=2", "corruption=masking"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = fresh_command(folder)("penalty.weight=0.05", "epochs=2", "corruption=masking")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return only_run(folder), done.stdout
@@ -132,9 +126,9 @@ def test_one_seed_gives_one_result_to_the_bit(
 
 
 def test_runs_of_the_same_second_get_folders_of_their_own(tmp_path: Path) -> None:
-    arguments = [sys.executable, "-m", "sae_cli", *SMALL]
-    both = [subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL) for _ in range(2)]
-    assert [process.wait() for process in both] == [0, 0]
+    forked = Forked(tmp_path)
+    with forked.start(*SMALL) as one, forked.start(*SMALL) as two:
+        assert [one.wait().code, two.wait().code] == [0, 0]
     folders = list((tmp_path / "outputs").iterdir())
     assert len(folders) == 2
     assert all((folder / "summary.json").is_file() for folder in folders)
@@ -175,8 +169,9 @@ def test_the_jobs_of_a_sweep_side_by_side(command: Command, tmp_path: Path) -> N
     """In other processes, on a thread each; they give what they give one after the other."""
     words = ("-m", "penalty.weight=0.05,0.2", "pictures=false", *SMALL)
     parallel = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    for folder, more in (("one", ()), ("two", parallel)):
-        done = command(*words, f"hydra.sweep.dir={folder}", *more)
+    fresh = fresh_command(tmp_path)
+    for folder, run, more in (("one", command, ()), ("two", fresh, parallel)):
+        done = run(*words, f"hydra.sweep.dir={folder}", *more)
         assert done.returncode == 0, done.stderr
         assert "2 of 2 jobs finished" in done.stdout
     one, two = (sorted((tmp_path / name).glob("*/model.safetensors")) for name in ("one", "two"))
@@ -281,38 +276,26 @@ def test_a_reader_that_goes_does_not_stop_the_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_interrupts_a_run_and_says_so(tmp_path: Path, number: int, code: int) -> None:
-    arguments = [sys.executable, "-m", "sae_cli", "epochs=5000", "hydra.run.dir=run"]
-    run = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    wait_for(tmp_path / "run" / "metrics.jsonl")
-    run.send_signal(number)
-    printed, _ = run.communicate()
-    assert run.returncode == code
-    assert printed.decode().splitlines()[-1] == "run folder: run (interrupted)"
+    with Forked(tmp_path).start("epochs=5000", "hydra.run.dir=run") as run:
+        run.until((tmp_path / "run" / "metrics.jsonl").is_file)
+        run.send_signal(number)
+        done = run.wait()
+    assert done.code == code
+    assert done.out.splitlines()[-1] == "run folder: run (interrupted)"
     status = json.loads((tmp_path / "run" / "status.json").read_text())
     assert status["status"] == "interrupted"
 
 
 def test_an_interrupted_sweep_shows_what_is_done(tmp_path: Path) -> None:
-    arguments = [sys.executable, "-m", "sae_cli", "-m", "epochs=1,5000,1", "hydra.sweep.dir=sweep"]
-    sweep = subprocess.Popen(
-        arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    wait_for(tmp_path / "sweep" / "1_epochs=5000" / "metrics.jsonl")
-    sweep.send_signal(signal.SIGINT)
-    printed, _ = sweep.communicate()
-    assert sweep.returncode == 130
-    assert b"1 of 3 jobs finished; results: sweep/results.csv" in printed
+    with Forked(tmp_path).start("-m", "epochs=1,5000,1", "hydra.sweep.dir=sweep") as sweep:
+        sweep.until((tmp_path / "sweep" / "1_epochs=5000" / "metrics.jsonl").is_file)
+        sweep.send_signal(signal.SIGINT)
+        done = sweep.wait()
+    assert done.code == 130
+    assert "1 of 3 jobs finished; results: sweep/results.csv" in done.out
     with (tmp_path / "sweep" / "results.csv").open() as file:
         rows = [(row["epochs"], row["status"]) for row in csv.DictReader(file)]
     assert rows == [("1", "finished"), ("5000", "interrupted"), ("1", "waiting")]
-
-
-def wait_for(path: Path) -> None:
-    for _ in range(600):
-        if path.is_file():
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"{path} has not come")
 
 
 def test_a_sweep_is_not_started_in_the_folder_of_another(command: Command, tmp_path: Path) -> None:

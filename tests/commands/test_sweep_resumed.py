@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.conftest import Command
+from tests.conftest import Command, fresh_command
+from tests.forked import Forked
 
 WORDS = (
     *("-m", "model=sparse_kl,denoising", "penalty=l1", "penalty.weight=0.01,0.05,0.2"),
@@ -27,19 +29,8 @@ N_JOBS = 12
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sweep, never stopped."""
     folder = tmp_path_factory.mktemp("whole")
-    assert start(folder, *WORDS).communicate()[1] == b""
+    assert Forked(folder)(*WORDS).err == ""
     return folder / "sweep"
-
-
-def start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
-    arguments = [sys.executable, "-m", "sae_cli", *words]
-    return subprocess.Popen(
-        arguments,
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
 
 
 def statuses(sweep: Path) -> dict[str, str]:
@@ -47,14 +38,12 @@ def statuses(sweep: Path) -> dict[str, str]:
         return {row["job"]: row["status"] for row in csv.DictReader(file)}
 
 
-def wait_for_job(sweep: Path, number: int) -> Path:
-    """Until the training of that job is under way."""
-    for _ in range(600):
-        for metrics in sweep.glob(f"{number}_*/metrics.jsonl"):
-            if metrics.read_text().count("\n") > 3:
-                return metrics.parent
-        time.sleep(0.05)
-    raise AssertionError(f"job {number} has not begun")
+def under_way(sweep: Path, number: int) -> Path | None:
+    """The folder of that job, once its training is under way."""
+    for metrics in sweep.glob(f"{number}_*/metrics.jsonl"):
+        if metrics.read_text().count("\n") > 3:
+            return metrics.parent
+    return None
 
 
 def snapshot(run: Path) -> dict[Path, int]:
@@ -73,10 +62,8 @@ def check_same(sweep: Path, whole: Path) -> None:
 def test_killed_twice(tmp_path: Path, whole: Path) -> None:
     sweep, done = tmp_path / "sweep", dict[Path, int]()
     for number in (3, 8):
-        process = start(tmp_path, *WORDS)
-        stopped = wait_for_job(sweep, number)
-        process.kill()
-        process.communicate()
+        with Forked(tmp_path).start(*WORDS) as started:
+            stopped = started.until(partial(under_way, sweep, number))
         found = statuses(sweep)
         assert len(found) == N_JOBS
         assert found[stopped.name] != "finished"
@@ -86,7 +73,7 @@ def test_killed_twice(tmp_path: Path, whole: Path) -> None:
         assert all(path.stat().st_mtime_ns == stamp for path, stamp in done.items())
         for job in finished:
             done |= snapshot(sweep / job)
-    assert start(tmp_path, *WORDS).communicate()[1] == b""
+    assert Forked(tmp_path)(*WORDS).err == ""
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in done.items())
     check_same(sweep, whole)
     # A job that was stopped went on; it did not begin anew.
@@ -97,13 +84,13 @@ def test_killed_twice(tmp_path: Path, whole: Path) -> None:
 
 def test_interrupted_and_gone_on_with_from_its_folder(tmp_path: Path, whole: Path) -> None:
     sweep = tmp_path / "sweep"
-    process = start(tmp_path, *WORDS)
-    stopped = wait_for_job(sweep, 1)
-    process.send_signal(signal.SIGINT)
-    printed, errors = process.communicate()
-    assert process.returncode == 130
-    assert "1 of 12 jobs finished" in printed.decode()
-    assert errors.decode() == (
+    with Forked(tmp_path).start(*WORDS) as started:
+        stopped = started.until(partial(under_way, sweep, 1))
+        started.send_signal(signal.SIGINT)
+        done = started.wait()
+    assert done.code == 130
+    assert "1 of 12 jobs finished" in done.out
+    assert done.err == (
         "stopped by SIGINT: the other jobs wait; go on with: sae-train resume=sweep\n"
     )
     found = statuses(sweep)
@@ -111,9 +98,8 @@ def test_interrupted_and_gone_on_with_from_its_folder(tmp_path: Path, whole: Pat
     assert sorted(found.values()) == ["finished", "interrupted", *["waiting"] * 10]
     # From elsewhere, the folder alone has all that it takes.
     shutil.move(sweep, tmp_path / "moved")
-    process = start(tmp_path / "moved", "resume=.")
-    assert process.communicate()[1] == b""
-    assert process.returncode == 0
+    done = Forked(tmp_path / "moved")("resume=.")
+    assert (done.code, done.err) == (0, "")
     check_same(tmp_path / "moved", whole)
 
 
@@ -143,26 +129,34 @@ def test_a_failed_job_is_run_again(command: Command, tmp_path: Path) -> None:
 
 def test_two_at_once(tmp_path: Path) -> None:
     sweep = tmp_path / "sweep"
-    first = start(tmp_path, *WORDS, "epochs=2000")
-    wait_for_job(sweep, 0)
-    second = start(tmp_path, *WORDS, "epochs=2000")
-    _, errors = second.communicate()
-    assert second.returncode == 75
-    assert b"sweep is in use by process" in errors
-    first.send_signal(signal.SIGTERM)
-    first.communicate()
-    assert first.returncode == 143
+    with Forked(tmp_path).start(*WORDS, "epochs=2000") as first:
+        first.until(partial(under_way, sweep, 0))
+        second = Forked(tmp_path)(*WORDS, "epochs=2000")
+        assert second.code == 75
+        assert "sweep is in use by process" in second.err
+        first.send_signal(signal.SIGTERM)
+        assert first.wait().code == 143
 
 
+@pytest.mark.slow
 def test_side_by_side_and_killed(tmp_path: Path, whole: Path) -> None:
     parallel = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    process = start(tmp_path, *WORDS, *parallel)
-    wait_for_job(tmp_path / "sweep", 4)
-    # With its workers, which would otherwise finish their jobs first.
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    done = start(tmp_path, *WORDS, *parallel)
-    printed, errors = done.communicate()
-    assert done.returncode == 0, errors
-    assert b"12 of 12 jobs finished" in printed
+    # The process is fresh, as joblib's workers are, and is killed with them, because they would
+    # otherwise finish their jobs first.
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sae_cli", *WORDS, *parallel],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        while under_way(tmp_path / "sweep", 4) is None:
+            assert process.poll() is None
+            time.sleep(0.05)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    done = fresh_command(tmp_path)(*WORDS, *parallel)
+    assert done.returncode == 0, done.stderr
+    assert "12 of 12 jobs finished" in done.stdout
     check_same(tmp_path / "sweep", whole)

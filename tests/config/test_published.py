@@ -15,6 +15,7 @@ from tests.conftest import Configure
 EPOCHS = [(0.3716, 0.8564), (0.3442, 0.8847), (0.3293, 0.8975)]
 
 
+@pytest.mark.slow
 def test_hands_on_sparse_kl(
     fashion_mnist: dict[str, Tensor], configure: Configure, tmp_path: Path
 ) -> None:

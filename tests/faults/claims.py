@@ -7,16 +7,13 @@ from typing import Any
 
 from sae_cli.config.folder_names import unique_stamp
 from sae_cli.run_folder.folder import RunFolder
-from tests.killing import CONTEXT
+from tests.forked import CONTEXT, start
 
 
 def raced(outputs: Path, name: str | None, racers: int) -> list[tuple[str, str]]:
     """What came of each claim, and the folder, which is named as a run's where no name is given."""
     barrier, answers = CONTEXT.Barrier(racers), CONTEXT.Queue()
-    arguments = (barrier, answers, outputs, name)
-    processes = [CONTEXT.Process(target=_claim, args=arguments) for _ in range(racers)]
-    for process in processes:
-        process.start()
+    processes = [start(_claim, barrier, answers, outputs, name) for _ in range(racers)]
     found: list[tuple[str, str]] = [answers.get() for _ in processes]
     for process in processes:
         process.join()

@@ -9,8 +9,8 @@ import pytest
 
 from sae_cli.config.schema import RunConfig
 from sae_cli.runs.train import train
-from tests.faults.forked import Forked
 from tests.faults.runs import config_of, stop
+from tests.forked import Forked
 
 
 @pytest.fixture(scope="session")

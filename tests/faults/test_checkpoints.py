@@ -20,7 +20,6 @@ from sae_cli.core.errors import CheckpointError, ConfigError
 from sae_cli.run_folder.checkpoints import DIGEST_BYTES
 from sae_cli.run_folder.train_state import KINDS
 from sae_cli.runs.resume import begin_or_resume, resume
-from tests.faults.forked import Forked
 from tests.faults.runs import (
     LAST,
     PREVIOUS,
@@ -32,6 +31,7 @@ from tests.faults.runs import (
     saved_state,
     stop,
 )
+from tests.forked import Forked
 
 
 def truncate(content: bytes) -> bytes:

@@ -13,7 +13,6 @@ import yaml
 
 from sae_cli.runs.resume import resume
 from sae_cli.runs.train import train
-from tests.faults.forked import Forked
 from tests.faults.runs import (
     LAST,
     PREVIOUS,
@@ -24,6 +23,7 @@ from tests.faults.runs import (
     saved_state,
     stop,
 )
+from tests.forked import Forked
 from tests.killing import results
 
 

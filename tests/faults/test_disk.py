@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from sae_cli.run_folder.files import append_line
-from tests.faults.forked import Done, Forked, limit_files
+from tests.faults.causes import limit_files
 from tests.faults.runs import LAST, PREVIOUS, WORDS, contents, finished_like, saved_state
+from tests.forked import Done, Forked
 from tests.killing import results
 
 KILOBYTE = 1024

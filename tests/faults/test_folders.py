@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sae_cli.run_folder.lock import lock
-from tests.faults.forked import Forked
 from tests.faults.runs import WORDS, config_of, contents, finished_like, stop
+from tests.forked import Forked
 from tests.killing import start
 
 

@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from sae_cli.commands import exits
-from tests.conftest import CHECKOUT
-from tests.faults.forked import Forked, gpu_error, limit_memory, raise_in_job, sigkill
+from tests.conftest import slow
+from tests.faults.causes import gpu_error, limit_memory, raise_in_job, sigkill
 from tests.faults.runs import SAVED_BEFORE, WORDS, finished_like, saved_state, status
+from tests.forked import Forked
 from tests.killing import results
 
 LOWER = "out of memory; lower batch_size, architecture.n_latents or architecture.hidden_sizes"
@@ -63,14 +64,14 @@ def in_shell(words: str, cwd: Path, **environment: str) -> subprocess.CompletedP
         command,
         shell=True,
         cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"} | environment,
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         check=False,
     )
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", *slow([">&-", "2>&-"])])
 def test_output_that_is_closed(closed: str, tmp_path: Path, whole: Path) -> None:
     done = in_shell(f"{' '.join(WORDS)} hydra.run.dir=run {closed}", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -79,13 +80,13 @@ def test_output_that_is_closed(closed: str, tmp_path: Path, whole: Path) -> None
 
 
 ASCII: list[Mapping[str, str]] = [
-    {"LC_ALL": "C"},
     {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    {"LC_ALL": "C"},
     {"PYTHONIOENCODING": "ascii"},
 ]
 
 
-@pytest.mark.parametrize("environment", ASCII, ids=lambda one: "-".join(one))
+@pytest.mark.parametrize("environment", [ASCII[0], *slow(ASCII[1:])], ids="-".join)
 def test_output_that_is_not_utf_8(
     environment: Mapping[str, str], tmp_path: Path, whole: Path
 ) -> None:

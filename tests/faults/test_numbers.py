@@ -14,7 +14,6 @@ from sae_cli.runs.train import train
 from sae_cli.training import optimizers
 from sae_cli.training.step import Step
 from tests.conftest import SMALL, Configure
-from tests.faults.forked import Forked
 from tests.faults.runs import (
     LAST,
     PREVIOUS,
@@ -27,6 +26,7 @@ from tests.faults.runs import (
     signalled,
     status,
 )
+from tests.forked import Forked
 
 
 def finite(value: object) -> bool:

@@ -17,8 +17,8 @@ from sae_cli.core.signals import SIGNALS, stopping_at_once, stopping_in_time
 from sae_cli.run_folder.checkpoints import Checkpoints
 from sae_cli.run_folder.folder import RunFolder
 from sae_cli.runs import train as training
-from tests.conftest import CHECKOUT
-from tests.faults.forked import Forked, sigint_twice, signal_at_step, signal_before_training
+from tests.conftest import slow
+from tests.faults.causes import sigint_twice, signal_at_step, signal_before_training
 from tests.faults.runs import (
     LAST,
     PREVIOUS,
@@ -33,6 +33,7 @@ from tests.faults.runs import (
     signalled,
     status,
 )
+from tests.forked import Forked
 from tests.killing import results
 
 NAMES = {number: signal.Signals(number).name for number in SIGNALS}
@@ -57,7 +58,7 @@ def test_a_signal_in_the_training(
     finished_like(tmp_path / "run", whole)
 
 
-@pytest.mark.parametrize("step", range(1, 17))
+@pytest.mark.parametrize("step", [1, 8, 9, 16, *slow([*range(2, 8), *range(10, 16)])])
 def test_a_signal_at_any_step(step: int, tmp_path: Path, whole: Path) -> None:
     with at_step(step, signalled(signal.SIGTERM)), pytest.raises(Stopped):
         training.train(config_of(), tmp_path / "run", [])
@@ -84,14 +85,13 @@ def test_a_signal_before_the_training(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("module", ["yaml", "hydra.core.utils", "torch"])
+@pytest.mark.parametrize("module", ["torch", *slow(["yaml", "hydra.core.utils"])])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=NAMES.get)
 def test_a_signal_in_the_imports(number: signal.Signals, module: str, tmp_path: Path) -> None:
     """Sent when Python says that it has begun with the imports of that module."""
     process = subprocess.Popen(
         [sys.executable, "-v", "-m", "sae_cli", *WORDS],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -11,7 +11,6 @@ import sys
 import termios
 from pathlib import Path
 
-from tests.conftest import CHECKOUT
 from tests.faults.runs import LAST, WORDS, saved_state, status
 
 
@@ -27,7 +26,6 @@ def test_a_terminal_that_is_closed(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "sae_cli", *longer, "hydra.run.dir=run"],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

@@ -1,6 +1,7 @@
 """Readers of files that may come from a stranger, each a function from bytes to an object.
 
-To try another, add a ``Reader`` to ``make_readers`` and its number of inputs to ``COUNTS``.
+To try another, add a ``Reader`` to ``make_readers``, and to ``COUNTS`` the number of inputs that
+``-m soak`` makes for it.
 """
 
 from __future__ import annotations

@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import fresh_seed
 from tests.fuzz.mutations import damage
 from tests.fuzz.readers import COUNTS, Reader, make_readers, write_run
 from tests.fuzz.watch import peak_bytes, watch
 
 MAX_GROWTH = 500_000_000
+# For each reader, by default.
+QUICK_COUNT = 40
 
 
 def test_enough_is_tried(readers: dict[str, Reader]) -> None:
@@ -65,10 +68,24 @@ def peak_before(readers: dict[str, Reader]) -> int:
 def test_reading_does_nothing_but_read(
     readers: dict[str, Reader], folder: Path, peak_before: int, name: str
 ) -> None:
-    reader = readers[name]
+    check_reading(readers[name], folder, peak_before, QUICK_COUNT, name)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", COUNTS)
+def test_reading_more_does_nothing_but_read(
+    readers: dict[str, Reader], folder: Path, peak_before: int, name: str
+) -> None:
+    check_reading(readers[name], folder, peak_before, COUNTS[name], fresh_seed())
+
+
+def check_reading(
+    reader: Reader, folder: Path, peak_before: int, count: int, seed: int | str
+) -> None:
+    """The same seed makes the same inputs."""
     allowed = (folder, Path(os.environ["SAE_CACHE"]))
     tried, refused, wrong = 0, 0, []
-    for content in islice(inputs(reader, random.Random(name)), COUNTS[name]):
+    for content in islice(inputs(reader, random.Random(seed)), count):
         tried += 1
         try:
             with watch(*allowed) as seen:
@@ -84,8 +101,8 @@ def test_reading_does_nothing_but_read(
             where = f"{at.filename}:{at.lineno}"
             wrong.append(f"input {tried}: {error!r:.200} at {where}, of {content[:150]!r}")
         wrong += [f"input {tried} did {event}" for event in seen]
-    assert not wrong, f"{len(wrong)} of {tried}: " + "\n".join(wrong[:10])
-    assert tried == COUNTS[name]
+    assert not wrong, f"{len(wrong)} of {tried} (seed {seed}): " + "\n".join(wrong[:10])
+    assert tried == count
     assert refused > 0.4 * tried
     grown = peak_bytes() - peak_before
     assert grown < MAX_GROWTH, f"memory grew by {grown / 1e6:.0f} MB"

@@ -10,7 +10,7 @@ import torch
 from sae_cli.datasets import DATASETS
 from sae_cli.results.load import Run, load_run
 from sae_cli.runs.train import train
-from tests.conftest import Configure
+from tests.conftest import Configure, slow
 
 TREE = ("penalty=lateral_tree", "architecture.n_latents=31")
 BLOCKS = ("penalty=lateral", "penalty.block_size=4", "architecture.n_latents=32")
@@ -53,7 +53,7 @@ def train_run(configure: Configure, folder: Path, *overrides: str) -> Run:
     return load_run(folder)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, *slow([1])])
 def test_trained_codes_lie_on_one_path(seed: int, configure: Configure, tmp_path: Path) -> None:
     run = train_run(configure, tmp_path / "run", *TREE, "penalty.weight=1.0", f"seed={seed}")
     assert on_one_path(run) >= 0.9
@@ -68,7 +68,7 @@ def test_little_inhibition_lets_branches_mix(configure: Configure, tmp_path: Pat
     assert on_one_path(run) < 0.9
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, *slow([1])])
 def test_one_block_is_on(seed: int, configure: Configure, tmp_path: Path) -> None:
     run = train_run(configure, tmp_path / "run", *BLOCKS, "penalty.weight=1.0", f"seed={seed}")
     assert in_one_block(run, 4) >= 0.9

@@ -16,12 +16,14 @@ from sae_cli.core.errors import ConfigError
 from sae_cli.results.compare import compare_metrics, compare_tensors
 from sae_cli.runs.reproduce import check_environment, reproduce
 from sae_cli.runs.train import train
-from tests.conftest import CHECKOUT, Command, Configure
+from tests.conftest import Command, Configure, slow
+from tests.contracts.small import MODELS, one_of_each_architecture
 
 SMALL = ("dataset.test=1500", "epochs=2", "pictures=false", "device=cpu")
 # Stages have epochs of their own.
 SHORTER = {"stacked": ("schedule.layer_epochs=[1]",), "drsae": ("head.epochs=1",)}
-PAGES = sorted(page.stem for page in (CHECKOUT / "conf" / "model").glob("*.yaml"))
+QUICK = one_of_each_architecture()
+REST = [page for page in MODELS if page not in QUICK]
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def run(configure: Configure, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*QUICK, *slow(REST)])
 def test_every_model_page_comes_out_the_same(
     page: str, configure: Configure, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,13 +17,15 @@ from sae_cli.core.errors import Stopped
 from sae_cli.run_folder.layout import read_metrics
 from sae_cli.runs.resume import begin_or_resume
 from sae_cli.runs.saver import Saver
-from tests.conftest import CHECKOUT, Configure
+from tests.conftest import Configure, slow
+from tests.contracts.small import MODELS, one_of_each_architecture
 from tests.killing import results
 
 # The run has 97 digits, 4 steps an epoch.
 SMALL = ("dataset.val=20", "dataset.test=1680", "epochs=2", "pictures=false", "device=cpu")
 GREEDY = ("schedule=greedy", "schedule.layer_epochs=[1]")
-PAGES = sorted(page.stem for page in (CHECKOUT / "conf" / "model").glob("*.yaml"))
+QUICK = one_of_each_architecture()
+REST = [page for page in MODELS if page not in QUICK]
 # Stages have epochs of their own.
 SHORTER = {"stacked": ("schedule.layer_epochs=[1]",), "drsae": ("head.epochs=1",)}
 HEAD = ("head=classifier", "head.epochs=1", "head.fine_tune_epochs=1")
@@ -41,10 +43,10 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "lateral_learned": ("model=lateral_inhibition", "penalty=lateral_learned"),
     "unit_norm": ("model=sparse_l1", "unit_norm=true"),
 }
-CASES = {page: (f"model={page}", *SHORTER.get(page, ())) for page in PAGES} | VARIANTS
+CASES = {page: (f"model={page}", *SHORTER.get(page, ())) for page in MODELS} | VARIANTS
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [*QUICK, *VARIANTS, *slow(REST)])
 def test_stopped_and_resumed(
     case: str, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

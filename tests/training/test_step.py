@@ -23,7 +23,7 @@ from sae_cli.training.loop import Position, evaluate, fit
 from sae_cli.training.metrics import Baseline
 from sae_cli.training.optimizers import OPTIMIZERS, Optimizer
 from sae_cli.training.step import Captured, Step
-from tests.conftest import Configure
+from tests.conftest import Configure, slow
 
 # PyTorch brings a value to the host, or waits for one, by these operations.
 READS = ("_local_scalar_dense", "item", "is_nonzero", "nonzero", "equal", "unique", "masked_select")
@@ -86,7 +86,7 @@ def make_step(
     return Step(gradients, optimizer, training.corruption, generator, batch_size), data
 
 
-@pytest.mark.parametrize("page", PAGES, ids=" ".join)
+@pytest.mark.parametrize("page", [*PAGES[4:], *slow(PAGES[:4])], ids=" ".join)
 def test_an_epoch_reads_nothing_back_until_its_end(
     page: tuple[str, ...], configure: Configure
 ) -> None:

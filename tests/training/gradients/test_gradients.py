@@ -24,6 +24,7 @@ from sae_cli.training.gradients.autograd import Autograd
 from sae_cli.training.gradients.by_hand import ByHand, can_differentiate
 from sae_cli.training.gradients.compiled import Compiled
 from sae_cli.training.gradients.gradients import Gradients
+from tests.conftest import slow
 
 CPU = Device(torch.device("cpu"))
 N_FEATURES = 60
@@ -205,7 +206,7 @@ def test_an_activation_may_be_used_twice() -> None:
     assert_same(ByHand(twice, objective), Autograd(twice, objective, CPU), *batch(8))
 
 
-@pytest.mark.parametrize("unit_norm", [False, True])
+@pytest.mark.parametrize("unit_norm", [True, *slow([False])])
 def test_compiled_as_by_autograd(unit_norm: bool) -> None:
     """Within rounding, for the sums go another way; a smaller last batch is autograd's own."""
     trained = model(output="sigmoid", unit_norm=unit_norm, tied=unit_norm)
@@ -221,6 +222,7 @@ def test_compiled_as_by_autograd(unit_norm: bool) -> None:
     assert_same(compiled, autograd, *batch(7))
 
 
+@pytest.mark.slow
 def test_any_number_of_networks_can_be_compiled() -> None:
     """As in a sweep, one after the other; PyTorch keeps eight programs of one function."""
     for number in range(10):

@@ -1,99 +1,25 @@
-"""The command in processes forked from one that has imported everything: real exit codes and real
-output, without the seconds that the imports take."""
+"""What goes wrong in the process of a command: limits, signals, errors."""
 
 from __future__ import annotations
 
-import os
 import resource
 import signal
-import sys
-from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import torch
 
-from sae_cli.__main__ import sae_train
 from sae_cli.assembly import data, prepare
-from sae_cli.commands import train as cli  # noqa: F401
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.signals import SIGNALS
 from sae_cli.runs import resume
 from sae_cli.runs.sweeps import jobs as sweep_jobs
-from sae_cli.runs.sweeps import sweep  # noqa: F401
 from tests.faults.runs import STOPPED_AT, at_step, signalled
-from tests.killing import CONTEXT
 
-# After tests.killing, which names itself alone.
-CONTEXT.set_forkserver_preload(["tests.killing", "tests.faults.forked", "tests.faults.claims"])
-
-Before = Callable[[], None]
 KEPT = ExitStack()
-
-
-@dataclass(frozen=True)
-class Done:
-    """How a command ended: its exit code (-n when signal n killed it) and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def error(self) -> str:
-        """The one line on the standard error."""
-        (line,) = self.err.splitlines()
-        return line
-
-
-@dataclass(frozen=True)
-class Forked:
-    """Starts commands.
-
-    Args:
-        cwd: the folder to start them in.
-    """
-
-    cwd: Path
-
-    def __call__(self, *arguments: str, before: Before | None = None) -> Done:
-        """Run a command to its end.
-
-        Args:
-            before: called in its process before it begins; a function of a module.
-        """
-        with TemporaryDirectory() as folder:
-            process = self.start(*arguments, before=before, printed=Path(folder))
-            process.join()
-            assert process.exitcode is not None
-            out, err = ((Path(folder) / name).read_text() for name in ("out", "err"))
-            return Done(process.exitcode, out, err)
-
-    def start(self, *arguments: str, before: Before | None, printed: Path) -> BaseProcess:
-        """Start a command; what it prints goes to the files ``out`` and ``err``."""
-        process: BaseProcess = CONTEXT.Process(
-            target=_work, args=(arguments, self.cwd, before, printed)
-        )
-        process.start()
-        return process
-
-
-def _work(arguments: tuple[str, ...], cwd: Path, before: Before | None, printed: Path) -> None:
-    os.chdir(cwd)
-    for number, name in ((1, "out"), (2, "err")):
-        os.dup2(os.open(printed / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
-    sys.argv = ["sae-train", *arguments]
-    if before is not None:
-        before()
-    sae_train()
 
 
 def limit_files() -> None:

@@ -1,0 +1,29 @@
+"""What the fork server imports before it forks: all of the package, and what that imports late."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import pkgutil
+
+import matplotlib.backends.backend_agg
+import matplotlib.figure  # noqa: F401
+
+import sae_cli
+from sae_cli.config.compose import composed, hydra_ready
+from tests.forked import no_fsync
+
+for module in pkgutil.walk_packages(sae_cli.__path__, "sae_cli."):
+    importlib.import_module(module.name)
+
+# Hydra's first composition takes several times as long as the next.
+with hydra_ready():
+    composed([])
+
+# The memory stays shared with the forks, which would otherwise copy it at their first collection.
+gc.collect()
+gc.freeze()
+
+
+os.fsync = no_fsync  # type: ignore[assignment]
