@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.utils import get_args_parser
+from hydra.core.object_type import ObjectType
 from omegaconf import OmegaConf
 
 from sae_cli.config.compose import PRIMARY, hydra_ready
 from sae_cli.config.hydra_errors import explained
+from sae_cli.config.hydra_pages import PageLoader
 from sae_cli.config.hydra_settings import LAUNCHING, HydraWords, launching
 
 
@@ -22,9 +24,11 @@ def choices(pages: Path | None) -> dict[str, list[str]]:
         pages: the user's own folder of pages, absolute; as in every function here.
     """
     with hydra_ready(pages) as hydra:
-        loader = hydra.config_loader
-        groups = [group for group in sorted(loader.list_groups("")) if group != "hydra"]
-        return {group: sorted(loader.get_group_options(group)) for group in groups}
+        assert isinstance(hydra.config_loader, PageLoader)
+        # The loader's own functions copy all pages first, each time.
+        pages_of = hydra.config_loader.repository.get_group_options
+        groups = [group for group in sorted(pages_of("", ObjectType.GROUP)) if group != "hydra"]
+        return {group: sorted(pages_of(group)) for group in groups}
 
 
 def hydra_settings(words: HydraWords, pages: Path | None) -> dict[str, Any]:
