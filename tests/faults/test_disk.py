@@ -42,7 +42,7 @@ def fill(disk: Path, but: int = 0) -> None:
 
 def full(done: Done) -> None:
     assert done.code == 4, done.err
-    assert "what was saved before is kept, and the run can go on" in done.error
+    assert "what was saved before is kept, and the run can be resumed" in done.error
 
 
 def test_disk_full_at_a_checkpoint(small_disk: Path, whole: Path, forked: Forked) -> None:

@@ -204,7 +204,7 @@ def test_fista_refuses_a_penalty_without_an_exact_proximal_step() -> None:
 @pytest.mark.parametrize("name", ["ista", "fista"])
 def test_a_penalty_of_a_mean_over_examples_is_refused(name: str) -> None:
     bent = SquaredTarget(weight=1.0, target=0.1, divide_by_batch_size=False)
-    with pytest.raises(ConfigError, match="needs one of each by itself; choose penalty=l1"):
+    with pytest.raises(ConfigError, match="needs a penalty of each example; choose penalty=l1"):
         inference(name).check("squared_target", bent)
 
 

@@ -55,7 +55,7 @@ def run_sweep(sweep: Sweep, run_all: Callable[[], None]) -> int:
     Raises:
         ConfigError: the folder holds something else.
         InUseError: another process is at work in it.
-        Stopped: a signal has asked to; the sweep can go on.
+        Stopped: a signal has asked to; the sweep can be resumed.
     """
     with lock(sweep.path):
         for name in (SWEEP, RESULTS, *(job.folder for job in sweep.jobs)):
