@@ -22,7 +22,7 @@ SIZES = [(12, 30), (30, 12)]  # features and latents: over- and undercomplete
 
 @final
 class Cauchy(ExamplePenalty):
-    """``sum_j log(1 + z_j^2)``, which has no proximal step."""
+    """``sum_j log(1 + z_j^2)``, a penalty without a proximal step."""
 
     def per_example(self, codes: Tensor) -> Tensor:
         return codes.square().log1p().sum(1)
@@ -57,7 +57,7 @@ def inference(name: str, n_steps: int = 20_000, **options: Any) -> Inference:
 def test_l1_codes_are_those_of_scikit_learn(
     name: str, size: tuple[int, int], non_negative: bool, scale: float
 ) -> None:
-    """From zero and from anywhere; its squares are divided by twice the features."""
+    """Start at zero or anywhere; scikit-learn divides its squares by twice the features."""
     x, dictionary = problem(*size)
     d = dictionary.numpy()
     solver = Lasso(
@@ -108,7 +108,7 @@ def test_the_energy_against_numpy() -> None:
 
 
 def energies(made: Inference, penalty: ExamplePenalty, scale: float) -> Tensor:
-    """``(1 + n_steps, batch)``."""
+    """The energies after each step, and before: ``(1 + n_steps, batch)``."""
     x, dictionary = problem()
     start = start_of(x, dictionary, scale)
     steps = made.steps(x, dictionary, start, penalty)
