@@ -172,7 +172,7 @@ class _Ascending(torch.autograd.Function):
 class Learned(Lateral, Adjusted):
     """Inhibition learned by *raising* the penalty: latents often on together inhibit each other.
 
-    Without bounds S would grow for ever. It stays symmetric, between 0 and ``bound``, with zeros
+    Without bounds S would grow forever. It stays symmetric, between 0 and ``bound``, with zeros
     on its diagonal and rows that sum to ``row_sum``; it begins equal for all pairs.
 
     Args:
