@@ -1,4 +1,4 @@
-"""Runs in processes of their own, forked from one that has imported everything, to be killed."""
+"""Runs to be killed, in processes forked from one that has imported everything."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RESULTS = ("model.safetensors", "metrics.jsonl")
 
 
 def results(run: Path) -> list[bytes]:
-    """What must be the same to the bit."""
+    """The contents that must be the same to the bit."""
     return [(run / name).read_bytes() for name in RESULTS]
 
 
@@ -32,7 +32,7 @@ def start(config: RunConfig, run: Path, instant: str = "", count: int = 0) -> Ba
 
 
 def finish(config: RunConfig, run: Path) -> float:
-    """Run to the end; the seconds that it took."""
+    """Run to the end and give the seconds that it took."""
     started = time.monotonic()
     process = start(config, run)
     process.join()
@@ -40,8 +40,8 @@ def finish(config: RunConfig, run: Path) -> float:
     return time.monotonic() - started
 
 
-def killed_at_random(config: RunConfig, run: Path, random: Random, longest: float) -> bool:
-    """Go on for a random time of at most ``longest`` seconds; whether it was killed by then."""
+def kill_at_random(config: RunConfig, run: Path, random: Random, longest: float) -> bool:
+    """Resume for a random time of at most ``longest`` seconds; say whether it was killed."""
     process = start(config, run)
     process.join(random.uniform(0.0, longest))
     process.kill()
@@ -72,11 +72,11 @@ def _killing(function: Callable[..., Any], count: int) -> Callable[..., Any]:
     return call
 
 
-# Where a run can be killed from within, just before the function is called.
+# A run can be killed from within just before one of these functions is called.
 INSTANTS: dict[str, tuple[Any, str]] = {
-    # A file is written, and not yet on the disk.
+    # A file is written but not yet on disk.
     "in a write": (os, "fsync"),
-    # A file has been written and has not its name yet; a checkpoint takes two renamings.
+    # A file is written but not yet renamed; a checkpoint takes two renamings.
     "at a renaming": (Path, "replace"),
     "in an evaluation": (metrics.Metrics, "update"),
     "between stages": (saver.Saver, "save_stage"),

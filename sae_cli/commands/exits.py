@@ -74,7 +74,7 @@ def _meaning(error: Exception) -> tuple[int | None, str]:
     if isinstance(error, OSError):
         text = f"{error.filename or 'input or output'}: {error.strerror or error}"
         if error.errno in MACHINE_GAVE_OUT:
-            return MACHINE, f"{text}; what was saved before is kept, and the run can go on"
+            return MACHINE, f"{text}; what was saved before is kept, and the run can be resumed"
         return ConfigError.exit_code, text
     # Known by name: torch is not imported for a typo.
     memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

@@ -1,11 +1,11 @@
-"""Codes that minimise an energy, in place of those that an encoder computes in one go.
+"""Codes that minimise an energy, in place of those that an encoder computes in one pass.
 
-For each example ``x`` and a linear decoder ``D`` with columns for atoms,
+For each example ``x`` and a linear decoder ``D``, whose columns are atoms,
 
     E(z) = |x - D z|^2 + weight * penalty(z) + prediction_weight * |z - start|^2
 
 (Olshausen and Field 1996; the last term Kavukcuoglu, Ranzato and LeCun 2008) is minimised by
-proximal gradient steps: one step against the gradient of the squares, then one that shrinks codes.
+proximal gradient steps: each goes against the gradient of the squares, then shrinks the codes.
 The squares are summed over features, so the energy is the loss with
 ``reconstruction.reduction=sum``.
 """
@@ -56,18 +56,18 @@ def energy(
 
 
 def shrink(penalty: ExamplePenalty, codes: Tensor, step: float | Tensor, before: Tensor) -> Tensor:
-    """Codes ``(batch, n_latents)`` after a proximal step on the weighted penalty, or, where it has
-    no formula, after a step against the gradient.
+    """Shrink codes ``(batch, n_latents)`` by a proximal step on the weighted penalty, or, where it
+    has no formula, by a step against the gradient.
 
     Args:
-        step: how far; a number, or ``(batch, 1)``.
+        step: its size; a number, or ``(batch, 1)``.
         before: ``(batch, n_latents)``, the codes before the step on the rest of the energy.
     """
     if isinstance(penalty, Majorised):
         return penalty.shrink_from(before, codes, step)
     if isinstance(penalty, Proximal) and penalty.exact_shrink:
         return penalty.shrink(codes, step)
-    # Evaluations ask for it in inference mode, whose tensors have no gradients.
+    # Evaluations call this in inference mode, whose tensors have no gradients.
     with torch.inference_mode(False), torch.enable_grad():
         leaf = codes.detach().clone().requires_grad_()
         (gradient,) = torch.autograd.grad(penalty.per_example(leaf).sum(), leaf)
@@ -88,9 +88,9 @@ class Inference:
         momentum: FISTA (Beck and Teboulle 2009) in place of ISTA.
         n_steps: of each inference.
         non_negative: codes stay at 0 or above.
-        prediction_weight: of ``|z - start|^2``: in the energy with ``follow_encoder``, and where
-            an encoder is trained to predict codes, in its loss.
-        follow_encoder: codes are drawn to where the encoder starts them.
+        prediction_weight: of ``|z - start|^2``, in the energy with ``follow_encoder``, and in the
+            loss of an encoder that is trained to predict codes.
+        follow_encoder: codes are drawn to those of the encoder, where they start.
     """
 
     def __init__(
@@ -103,8 +103,8 @@ class Inference:
     ) -> None:
         if follow_encoder and not prediction_weight:
             raise ConfigError(
-                "inference.follow_encoder=true draws codes to the encoder's by "
-                "inference.prediction_weight=0, which is not at all; give a weight, or false"
+                "inference.follow_encoder=true has no effect with inference.prediction_weight=0; "
+                "give a weight above 0, or inference.follow_encoder=false"
             )
         self.momentum = momentum
         self.n_steps = n_steps
@@ -113,19 +113,19 @@ class Inference:
         self.follow_encoder = follow_encoder
 
     def check(self, name: str, penalty: Penalty | None) -> ExamplePenalty | None:
-        """The penalty, if the steps can work with it.
+        """Give the penalty back if the steps can work with it.
 
         Args:
             name: of the penalty.
 
         Raises:
-            ConfigError: a penalty of the mean over examples; FISTA, whose momentum needs convexity,
-                and a penalty that has no exact proximal step.
+            ConfigError: the penalty is of the mean over examples; or it has no exact proximal step,
+                which, like convexity, FISTA needs.
         """
         if penalty is not None and not isinstance(penalty, ExamplePenalty):
             raise ConfigError(
-                f"penalty={name} is of the mean activity of many examples, and inference needs one "
-                "of each by itself; choose penalty=l1, or inference=none"
+                f"penalty={name} depends on the mean activity of many examples, and inference "
+                "needs a penalty of each example; choose penalty=l1, or inference=none"
             )
         if self.momentum and not _exact(penalty):
             raise ConfigError(
@@ -157,7 +157,7 @@ class Inference:
         start: Tensor,
         penalty: ExamplePenalty | None,
     ) -> Tensor:
-        """``(batch,)``: what ``steps`` lowers, at ``codes``."""
+        """The energy of each example at ``codes``, which ``steps`` lowers: ``(batch,)``."""
         followed = start if self.follow_encoder else None
         return energy(x, dictionary, codes, penalty, followed, self.prediction_weight)
 
@@ -165,42 +165,42 @@ class Inference:
     def steps(
         self, x: Tensor, dictionary: Tensor, start: Tensor, penalty: ExamplePenalty | None
     ) -> Iterator[Tensor]:
-        """The codes at the start (clipped at 0 where they must not be negative), and after each
-        step. The arguments are those of a call."""
+        """Yield the codes at the start (clipped at 0 where they must not be negative), then after
+        each step. The arguments are those of a call."""
         pull = 2.0 * self.prediction_weight if self.follow_encoder else 0.0
         lipschitz = 2.0 * proximal.largest_eigenvalue(dictionary) + pull
         step = 1.0 / lipschitz.clamp_min(torch.finfo(x.dtype).tiny)
         of_squares = proximal.gradient_of_squares(x, dictionary, self.n_steps)
 
-        def moved(codes: Tensor, step: Tensor) -> Tensor:
+        def move(codes: Tensor, step: Tensor) -> Tensor:
             gradient = of_squares(codes)
             if self.follow_encoder:
                 gradient = gradient + pull * (codes - start)
-            down = self._allowed(codes - step * gradient)
-            # For a penalty that grows with each magnitude, clipping first and shrinking then is the
-            # exact proximal step of the two together.
-            return down if penalty is None else self._allowed(shrink(penalty, down, step, codes))
+            down = self._clip(codes - step * gradient)
+            # If the penalty grows with each magnitude, clipping and then shrinking is the exact
+            # proximal step of both together.
+            return down if penalty is None else self._clip(shrink(penalty, down, step, codes))
 
-        codes = self._allowed(start)
+        codes = self._clip(start)
         yield codes
         if self.momentum:
-            yield from proximal.fista(moved, codes, step, self.n_steps)
+            yield from proximal.fista(move, codes, step, self.n_steps)
         elif _exact(penalty):
-            yield from proximal.ista(moved, codes, step, self.n_steps)
+            yield from proximal.ista(move, codes, step, self.n_steps)
         else:
 
             def energies(codes: Tensor) -> Tensor:
                 return self.energy(x, dictionary, codes, start, penalty)
 
-            yield from proximal.careful_ista(moved, energies, codes, step, self.n_steps)
+            yield from proximal.careful_ista(move, energies, codes, step, self.n_steps)
 
-    def _allowed(self, codes: Tensor) -> Tensor:
+    def _clip(self, codes: Tensor) -> Tensor:
         return codes.clamp_min(0.0) if self.non_negative else codes
 
 
 @INFERENCES.register("none")
 def none() -> None:
-    """Codes are what the encoder makes."""
+    """Take the codes that the encoder makes."""
 
 
 @INFERENCES.register("ista")

@@ -13,7 +13,7 @@ from sae_cli.model.penalties.roles import Adjusted, WarmUp
 from sae_cli.model.reconstruction import Reconstruction
 
 Terms = dict[str, Tensor]
-"""Scalars by name: ``loss`` and what it is the sum of."""
+"""Scalars by name: ``loss`` and its summands."""
 
 
 @final
@@ -23,10 +23,10 @@ class Objective(nn.Module):
     Args:
         reconstruction: the reconstruction loss, or None where a head alone is trained.
         penalty: a penalty on the codes, or None.
-        prediction_weight: what multiplies the squared distance between codes that are inferred and
-            those that the encoder predicts, summed over latents; 0 leaves the term out.
+        prediction_weight: multiplies the squared distance, summed over latents, between inferred
+            codes and those that the encoder predicts; 0 leaves the term out.
         head: a classifier of the codes, or None.
-        head_weight: what multiplies its cross-entropy.
+        head_weight: multiplies its cross-entropy.
     """
 
     def __init__(
@@ -80,8 +80,8 @@ class Objective(nn.Module):
         return means
 
     def terms(self, means: dict[str, Tensor], growth: Tensor | None = None) -> Terms:
-        """The scalar terms: ``loss``, ``reconstruction``, and each other term weighted and, as
-        ``NAME_raw``, as it is.
+        """The scalar terms: ``loss``, ``reconstruction``, and each other term, weighted and (as
+        ``NAME_raw``) unweighted.
 
         Args:
             means: as ``means`` gives them, of one batch or averaged over a whole split.
@@ -97,25 +97,25 @@ class Objective(nn.Module):
             weighted["prediction"] = self.prediction_weight * raw, raw
         if "head" in means:
             weighted["head"] = self.head_weight * means["head"], means["head"]
-        return summed(means.get("reconstruction"), weighted)
+        return sum_terms(means.get("reconstruction"), weighted)
 
     def forward(self, passed: Pass, target: Tensor, labels: Tensor | None = None) -> Terms:
-        """The terms of one batch of training, with what the penalty's weight has grown to."""
+        """The terms of one training batch, with the penalty's weight as it has grown so far."""
         growth = self.penalty.growth() if isinstance(self.penalty, WarmUp) else None
         return self.terms(self.means(passed, target, labels), growth)
 
     def after_step_(self) -> None:
-        """To be called after each step of training."""
+        """Adjust the penalty after a step of training."""
         if isinstance(self.penalty, Adjusted):
             self.penalty.after_step_()
 
 
-def summed(reconstruction: Tensor | None, weighted: dict[str, tuple[Tensor, Tensor]]) -> Terms:
-    """The terms, ``loss`` first.
+def sum_terms(reconstruction: Tensor | None, weighted: dict[str, tuple[Tensor, Tensor]]) -> Terms:
+    """Sum the terms to the loss; give them all, ``loss`` first.
 
     Args:
         reconstruction: a scalar, or None where there is no such term.
-        weighted: each further term by its name, beside what it is without its weight.
+        weighted: each further term by name: with its weight and without.
     """
     summands = [] if reconstruction is None else [reconstruction]
     summands += [value for value, _ in weighted.values()]

@@ -1,7 +1,7 @@
 """Reconstruction losses: how far ``x_hat`` is from the target.
 
-``reduction`` says what happens to the features of one example, ``mean`` or ``sum``; examples are
-always averaged.
+``reduction`` is the ``mean`` or the ``sum`` over the features of one example; examples are always
+averaged.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class Reconstruction(ABC):
         """The loss summed over every element of the batch."""
 
     def __call__(self, passed: Pass, target: Tensor) -> Tensor:
-        """Scalar: over features by ``reduction``, mean over examples."""
+        """The scalar loss: ``reduction`` over features, mean over examples."""
         return self.elementwise_sum(passed, target) / self.divisor(target)
 
     def divisor(self, target: Tensor) -> int:
-        """What the sum over all elements is divided by."""
+        """The number that the sum over all elements is divided by."""
         return target.numel() if self.reduction == "mean" else len(target)
 
 

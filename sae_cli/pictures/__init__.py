@@ -1,7 +1,8 @@
 """Pictures: pure functions from arrays to a figure and the numbers that it shows.
 
-They know no run, no model and no configuration, and write no file. Beside each stands a ``draw``
-from a view of a run to those pictures of the file that apply to it; a new picture is a file here.
+They know nothing of runs, models and configurations, and write no file. Each file also has a
+``draw``, which yields those of its pictures that apply to a view of a run; a new picture is a file
+here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The angle between what makes a latent active and what it then draws."""
+"""The angle between a latent's encoder row, which activates it, and its decoder column."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ BIN = np.pi / 120  # radians: 0.026
 
 @register(Chapter.LATENTS)
 def draw(view: View) -> Iterator[Picture]:
-    """Where a classifier of the codes has shaped encoder and decoder of each latent."""
+    """Draw the angles where a classifier of the codes was trained along."""
     rows, columns = view.filters, view.dictionary
     if not view.has_head or rows is None or columns is None or rows.shape != columns.shape:
         return
     angles = part_angles(torch.from_numpy(rows), torch.from_numpy(columns).t())
-    # Those that no example activates.
+    # A dead latent is one that no example activates.
     yield angle_histogram(angles.numpy(), dead=view.means == 0.0)
 
 
@@ -52,19 +52,18 @@ def angle_histogram(
     agree, a latent is a part of an image; where they do not, it stands for a category.
 
     Args:
-        angles: ``(n_latents,)``, radians. Those that are not finite are left out, and the title
+        angles: ``(n_latents,)``, radians. Angles that are not finite are left out, and the title
             says so.
-        dead: ``(n_latents,)``, the latents that no example activates. They still have the angle
-            that they began with, often that of a part, and are left out, too.
+        dead: ``(n_latents,)``, the latents that no example activates. They keep their initial
+            angle, often that of a part, so they are left out, too.
         parts_below: the angle below which a latent counts as a part.
         categories_above: the angle above which it counts as categorical.
 
-    Numbers: ``angles`` (of dead latents NaN), ``counts``, ``edges``, ``parts_below``,
-    ``categories_above``, and how many latents there are of either kind, ``parts`` and
-    ``categories``.
+    Numbers: ``angles`` (NaN for dead latents), ``counts``, ``edges``, ``parts_below``,
+    ``categories_above``, and the number of latents of either kind, ``parts`` and ``categories``.
 
     Raises:
-        ValueError: no angle, more than one dimension, or another number of latents in ``dead``.
+        ValueError: no angle, more than one dimension, or ``dead`` has another shape.
     """
     if angles.ndim != 1 or not len(angles):
         raise ValueError(f"angles have shape {angles.shape}; needed: (n_latents,), at least 1")
@@ -77,7 +76,7 @@ def angle_histogram(
     odd = int((~np.isfinite(angles)).sum()) - (0 if dead is None else int(dead.sum()))
     of_all += f", {odd:,} not finite" if odd else ""
     finite = angles[np.isfinite(angles)].astype(np.float64)
-    # Beyond a right angle the two oppose each other, which few latents do.
+    # The axis ends at a right angle unless a row and its column oppose each other, as few do.
     top = np.pi if (finite > np.pi / 2).any() else np.pi / 2
     counts, edges = np.histogram(finite, bins=round(top / BIN), range=(0.0, top))
     parts, categories = int((finite < parts_below).sum()), int((finite > categories_above).sum())
@@ -115,10 +114,10 @@ def angle_histogram(
 
 
 def part_angles(rows: Tensor, columns: Tensor) -> Tensor:
-    """``(n_latents,)``, in radians: the angle between each encoder row and its decoder column.
+    """The angle between each encoder row and its decoder column: ``(n_latents,)``, in radians.
 
-    In a discriminative recurrent network small ones belong to parts of the input and large ones to
-    categories (Rolfe and LeCun 2013, section 4: the two lie below and above about 0.5 and 0.7).
+    In a discriminative recurrent network small angles (below about 0.5) belong to parts of the
+    input and large ones (above about 0.7) to categories (Rolfe and LeCun 2013, section 4).
 
     Args:
         rows: ``(n_latents, n_features)``.

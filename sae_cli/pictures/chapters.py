@@ -12,7 +12,7 @@ Draw = Callable[[View], Iterator[Picture]]
 
 
 class Chapter(Enum):
-    """What a picture is of. Chapters are shown in this order, and in each the files by name."""
+    """The subject of a picture. Chapters are shown in this order, the files of each by name."""
 
     EXAMPLES = "examples"
     WEIGHTS = "weights"
@@ -27,7 +27,7 @@ CHAPTERS: dict[Chapter, list[Draw]] = {chapter: [] for chapter in Chapter}
 
 
 def register(chapter: Chapter) -> Callable[[Draw], Draw]:
-    """Decorator that enters a function from a view to those of its pictures that apply to it."""
+    """Register the decorated function: it yields those pictures of its file that fit a view."""
 
     def enter(draw: Draw) -> Draw:
         CHAPTERS[chapter].append(draw)
@@ -38,7 +38,7 @@ def register(chapter: Chapter) -> Callable[[Draw], Draw]:
 
 
 def pictures_of(view: View) -> Iterator[Picture]:
-    """All pictures that apply, each drawn when it is asked for."""
+    """Yield all pictures that apply, each drawn when it is asked for."""
     for draws in CHAPTERS.values():
         for draw in draws:
             yield from draw(view)

@@ -31,13 +31,13 @@ CLASSES = (
     *("#ddcc77", "#cc6677", "#882255", "#aa4499", "#7f7f7f"),
 )
 MARKERS = "o^sDv"  # the second ten classes are triangles, and so on
-NAMED = 50  # classes from which on there is no legend
-SIDE = 5.2  # inches: of the square in which the points lie
+NAMED = 50  # the most classes that a legend names
+SIDE = 5.2  # inches: the square of the points
 
 
 @register(Chapter.CODES)
 def draw(view: View) -> Iterator[Picture]:
-    """Where two latents make a plane."""
+    """Draw the codes where two latents make a plane."""
     if view.decoder_trained and view.n_latents == 2:
         yield code_scatter(view.codes, view.labels)
 
@@ -46,8 +46,8 @@ def code_scatter(codes: Floats, labels: Integers | None = None) -> Picture:
     """Draw ``codes`` ``(n, 2)``, one point each, in the colours of ``labels`` ``(n,)``.
 
     Both axes have the same scale. Up to ten classes are also named at the median of their codes,
-    since ten colours are more than every reader tells apart. Codes that are not finite are left
-    out, and the title says so.
+    because not every reader can tell ten colours apart. Codes that are not finite are left out,
+    and the title says so.
 
     Numbers: ``codes`` and, if given, ``labels``.
 
@@ -68,7 +68,7 @@ def code_scatter(codes: Floats, labels: Integers | None = None) -> Picture:
     if shown is not None and len(names) <= len(CLASSES):
         _name_classes(axes, codes[finite], shown)
     if legend:
-        _legend(axes, names)
+        _draw_legend(axes, names)
     numbers: dict[str, npt.NDArray[Any]] = {"codes": codes.copy()}
     return Picture(
         "code_scatter", figure, numbers | ({} if labels is None else {"labels": labels.copy()})
@@ -84,13 +84,13 @@ def check_codes(codes: Floats, labels: Integers | None) -> None:
 
 
 def draw_codes(axes: Axes, codes: Floats, labels: Integers | None, *, opacity: float) -> None:
-    """Put the points on the axes in their order, so that no class covers all others."""
+    """Put the points on the axes in the given order, so that no class covers all others."""
     size = float(np.clip(12_000 / max(1, len(codes)), 3, 24))
     if labels is None:
         axes.scatter(codes[:, 0], codes[:, 1], s=size, c=FIRST, alpha=opacity, linewidths=0)
         return
     _, index = np.unique(labels, return_inverse=True)
-    # The last marker is that of all classes that remain.
+    # All remaining classes share the last marker.
     tens = np.minimum(index // len(CLASSES), len(MARKERS) - 1)
     colours = np.array([CLASSES[i % len(CLASSES)] for i in index])
     for number, marker in enumerate(MARKERS):
@@ -108,7 +108,7 @@ def draw_codes(axes: Axes, codes: Floats, labels: Integers | None, *, opacity: f
 
 
 def frame(axes: Axes, points: Floats) -> None:
-    """A square around all points ``(n, 2)`` with the same scale on both axes."""
+    """Set the axes to a square around all points ``(n, 2)``, with the same scale on both."""
     low, high = (points.min(0), points.max(0)) if len(points) else (np.zeros(2), np.ones(2))
     middle = (low.astype(np.float64) + high) / 2
     half = 0.54 * float((high.astype(np.float64) - low).max()) or 0.5
@@ -138,7 +138,7 @@ def _name_classes(axes: Axes, codes: Floats, labels: Integers) -> None:
         )
 
 
-def _legend(axes: Axes, names: list[int]) -> None:
+def _draw_legend(axes: Axes, names: list[int]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [

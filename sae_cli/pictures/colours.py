@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
 
 COLORMAP = "RdBu_r"  # blue below zero, white at zero, red above
-SATURATED = 99.5  # percentile of |value| that gets full colour, lest one pixel pale all others
+SATURATED = 99.5  # percentile of |value| with full colour: one pixel cannot pale all others
 NOT_A_NUMBER = (0.85, 0.75, 0.2)  # mustard: in neither a grey nor a red-blue scale
 
 
 def colours(images: Floats, low: float, high: float, colormap: Colormap) -> Floats:
-    """Images as RGB in 0 to 1: ``(n, c, h, w)`` to ``(n, h, w, 3)``.
+    """Turn images ``(n, c, h, w)`` into RGB in 0 to 1, ``(n, h, w, 3)``.
 
     One channel goes through the colour map, three channels are red, green and blue. Values outside
     ``low`` to ``high`` take the colour of the nearer end; values that are not numbers stand out.
@@ -35,8 +35,8 @@ def colours(images: Floats, low: float, high: float, colormap: Colormap) -> Floa
 
 
 def grey_scale(tiles: Floats, image_shape: tuple[int, ...]) -> tuple[Floats, str]:
-    """Decoded tiles ``(n, features)`` in colour ``(n, h, w, 3)``, and a note that states the scale,
-    which all share.
+    """Colour decoded tiles ``(n, features)`` on one scale, as ``(n, h, w, 3)``, and state it in a
+    note.
 
     Values within [0, 1] are drawn as they are; others over their own range.
 
@@ -58,8 +58,8 @@ def grey_scale(tiles: Floats, image_shape: tuple[int, ...]) -> tuple[Floats, str
 
 
 def scale_about_zero(images: Floats) -> tuple[Floats, float]:
-    """Weights ``(n, c, h, w)`` in colour ``(n, h, w, 3)``, and the absolute value from which on
-    they have full colour; all share that scale."""
+    """Colour weights ``(n, c, h, w)`` on one scale, as ``(n, h, w, 3)``, and give its limit: the
+    absolute value that gets full colour."""
     from matplotlib import colormaps
 
     limit = symmetric_limit(images, SATURATED)
@@ -67,16 +67,16 @@ def scale_about_zero(images: Floats) -> tuple[Floats, float]:
 
 
 def symmetric_limit(values: Floats, percentile: float) -> float:
-    """The absolute value that gets full colour; 1 when there is nothing but zeros."""
+    """The absolute value that gets full colour; 1 if all values are zero."""
     sizes = np.abs(values[np.isfinite(values)])
     if not sizes.size or not sizes.max():
         return 1.0
-    # Mostly zeros (masked or pruned weights): a percentile of all would be zero.
+    # Where most weights are zero (masked or pruned), so is the percentile.
     return float(np.percentile(sizes, percentile)) or float(sizes.max())
 
 
 def unit_rows(weights: Floats) -> Floats:
-    """Rows divided by their L2 norms, in float64; a row of zeros stays zeros."""
+    """Divide rows by their L2 norms, in float64; a row of zeros stays zeros."""
     wide = weights.astype(np.float64)
     norms = np.linalg.norm(wide, axis=1, keepdims=True)
     norms[norms == 0] = 1.0

@@ -1,4 +1,4 @@
-"""Which codes are decoded for a picture: in the plane of two latents, and draws from a prior."""
+"""Pictures of decoded codes: in the plane of two latents, and drawn from a prior."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OUTER = 0.98
 
 @register(Chapter.CODES)
 def draw(view: View) -> Iterator[Picture]:
-    """Points and a grid among codes of two latents, and samples where the codes have a prior.
+    """Draw points and a grid among codes of two latents, and samples where codes have a prior.
 
     One function draws all of them, because they share a random stream.
     """
@@ -33,7 +33,7 @@ def draw(view: View) -> Iterator[Picture]:
         return
     generator = Generator("cpu").manual_seed(view.seed)
     if view.n_latents == 2:
-        points, xs, ys = _in_the_plane(view, generator)
+        points, xs, ys = _choose_in_plane(view, generator)
         yield decoded_points(
             points, view.decode(points), shape, codes=view.codes, labels=view.labels
         )
@@ -45,8 +45,8 @@ def draw(view: View) -> Iterator[Picture]:
         yield samples(view.decode(drawn), shape, title=title)
 
 
-def _in_the_plane(view: View, generator: Generator) -> tuple[Floats, Floats, Floats]:
-    """Random points ``(N_POINTS, 2)``, and the columns and rows of a grid, ``(GRID,)`` each.
+def _choose_in_plane(view: View, generator: Generator) -> tuple[Floats, Floats, Floats]:
+    """Choose random points ``(N_POINTS, 2)``, and the columns and rows of a grid, ``(GRID,)`` each.
 
     Rows are in falling order, so that the second latent grows upwards.
     """
@@ -56,7 +56,7 @@ def _in_the_plane(view: View, generator: Generator) -> tuple[Floats, Floats, Flo
         share = torch.linspace(0.5 - OUTER / 2, 0.5 + OUTER / 2, GRID)
         values = torch.special.ndtri(share)
         return points, values.numpy(), values.flip(0).numpy()
-    # There is no prior; the box that holds the codes has empty places, too.
+    # Without a prior, points fall anywhere in the box of the codes, its empty places included.
     low, high = view.codes.min(0), view.codes.max(0)
     points = low + (high - low) * torch.rand(N_POINTS, 2, generator=generator).numpy()
     xs, ys = (torch.linspace(float(low[i]), float(high[i]), GRID) for i in (0, 1))

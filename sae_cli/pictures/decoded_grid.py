@@ -1,4 +1,4 @@
-"""A grid of codes, decoded: what the decoder makes of each place in the plane of two latents."""
+"""A grid over the plane of two latents, decoded."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def decoded_grid(tiles: Floats, image_shape: tuple[int, ...], *, xs: Floats, ys:
     Numbers: ``tiles``, ``xs`` and ``ys``.
 
     Raises:
-        ValueError: no images, or tiles that do not fill the grid.
+        ValueError: ``image_shape`` is not that of images, or the tiles do not fill the grid.
     """
     if xs.ndim != 1 or ys.ndim != 1 or len(tiles) != len(xs) * len(ys):
         raise ValueError(
@@ -62,17 +62,17 @@ def decoded_grid(tiles: Floats, image_shape: tuple[int, ...], *, xs: Floats, ys:
     )
     heading(figure, title, note)
     axes = place(figure, pixels, left=LEFT, top=TITLE, shrink=shrink)
-    _values(axes, xs, ys, pixels.shape[:2], shrink)
+    _label_values(axes, xs, ys, pixels.shape[:2], shrink)
     return Picture(
         "decoded_grid", figure, {"tiles": tiles.copy(), "xs": xs.copy(), "ys": ys.copy()}
     )
 
 
-def _values(axes: Axes, xs: Floats, ys: Floats, size: tuple[int, ...], shrink: float) -> None:
-    """The latents along the axes, as many of them as have room."""
+def _label_values(axes: Axes, xs: Floats, ys: Floats, size: tuple[int, ...], shrink: float) -> None:
+    """Label the axes with the latents, as many as there is room for."""
     height, width = size
     texts = [f"{value:.3g}" for value in xs]
-    # As few as one of many, so that neighbours do not touch.
+    # Labels are left out where neighbours would touch.
     wide = max(text_width(f"{text} ", POINTS) for text in texts) * DPI / shrink
     for axis, values, side, room in (
         (axes.xaxis, xs, width, wide),

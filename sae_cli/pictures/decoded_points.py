@@ -1,4 +1,4 @@
-"""Random points among the codes, and what the decoder makes of them."""
+"""Points among the codes, and what they decode to."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEFT, TITLE, BELOW, BETWEEN = 0.85, 0.55, 0.5, 0.3  # inches around and between 
 NUMBER = 0.15  # inches: above each row of tiles
 POINTS = 7.5  # of the numbers
 TILE_PIXELS = (16, 150)  # narrowest and widest tile
-# Where a number may stand, seen from its point, in inches: the first that has room.
+# A number stands at the first of these offsets from its point, in inches, that has room.
 PLACES = [
     (r * np.cos(a), r * np.sin(a))
     for r in (0.1, 0.15, 0.2)
@@ -45,7 +45,7 @@ def decoded_points(
     Numbers: ``points``, ``tiles``, ``codes`` and, if given, ``labels``.
 
     Raises:
-        ValueError: no images, no code, a point that is not finite, or shapes that do not fit.
+        ValueError: not images, no code, a point that is not finite, or shapes that do not fit.
     """
     check_codes(codes, labels)
     if points.shape != (len(tiles), 2) or not np.isfinite(points).all():
@@ -95,7 +95,7 @@ def _scatter(figure: Figure, codes: Floats, labels: Integers | None, points: Flo
 
 
 def _number_points(axes: Axes, points: Floats) -> None:
-    """Black points, each with its number where it covers no other point and no other number."""
+    """Draw black points, each with its number where that covers neither point nor number."""
     from matplotlib.patheffects import withStroke
 
     axes.scatter(points[:, 0], points[:, 1], s=14, c="black", linewidths=0, zorder=3)
@@ -123,7 +123,7 @@ def _number_points(axes: Axes, points: Floats) -> None:
 
 
 def _number_tiles(axes: Axes, numbers: range, columns: int) -> None:
-    """The numbers of a row of tiles, above them."""
+    """Write the numbers of a row of tiles above it."""
     cell = axes.get_xlim()[1] / columns
     for column, number in enumerate(numbers):
         axes.annotate(

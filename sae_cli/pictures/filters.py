@@ -1,4 +1,4 @@
-"""What single latents look for or draw: first-layer filters and decoder atoms."""
+"""Weights of single latents: first-layer filters and decoder atoms."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SHORTEST = 0.9  # inches: the least height beside which the colour scale's name 
 
 @register(Chapter.WEIGHTS)
 def draw(view: View) -> Iterator[Picture]:
-    """First-layer filters where the encoder has them, atoms where the decoder was trained."""
+    """Draw filters where the encoder's first layer has them, atoms of a trained decoder."""
     shape, first = view.input_shape, view.filters
     if first is not None:
         yield filters(
@@ -86,12 +86,12 @@ def filters(
     shown = np.array(weights)
     of_all = "" if total in (None, len(shown)) else f" of {total}"
     heading_text = f"{title} ({len(shown)}{of_all})"
-    draw = _montage if is_image(image_shape) else _heat_map
+    draw = _draw_montage if is_image(image_shape) else _draw_heat_map
     figure = draw(shown, image_shape, heading_text)
     return Picture(name, figure, {"weights": shown, "indices": np.arange(len(shown))})
 
 
-def _montage(weights: Floats, image_shape: tuple[int, ...], title: str) -> Figure:
+def _draw_montage(weights: Floats, image_shape: tuple[int, ...], title: str) -> Figure:
     channels, height, width = image_shape
     tiles = unit_rows(weights)
     rgb, limit = scale_about_zero(tiles.reshape(-1, *image_shape))
@@ -111,7 +111,7 @@ def _montage(weights: Floats, image_shape: tuple[int, ...], title: str) -> Figur
     heading(figure, title, note)
     axes = place(figure, pixels, left=LABELS, top=TITLE, shrink=shrink)
     cell = (pixels.shape[0] - GAP) / -(-len(tiles) // columns)
-    labelled = math.ceil(LABEL_PIXELS / (cell * shrink))  # every so many rows: tiles may be flat
+    labelled = math.ceil(LABEL_PIXELS / (cell * shrink))  # flat rows are not all labelled
     for row in range(0, -(-len(tiles) // columns), labelled):
         axes.annotate(
             str(row * columns),
@@ -124,12 +124,12 @@ def _montage(weights: Floats, image_shape: tuple[int, ...], title: str) -> Figur
             color=GREY,
         )
     if channels == 1:
-        _scale_bar(figure, limit, bool((np.abs(tiles) > limit).any()), LABELS + drawn_width)
+        _draw_scale_bar(figure, limit, bool((np.abs(tiles) > limit).any()), LABELS + drawn_width)
     return figure
 
 
-def _scale_bar(figure: Figure, limit: float, clipped: bool, left: float) -> None:
-    """The colour scale beside a montage; its ends are pointed when some values lie beyond."""
+def _draw_scale_bar(figure: Figure, limit: float, clipped: bool, left: float) -> None:
+    """Draw the colour scale beside a montage, with pointed ends if some values lie beyond."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
@@ -147,7 +147,7 @@ def _scale_bar(figure: Figure, limit: float, clipped: bool, left: float) -> None
     bar.outline.set_linewidth(0.5)
 
 
-def _heat_map(weights: Floats, shape: tuple[int, ...], title: str) -> Figure:
+def _draw_heat_map(weights: Floats, shape: tuple[int, ...], title: str) -> Figure:
     limit = symmetric_limit(weights, 100)
     height = float(np.clip(len(weights) * 0.12, 1.2, 5.0))
     figure = new_figure(7.5, height + 1.0, constrained=True)

@@ -1,4 +1,4 @@
-"""How active the codes are: over all codes, and latent by latent."""
+"""Histograms of activity: over all codes, and latent by latent."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FEWEST_BINS, MOST_BINS = 11, 60  # the fewest an odd number, so that there is a middle bin
+FEWEST_BINS, MOST_BINS = 11, 60  # the fewest is odd, so that there is a middle bin
 
 
 @register(Chapter.ACTIVITY)
 def draw(view: View) -> Iterator[Picture]:
-    """Of every run."""
+    """Draw both histograms, of every run."""
     counts, edges = view.code_counts
     yield code_histogram(
         counts, edges, activation_name=view.activation_name, active_above=view.active_above
@@ -48,8 +48,8 @@ def code_histogram(
 ) -> Picture:
     """Draw how often each code value occurs: ``counts`` ``(bins,)``, ``edges`` ``(bins + 1,)``.
 
-    The codes of a whole split may be too many to hold, so they come counted. The vertical line
-    stands at the value above which a code counts as active.
+    Codes come counted because those of a whole split may not fit in memory. A vertical line marks
+    the value above which a code counts as active.
 
     Numbers: ``counts``, ``edges`` and ``active_above`` (a scalar).
 
@@ -61,10 +61,10 @@ def code_histogram(
             f"counts have shape {counts.shape} and edges {edges.shape}; needed: (bins,) and "
             f"(bins + 1,), at least 1 bin"
         )
-    figure, axes = _histogram(f"Code activations ({activation_name}): {counts.sum():,} codes")
+    figure, axes = _new_histogram(f"Code activations ({activation_name}): {counts.sum():,} codes")
     axes.stairs(counts, edges, fill=True, color=FIRST, alpha=0.75)
     if counts.any():
-        # Half a code is the floor, so that a bin of one code still has a height.
+        # The axis begins at half a code, so that a bin of one code still has a height.
         axes.set_yscale("log")
         axes.set_ylim(0.5, 2.0 * float(counts.max()))
     else:
@@ -74,7 +74,7 @@ def code_histogram(
     axes.axvline(active_above, color=SECOND, linestyle="--", linewidth=1.3, label=label)
     axes.set_xlabel("code value", fontsize=9)
     axes.set_ylabel("codes (log scale)" if counts.any() else "codes", fontsize=9)
-    _legend(axes)
+    _draw_legend(axes)
     numbers = {"counts": counts.copy(), "edges": edges.copy()}
     return Picture(
         "code_histogram", figure, numbers | {"active_above": np.asarray(active_above, np.float64)}
@@ -99,7 +99,7 @@ def mean_histogram(means: Floats, *, target: float | None = None) -> Picture:
     mean = finite.mean() if finite.size else np.float64(np.nan)
     left_out = f", {len(means) - finite.size} not finite" if finite.size < len(means) else ""
     noun = "latent" if len(means) == 1 else "latents"
-    figure, axes = _histogram(f"Mean activity of each latent ({len(means):,} {noun}{left_out})")
+    figure, axes = _new_histogram(f"Mean activity of each latent ({len(means):,} {noun}{left_out})")
     axes.stairs(counts, edges, fill=True, color=FIRST, alpha=0.75)
     if finite.size:
         axes.axvline(mean, color="0.15", linewidth=1.3, label=f"mean of all latents {mean:.3g}")
@@ -114,7 +114,7 @@ def mean_histogram(means: Floats, *, target: float | None = None) -> Picture:
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("mean code value over the validation set", fontsize=9)
     axes.set_ylabel("latents", fontsize=9)
-    _legend(axes)
+    _draw_legend(axes)
     return Picture("mean_histogram", figure, numbers)
 
 
@@ -127,12 +127,13 @@ def _edges(values: Floats) -> Floats:
     if high - low <= 1e-6 * max(abs(low), abs(high), 1e-6):
         middle = (low + high) / 2
         half = 0.1 * abs(middle) or 0.1
-        return np.linspace(middle - half, middle + half, FEWEST_BINS + 1)  # in the middle bin
+        # The value falls into the middle bin.
+        return np.linspace(middle - half, middle + half, FEWEST_BINS + 1)
     bins = int(np.clip(2 * np.sqrt(values.size), FEWEST_BINS, MOST_BINS))
     return np.linspace(low, high, bins + 1)
 
 
-def _histogram(title: str) -> tuple[Figure, Axes]:
+def _new_histogram(title: str) -> tuple[Figure, Axes]:
     figure = new_figure(6.4, 3.6, constrained=True)
     heading(figure, title)
     axes = figure.subplots()
@@ -141,8 +142,8 @@ def _histogram(title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _legend(axes: Axes) -> None:
-    """The legend stands above the axes, where no bar can reach it."""
+def _draw_legend(axes: Axes) -> None:
+    """Draw the legend above the axes, where no bar can reach it."""
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(
         handles,

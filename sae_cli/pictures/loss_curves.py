@@ -27,26 +27,26 @@ from sae_cli.pictures.view import View
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WIDTH, PANEL = 7.2, 1.75  # inches: of the figure, and of a panel's height
+WIDTH, PANEL = 7.2, 1.75  # inches: the figure's width and a panel's height
 PARTS: dict[str, dict[str, Any]] = {
-    # Train is broad and pale, so that it is seen where the two lie on each other.
+    # The train curve is broad and pale, so that it shows where the two coincide.
     "train": {"color": FIRST, "marker": "o", "linewidth": 2.6, "alpha": 0.5},
     "val": {"color": SECOND, "marker": "s", "linewidth": 1.1},
 }
-LOG_FROM = 30  # largest over smallest value from which a panel gets a logarithmic scale
+LOG_FROM = 30  # ratio of largest to smallest value above which a panel's scale is logarithmic
 LONGEST_NAME = 20  # letters of a stage's name
 
 
 @register(Chapter.TRAINING)
 def draw(view: View) -> Iterator[Picture]:
-    """Of every run; the terms apart from their sum where there is more than one."""
+    """Draw the loss of every run, and its terms where there is more than one."""
     yield loss_curves(view.lines, terms=view.terms if len(view.terms) > 2 else [])
 
 
 def loss_curves(lines: Sequence[Mapping[str, Any]], *, terms: Sequence[str]) -> Picture:
     """Draw one panel for ``loss`` and one for each of ``terms``, over the epochs.
 
-    ``lines`` are those of ``metrics.jsonl``: ``stage``, ``epoch`` (counted on over the stages) and
+    ``lines`` are those of ``metrics.jsonl``: ``stage``, ``epoch`` (counted through all stages) and
     ``train/TERM``, ``val/TERM`` where they were measured. Each stage has an objective of its own,
     so no line leads from one stage to the next.
 
@@ -58,7 +58,7 @@ def loss_curves(lines: Sequence[Mapping[str, Any]], *, terms: Sequence[str]) -> 
         "stage": np.array([line["stage"] for line in lines], dtype=np.str_),
     }
     for key in (f"{part}/{name}" for name in names for part in PARTS):
-        # JSON has no NaN: a diverged value may stand as null.
+        # JSON has no NaN, so a diverged value may be null.
         values = [np.nan if line.get(key) is None else line[key] for line in lines]
         numbers[key] = np.array(values, dtype=np.float64)
     figure = new_figure(WIDTH, 0.8 + PANEL * len(names), constrained=True)
@@ -66,8 +66,8 @@ def loss_curves(lines: Sequence[Mapping[str, Any]], *, terms: Sequence[str]) -> 
     panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
     stages = _stages(numbers["stage"])
     for axes, name in zip(panels, names, strict=True):
-        _panel(axes, name, numbers, stages)
-    _epochs(panels[-1], numbers["epoch"])
+        _draw_panel(axes, name, numbers, stages)
+    _label_epochs(panels[-1], numbers["epoch"])
     _name_stages(panels[0], numbers, stages)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(
@@ -83,7 +83,7 @@ def loss_curves(lines: Sequence[Mapping[str, Any]], *, terms: Sequence[str]) -> 
 
 
 def _stages(names: npt.NDArray[np.str_]) -> list[slice]:
-    """The runs of equal names, one after the other."""
+    """Slices of successive lines with the same stage name."""
     runs, start = [], 0
     for _, run in groupby(names):
         stop = start + len(list(run))
@@ -92,7 +92,7 @@ def _stages(names: npt.NDArray[np.str_]) -> list[slice]:
     return runs
 
 
-def _panel(
+def _draw_panel(
     axes: Axes, name: str, numbers: dict[str, npt.NDArray[Any]], stages: list[slice]
 ) -> None:
     """Draw one term; ``numbers`` are those of the picture."""
@@ -123,8 +123,8 @@ def _panel(
         axes.yaxis.set_major_formatter("{x:g}")  # no offset or power of ten above the axis
 
 
-def _epochs(axes: Axes, epoch: npt.NDArray[np.int64]) -> None:
-    """Whole epochs on the axis that all panels share."""
+def _label_epochs(axes: Axes, epoch: npt.NDArray[np.int64]) -> None:
+    """Put whole epochs on the axis that all panels share."""
     axes.set_xlabel("epoch", fontsize=9)
     if not epoch.size:
         axes.set_xticks([])
@@ -145,7 +145,7 @@ def _name_stages(axes: Axes, numbers: dict[str, npt.NDArray[Any]], stages: list[
     epoch = numbers["epoch"]
     starts = [int(epoch[stage][0]) for stage in stages]
     stops = [*starts[1:], int(epoch[-1])]
-    names = [_shortened(str(numbers["stage"][stage][0])) for stage in stages]
+    names = [_shorten(str(numbers["stage"][stage][0])) for stage in stages]
     inches = (WIDTH - 1.0) / max(1, int(np.ptp(epoch)))
     slanted = any(
         text_width(name, TEXT_POINTS) > (stop - start) * inches
@@ -159,5 +159,5 @@ def _name_stages(axes: Axes, numbers: dict[str, npt.NDArray[Any]], stages: list[
         label.set(rotation=40, ha="left", rotation_mode="anchor", fontsize=7)
 
 
-def _shortened(name: str) -> str:
+def _shorten(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"

@@ -1,4 +1,4 @@
-"""How the penalties with a target grow as a latent's mean activity leaves it."""
+"""Curves of the penalties with a target, over a latent's mean activity."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CURVES: dict[str, dict[str, Any]] = {
 
 @register(Chapter.PENALTY)
 def draw(view: View) -> Iterator[Picture]:
-    """Where the penalty has a target."""
+    """Draw the curves where the penalty has a target."""
     if view.target is not None:
         yield penalty_curves(view.target)
 
@@ -39,7 +39,7 @@ def penalty_curves(target: float) -> Picture:
     """Draw three distances of a mean activity q to the target p over q, with p marked.
 
     KL(p || q) = p log(p / q) + (1 - p) log((1 - p) / (1 - q)), in nats, is the steepest and grows
-    without bound towards 0 and 1; |q - p| and (q - p)² do not.
+    without bound towards 0 and 1; |q - p| and (q - p)² stay bounded.
 
     Numbers: ``q``, ``kl``, ``absolute``, ``squared`` ``(999,)`` and ``target`` (a scalar).
 
@@ -47,7 +47,7 @@ def penalty_curves(target: float) -> Picture:
         ValueError: the target does not lie strictly between 0 and 1.
     """
     if not 0 < target < 1:
-        raise ValueError(f"target={target}; needed: between 0 and 1, and neither")
+        raise ValueError(f"target={target}; needed: strictly between 0 and 1")
     q = np.arange(1, 1000) / 1000
     numbers: dict[str, Floats] = {
         "q": q,

@@ -1,8 +1,8 @@
-"""One picture of a run and the numbers behind it, and what all pictures share.
+"""A picture and the numbers behind it, and helpers that all pictures share.
 
 Importing this package does not import matplotlib: that costs half a second, and most commands
-draw nothing. Figures are made without ``pyplot``, so that nothing is kept in global state, no
-display is needed, and a figure that nobody refers to any more is freed.
+draw nothing. Figures are made without ``pyplot``, so that there is no global state, no display is
+needed, and an unused figure is freed.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ class Picture:
 
 
 def render(picture: Picture) -> bytes:
-    """The picture as the bytes of a PNG; the same numbers give the same bytes."""
+    """Render a picture as the bytes of a PNG; the same numbers give the same bytes."""
     buffer = io.BytesIO()
-    # matplotlib would write its own version into the file.
+    # Matplotlib would write its version as the software, so that bytes would depend on it.
     picture.figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
 
 
 def new_figure(width: float, height: float, *, constrained: bool) -> Figure:
-    """An empty white figure, sizes in inches; ``constrained`` lets matplotlib lay out the axes."""
+    """Make an empty white figure, sizes in inches; ``constrained`` lays out its axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -61,11 +61,11 @@ def new_figure(width: float, height: float, *, constrained: bool) -> Figure:
 def heading(figure: Figure, title: str, note: str = "") -> None:
     """Put the title at the top left, where it stays clear of legends at the right.
 
-    A note goes below it in small type; a constrained layout keeps no room for one.
+    A note goes below it in small type; a constrained layout leaves no room for one.
     """
     width, height = figure.get_size_inches()
     left = 0.08 / width
-    # Only a title without a height of its own is given room by a constrained layout.
+    # A constrained layout makes room for a title only if its height is not given.
     y = 1 - 0.06 / height if figure.get_layout_engine() is None else None
     figure.suptitle(title, x=left, y=y, ha="left", va="top", fontsize=TITLE_POINTS, weight="bold")
     if note:
@@ -79,12 +79,12 @@ def heading_width(title: str, note: str = "") -> float:
 
 
 def text_width(text: str, points: float) -> float:
-    """About how wide a line of text is, in inches (on the generous side)."""
+    """Estimate the width of a line of text in inches, generously."""
     return 0.62 * points / 72 * len(text)
 
 
 def plain_axes(axes: Axes, *, grid: bool) -> None:
-    """Axes without the upper and right frame, with small tick labels and a faint grid."""
+    """Hide the upper and right frame, and set small tick labels and a faint grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=TEXT_POINTS)
     axes.set_axisbelow(True)
@@ -93,7 +93,7 @@ def plain_axes(axes: Axes, *, grid: bool) -> None:
 
 
 def whole_numbers(axis: Axis) -> None:
-    """Ticks at whole numbers only, for things that are counted."""
+    """Put ticks at whole numbers only, for counts."""
     from matplotlib.ticker import MaxNLocator
 
     axis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))

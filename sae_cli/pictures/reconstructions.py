@@ -39,9 +39,9 @@ LINES: dict[
     "corrupted": {"color": "0.45", "linewidth": 0.6},
     "x_hat": {"color": SECOND, "linewidth": 0.9},
 }
-STRIP = 20  # images side by side before the strip goes on below
+STRIP = 20  # the most images side by side; further ones continue below
 PLOTS = 8  # examples drawn when they are not images
-WIDTH = 9.4  # inches: the least in which the title of the plots and their legend stand side by side
+WIDTH = 9.4  # inches: the least that holds the plots' title and legend side by side
 STRIP_PIXELS = 1120  # width that the tiles of a strip should fill
 TILE_PIXELS = (56, 168)  # narrowest (the error still fits below it) and widest tile
 LABELS, TITLE, ERRORS = 1.15, 0.52, 0.26  # inches: left of a strip, above it, below it
@@ -49,7 +49,7 @@ LABELS, TITLE, ERRORS = 1.15, 0.52, 0.26  # inches: left of a strip, above it, b
 
 @register(Chapter.EXAMPLES)
 def draw(view: View) -> Iterator[Picture]:
-    """Where the decoder was trained."""
+    """Draw the examples where the decoder was trained."""
     if view.decoder_trained:
         x, corrupted, x_hat = view.examples
         yield reconstructions(x, x_hat, corrupted=corrupted)
@@ -62,7 +62,7 @@ def reconstructions(x: Floats, x_hat: Floats, *, corrupted: Floats | None = None
     other shape become line plots of their features, for the first eight. The error of an example
     is its squared error averaged over all features.
 
-    Numbers: ``x``, ``x_hat``, ``corrupted`` if given, and ``mse`` ``(n,)``, of what is drawn.
+    Numbers: ``x``, ``x_hat``, ``corrupted`` if given, and ``mse`` ``(n,)``, of the drawn examples.
 
     Raises:
         ValueError: no example, or arrays of different shapes.
@@ -74,7 +74,7 @@ def reconstructions(x: Floats, x_hat: Floats, *, corrupted: Floats | None = None
     image = is_image(x.shape[1:])
     shown = {name: np.array(row if image else row[:PLOTS]) for name, row in rows.items()}
     mse = _mse(shown["x"], shown["x_hat"])
-    figure = _strip(shown, mse) if image else _plots(shown, mse)
+    figure = _draw_strip(shown, mse) if image else _draw_plots(shown, mse)
     return Picture(NAME, figure, shown | {"mse": mse})
 
 
@@ -92,7 +92,7 @@ def _title(mse: Floats) -> str:
 
 
 def _scale(x: Floats) -> tuple[float, float]:
-    """The values drawn darkest and brightest: those of the inputs, for all rows alike."""
+    """The values drawn darkest and brightest in every row: the range of the inputs."""
     finite = x[np.isfinite(x)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     if x.shape[1] == 3 and low >= 0 and high <= 1:
@@ -100,8 +100,8 @@ def _scale(x: Floats) -> tuple[float, float]:
     return (low, high) if low < high else (low, low + 1.0)
 
 
-def _strip(shown: dict[str, Floats], mse: Floats) -> Figure:
-    """Rows of images; more than ``STRIP`` columns go on in a further band below."""
+def _draw_strip(shown: dict[str, Floats], mse: Floats) -> Figure:
+    """Draw rows of images; more than ``STRIP`` columns continue in a further band below."""
     from matplotlib import colormaps
 
     n, channels, height, width = shown["x"].shape
@@ -155,7 +155,7 @@ def _label(axes: Axes, rows: list[str], errors: Floats, size: tuple[int, ...]) -
         fontsize=TEXT_POINTS,
         color=GREY,
     )
-    # Narrow tiles: one digit fewer, or neighbours would touch.
+    # Errors below narrow tiles have one digit fewer, so that neighbours do not touch.
     digits, points = (2, 6.5) if width / len(errors) < 70 else (3, 7.5)
     for index, error in enumerate(errors):
         x = width * (index + 0.5) / len(errors)
@@ -171,8 +171,8 @@ def _label(axes: Axes, rows: list[str], errors: Floats, size: tuple[int, ...]) -
         )
 
 
-def _plots(shown: dict[str, Floats], mse: Floats) -> Figure:
-    """One line plot per example: the value of each feature."""
+def _draw_plots(shown: dict[str, Floats], mse: Floats) -> Figure:
+    """Draw one line plot per example: the value of each feature."""
     n = len(mse)
     columns = 1 if n == 1 else max(2, -(-n // 2))
     rows = -(-n // columns)

@@ -14,12 +14,12 @@ TITLE, MARGIN = 0.52, 0.1  # inches: above the tiles, and around them
 
 
 def samples(tiles: Floats, image_shape: tuple[int, ...], *, title: str) -> Picture:
-    """Draw ``tiles`` ``(n, features)`` row by row, as near to a square as they fill one.
+    """Draw ``tiles`` ``(n, features)`` row by row, about as wide as high.
 
     Numbers: ``tiles``.
 
     Raises:
-        ValueError: ``image_shape`` is none of images, or the tiles do not have its features.
+        ValueError: ``image_shape`` is not that of images, or the tiles do not have its features.
     """
     rgb, note = grey_scale(tiles, image_shape)
     height, width = image_shape[1:]

@@ -1,4 +1,4 @@
-"""Maps: the atoms in the order of their sheet, and the orientation that each of them has."""
+"""Maps of a sheet of latents: their atoms, and the orientation of each."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 MAP_PIXELS = 1000  # width that a topographic map should fill
 TITLE, MARGIN = 0.66, 0.08  # inches: above a map, and around it
 ORIENTATION_INCHES = 5.0
-KEY_INCHES = 1.0  # at the right of an orientation map, for what its colours mean
+KEY_INCHES = 1.0  # the key to the colours, at the right of an orientation map
 CYCLIC = "hsv"  # both ends are red: angles 0 and pi are the same
 RED = "#e00000"
 WHITE = (1.0, 1.0, 1.0)
@@ -45,7 +45,7 @@ WHITE = (1.0, 1.0, 1.0)
 
 @register(Chapter.LATENTS)
 def draw(view: View) -> Iterator[Picture]:
-    """Where the penalty lays the atoms of a dictionary on a sheet, if examples are images."""
+    """Draw both maps where the atoms of a dictionary are images on a sheet of two axes."""
     atoms, shape, sheet = view.dictionary, view.input_shape, view.sheet
     if atoms is None or sheet is None or len(sheet) != 2 or not is_image(shape):
         return
@@ -59,14 +59,14 @@ def topographic_map(
 ) -> Picture:
     """Draw ``atoms`` ``(n_latents, n_features)`` in the rows and columns of their sheet.
 
-    Each is divided by its L2 norm; all share one colour scale. Where all atoms lie within smaller
-    windows (local fields), each is cut to the window of its own.
+    Each is divided by its L2 norm; all share one colour scale. Atoms that fill only small windows
+    (local fields) are cut to them.
 
     Numbers: ``atoms``, ``sheet``, ``similarity``, ``similarity_shuffled`` and ``similarity_z``
     (mean ``|cosine|`` of neighbours).
 
     Raises:
-        ValueError: the atoms do not fill the sheet, or are no images.
+        ValueError: the atoms do not fill the sheet, or are not images.
     """
     _check(atoms, image_shape, sheet)
     alike = neighbour_similarity(atoms, sheet, wrap=wrap)
@@ -77,7 +77,7 @@ def topographic_map(
     shrink = min(1.0, tile / max(height, width))
     pixels = montage(rgb, sheet[1], zoom_for(height, width, tile))
     title = f"atoms on their sheet of {sheet[0]} x {sheet[1]}{' (a torus)' if wrap else ''}"
-    note = f"each divided by its L2 norm; mean |cosine| of neighbours {_worded(alike)}"
+    note = f"each divided by its L2 norm; mean |cosine| of neighbours {_describe(alike)}"
     drawn_height, drawn_width = (side * shrink / DPI for side in pixels.shape[:2])
     figure = new_figure(
         max(drawn_width + 2 * MARGIN, heading_width(title, note)),
@@ -95,15 +95,15 @@ def orientation_map(
 ) -> Picture:
     """Draw the orientation of each of ``atoms`` ``(n_latents, n_features)`` on their sheet.
 
-    The hue is the direction of the bars, the paler the less of one there is; red dots are
-    pinwheel centres, around which the angle turns by half a turn.
+    The hue is the direction of the bars, pale where it is weak; red dots are pinwheel centres,
+    around which the angle makes half a turn.
 
     Numbers: ``angles`` (radians, anticlockwise from horizontal) and ``strengths``
     ``(rows, columns)``, ``windings``, and ``smoothness`` and ``pinwheels`` (the share of 2x2
     squares with one), each also ``_shuffled`` and ``_z``.
 
     Raises:
-        ValueError: the atoms do not fill the sheet, or are no images.
+        ValueError: the atoms do not fill the sheet, or are not images.
     """
     _check(atoms, image_shape, sheet)
     grey = windows(atoms.reshape(-1, *image_shape)).mean(1)
@@ -114,8 +114,8 @@ def orientation_map(
     n_pinwheels = int((turns != 0).sum())
     title = f"orientation of the atoms; {n_pinwheels} pinwheels"
     notes = (
-        f"smoothness (mean cos 2(a-b) of neighbours) {_worded(smooth)}",
-        f"pinwheels per 2x2 square {_worded(pinwheels)}",
+        f"smoothness (mean cos 2(a-b) of neighbours) {_describe(smooth)}",
+        f"pinwheels per 2x2 square {_describe(pinwheels)}",
     )
     side = ORIENTATION_INCHES / max(sheet)
     figure = new_figure(
@@ -124,10 +124,10 @@ def orientation_map(
         constrained=False,
     )
     heading(figure, title, "\n".join(notes))
-    axes = _axes(figure, MARGIN, TITLE, sheet[1] * side, sheet[0] * side)
+    axes = _add_axes(figure, MARGIN, TITLE, sheet[1] * side, sheet[0] * side)
     axes.imshow(_hues(angles, strengths).reshape(*sheet, 3), interpolation="nearest")
     rows, columns = np.nonzero(turns)
-    # Between its four places; on a torus that may be at the edge.
+    # A dot stands between four places, on a torus perhaps at the edge.
     axes.plot(
         *(columns + 0.5, rows + 0.5),
         *("o",),
@@ -138,7 +138,7 @@ def orientation_map(
     )
     axes.set_xlim(-0.5, sheet[1] - 0.5)
     axes.set_ylim(sheet[0] - 0.5, -0.5)
-    _key(figure, sheet[1] * side + 0.25)
+    _draw_key(figure, sheet[1] * side + 0.25)
     numbers = {
         "angles": angles.reshape(sheet),
         "strengths": strengths.reshape(sheet),
@@ -149,9 +149,9 @@ def orientation_map(
 
 
 def windows(images: Floats) -> Floats:
-    """``(n, channels, h, w)``: the smallest windows, all of one size, that hold what is not zero.
+    """The smallest windows, all of one size, that hold all nonzero pixels: ``(n, channels, h, w)``.
 
-    Those of latents that see only a part of the image; whole images are left as they are.
+    They cut out the fields of latents that see a part of the image; whole images stay as they are.
     """
     used = (images != 0).any(1)
     height, width = used.shape[1:]
@@ -169,7 +169,7 @@ def windows(images: Floats) -> Floats:
 
 
 def _box(used: Floats) -> tuple[Floats, Floats]:
-    """First and one past the last true of each row; 0 and 0 where there is none."""
+    """The first true of each row and one past its last; 0 and 0 where there is none."""
     start = used.argmax(1)
     end = np.where(used.any(1), used.shape[1] - used[:, ::-1].argmax(1), 0)
     return start, end
@@ -185,11 +185,11 @@ def _hues(angles: Floats, strengths: Floats) -> Floats:
     return np.asarray(share * colour + (1 - share) * np.array(WHITE))
 
 
-def _key(figure: Figure, left: float) -> None:
-    """What the colours mean: bars in their own colour at their own angle."""
+def _draw_key(figure: Figure, left: float) -> None:
+    """Draw the key to the colours: bars in their own colour at their own angle."""
     from matplotlib import colormaps
 
-    axes = _axes(figure, left, TITLE, KEY_INCHES, KEY_INCHES)
+    axes = _add_axes(figure, left, TITLE, KEY_INCHES, KEY_INCHES)
     for angle in np.linspace(0, np.pi, 8, endpoint=False):
         x, y = np.cos(angle), np.sin(angle)
         axes.plot([0.3 * x, x], [0.3 * y, y], color=colormaps[CYCLIC](angle / np.pi), linewidth=4)
@@ -198,8 +198,8 @@ def _key(figure: Figure, left: float) -> None:
     axes.set_title("direction of bars", fontsize=TEXT_POINTS, y=-0.15)
 
 
-def _axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Axes without ticks or frame, placed in inches from the upper left."""
+def _add_axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Add axes without ticks or frame, placed in inches from the upper left."""
     whole_width, whole_height = figure.get_size_inches()
     axes = figure.add_axes(
         (
@@ -224,7 +224,7 @@ def _check(atoms: Floats, image_shape: tuple[int, ...], sheet: tuple[int, int]) 
         )
 
 
-def _worded(compared: Compared) -> str:
+def _describe(compared: Compared) -> str:
     return f"{compared.value:.3f}; shuffled {compared.shuffled:.3f} (z = {compared.z:.1f})"
 
 

@@ -24,7 +24,7 @@ def is_image(shape: tuple[int, ...]) -> bool:
 
 
 def images_of(tiles: Floats, image_shape: tuple[int, ...]) -> Floats:
-    """Rows ``(n, features)`` as images ``(n, c, h, w)``.
+    """Reshape rows ``(n, features)`` to images ``(n, c, h, w)``.
 
     Raises:
         ValueError: ``image_shape`` is not that of images, or there is no row, or rows of another
@@ -41,7 +41,7 @@ def images_of(tiles: Floats, image_shape: tuple[int, ...]) -> Floats:
 
 
 def near_square(n: int, height: int, width: int) -> int:
-    """How many columns make a montage of ``n`` tiles of this size about as wide as high."""
+    """The columns that make a montage of ``n`` tiles of this size about as wide as high."""
     return int(np.clip(np.ceil(np.sqrt(n * height / width) - 1e-9), 1, n))
 
 
@@ -51,9 +51,9 @@ def zoom_for(height: int, width: int, largest: int) -> int:
 
 
 def montage(rgb: Floats, columns: int, zoom: int) -> npt.NDArray[np.uint8]:
-    """Tiles ``(n, h, w, 3)`` row by row, each magnified and framed: ``(height, width, 3)``.
+    """Lay out tiles ``(n, h, w, 3)``, magnified and framed, row by row: ``(height, width, 3)``.
 
-    Cells without a tile stay white, so that they are not taken for a tile.
+    Cells without a tile stay white, so that nobody takes them for a tile.
     """
     n, height, width = rgb.shape[:3]
     cell_height, cell_width = height * zoom + GAP, width * zoom + GAP
@@ -89,7 +89,7 @@ def place(
 def _box(
     left: float, top: float, width: float, height: float, figure_width: Any, figure_height: Any
 ) -> tuple[float, float, float, float]:
-    """Axes position in figure fractions, moved to whole pixels."""
+    """The position of axes in fractions of the figure, rounded to whole pixels."""
     left, bottom = (round(edge * DPI) / DPI for edge in (left, figure_height - top - height))
     return (
         left / figure_width,

@@ -1,7 +1,7 @@
 """Measures of a map: whether neighbours on a sheet of latents are alike, and pinwheels.
 
-None of these numbers says anything by itself: a map is compared with the same atoms in other
-places, drawn at random (``against_shuffled``). NumPy only.
+None of these numbers means anything by itself: a map is compared with the same atoms in shuffled
+places (``against_shuffled``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Compared(NamedTuple):
     Attributes:
         value: of the map.
         shuffled: mean over the shuffled maps.
-        z: how many of their standard deviations the value lies above that.
+        z: the distance of the value above that mean, in standard deviations of those maps.
     """
 
     value: float
@@ -38,7 +38,7 @@ def against_shuffled(
     """Compare a measure of the map with that of shuffled ones.
 
     Args:
-        measure: from the latent at each place ``(n_latents,)`` to a number.
+        measure: takes the latent at each place ``(n_latents,)`` and gives a number.
     """
     rng = np.random.default_rng(seed)
     value = measure(np.arange(n_latents))
@@ -52,7 +52,7 @@ def neighbours(sheet: tuple[int, int], *, wrap: bool) -> tuple[Places, Places]:
     """Pairs of places side by side or one above the other, each pair once.
 
     Args:
-        sheet: rows and columns; places count row by row.
+        sheet: rows and columns; places are numbered row by row.
         wrap: the sheet is a torus.
     """
     places = np.arange(sheet[0] * sheet[1]).reshape(sheet)
@@ -71,8 +71,8 @@ def neighbour_similarity(
     """Mean ``|cosine|`` of the atoms of neighbouring latents.
 
     Args:
-        atoms: ``(n_latents, n_features)`` in the order of the sheet, row by row. One of zeros is
-            like no other.
+        atoms: ``(n_latents, n_features)`` in the order of the sheet, row by row. An atom of
+            zeros resembles no other.
     """
     norms = np.linalg.norm(atoms, axis=1, keepdims=True)
     units = np.divide(atoms, norms, out=np.zeros(atoms.shape), where=norms > 0)
@@ -86,7 +86,7 @@ def neighbour_similarity(
 def orientations(atoms: Floats) -> tuple[Floats, Floats]:
     """The direction of the bars or edges in each atom, and how pure it is.
 
-    From the power spectrum ``P`` of the atom, padded to twice its size: half the argument of
+    With ``P`` the power spectrum of the atom, padded to twice its size, half the argument of
     ``sum P exp(2 i phi)`` over directions ``phi`` of frequency is the mean direction in which
     brightness changes; bars run across it.
 
@@ -102,7 +102,7 @@ def orientations(atoms: Floats) -> tuple[Floats, Floats]:
     down, right = np.fft.fftfreq(2 * height)[:, None], np.fft.fftfreq(2 * width)[None, :]
     phi = np.arctan2(-down, right)  # rows count downwards
     direction = np.exp(2j * phi)
-    # Neither the mean nor the highest frequency of an axis, which has no sign, has a direction.
+    # The mean has no direction, nor has the highest frequency of an axis, which has no sign.
     direction[0, 0] = direction[height, :] = direction[:, width] = 0.0
     total = (power * (direction != 0)).sum((1, 2))
     mean = (power * direction).sum((1, 2))
@@ -123,16 +123,16 @@ def orientation_smoothness(
 
 
 def windings(angles: Floats, *, wrap: bool) -> Floats:
-    """How often the angle turns around each square of 2x2 places: -1/2, 0 or 1/2.
+    """The turns of the angle around each square of 2x2 places: -1/2, 0 or 1/2.
 
-    An orientation is back after half a turn, so a pinwheel is half a turn and not a whole one.
+    An orientation repeats after half a turn, so a pinwheel is half a turn, not a whole one.
 
     Args:
         angles: ``(rows, columns)``, modulo pi.
 
     Returns:
-        ``(rows, columns)`` on a torus, else one less each way; of the square that has the place
-        at its upper left. Anticlockwise turns on an anticlockwise way around are positive.
+        ``(rows, columns)`` on a torus, otherwise one less each way, by the place at the upper
+        left of each square. Anticlockwise turns on an anticlockwise way around are positive.
     """
     right, down = np.roll(angles, -1, 1), np.roll(angles, -1, 0)
     across = np.roll(down, -1, 1)
@@ -149,7 +149,7 @@ def pinwheel_density(
 ) -> Compared:
     """The share of 2x2 squares of the sheet with a pinwheel; a third by chance.
 
-    A shuffled map has many more, so that a count alone shows no order.
+    A count alone shows no order, because a shuffled map has many more.
     """
     return against_shuffled(
         lambda places: float((windings(angles[places].reshape(sheet), wrap=wrap) != 0).mean()),

@@ -1,4 +1,4 @@
-"""Atoms that inhibit each other unless they lie on one path of a tree, drawn as that tree."""
+"""Atoms drawn as a tree: only those on one path of it do not inhibit each other."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ WIDEST = 12.6  # inches: of the tree
 TILE = (0.1, 0.62)  # inches: narrowest and widest tile; with more leaves tiles get narrower still
 BETWEEN = 0.18  # of a tile: between two leaves
 TITLE, BELOW, SIDES = 0.55, 0.12, 0.12  # inches
-INDEXED = 0.3  # inches: the tile from which on indices are written
+INDEXED = 0.3  # inches: the narrowest tile that gets an index
 INDEX = 0.13  # inches: below a tile, for its index
 
 
 @register(Chapter.LATENTS)
 def draw(view: View) -> Iterator[Picture]:
-    """Where the penalty knows a tree of the atoms of a dictionary, if examples are images."""
+    """Draw the tree that the penalty makes of a dictionary's atoms, if they are images."""
     atoms, shape, parents = view.dictionary, view.input_shape, view.parents
     if atoms is not None and parents is not None and is_image(shape):
         yield tree_map(atoms, shape, parents)
@@ -46,7 +46,7 @@ def draw(view: View) -> Iterator[Picture]:
 def tree_map(atoms: Floats, image_shape: tuple[int, ...], parents: Integers) -> Picture:
     """Draw ``atoms`` ``(n, features)`` as a tree, with a line from each parent to its children.
 
-    Lateral inhibition (Gregor, Szlam & LeCun 2011) leaves out the pairs of an ancestor and a
+    Lateral inhibition (Gregor, Szlam & LeCun 2011) spares the pairs of an ancestor and a
     descendant: a line in the picture is a zero in S. Each atom is divided by its L2 norm, and all
     share one colour scale that is symmetric about zero.
 
@@ -59,7 +59,7 @@ def tree_map(atoms: Floats, image_shape: tuple[int, ...], parents: Integers) -> 
     Numbers: ``atoms`` and ``parents``.
 
     Raises:
-        ValueError: no images, shapes that do not fit, a parent that is no atom, or a circle.
+        ValueError: not images, shapes that do not fit, a parent that is not an atom, or a circle.
     """
     unit = unit_rows(images_of(atoms, image_shape).reshape(len(atoms), -1))
     if parents.shape != (len(atoms),):
@@ -83,7 +83,7 @@ def tree_map(atoms: Floats, image_shape: tuple[int, ...], parents: Integers) -> 
     heading(figure, title, note)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    # In inches from the upper left.
+    # Coordinates are inches from the upper left.
     axes.set(xlim=(0, full_width), ylim=(full_height, 0))
     left = (full_width - tree) / 2 + across * step
     top = TITLE + depth * level
@@ -93,7 +93,7 @@ def tree_map(atoms: Floats, image_shape: tuple[int, ...], parents: Integers) -> 
         ends = [top[parent] + tile * height + index, top[child]]
         axes.plot([middle[parent], middle[child]], ends, color=GREY, linewidth=0.8)
     for i, image in enumerate(rgb):
-        _tile(axes, image, left[i], top[i], tile * width, tile * height)
+        _draw_tile(axes, image, left[i], top[i], tile * width, tile * height)
         if index:
             axes.text(
                 middle[i],
@@ -107,13 +107,13 @@ def tree_map(atoms: Floats, image_shape: tuple[int, ...], parents: Integers) -> 
 
 
 def layout(parents: Integers) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """Where each node stands: across, counted in leaves, and how deep.
+    """Place each node: across, counted in leaves, and by its depth.
 
     Leaves stand side by side in the order of a walk through the tree; a parent stands in the
     middle of its first and last child.
 
     Raises:
-        ValueError: a parent that is no node, or a circle.
+        ValueError: a parent that is not a node, or a circle.
     """
     n = len(parents)
     if ((parents < -1) | (parents >= n)).any():
@@ -137,15 +137,17 @@ def layout(parents: Integers) -> tuple[Floats, npt.NDArray[np.int64]]:
         order.extend(reversed(children[node]))
     if len(walked) < n:
         raise ValueError("the parents form a circle")
-    # Children are walked after their parent, so that backwards they are placed before it.
+    # The walk meets parents first; backwards, children are placed before them.
     for node in reversed(walked):
         if children[node]:
             across[node] = (across[children[node][0]] + across[children[node][-1]]) / 2
     return across, depth
 
 
-def _tile(axes: Axes, image: Floats, left: float, top: float, width: float, height: float) -> None:
-    # On whole pixels of the PNG, lest the image is blurred.
+def _draw_tile(
+    axes: Axes, image: Floats, left: float, top: float, width: float, height: float
+) -> None:
+    # The tile begins on a whole pixel of the PNG, so that the image is not blurred.
     left, top = round(left * DPI) / DPI, round(top * DPI) / DPI
     axes.imshow(
         image,

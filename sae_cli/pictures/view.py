@@ -1,4 +1,4 @@
-"""What pictures may look at: a trained run as NumPy arrays and plain values."""
+"""The view that pictures have of a trained run: NumPy arrays and plain values."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from sae_cli.pictures.picture import Floats, Integers
 
 
 class Examples(NamedTuple):
-    """Test examples and what the model makes of them, each ``(n, *input_shape)``.
+    """Test examples and their reconstructions, each ``(n, *input_shape)``.
 
     Attributes:
-        corrupted: what the model saw in place of ``x``, where training corrupts its input.
+        corrupted: seen by the model in place of ``x``, where training corrupts its input.
     """
 
     x: Floats
@@ -23,8 +23,8 @@ class Examples(NamedTuple):
 class View(Protocol):
     """A trained run.
 
-    Properties take a pass over data, or a copy: each is computed when the first picture asks for
-    it, and once.
+    Properties cost a copy or a pass over data: each is computed once, when a picture first asks
+    for it.
 
     Attributes:
         input_shape: of one example.
@@ -35,8 +35,8 @@ class View(Protocol):
             from it can be decoded.
         decoder_trained: whether any stage trained the decoder; an untrained one is not shown.
         has_head: whether a classifier of the codes was trained along.
-        seed: of the run. A picture that draws at random begins a stream of its own with it, so that
-            it shows the same whatever was drawn before.
+        seed: of the run. A picture that draws at random seeds its own stream with it, so that it
+            does not depend on the pictures before.
         target: the mean activity that the penalty pulls each latent to, where it has one.
         sheet: how many latents lie along each axis, where the penalty knows neighbours.
         wrap: whether each axis of the sheet is a ring.
@@ -68,18 +68,18 @@ class View(Protocol):
     @property
     def filters(self) -> Floats | None:
         """The weight of the encoder's first layer: ``(n_filters, n_features)`` of a linear one,
-        ``(n_filters, channels, height, width)`` of a convolution, None of any other."""
+        ``(n_filters, channels, height, width)`` of a convolution, None for any other."""
         ...
 
     @property
     def dictionary(self) -> Floats | None:
-        """``(n_latents, n_features)``: the columns of a decoder that is one linear layer, None of
+        """The columns of a decoder that is one linear layer: ``(n_latents, n_features)``; None for
         any other."""
         ...
 
     @property
     def means(self) -> Floats:
-        """``(n_latents,)`` float64: the mean of each latent over the validation split."""
+        """The mean of each latent over the validation split: ``(n_latents,)`` float64."""
         ...
 
     @property
@@ -90,16 +90,16 @@ class View(Protocol):
 
     @property
     def codes(self) -> Floats:
-        """``(n, n_latents)``, of the first test examples; more of them than ``examples``."""
+        """The codes of the first test examples, more than ``examples``: ``(n, n_latents)``."""
         ...
 
     @property
     def labels(self) -> Integers | None:
-        """``(n,)``, of the same; None without labels."""
+        """The labels of the same examples: ``(n,)``; None without labels."""
         ...
 
     def atoms(self, first: int) -> Floats:
-        """``(at most first, n_features)``: what a latent alone adds to the decoder's output."""
+        """What each latent alone adds to the output: ``(at most first, n_features)``."""
         ...
 
     def decode(self, codes: Floats) -> Floats:

@@ -32,7 +32,10 @@ def test_what_suits_other_sizes_of_images_is_not_refused(
         (("model=vae", "schedule=greedy"), "hidden_activations=selu draws none"),
         (("model=ae", "penalty=gaussian_kl"), "activation=identity draws none"),
         (("model=ae", "architecture=dictionary"), "architecture=dictionary has no encoder"),
-        (("model=psd", "inference.prediction_weight=0.0"), "which is not at all; give a weight"),
+        (
+            ("model=psd", "inference.prediction_weight=0.0"),
+            "has no effect with inference.prediction",
+        ),
         (("model=recurrent", "schedule=greedy"), "schedule=greedy stacks layers"),
         (("schedule=none",), "schedule=none leaves training to a classifier"),
         (

@@ -17,18 +17,18 @@ from sae_cli.config.schema import RunConfig
 from sae_cli.core.signals import SIGNALS
 from sae_cli.runs import resume
 from sae_cli.runs.sweeps import jobs as sweep_jobs
-from tests.faults.runs import STOPPED_AT, at_step, signalled
+from tests.faults.runs import STOPPED_AT, at_step, signal_sender
 
 KEPT = ExitStack()
 
 
 def limit_files() -> None:
-    """No file may have more than 20 kB, which a checkpoint has; nor may what is printed."""
+    """Limit files, printed output included, to 20 kB, less than a checkpoint."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
 
 def limit_memory() -> None:
-    """No more than 64 MiB beyond what the process has."""
+    """Limit memory to 64 MiB beyond the present use."""
     kilobytes = next(
         int(line.split()[1])
         for line in Path("/proc/self/status").read_text().splitlines()
@@ -41,24 +41,24 @@ def limit_memory() -> None:
 def _at_step(number: int, times: int = 1) -> None:
     def send() -> None:
         for _ in range(times):
-            signalled(number)()
+            signal_sender(number)()
 
-    # For good: the process has nothing else to do.
+    # The patch is never undone: the process has nothing else to do.
     KEPT.enter_context(at_step(STOPPED_AT, send))
 
 
 def _before_training(number: int) -> None:
-    """While the data are read."""
+    """Send the signal while the data are read."""
     read = data.read_dataset
 
     def patched(*arguments: Any, **options: Any) -> Any:
-        signalled(number)()
+        signal_sender(number)()
         return read(*arguments, **options)
 
     KEPT.enter_context(pytest.MonkeyPatch.context()).setattr(prepare, "read_dataset", patched)
 
 
-# To be sent a signal: when the step of STOPPED_AT is taken, and before the training.
+# These send a signal: after the step STOPPED_AT, and before the training.
 signal_at_step = {number: partial(_at_step, number) for number in SIGNALS}
 signal_before_training = {number: partial(_before_training, number) for number in SIGNALS}
 sigint_twice = partial(_at_step, signal.SIGINT, 2)
@@ -80,7 +80,7 @@ gpu_error = {
 
 
 def raise_in_job() -> None:
-    """The second job of a sweep has a bug, once."""
+    """Make the second job of a sweep fail, as by a bug."""
     begin = resume.begin_or_resume
 
     def patched(config: RunConfig, path: Path, overrides: list[str]) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from sae_cli.run_folder.folder import RunFolder
 from tests.forked import CONTEXT, start
 
 
-def raced(outputs: Path, name: str | None, racers: int) -> list[tuple[str, str]]:
-    """What came of each claim, and the folder, which is named as a run's where no name is given."""
+def race(outputs: Path, name: str | None, racers: int) -> list[tuple[str, str]]:
+    """Claim at once; give the outcome and folder of each, named like a run's without a name."""
     barrier, answers = CONTEXT.Barrier(racers), CONTEXT.Queue()
     processes = [start(_claim, barrier, answers, outputs, name) for _ in range(racers)]
     found: list[tuple[str, str]] = [answers.get() for _ in processes]
@@ -26,7 +26,7 @@ def _claim(barrier: Any, answers: Any, outputs: Path, name: str | None) -> None:
     said = "won"
     try:
         with RunFolder(folder).claim():
-            # Until all have tried.
+            # The claim is held until all have tried.
             barrier.wait()
     except Exception as error:
         said = type(error).__name__

@@ -1,4 +1,4 @@
-"""One run that was never stopped, one that was, and the command in forked processes."""
+"""Fixtures: a run that was never stopped, one that was, and the command in forked processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def config() -> RunConfig:
 
 @pytest.fixture(scope="session")
 def whole(config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that was never stopped; not to be written to."""
+    """The folder of a run that was never stopped; tests must not write to it."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     train(config, folder, [])
     return folder

@@ -1,4 +1,4 @@
-"""Small runs that are stopped at a step, and what they leave."""
+"""Small runs that are stopped at a step, and their folders."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from sae_cli.runs.resume import begin_or_resume, resume
 from sae_cli.training.step import Step
 from tests.killing import results
 
-# 97 digits, 16 steps in 4 epochs; noise and moments, so that there is much to remember.
+# The runs see 97 digits in 16 steps of 4 epochs; noise and moments give a run much to remember.
 WORDS = (
     *("model=denoising", "optimizer=adam", "dataset.test=1500", "epochs=4", "checkpoint_steps=3"),
     *("device=cpu", "pictures=false", "progress=false"),
 )
-# In the midst of the third epoch; the checkpoint before is of step 8.
+# The stop is within the third epoch; the checkpoint before is of step 8.
 STOPPED_AT, SAVED_BEFORE = 10, 8
 LAST, PREVIOUS = "checkpoints/last.pt", "checkpoints/previous.pt"
 
@@ -37,7 +37,7 @@ After = Callable[[saver.Saver, Terms], None]
 
 
 def config_of(*overrides: str) -> RunConfig:
-    """The checked configuration that these overrides of ``WORDS`` make."""
+    """Check the configuration that these overrides of ``WORDS`` make."""
     with hydra_ready():
         return check(composed([*WORDS, *overrides])[0])
 
@@ -76,26 +76,26 @@ def in_step(step: int, do: Callable[[Step], None]) -> Iterator[None]:
         yield
 
 
-def signalled(number: int) -> Callable[[], None]:
-    """Send this process a signal."""
+def signal_sender(number: int) -> Callable[[], None]:
+    """Make a function that sends this process a signal."""
     return lambda: os.kill(os.getpid(), number)
 
 
 def stop(config: RunConfig, run: Path, step: int = STOPPED_AT) -> None:
-    """Begin a run and stop it by a signal after so many steps."""
-    with at_step(step, signalled(signal.SIGTERM)), pytest.raises(Stopped):
+    """Begin a run and stop it by a signal after this many steps."""
+    with at_step(step, signal_sender(signal.SIGTERM)), pytest.raises(Stopped):
         begin_or_resume(config, run, [])
 
 
-def finished_like(run: Path, whole: Path, **changes: Any) -> None:
-    """Go on with a run, and assert that it ends with the bits of one that never was stopped."""
+def finish_like(run: Path, whole: Path, **changes: Any) -> None:
+    """Resume a run, and check that it ends with the bits of one that was never stopped."""
     resume(run, changes)
     assert results(run) == results(whole)
     assert status(run) == "finished"
 
 
 def status(run: Path) -> str:
-    """What the folder says of the run."""
+    """The run's status, as its folder states it."""
     return str(json.loads((run / "status.json").read_text())["status"])
 
 
@@ -106,10 +106,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def saved_state(file: Path) -> TrainState:
-    """What a checkpoint holds."""
+    """The state that a checkpoint holds."""
     return unpack(file.read_bytes(), str(file))
 
 
 def rewrite(file: Path, **changes: Any) -> None:
-    """Change what a checkpoint holds, as somebody who knows its format can."""
+    """Change a checkpoint as somebody who knows its format can."""
     file.write_bytes(pack(saved_state(file).state_dict() | changes))

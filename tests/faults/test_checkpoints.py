@@ -26,7 +26,7 @@ from tests.faults.runs import (
     SAVED_BEFORE,
     config_of,
     contents,
-    finished_like,
+    finish_like,
     rewrite,
     saved_state,
     stop,
@@ -47,7 +47,7 @@ def garbage(content: bytes) -> bytes:
 
 
 def flip(content: bytes) -> bytes:
-    """One bit in the midst, where the weights are."""
+    """Flip one bit in the middle, where the weights are."""
     middle = len(content) // 2
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
@@ -64,7 +64,7 @@ def test_a_damaged_checkpoint(
 ) -> None:
     bad = damage((stopped / LAST).read_bytes())
     (stopped / LAST).write_bytes(bad)
-    finished_like(stopped, whole)
+    finish_like(stopped, whole)
     said = capsys.readouterr().out
     assert f"{LAST} is damaged (its SHA-256 differs); resuming from previous.pt" in said
     assert f"resumed at step {SAVED_BEFORE} (epoch 2)" in said
@@ -72,18 +72,18 @@ def test_a_damaged_checkpoint(
 
 
 def test_no_checkpoint_but_the_one_before(stopped: Path, whole: Path) -> None:
-    """As after a kill between the two renamings of a save, or when somebody deleted it."""
+    """As after a kill between the two renamings of a save, or after somebody deleted it."""
     (stopped / LAST).unlink()
-    finished_like(stopped, whole)
+    finish_like(stopped, whole)
 
 
 def test_no_checkpoint_at_all(
     stopped: Path, whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The run begins anew, which takes its time and changes no number."""
+    """The run begins anew, which takes longer and changes no number."""
     for file in (stopped / "checkpoints").iterdir():
         file.unlink()
-    finished_like(stopped, whole)
+    finish_like(stopped, whole)
     assert "resumed at" not in capsys.readouterr().out
 
 
@@ -135,7 +135,7 @@ def test_a_configuration_edited_after_the_stop(stopped: Path, whole: Path, forke
     assert "(seed: 0 then, 1 now; optimizer.learning_rate: 0.003 then, 0.5 now)" in done.error
     assert contents(stopped) == before
     (stopped / "config.yaml").write_text(page)
-    finished_like(stopped, whole)
+    finish_like(stopped, whole)
 
 
 def test_a_configuration_that_is_damaged(stopped: Path) -> None:
@@ -169,7 +169,7 @@ class Malicious:
 
 
 def test_a_malicious_checkpoint(stopped: Path, tmp_path: Path, forked: Forked) -> None:
-    """With a digest that is right: who can write the file can write that."""
+    """Its digest is right: whoever can write the file can write that, too."""
     marker = tmp_path / "marker"
     for name in (LAST, PREVIOUS):
         buffer = io.BytesIO()
@@ -200,7 +200,7 @@ WRONG: dict[str, list[Any]] = {
     "epoch": [-1],
     "step": [-1],
 }
-# Of another type altogether, and of the right one with something wrong within.
+# Values are of another type, or of the right one with something wrong within.
 CASES = [(key, None) for key in KINDS]
 CASES += [(key, value) for key, values in WRONG.items() for value in values]
 
@@ -216,7 +216,7 @@ def test_a_checkpoint_with_something_wrong_in_it(key: str, value: Any, stopped: 
     assert contents(stopped / "checkpoints") == before
 
 
-def test_weights_alone_make_no_checkpoint(config: RunConfig, stopped: Path, whole: Path) -> None:
+def test_weights_alone_are_not_a_checkpoint(config: RunConfig, stopped: Path, whole: Path) -> None:
     """Not even a file of ``torch.save`` that loads."""
     for name in (LAST, PREVIOUS):
         torch.save(saved_state(stopped / name).model, stopped / name)

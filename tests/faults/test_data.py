@@ -1,4 +1,4 @@
-"""Data, devices and side files that are not what they were when a stopped run goes on."""
+"""Data, devices and side files that have changed when a stopped run resumes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.faults.runs import (
     PREVIOUS,
     config_of,
     contents,
-    finished_like,
+    finish_like,
     rewrite,
     saved_state,
     stop,
@@ -43,7 +43,7 @@ def truncate(file: Path) -> None:
 
 
 def change(file: Path) -> None:
-    """One number, to another that is as good."""
+    """Change one number to another valid one."""
     values = np.load(file)
     values[7, 7] = 1 - values[7, 7]
     np.save(file, values)
@@ -68,7 +68,7 @@ def test_data_that_changed_after_the_stop(
     assert "array.npy" in done.error
     assert contents(tmp_path / "run") == before
     array.write_bytes(good)
-    finished_like(tmp_path / "run", tmp_path / "whole")
+    finish_like(tmp_path / "run", tmp_path / "whole")
 
 
 def test_data_that_moved(array: Path, tmp_path: Path, forked: Forked) -> None:
@@ -101,7 +101,7 @@ def test_a_run_of_a_gpu_where_there_is_none(stopped: Path, whole: Path, forked: 
     (stopped / "config.yaml").write_text(page)
     for path, content in kept.items():
         (stopped / "checkpoints" / path).write_bytes(content)
-    finished_like(stopped, whole)
+    finish_like(stopped, whole)
 
 
 def tear(file: Path) -> None:
@@ -109,7 +109,7 @@ def tear(file: Path) -> None:
 
 
 def add(file: Path) -> None:
-    """A line of what the run did after its last checkpoint."""
+    """Add a line of an epoch after the last checkpoint."""
     content = file.read_bytes()
     file.write_bytes(content + content.splitlines()[-1] + b"\n")
 
@@ -122,9 +122,9 @@ def scribble(file: Path) -> None:
 def test_metrics_that_are_not_as_they_were(
     fault: Callable[[Path], None], stopped: Path, whole: Path
 ) -> None:
-    """They stand in the checkpoint, too."""
+    """The checkpoint has them, too."""
     fault(stopped / "metrics.jsonl")
-    finished_like(stopped, whole)
+    finish_like(stopped, whole)
 
 
 SIDE_FILES = ("status.json", "environment.json", "overrides.yaml", "train.log")
@@ -135,15 +135,15 @@ SIDE_FILES = ("status.json", "environment.json", "overrides.yaml", "train.log")
 def test_a_side_file_that_is_damaged(
     name: str, fault: Callable[[Path], None], stopped: Path, whole: Path
 ) -> None:
-    """What a run says of itself takes no part in what it computes."""
+    """Records about a run do not affect what it computes."""
     (stopped / "overrides.yaml").write_text("- epochs=4\n- device=cpu\n")
     fault(stopped / name)
-    finished_like(stopped, whole)
+    finish_like(stopped, whole)
 
 
 def test_a_finished_run_without_its_summary(whole: Path, stopped: Path) -> None:
-    """It is made again."""
+    """The summary is made again."""
     resume(stopped, {})
     tear(stopped / "summary.json")
-    finished_like(stopped, whole)
+    finish_like(stopped, whole)
     assert contents(stopped)["summary.json"].endswith(b"}\n")

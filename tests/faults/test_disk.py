@@ -1,4 +1,4 @@
-"""Disks that are full: none of what was saved is lost, and the run goes on when there is room."""
+"""Full disks: nothing that was saved is lost, and the run resumes when there is room."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from sae_cli.run_folder.files import append_line
 from tests.faults.causes import limit_files
-from tests.faults.runs import LAST, PREVIOUS, WORDS, contents, finished_like, saved_state
+from tests.faults.runs import LAST, PREVIOUS, WORDS, contents, finish_like, saved_state
 from tests.forked import Done, Forked
 from tests.killing import results
 
@@ -27,31 +27,31 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        # A full disk that fills no other one is a file system of its own, and only root mounts one.
+        # Only a file system of its own can be filled safely, and only root mounts one.
         pytest.skip(f"no small file system could be mounted (root is needed): {done.stderr}")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 
 
 def fill(disk: Path, but: int = 0) -> None:
-    """Leave so many bytes of room."""
+    """Leave ``but`` bytes of room."""
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file:
         free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
         file.write(bytes(max(0, free - but)))
 
 
-def full(done: Done) -> None:
+def assert_full(done: Done) -> None:
     assert done.code == 4, done.err
-    assert "what was saved before is kept, and the run can go on" in done.error
+    assert "what was saved before is kept, and the run can be resumed" in done.error
 
 
 def test_disk_full_at_a_checkpoint(small_disk: Path, whole: Path, forked: Forked) -> None:
-    """Three checkpoints find room (last, previous, best), the next one beside them none."""
+    """Three checkpoints find room (last, previous, best), but not a fourth beside them."""
     size = (whole / LAST).stat().st_size
     fill(small_disk, but=round(3.5 * size))
     done = forked(*WORDS, "hydra.run.dir=disk/run")
-    full(done)
+    assert_full(done)
     run = small_disk / "run"
     assert "No space left on device" in done.error
     assert f"{run / LAST} (" in done.error or f"{run}/checkpoints/best.pt (" in done.error
@@ -59,29 +59,29 @@ def test_disk_full_at_a_checkpoint(small_disk: Path, whole: Path, forked: Forked
     assert saved_state(run / PREVIOUS).step < step
     assert not list(run.rglob("*.tmp"))
     (small_disk / "filler").unlink()
-    finished_like(run, whole)
+    finish_like(run, whole)
 
 
-def test_disk_full_when_a_stopped_run_goes_on(
+def test_disk_full_when_a_stopped_run_resumes(
     small_disk: Path, stopped: Path, whole: Path, forked: Forked
 ) -> None:
     run = Path(shutil.copytree(stopped, small_disk / "run"))
     fill(small_disk)
     before = contents(run)
-    full(forked("resume=disk/run"))
+    assert_full(forked("resume=disk/run"))
     assert contents(run) == before
     (small_disk / "filler").unlink()
-    finished_like(run, whole)
+    finish_like(run, whole)
 
 
 @pytest.mark.parametrize("room", [0, 2])
 def test_disk_full_before_the_training(
     room: int, small_disk: Path, whole: Path, forked: Forked
 ) -> None:
-    """Not even what a run writes first finds room: no folder is left that looks like a run."""
+    """Not even a run's first file finds room: no folder is left that looks like a run."""
     fill(small_disk, but=room * 4 * KILOBYTE)
     done = forked(*WORDS, "hydra.run.dir=disk/run")
-    full(done)
+    assert_full(done)
     assert str(small_disk) in done.error
     assert [path.name for path in small_disk.iterdir()] == ["filler"]
     (small_disk / "filler").unlink()
@@ -90,23 +90,23 @@ def test_disk_full_before_the_training(
 
 
 def test_a_file_may_grow_no_larger(tmp_path: Path, whole: Path, forked: Forked) -> None:
-    """As ``ulimit -f`` and quotas have it; below what a checkpoint takes."""
+    """Like ``ulimit -f`` and quotas, with a limit below the size of a checkpoint."""
     done = forked(*WORDS, "hydra.run.dir=run", before=limit_files)
-    full(done)
+    assert_full(done)
     assert "File too large" in done.error
     run = tmp_path / "run"
     assert "OSError" in (run / "train.log").read_text()
     assert not (run / "checkpoints").exists() or not contents(run / "checkpoints")
-    finished_like(run, whole)
+    finish_like(run, whole)
 
 
-def test_a_file_may_grow_no_larger_when_a_stopped_run_goes_on(
+def test_a_file_may_grow_no_larger_when_a_stopped_run_resumes(
     stopped: Path, whole: Path, forked: Forked
 ) -> None:
     before = contents(stopped / "checkpoints")
-    full(forked("resume=run", before=limit_files))
+    assert_full(forked("resume=run", before=limit_files))
     assert contents(stopped / "checkpoints") == before
-    finished_like(stopped, whole)
+    finish_like(stopped, whole)
 
 
 def test_a_line_that_finds_no_room_names_its_file() -> None:

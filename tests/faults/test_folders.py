@@ -1,4 +1,4 @@
-"""Run folders: in the way, not to be written, in use, finished, or no run at all."""
+"""Run folders: in the way, not to be written, in use, finished, or without a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sae_cli.run_folder.lock import lock
-from tests.faults.runs import WORDS, config_of, contents, finished_like, stop
+from tests.faults.runs import WORDS, config_of, contents, finish_like, stop
 from tests.forked import Forked
 from tests.killing import start
 
@@ -51,7 +51,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, forked: Forked) -> None
 def test_a_link_in_a_stopped_run(
     name: str, stopped: Path, whole: Path, tmp_path: Path, forked: Forked
 ) -> None:
-    """What a run writes would be written where the link leads."""
+    """The run's writes would go where the link leads."""
     outside = (stopped / name).rename(tmp_path / "outside")
     (stopped / name).symlink_to(outside)
     before = contents(tmp_path)
@@ -61,7 +61,7 @@ def test_a_link_in_a_stopped_run(
     assert contents(tmp_path) == before
     (stopped / name).unlink()
     outside.rename(stopped / name)
-    finished_like(stopped, whole)
+    finish_like(stopped, whole)
 
 
 @pytest.mark.parametrize("name", ["train.log", "status.json", ".lock"])
@@ -78,7 +78,7 @@ def test_a_link_in_a_folder_to_begin_in(name: str, tmp_path: Path, forked: Forke
 
 @pytest.mark.parametrize("name", ["train.log", "metrics.jsonl"])
 def test_a_pipe_in_a_stopped_run(name: str, stopped: Path, forked: Forked) -> None:
-    """Opening one waits for somebody to read it, for ever."""
+    """Opening one would wait forever for somebody to read it."""
     (stopped / name).unlink()
     os.mkfifo(stopped / name)
     done = forked("resume=run")
@@ -102,7 +102,7 @@ def test_a_folder_in_use(stopped: Path, whole: Path, forked: Forked) -> None:
             assert "wait for it to end, or stop it" in done.error
         (stopped / ".lock").unlink()
     assert contents(stopped) == before
-    finished_like(stopped, whole)
+    finish_like(stopped, whole)
 
 
 def test_a_lock_that_a_kill_left(whole: Path, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_lock_that_a_kill_left(whole: Path, tmp_path: Path) -> None:
     process.join()
     assert process.exitcode == -9
     assert (tmp_path / "run" / ".lock").exists()
-    finished_like(tmp_path / "run", whole)
+    finish_like(tmp_path / "run", whole)
     assert not (tmp_path / "run" / ".lock").exists()
 
 
@@ -123,7 +123,7 @@ def test_a_finished_run_started_again(whole: Path, forked: Forked) -> None:
     assert contents(whole) == before
 
 
-def test_resuming_what_is_no_run(tmp_path: Path, forked: Forked) -> None:
+def test_resuming_a_folder_without_a_run(tmp_path: Path, forked: Forked) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     for name, said in (
@@ -156,18 +156,18 @@ def test_resuming_with_what_may_not_change(
     assert done.code == 2
     assert said in done.error
     assert contents(stopped) == before
-    finished_like(stopped, whole)
+    finish_like(stopped, whole)
 
 
 def test_more_epochs_under_a_constant_rate(stopped: Path, whole: Path, tmp_path: Path) -> None:
-    """Be it stopped or finished, it ends as if it had been as long from the beginning."""
+    """Stopped or finished, a run ends as if it had been as long from the beginning."""
     longer = config_of("epochs=6")
     stop(longer, tmp_path / "longer", 20)
-    finished_like(tmp_path / "longer", tmp_path / "longer")
-    finished_like(stopped, tmp_path / "longer", epochs=6)
+    finish_like(tmp_path / "longer", tmp_path / "longer")
+    finish_like(stopped, tmp_path / "longer", epochs=6)
     stop(config_of(), tmp_path / "finished")
-    finished_like(tmp_path / "finished", whole)
-    finished_like(tmp_path / "finished", tmp_path / "longer", epochs=6)
+    finish_like(tmp_path / "finished", whole)
+    finish_like(tmp_path / "finished", tmp_path / "longer", epochs=6)
 
 
 def test_more_epochs_under_a_rate_that_falls(tmp_path: Path, forked: Forked) -> None:

@@ -16,7 +16,7 @@ import torch
 from sae_cli.commands import exits
 from tests.conftest import slow
 from tests.faults.causes import gpu_error, limit_memory, raise_in_job, sigkill
-from tests.faults.runs import SAVED_BEFORE, WORDS, finished_like, saved_state, status
+from tests.faults.runs import SAVED_BEFORE, WORDS, finish_like, saved_state, status
 from tests.forked import Forked
 from tests.killing import results
 
@@ -31,7 +31,7 @@ def test_a_network_larger_than_the_memory(tmp_path: Path, forked: Forked) -> Non
 
 
 def test_memory_ends_before_the_training(tmp_path: Path, forked: Forked) -> None:
-    """By a limit, as clusters set them; the weights alone do not fit."""
+    """A limit, as clusters set them, is too low for the weights alone."""
     words = (*WORDS, "architecture.n_latents=200000", "hydra.run.dir=run")
     done = forked(*words, before=limit_memory)
     assert done.code == 4, done.err
@@ -40,7 +40,7 @@ def test_memory_ends_before_the_training(tmp_path: Path, forked: Forked) -> None
 
 
 def test_memory_ends_in_the_training(tmp_path: Path, forked: Forked) -> None:
-    """What is computed in a step does not fit; the folder holds a run that can go on elsewhere."""
+    """A step does not fit; the folder holds a run that can resume elsewhere."""
     words = (*WORDS, "architecture.n_latents=30000", "hydra.run.dir=run")
     done = forked(*words, before=limit_memory)
     assert done.code == 4, done.err
@@ -49,13 +49,13 @@ def test_memory_ends_in_the_training(tmp_path: Path, forked: Forked) -> None:
 
 @pytest.mark.parametrize("kind", gpu_error)
 def test_memory_of_a_gpu_ends(kind: str, tmp_path: Path, whole: Path, forked: Forked) -> None:
-    """As PyTorch and the libraries below it say so."""
+    """The errors are those of PyTorch and of the libraries below it."""
     done = forked(*WORDS, "hydra.run.dir=run", before=gpu_error[kind])
     assert done.code == 4
     assert LOWER in done.error
     assert status(tmp_path / "run") == "failed"
     assert saved_state(tmp_path / "run" / "checkpoints" / "last.pt").step == SAVED_BEFORE
-    finished_like(tmp_path / "run", whole)
+    finish_like(tmp_path / "run", whole)
 
 
 def in_shell(words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -90,14 +90,14 @@ ASCII: list[Mapping[str, str]] = [
 def test_output_that_is_not_utf_8(
     environment: Mapping[str, str], tmp_path: Path, whole: Path
 ) -> None:
-    """A folder's name has letters that it cannot print."""
+    """The folder's name has letters that cannot be printed."""
     done = in_shell(f"{' '.join(WORDS)} hydra.run.dir=\"'größe_λ'\"", tmp_path, **environment)
     assert (done.returncode, done.stderr) == (0, "")
     assert results(tmp_path / "größe_λ") == results(whole)
 
 
 def test_a_job_of_a_sweep_that_raises(tmp_path: Path, forked: Forked) -> None:
-    """A bug in one of them: the others are run, and its traceback stands in its own folder."""
+    """The other jobs run, and the traceback is in the job's own folder."""
     words = ("-m", *WORDS, "seed=0,1,2", "hydra.sweep.dir=sweep")
     done = forked(*words, before=raise_in_job)
     assert done.code == 1

@@ -20,17 +20,17 @@ from tests.faults.runs import (
     WORDS,
     at_step,
     config_of,
-    finished_like,
+    finish_like,
     in_step,
     saved_state,
-    signalled,
+    signal_sender,
     status,
 )
 from tests.forked import Forked
 
 
 def finite(value: object) -> bool:
-    """Whether all numbers in a checkpoint are finite, but the loss of the best epoch before any."""
+    """Whether all numbers in a checkpoint are finite; ``best_loss`` is infinite at first."""
     if isinstance(value, dict):
         return all(finite(item) for key, item in value.items() if key != "best_loss")
     if isinstance(value, list):
@@ -87,7 +87,7 @@ def test_a_loss_that_is_not_finite(tmp_path: Path, forked: Forked) -> None:
 def test_the_learning_rate_to_lower_is_that_of_the_stage(
     key: str, value: str, chosen: tuple[str, ...], tmp_path: Path, configure: Configure
 ) -> None:
-    """And a penalty's weight is none to lower where the stage has no penalty."""
+    """The advice names no penalty's weight where the stage has no penalty."""
     said = rf"; try a lower {re.escape(key)} \(it was .*\)$"
     with pytest.raises(DivergedError, match=said):
         train(configure(*chosen, f"{key}={value}", "optimizer=sgd", *SMALL), tmp_path / "run", [])
@@ -95,7 +95,7 @@ def test_the_learning_rate_to_lower_is_that_of_the_stage(
 
 @pytest.mark.parametrize("step", [9, 10, 11, 12])
 def test_a_term_that_is_not_finite(step: int, tmp_path: Path, whole: Path) -> None:
-    """Named with its step, be it found at a checkpoint or at the end of the epoch."""
+    """The error names its step, found at a checkpoint or at the end of the epoch."""
     run = tmp_path / "run"
     said = f"loss became infinite or NaN at step {step} .* the last good checkpoint is of step"
     with in_step(step, spoil_loss), pytest.raises(DivergedError, match=said):
@@ -103,8 +103,8 @@ def test_a_term_that_is_not_finite(step: int, tmp_path: Path, whole: Path) -> No
     assert saved_state(run / LAST).step < 12
     assert finite(saved_state(run / LAST))
     assert finite(saved_state(run / PREVIOUS))
-    # It was no fault of the run itself here.
-    finished_like(run, whole)
+    # The run itself was not at fault, so it resumes.
+    finish_like(run, whole)
 
 
 @pytest.mark.parametrize("spoil", [spoil_weight, spoil_state])
@@ -120,14 +120,14 @@ def test_weights_that_are_not_finite_are_not_saved(
         train(config_of(), run, [])
     assert status(run) == "failed"
     assert finite(saved_state(run / LAST))
-    finished_like(run, whole)
+    finish_like(run, whole)
 
 
 @pytest.mark.parametrize("model", ["denoising", "sparse_kl"])
 def test_a_gradient_that_is_infinite(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a loss that is finite."""
+    """The loss itself is finite."""
     take = optimizers.Optimizer.step
     steps = iter(range(1, 12))
 
@@ -147,13 +147,13 @@ def test_a_gradient_that_is_infinite(
 
 
 def test_a_signal_when_the_loss_is_no_longer_finite(tmp_path: Path, whole: Path) -> None:
-    """What would be saved is not."""
+    """The state that a signal would save is not saved."""
     run = tmp_path / "run"
     with (
         in_step(10, spoil_loss),
-        at_step(10, signalled(15)),
+        at_step(10, signal_sender(15)),
         pytest.raises(DivergedError, match="became infinite or NaN at step 10 "),
     ):
         train(config_of(), run, [])
     assert finite(saved_state(run / LAST))
-    finished_like(run, whole)
+    finish_like(run, whole)

@@ -13,7 +13,7 @@ from sae_cli.config import compose, folder_names
 from sae_cli.config.hydra_settings import FOLDERS
 from sae_cli.runs.train import train
 from tests.conftest import slow
-from tests.faults.claims import raced
+from tests.faults.claims import race
 from tests.faults.runs import WORDS, config_of
 from tests.killing import results, start
 
@@ -22,20 +22,20 @@ RACERS = [20, *slow([100])]
 
 @pytest.mark.parametrize("racers", RACERS)
 def test_a_hundred_runs_at_once(racers: int, tmp_path: Path) -> None:
-    found = raced(tmp_path / "outputs", None, racers)
+    found = race(tmp_path / "outputs", None, racers)
     # Names have 32 random bits: two that are alike are one chance in a million.
     assert len({folder for said, folder in found if said == "won"}) >= racers - 1
 
 
 @pytest.mark.parametrize("racers", RACERS)
 def test_a_hundred_runs_for_one_folder(racers: int, tmp_path: Path) -> None:
-    found = [said for said, _ in raced(tmp_path, "run", racers)]
+    found = [said for said, _ in race(tmp_path, "run", racers)]
     assert found.count("won") == 1
     assert found.count("InUseError") == racers - 1
 
 
 def test_two_processes_for_one_stopped_run(stopped: Path, whole: Path, tmp_path: Path) -> None:
-    """One goes on; the other is told, or comes when it is done and has nothing to do."""
+    """One resumes it; the other is refused, or comes later and has nothing to do."""
     processes = [start(config_of(), stopped) for _ in range(2)]
     for process in processes:
         process.join()
@@ -45,7 +45,7 @@ def test_two_processes_for_one_stopped_run(stopped: Path, whole: Path, tmp_path:
 
 
 def test_the_clock_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs that seem to begin at one instant, or before the one before, have their own folders."""
+    """Runs that seem to begin at one instant, or in the past, have their own folders."""
 
     class Clock(datetime.datetime):
         @classmethod

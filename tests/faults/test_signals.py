@@ -28,9 +28,9 @@ from tests.faults.runs import (
     at_step,
     config_of,
     contents,
-    finished_like,
+    finish_like,
     saved_state,
-    signalled,
+    signal_sender,
     status,
 )
 from tests.forked import Forked
@@ -55,15 +55,15 @@ def test_a_signal_in_the_training(
     assert saved_state(tmp_path / "run" / LAST).step == STOPPED_AT
     assert saved_state(tmp_path / "run" / PREVIOUS).step == SAVED_BEFORE
     assert not (tmp_path / "run" / ".lock").exists()
-    finished_like(tmp_path / "run", whole)
+    finish_like(tmp_path / "run", whole)
 
 
 @pytest.mark.parametrize("step", [1, 8, 9, 16, *slow([*range(2, 8), *range(10, 16)])])
 def test_a_signal_at_any_step(step: int, tmp_path: Path, whole: Path) -> None:
-    with at_step(step, signalled(signal.SIGTERM)), pytest.raises(Stopped):
+    with at_step(step, signal_sender(signal.SIGTERM)), pytest.raises(Stopped):
         training.train(config_of(), tmp_path / "run", [])
     assert saved_state(tmp_path / "run" / LAST).step == step
-    finished_like(tmp_path / "run", whole)
+    finish_like(tmp_path / "run", whole)
 
 
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path, whole: Path, forked: Forked) -> None:
@@ -72,7 +72,7 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path, whole: Path, forked: Fork
     assert done.code == 130
     assert f"the last checkpoint is of step {SAVED_BEFORE}; resume with" in done.error
     assert status(tmp_path / "run") == "interrupted"
-    finished_like(tmp_path / "run", whole)
+    finish_like(tmp_path / "run", whole)
 
 
 @pytest.mark.parametrize("number", SIGNALS, ids=NAMES.get)
@@ -88,7 +88,7 @@ def test_a_signal_before_the_training(
 @pytest.mark.parametrize("module", ["torch", *slow(["yaml", "hydra.core.utils"])])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=NAMES.get)
 def test_a_signal_in_the_imports(number: signal.Signals, module: str, tmp_path: Path) -> None:
-    """Sent when Python says that it has begun with the imports of that module."""
+    """The signal is sent when Python reports an import of that module."""
     process = subprocess.Popen(
         [sys.executable, "-v", "-m", "sae_cli", *WORDS],
         cwd=tmp_path,
@@ -126,7 +126,7 @@ def test_a_signal_after_the_training(
     config = config_of(f"pictures={pictures}")
 
     def patched(*arguments: object) -> object:
-        signalled(signal.SIGTERM)()
+        signal_sender(signal.SIGTERM)()
         return done(*arguments)
 
     with monkeypatch.context() as patch:
@@ -134,21 +134,21 @@ def test_a_signal_after_the_training(
         with pytest.raises(Stopped, match="the last checkpoint is of step 16; resume with"):
             training.train(config, tmp_path / "run", [])
     assert status(tmp_path / "run") == "interrupted"
-    finished_like(tmp_path / "run", whole)
+    finish_like(tmp_path / "run", whole)
     drawn = {path.stem for path in (tmp_path / "run").glob("pictures/*.png")}
-    # The first and the last of them.
+    # These are the first and the last of them.
     assert drawn >= {"reconstructions", "loss_curves"} if pictures else not drawn
 
 
 def test_a_signal_that_comes_too_late(
     tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run has finished, and what would come after it (a sweep's next job) does not."""
+    """The run has finished, but a sweep's next job does not begin."""
     write = RunFolder.write_summary
 
     def patched(folder: RunFolder, summary: dict[str, object]) -> None:
         write(folder, summary)
-        signalled(signal.SIGTERM)()
+        signal_sender(signal.SIGTERM)()
 
     monkeypatch.setattr(RunFolder, "write_summary", patched)
     with pytest.raises(Stopped):
@@ -162,7 +162,7 @@ def test_a_signal_in_a_save(tmp_path: Path, whole: Path, monkeypatch: pytest.Mon
     save: Callable[..., None] = Checkpoints.save
 
     def patched(checkpoints: Checkpoints, state: dict[str, object], *, best: bool) -> None:
-        signalled(signal.SIGINT)()
+        signal_sender(signal.SIGINT)()
         save(checkpoints, state, best=best)
 
     with monkeypatch.context() as patch:
@@ -170,11 +170,11 @@ def test_a_signal_in_a_save(tmp_path: Path, whole: Path, monkeypatch: pytest.Mon
         with pytest.raises(Stopped):
             training.train(config_of(), tmp_path / "run", [])
     assert saved_state(tmp_path / "run" / LAST).step == 0
-    finished_like(tmp_path / "run", whole)
+    finish_like(tmp_path / "run", whole)
 
 
 def test_a_signal_that_is_ignored_stays_so(tmp_path: Path) -> None:
-    """As ``nohup`` and a shell's background jobs ask for it."""
+    """As ``nohup`` and a shell's background jobs ask for."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with stopping_at_once(), stopping_in_time() as stop:
@@ -192,11 +192,9 @@ def test_handlers_are_put_back() -> None:
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
-def test_a_folder_is_as_it_was_when_a_signal_comes_before_it_goes_on(
-    stopped: Path, whole: Path, forked: Forked
-) -> None:
+def test_a_signal_before_a_run_resumes(stopped: Path, whole: Path, forked: Forked) -> None:
     before = contents(stopped)
     done = forked("resume=run", before=signal_before_training[signal.SIGTERM])
     assert done.code == 143
     assert contents(stopped) == before
-    finished_like(stopped, whole)
+    finish_like(stopped, whole)

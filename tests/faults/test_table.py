@@ -29,7 +29,7 @@ def functions_in(folder: Path) -> set[str]:
     }
 
 
-def named() -> list[str]:
+def names_in_table() -> list[str]:
     return [row[-1].strip("`") for row in rows()]
 
 
@@ -39,12 +39,12 @@ def test_every_row_is_whole() -> None:
 
 
 def test_every_row_has_a_test() -> None:
-    assert set(named()) <= functions_in(CHECKOUT / "tests")
+    assert set(names_in_table()) <= functions_in(CHECKOUT / "tests")
 
 
 def test_every_test_has_a_row() -> None:
     own = functions_in(CHECKOUT / "tests" / "faults")
-    assert {name for name in own if "test_table.py" not in name} <= set(named())
+    assert {name for name in own if "test_table.py" not in name} <= set(names_in_table())
 
 
 @pytest.mark.parametrize("name", ["README.md", "pyproject.toml"])

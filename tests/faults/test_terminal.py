@@ -15,7 +15,7 @@ from tests.faults.runs import LAST, WORDS, saved_state, status
 
 
 def have_terminal() -> None:
-    """The terminal on the standard input is this session's, which hears when it is closed."""
+    """Make the terminal on standard input this session's, which then hears of its closing."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 

@@ -23,7 +23,7 @@ SIZES = [(12, 30), (30, 12)]  # features and latents: over- and undercomplete
 
 @final
 class Cauchy(ExamplePenalty):
-    """``sum_j log(1 + z_j^2)``, which has no proximal step."""
+    """``sum_j log(1 + z_j^2)``, a penalty without a proximal step."""
 
     def per_example(self, codes: Tensor) -> Tensor:
         return codes.square().log1p().sum(1)
@@ -58,7 +58,7 @@ def inference(name: str, n_steps: int = 20_000, **options: Any) -> Inference:
 def test_l1_codes_are_those_of_scikit_learn(
     name: str, size: tuple[int, int], non_negative: bool, scale: float
 ) -> None:
-    """From zero and from anywhere; its squares are divided by twice the features."""
+    """Start at zero or anywhere; scikit-learn divides its squares by twice the features."""
     x, dictionary = problem(*size)
     d = dictionary.numpy()
     solver = Lasso(
@@ -109,7 +109,7 @@ def test_the_energy_against_numpy() -> None:
 
 
 def energies(made: Inference, penalty: ExamplePenalty, scale: float) -> Tensor:
-    """``(1 + n_steps, batch)``."""
+    """The energies after each step, and before: ``(1 + n_steps, batch)``."""
     x, dictionary = problem()
     start = start_of(x, dictionary, scale)
     steps = made.steps(x, dictionary, start, penalty)
@@ -205,7 +205,7 @@ def test_fista_refuses_a_penalty_without_an_exact_proximal_step() -> None:
 @pytest.mark.parametrize("name", ["ista", "fista"])
 def test_a_penalty_of_a_mean_over_examples_is_refused(name: str) -> None:
     bent = SquaredTarget(weight=1.0, target=0.1, divide_by_batch_size=False)
-    with pytest.raises(ConfigError, match="needs one of each by itself; choose penalty=l1"):
+    with pytest.raises(ConfigError, match="needs a penalty of each example; choose penalty=l1"):
         inference(name).check("squared_target", bent)
 
 

@@ -1,4 +1,4 @@
-"""What holds for every picture, whatever it shows."""
+"""Checks of every picture, whatever it shows."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from matplotlib.patches import StepPatch
 from sae_cli.pictures import Picture
 from sae_cli.pictures.angles import angle_histogram, draw
 from tests.pictures.looks import check_looks
-from tests.pictures.views import made_up, pictures, random
+from tests.pictures.views import make_view, pictures, random
 
 ANGLES = np.array([0.1, 0.2, 0.49, 0.5, 0.6, 0.7, 0.71, 1.2])
 
@@ -56,7 +56,7 @@ def test_angles_that_are_not_finite_are_left_out_and_mentioned() -> None:
     assert (int(picture.numbers["parts"]), int(picture.numbers["categories"])) == (1, 1)
 
 
-def test_dead_latents_are_no_parts() -> None:
+def test_dead_latents_are_not_parts() -> None:
     dead = np.array([True, True, False, False, False, False, False, True])
     picture = angle_histogram(ANGLES, dead=dead)
     assert picture.figure.get_suptitle().endswith("(8 latents, 3 dead)")
@@ -67,13 +67,13 @@ def test_dead_latents_are_no_parts() -> None:
         angle_histogram(ANGLES, dead=dead[1:])
 
 
-def test_no_angles_are_refused() -> None:
+def test_an_empty_array_of_angles_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         angle_histogram(np.zeros(0))
 
 
-def test_drawn_of_what_a_head_has_shaped() -> None:
-    view = made_up((7,), 5, has_head=True)
+def test_drawn_where_a_head_was_trained() -> None:
+    view = make_view((7,), 5, has_head=True)
     view.means[1] = 0.0
     (picture,) = draw(view)
     assert view.filters is not None and view.dictionary is not None
@@ -84,11 +84,11 @@ def test_drawn_of_what_a_head_has_shaped() -> None:
     expected = np.arccos(cosines)
     expected[1] = np.nan
     np.testing.assert_allclose(picture.numbers["angles"], expected, rtol=1e-5)
-    assert pictures(draw, made_up((7,), 5)) == []
-    convolution = made_up((1, 8, 8), 5, has_head=True, filters=random(5, 1, 3, 3))
+    assert pictures(draw, make_view((7,), 5)) == []
+    convolution = make_view((1, 8, 8), 5, has_head=True, filters=random(5, 1, 3, 3))
     assert pictures(draw, convolution) == []
-    assert pictures(draw, made_up((7,), 5, has_head=True, filters=None)) == []
-    assert pictures(draw, made_up((7,), 5, has_head=True, dictionary=None)) == []
+    assert pictures(draw, make_view((7,), 5, has_head=True, filters=None)) == []
+    assert pictures(draw, make_view((7,), 5, has_head=True, dictionary=None)) == []
 
 
 EDGES: dict[str, Callable[[], Picture]] = {

@@ -1,4 +1,4 @@
-"""What holds for every registered picture."""
+"""Tests of every registered picture."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_every_function_draws_something_and_names_are_their_own() -> None:
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_pictures_of_a_view(name: str) -> None:
-    """They look right, have names of their own, and the same numbers give the same bytes."""
+    """Pictures look right and have distinct names; the same numbers give the same bytes."""
     names = []
     for one, other in zip(pictures_of(VIEWS[name]()), pictures_of(VIEWS[name]()), strict=True):
         assert check_looks(one) == render(other), one.name

@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex
 from sae_cli.pictures import Picture
 from sae_cli.pictures.code_scatter import CLASSES, code_scatter, draw
 from tests.pictures.looks import check_looks
-from tests.pictures.views import made_up, pictures, random
+from tests.pictures.views import make_view, pictures, random
 
 RNG = np.random.default_rng(5)
 CODES = RNG.normal(size=(200, 2)).astype(np.float32) * (3, 1)
@@ -91,7 +91,7 @@ def test_codes_that_are_not_finite_are_left_out_and_mentioned() -> None:
     np.testing.assert_array_equal(picture.numbers["codes"], codes)
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_shapes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"needed: \(n, 2\)"):
         code_scatter(np.zeros((4, 3)))
     with pytest.raises(ValueError, match="at least 1 code"):
@@ -101,9 +101,9 @@ def test_what_does_not_fit_is_refused() -> None:
 
 
 def test_drawn_of_two_latents() -> None:
-    assert pictures(draw, made_up((7,), 2)) == ["code_scatter"]
-    assert pictures(draw, made_up((7,), 3)) == []
-    assert pictures(draw, made_up((7,), 2, decoder_trained=False)) == []
+    assert pictures(draw, make_view((7,), 2)) == ["code_scatter"]
+    assert pictures(draw, make_view((7,), 3)) == []
+    assert pictures(draw, make_view((7,), 2, decoder_trained=False)) == []
 
 
 EDGES: dict[str, Callable[[], Picture]] = {

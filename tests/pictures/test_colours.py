@@ -1,4 +1,4 @@
-"""Colours of tiles and weights: the right ones, on scales that are stated."""
+"""Colours of tiles and weights: right, and on stated scales."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sae_cli.pictures.colours import colours, symmetric_limit, unit_rows
 RNG = np.random.default_rng(2)
 
 
-def test_colours_clip_and_mark_what_is_not_a_number() -> None:
+def test_colours_clip_and_mark_values_that_are_not_numbers() -> None:
     image = np.array([-9.0, -1.0, 0.0, 1.0, 9.0, np.inf, np.nan], np.float32).reshape(1, 1, 1, 7)
     rgb = colours(image, -1.0, 1.0, colormaps["RdBu_r"])[0, 0]
     np.testing.assert_array_equal(rgb[0], rgb[1])

@@ -1,4 +1,4 @@
-"""Decoded codes: every tile in its place, beside the code that it is made of."""
+"""Decoded codes: every tile in its place, beside its code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sae_cli.pictures.decoded_points import decoded_points
 from sae_cli.pictures.samples import samples
 from sae_cli.pictures.tiles import GAP
 from tests.pictures.looks import check_looks
-from tests.pictures.views import made_up, pictures, random
+from tests.pictures.views import make_view, pictures, random
 
 RNG = np.random.default_rng(6)
 SHAPE = (1, 4, 4)
@@ -123,7 +123,7 @@ def test_values_beyond_0_to_1_are_drawn_over_their_range_which_is_stated() -> No
     assert middles(images(inside)[0], 3, 3)[2][2] == pytest.approx(0.5, abs=0.005)
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_shapes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(16,\) is not an image"):
         samples(shades(2), (16,), title="")
     with pytest.raises(ValueError, match="at least 1 row of 25 features"):
@@ -138,17 +138,17 @@ def test_what_does_not_fit_is_refused() -> None:
 
 def test_drawn_where_images_have_two_latents_or_a_prior() -> None:
     plane = ["decoded_points", "decoded_grid"]
-    assert pictures(draw, made_up(SHAPE, 2)) == plane
-    assert pictures(draw, made_up(SHAPE, 2, has_prior=True)) == [*plane, "samples"]
-    assert pictures(draw, made_up(SHAPE, 9, has_prior=True)) == ["samples"]
-    assert pictures(draw, made_up(SHAPE, 9)) == []
-    assert pictures(draw, made_up((16,), 2, has_prior=True)) == []
-    assert pictures(draw, made_up(SHAPE, 2, has_prior=True, decoder_trained=False)) == []
+    assert pictures(draw, make_view(SHAPE, 2)) == plane
+    assert pictures(draw, make_view(SHAPE, 2, has_prior=True)) == [*plane, "samples"]
+    assert pictures(draw, make_view(SHAPE, 9, has_prior=True)) == ["samples"]
+    assert pictures(draw, make_view(SHAPE, 9)) == []
+    assert pictures(draw, make_view((16,), 2, has_prior=True)) == []
+    assert pictures(draw, make_view(SHAPE, 2, has_prior=True, decoder_trained=False)) == []
 
 
 @pytest.mark.parametrize("has_prior", [False, True])
 def test_tiles_are_the_decoded_codes_beside_them(has_prior: bool) -> None:
-    view = made_up(SHAPE, 2, has_prior=has_prior)
+    view = make_view(SHAPE, 2, has_prior=has_prior)
     points, grid = (picture.numbers for picture, _ in zip(draw(view), range(2), strict=False))
     np.testing.assert_array_equal(points["tiles"], view.decode(points["points"]))
     crossed = np.array([[x, y] for y in grid["ys"] for x in grid["xs"]])
@@ -156,7 +156,7 @@ def test_tiles_are_the_decoded_codes_beside_them(has_prior: bool) -> None:
 
 
 def test_without_a_prior_the_plane_is_the_box_of_the_codes() -> None:
-    view = made_up(SHAPE, 2)
+    view = make_view(SHAPE, 2)
     points, grid = (picture.numbers for picture in draw(view))
     low, high = view.codes.min(0), view.codes.max(0)
     np.testing.assert_allclose(grid["xs"], np.linspace(low[0], high[0], 15), rtol=1e-5)
@@ -165,7 +165,7 @@ def test_without_a_prior_the_plane_is_the_box_of_the_codes() -> None:
 
 
 def test_with_a_prior_codes_are_drawn_from_it() -> None:
-    _, grid, drawn = (picture.numbers for picture in draw(made_up(SHAPE, 2, has_prior=True)))
+    _, grid, drawn = (picture.numbers for picture in draw(make_view(SHAPE, 2, has_prior=True)))
     quantiles = [NormalDist().inv_cdf(share) for share in np.linspace(0.01, 0.99, 15)]
     np.testing.assert_allclose(grid["xs"], quantiles, atol=1e-5)
     np.testing.assert_allclose(grid["ys"], quantiles[::-1], atol=1e-5)

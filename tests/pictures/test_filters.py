@@ -1,4 +1,4 @@
-"""Montages of filters and atoms: unit norms, one colour scale, the right ones."""
+"""Montages of filters and atoms: the right ones, of unit norm, on one colour scale."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sae_cli.pictures import Picture
 from sae_cli.pictures.filters import draw, filters
 from sae_cli.pictures.tiles import GAP
 from tests.pictures.looks import check_looks
-from tests.pictures.views import made_up, pictures, random
+from tests.pictures.views import make_view, pictures, random
 
 RNG = np.random.default_rng(2)
 
@@ -113,7 +113,7 @@ def test_rows_that_do_not_fit_the_image_are_refused() -> None:
 
 
 def test_the_first_filters_and_the_atoms_are_drawn() -> None:
-    view = made_up((1, 8, 8), 200)
+    view = make_view((1, 8, 8), 200)
     assert view.filters is not None
     first, atoms = draw(view)
     assert (first.name, title(first)) == ("filters", "first-layer filters (144 of 200)")
@@ -124,11 +124,11 @@ def test_the_first_filters_and_the_atoms_are_drawn() -> None:
 
 def test_filters_have_a_shape_of_their_own_and_may_be_missing() -> None:
     kernels = random(20, 3, 4, 5)
-    (picture,) = draw(made_up((3, 9, 9), 6, filters=kernels, decoder_trained=False))
+    (picture,) = draw(make_view((3, 9, 9), 6, filters=kernels, decoder_trained=False))
     assert title(picture) == "first-layer filters (20)"
     np.testing.assert_array_equal(picture.numbers["weights"], kernels.reshape(20, 60))
     assert tile_values(picture, 0, 5, 4).shape == (4, 4, 3)
-    assert pictures(draw, made_up((7,), 6, filters=None)) == ["atoms"]
+    assert pictures(draw, make_view((7,), 6, filters=None)) == ["atoms"]
 
 
 EDGES: dict[str, Callable[[], Picture]] = {

@@ -12,7 +12,7 @@ from matplotlib.patches import StepPatch
 from sae_cli.pictures import Picture
 from sae_cli.pictures.histograms import code_histogram, draw, mean_histogram
 from tests.pictures.looks import check_looks
-from tests.pictures.views import made_up, pictures, random
+from tests.pictures.views import make_view, pictures, random
 
 RNG = np.random.default_rng(3)
 
@@ -25,7 +25,7 @@ def bars(picture: Picture) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.floa
 
 
 def markers(picture: Picture) -> dict[str, tuple[float, str]]:
-    """Name of each vertical line: where it stands and its style."""
+    """The place and style of each vertical line, by name."""
     return {
         str(line.get_label()): (np.asarray(line.get_xydata())[0, 0], str(line.get_linestyle()))
         for line in picture.figure.axes[0].lines
@@ -119,14 +119,14 @@ def test_means_that_are_not_finite_are_left_out_and_mentioned() -> None:
     assert picture.figure.get_suptitle() == "Mean activity of each latent (4 latents, 2 not finite)"
 
 
-def test_no_means_are_refused() -> None:
+def test_an_empty_array_of_means_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1 latent"):
         mean_histogram(np.zeros(0))
 
 
 def test_drawn_of_every_run() -> None:
-    assert pictures(draw, made_up((7,), 5)) == ["code_histogram", "mean_histogram"]
-    codes, means = draw(made_up((7,), 5, target=0.2))
+    assert pictures(draw, make_view((7,), 5)) == ["code_histogram", "mean_histogram"]
+    codes, means = draw(make_view((7,), 5, target=0.2))
     assert codes.figure.get_suptitle() == "Code activations (sigmoid): 500 codes"
     assert float(means.numbers["target"]) == 0.2
 

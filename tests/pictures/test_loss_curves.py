@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from sae_cli.pictures import Picture
 from sae_cli.pictures.loss_curves import draw, loss_curves
 from tests.pictures.looks import check_looks
-from tests.pictures.views import lines, made_up
+from tests.pictures.views import lines, make_view
 
 Line = dict[str, Any]
 
@@ -126,9 +126,9 @@ def test_lines_are_not_changed() -> None:
 
 
 def test_terms_are_drawn_where_the_loss_has_more_than_one() -> None:
-    (two,) = draw(made_up((7,), 5, terms=["loss", "reconstruction"]))
+    (two,) = draw(make_view((7,), 5, terms=["loss", "reconstruction"]))
     assert list(panels(two)) == ["loss"]
-    (three,) = draw(made_up((7,), 5, terms=["loss", "reconstruction", "penalty"]))
+    (three,) = draw(make_view((7,), 5, terms=["loss", "reconstruction", "penalty"]))
     assert list(panels(three)) == ["loss", "reconstruction", "penalty"]
 
 

@@ -1,4 +1,4 @@
-"""The curves of the penalties with a target, against values worked out by hand."""
+"""The curves of the penalties with a target, against values computed by hand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.distributions import Bernoulli, kl_divergence
 from sae_cli.pictures import Picture
 from sae_cli.pictures.penalty_curves import draw, penalty_curves
 from tests.pictures.looks import check_looks
-from tests.pictures.views import made_up, pictures
+from tests.pictures.views import make_view, pictures
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def test_a_target_at_the_ends_is_refused(target: float) -> None:
 
 
 def test_drawn_where_there_is_a_target() -> None:
-    assert pictures(draw, made_up((7,), 5, target=0.1)) == ["penalty_curves"]
-    assert pictures(draw, made_up((7,), 5)) == []
+    assert pictures(draw, make_view((7,), 5, target=0.1)) == ["penalty_curves"]
+    assert pictures(draw, make_view((7,), 5)) == []
 
 
 EDGES: dict[str, Callable[[], Picture]] = {

@@ -14,7 +14,7 @@ from sae_cli.pictures import Examples, Picture, render
 from sae_cli.pictures.reconstructions import draw, reconstructions
 from sae_cli.pictures.tiles import GAP
 from tests.pictures.looks import check_looks
-from tests.pictures.views import made_up, pictures
+from tests.pictures.views import make_view, pictures
 
 RNG = np.random.default_rng(1)
 
@@ -33,7 +33,7 @@ def errors_below(picture: Picture) -> list[float]:
 
 @pytest.mark.parametrize(("n", "digits"), [(10, 3), (20, 2), (45, 2)])
 def test_the_error_below_each_column_is_its_mse(n: int, digits: int) -> None:
-    # Far from zero: a difference taken in float32 would lose digits.
+    # The values are far from zero, where a difference in float32 would lose digits.
     x, x_hat = 3 + random(n, 1, 8, 8) ** 3, random(n, 1, 8, 8) ** 3
     picture = reconstructions(x, x_hat)
     expected = [
@@ -122,11 +122,11 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
 
 
 def test_drawn_where_the_decoder_was_trained() -> None:
-    view = made_up((1, 4, 4), 5, examples=Examples(*(random(3, 1, 4, 4) for _ in range(3))))
+    view = make_view((1, 4, 4), 5, examples=Examples(*(random(3, 1, 4, 4) for _ in range(3))))
     (picture,) = draw(view)
     for name, values in view.examples._asdict().items():
         np.testing.assert_array_equal(picture.numbers[name], values)
-    assert pictures(draw, made_up((7,), 5, decoder_trained=False)) == []
+    assert pictures(draw, make_view((7,), 5, decoder_trained=False)) == []
 
 
 EDGES: dict[str, Callable[[], Picture]] = {

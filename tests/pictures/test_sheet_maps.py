@@ -1,4 +1,4 @@
-"""Topographic and orientation maps: the right atom in the right place, and the numbers beside."""
+"""Topographic and orientation maps: the right atom in the right place, and the right numbers."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from sae_cli.pictures.sheet_maps import draw, orientation_map, topographic_map, 
 from sae_cli.pictures.tiles import GAP
 from sae_cli.pictures.topography import neighbour_similarity, orientations
 from tests.pictures.test_topography import gabor, pinwheel
-from tests.pictures.views import made_up, pictures
+from tests.pictures.views import make_view, pictures
 
 RNG = np.random.default_rng(3)
 SHEET = (6, 6)
 Floats = npt.NDArray[np.floating[Any]]
 
 
-def shown(picture: Picture) -> Floats:
+def pixels_of(picture: Picture) -> Floats:
     return np.asarray(picture.figure.axes[0].images[0].get_array())
 
 
 def around_a_pinwheel() -> Floats:
-    """Gabors ``(36, 144)`` whose angle turns once, by half a turn, around the middle."""
+    """Gabors ``(36, 144)`` whose angle makes half a turn around the middle."""
     return np.stack([gabor(float(angle)).ravel() for angle in pinwheel(6, 0.5).ravel()])
 
 
@@ -34,7 +34,7 @@ def test_atoms_stand_in_the_rows_and_columns_of_their_sheet() -> None:
     atoms[4] = [1.0, -1.0, 1.0, -1.0]  # row 2, column 0 of 3 x 2
     picture = topographic_map(atoms, (1, 2, 2), (3, 2), wrap=False)
     assert picture.name == "topographic_map"
-    pixels = shown(picture).astype(int)
+    pixels = pixels_of(picture).astype(int)
     cell = (pixels.shape[1] - GAP) // 2
     assert (pixels.shape[0] - GAP) // 3 == cell
     coloured = np.argwhere(np.ptp(pixels, axis=2) > 100)
@@ -73,7 +73,7 @@ def test_an_orientation_map_shows_angles_and_pinwheels() -> None:
 def test_equal_angles_have_equal_hues_and_weak_ones_are_pale() -> None:
     atoms = np.stack([gabor(0.3).ravel()] * 4)
     atoms[3] = gabor(0.0, period=1e9, phase=0.0).ravel()
-    pixels = shown(orientation_map(atoms, (1, 12, 12), (2, 2), wrap=True))
+    pixels = pixels_of(orientation_map(atoms, (1, 12, 12), (2, 2), wrap=True))
     np.testing.assert_allclose(pixels[0, 0], pixels[0, 1])
     assert pixels[1, 1] == pytest.approx(1.0, abs=1e-3)
     assert pixels[0, 0].min() < 0.5
@@ -111,11 +111,11 @@ def test_atoms_that_do_not_fit(draw: Any) -> None:
 
 def test_drawn_where_images_have_a_sheet_of_two_axes() -> None:
     maps = ["topographic_map", "orientation_map"]
-    assert pictures(draw, made_up((1, 8, 8), 6, sheet=(2, 3))) == maps
-    assert pictures(draw, made_up((1, 8, 8), 6)) == []
-    assert pictures(draw, made_up((1, 8, 8), 6, sheet=(6,))) == []
-    assert pictures(draw, made_up((64,), 6, sheet=(2, 3))) == []
-    assert pictures(draw, made_up((1, 8, 8), 6, sheet=(2, 3), dictionary=None)) == []
+    assert pictures(draw, make_view((1, 8, 8), 6, sheet=(2, 3))) == maps
+    assert pictures(draw, make_view((1, 8, 8), 6)) == []
+    assert pictures(draw, make_view((1, 8, 8), 6, sheet=(6,))) == []
+    assert pictures(draw, make_view((64,), 6, sheet=(2, 3))) == []
+    assert pictures(draw, make_view((1, 8, 8), 6, sheet=(2, 3), dictionary=None)) == []
     for wrap in (False, True):
-        drawn, _ = draw(made_up((1, 8, 8), 6, sheet=(2, 3), wrap=wrap))
+        drawn, _ = draw(make_view((1, 8, 8), 6, sheet=(2, 3), wrap=wrap))
         assert ("torus" in drawn.figure.get_suptitle()) is wrap

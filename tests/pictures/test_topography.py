@@ -1,4 +1,4 @@
-"""Measures of maps on maps whose measures are known."""
+"""Measures of maps, on maps for which they are known."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.floating[Any]]
 def gabor(angle: float, *, side: int = 12, period: float = 4.0, phase: float = 0.7) -> Floats:
     """Bars along ``angle``, anticlockwise from horizontal, in a round window."""
     down, right = np.mgrid[:side, :side] - (side - 1) / 2
-    # Distance from the bar through the middle; up is -down.
+    # The distance is that from the bar through the middle; up is -down.
     across = -right * np.sin(angle) - down * np.cos(angle)
     window = np.exp(-(down**2 + right**2) / (2 * (side / 5) ** 2))
     return np.asarray(window * np.cos(2 * np.pi * across / period + phase))
@@ -56,7 +56,7 @@ def test_gabors_have_their_angle(angle: float, period: float, phase: float) -> N
     assert strengths[0] > 0.5
 
 
-def test_what_has_no_direction_has_no_strength() -> None:
+def test_atoms_without_direction_have_no_strength() -> None:
     spot = gabor(0.0, period=1e9, phase=0.0)
     angles, strengths = orientations(np.stack([spot, np.zeros((12, 12)), np.ones((12, 12))]))
     assert strengths == pytest.approx(0.0, abs=1e-6)
@@ -72,7 +72,7 @@ def test_a_pinwheel_winds_by_half_a_turn(turns: float) -> None:
         expected[2, 2] = turns
         np.testing.assert_array_equal(found, expected)
     else:
-        # At the very middle a whole turn is four steps of a quarter, whose sense is not defined.
+        # Around the very middle a whole turn is four quarters, whose sense is not defined.
         found[2, 2] = 0
         assert not found.any()
 
@@ -107,7 +107,7 @@ def test_a_smooth_map_is_far_from_shuffled() -> None:
     assert pinwheel_density(angles, sheet, wrap=True).z < -5
 
 
-def test_a_shuffled_map_is_no_map() -> None:
+def test_a_shuffled_map_is_not_a_map() -> None:
     rng = np.random.default_rng(1)
     atoms = rng.normal(size=(64, 20))
     found = neighbour_similarity(atoms, (8, 8), wrap=True)

@@ -10,17 +10,17 @@ import pytest
 from sae_cli.pictures import Picture
 from sae_cli.pictures.tree_map import draw, layout, tree_map
 from tests.pictures.looks import check_looks
-from tests.pictures.views import made_up, pictures, random
+from tests.pictures.views import make_view, pictures, random
 
 RNG = np.random.default_rng(8)
-# Two trees and a root alone; a child may come before its parent.
+# These are two trees and a lone root; a child may come before its parent.
 PARENTS = np.array([1, -1, 1, 2, 2, -1, 5, -1])
 
 
 def test_leaves_stand_side_by_side_and_parents_above_their_middle() -> None:
     across, depth = layout(PARENTS)
     assert depth.tolist() == [1, 0, 1, 2, 2, 0, 1, 0]
-    # Leaves 0, 3, 4, then 6, then 7; 2 is above 3 and 4, 1 above 0 and 2, 5 above 6.
+    # The leaves are 0, 3, 4, 6, 7; 2 is above 3 and 4, 1 above 0 and 2, 5 above 6.
     assert across.tolist() == [0, 0.75, 1.5, 1, 2, 3, 3, 4]
 
 
@@ -50,7 +50,7 @@ def test_lines_lead_from_parents_to_children() -> None:
         for index, (x, y) in zip((parent, child), edge, strict=True):
             left, right, bottom, top = boxes[index]
             assert left < x < right
-            # Downwards: from below the parent to the top of the child.
+            # A line goes down from below the parent to the top of the child.
             assert y >= bottom if index == parent else y == pytest.approx(top, abs=0.01)
     assert [text.get_text() for text in axes.texts] == [str(i) for i in range(8)]
     np.testing.assert_array_equal(picture.numbers["parents"], PARENTS)
@@ -68,12 +68,12 @@ def test_atoms_are_scaled_to_unit_norm() -> None:
     ("parents", "says"),
     [([-1, 2], "outside -1 to 1"), ([-2, 0], "outside"), ([1, 0], "circle"), ([0, -1], "circle")],
 )
-def test_what_is_no_tree_is_refused(parents: list[int], says: str) -> None:
+def test_parents_that_form_no_tree_are_refused(parents: list[int], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         tree_map(np.ones((2, 16)), (1, 4, 4), np.array(parents))
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_shapes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"parents have shape \(3,\); needed: \(2,\)"):
         tree_map(np.ones((2, 16)), (1, 4, 4), np.zeros(3, int))
     with pytest.raises(ValueError, match="is not an image"):
@@ -81,10 +81,10 @@ def test_what_does_not_fit_is_refused() -> None:
 
 
 def test_drawn_where_images_have_a_tree() -> None:
-    assert pictures(draw, made_up((1, 4, 4), 8, parents=PARENTS)) == ["tree_map"]
-    assert pictures(draw, made_up((1, 4, 4), 8)) == []
-    assert pictures(draw, made_up((16,), 8, parents=PARENTS)) == []
-    assert pictures(draw, made_up((1, 4, 4), 8, parents=PARENTS, dictionary=None)) == []
+    assert pictures(draw, make_view((1, 4, 4), 8, parents=PARENTS)) == ["tree_map"]
+    assert pictures(draw, make_view((1, 4, 4), 8)) == []
+    assert pictures(draw, make_view((16,), 8, parents=PARENTS)) == []
+    assert pictures(draw, make_view((1, 4, 4), 8, parents=PARENTS, dictionary=None)) == []
 
 
 EDGES: dict[str, Callable[[], Picture]] = {

@@ -1,4 +1,4 @@
-"""Views of made-up runs, to draw every registered picture from."""
+"""Views of made-up runs, from which every registered picture can be drawn."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def random(*shape: int, seed: int = 0) -> npt.NDArray[np.float32]:
 
 
 def lines(stages: Sequence[str], epochs: int) -> list[dict[str, Any]]:
-    """Those of ``metrics.jsonl``; train values are missing before the first epoch of a stage."""
+    """Lines of ``metrics.jsonl``, without train values before the first epoch of a stage."""
     found = []
     for index, stage in enumerate(stages):
         for epoch in range(epochs + 1):
@@ -35,10 +35,10 @@ def lines(stages: Sequence[str], epochs: int) -> list[dict[str, Any]]:
 @final
 @dataclass
 class MadeUp:
-    """A ``View`` of values drawn at random.
+    """A ``View`` of random values.
 
     Attributes:
-        decoded: what ``decode`` has returned.
+        decoded: the arrays that ``decode`` has returned.
     """
 
     input_shape: tuple[int, ...]
@@ -76,11 +76,11 @@ class MadeUp:
         return self.decoded[-1]
 
 
-def made_up(input_shape: tuple[int, ...], n_latents: int, **others: Any) -> MadeUp:
-    """A view of a dense auto-encoder with one layer on either side.
+def make_view(input_shape: tuple[int, ...], n_latents: int, **others: Any) -> MadeUp:
+    """Make a view of a dense auto-encoder with one layer on either side.
 
     Args:
-        others: values to put in place of those.
+        others: values that replace those.
     """
     x, x_hat = random(12, *input_shape, seed=1), random(12, *input_shape, seed=2)
     n_features = math.prod(input_shape)
@@ -103,14 +103,14 @@ def pictures(draw: Callable[[View], Iterator[Picture]], view: View) -> list[str]
 
 
 GREY, COLOUR, VECTOR = (1, 8, 8), (3, 5, 5), (7,)
-# Each registered picture is one of at least one of these.
+# Each registered picture applies to at least one of these.
 VIEWS: dict[str, Callable[[], MadeUp]] = {
-    "two latents with a prior": lambda: made_up(GREY, 2, has_prior=True, target=0.1),
-    "two latents of vectors": lambda: made_up(VECTOR, 2, labels=None),
-    "a convolution on a torus of colour images": lambda: made_up(
+    "two latents with a prior": lambda: make_view(GREY, 2, has_prior=True, target=0.1),
+    "two latents of vectors": lambda: make_view(VECTOR, 2, labels=None),
+    "a convolution on a torus of colour images": lambda: make_view(
         COLOUR, 16, filters=random(20, 3, 4, 4) - 0.5, sheet=(4, 4), wrap=True
     ),
-    "a tree with a head, of corrupted images": lambda: made_up(
+    "a tree with a head, of corrupted images": lambda: make_view(
         GREY,
         50,
         has_head=True,

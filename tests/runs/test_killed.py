@@ -9,7 +9,7 @@ import pytest
 
 from sae_cli.config.schema import RunConfig
 from tests.conftest import Configure, configured, slow
-from tests.killing import INSTANTS, finish, killed_at_random, results, start
+from tests.killing import INSTANTS, finish, kill_at_random, results, start
 
 # The run has 97 digits, 4 steps an epoch, and checkpoints within epochs too.
 SMALL = ("dataset.test=1500", "epochs=16", "checkpoint_steps=3", "pictures=false", "device=cpu")
@@ -30,7 +30,7 @@ def test_killed_at_random_instants(
     while kills < KILLS:
         run = tmp_path / str(runs)
         # Some runs are killed many times, some end before.
-        while kills < KILLS and killed_at_random(config, run, random, seconds / 2):
+        while kills < KILLS and kill_at_random(config, run, random, seconds / 2):
             kills += 1
         finish(config, run)
         assert results(run) == results(tmp_path / "whole")
@@ -71,7 +71,7 @@ def test_killed_between_and_within_stages(configure: Configure, tmp_path: Path) 
         assert process.exitcode == -9, count
     random = Random(0)
     for _ in range(5):
-        killed_at_random(config, tmp_path / "run", random, seconds)
+        kill_at_random(config, tmp_path / "run", random, seconds)
     finish(config, tmp_path / "run")
     assert results(tmp_path / "run") == results(tmp_path / "whole")
     stages = {"layer_1.pt", "layer_2.pt", "fine_tune.pt"}

@@ -14,7 +14,7 @@ import torch
 from torch import Generator, nn
 
 from sae_cli.core.errors import ConfigError
-from sae_cli.training.gradients.autograd import laid_out
+from sae_cli.training.gradients.autograd import lay_out
 from sae_cli.training.lr_schedules import LR_SCHEDULES
 from sae_cli.training.optimizers import OPTIMIZERS
 
@@ -75,7 +75,7 @@ def test_against_the_classes_of_torch(section: dict[str, Any], peer: Any) -> Non
 def test_gradients_are_laid_out_as_their_parameters() -> None:
     """Otherwise fused optimizers would read another matrix."""
     parameter, transposed = torch.zeros(3, 2), torch.arange(6.0).reshape(2, 3).t()
-    as_it_was, copied = laid_out([torch.ones(3, 2), transposed], [parameter, parameter])
+    as_it_was, copied = lay_out([torch.ones(3, 2), transposed], [parameter, parameter])
     assert copied.stride() == parameter.stride()
     assert torch.equal(copied, transposed)
     assert torch.equal(as_it_was, torch.ones(3, 2))

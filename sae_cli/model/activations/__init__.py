@@ -1,6 +1,6 @@
 """Activations turn pre-codes into codes; a new one is an entry in ``pointwise``, or a file here.
 
-They know their range and when a code counts as active; they know no penalty and no layer.
+They know their range and when a code counts as active, but nothing of penalties and layers.
 """
 
 from __future__ import annotations

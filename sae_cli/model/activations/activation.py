@@ -1,4 +1,4 @@
-"""What every activation is: pre-codes to codes, and the range that it puts codes in.
+"""The base of activations, which turn pre-codes into codes of a known range.
 
 A penalty may need codes in a range (the KL needs (0, 1)). Comparing the two ranges tells whether
 they go together before any data is loaded.
@@ -17,14 +17,14 @@ ACTIVATIONS: Registry[Activation] = Registry("activation")
 
 
 class Activation(nn.Module, ABC):
-    """Turns pre-codes ``(batch, n)`` into codes ``(batch, n)``.
+    """A map from pre-codes ``(batch, n)`` to codes ``(batch, n)``.
 
     Attributes:
         name: the registered name.
         interval: the range that codes lie in.
         active_above: a code counts as active when its magnitude exceeds this (for L0 and dead
             latents): 0 where codes can be exactly zero, a stated threshold where they cannot.
-        pre_codes_per_latent: how many numbers it makes a code of; pre-codes are then
+        pre_codes_per_latent: how many numbers make one code; pre-codes are
             ``(batch, pre_codes_per_latent * n)``.
     """
 

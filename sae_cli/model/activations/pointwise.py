@@ -23,12 +23,12 @@ class Function(NamedTuple):
 
 
 # A new activation is one line here, and its page; a derivative by hand in
-# training/gradients/derivatives.py makes its steps shorter.
+# training/gradients/derivatives.py makes its steps faster.
 FUNCTIONS = {
     "identity": Function(lambda x: x, REALS),
     "relu": Function(torch.relu, NON_NEGATIVE),
     "leaky_relu": Function(F.leaky_relu, REALS),
-    # Keras's LeakyReLU has a slope of 0.3 unless told otherwise.
+    # Keras's LeakyReLU has a slope of 0.3 by default.
     "leaky_relu_keras": Function(lambda x: F.leaky_relu(x, 0.3), REALS),
     "elu": Function(F.elu, Interval(-1.0, math.inf)),
     "selu": Function(torch.selu, Interval(-1.7581, math.inf)),
@@ -43,7 +43,7 @@ FUNCTIONS = {
 if TYPE_CHECKING:
     ActivationName = str
 else:
-    # The schema of an option knows the names; a type checker reads no Literal that is computed.
+    # The schema of an option needs the names; a type checker cannot read a computed Literal.
     ActivationName = Literal[tuple(FUNCTIONS)]
 
 

@@ -12,7 +12,7 @@ from sae_cli.core.shapes import NON_NEGATIVE, UNIT
 from sae_cli.model.penalties.penalty import PENALTIES, ExamplePenalty, Penalty
 from sae_cli.model.proximal import Proximal
 
-# Keeps the KL and its gradient finite where the mean activity is exactly 0 or 1.
+# This keeps the KL and its gradient finite where the mean activity is exactly 0 or 1.
 EPSILON = 1e-7
 
 
@@ -47,12 +47,12 @@ class L2(ExamplePenalty, Proximal):
         return codes.square().sum(1)
 
     def shrink(self, codes: Tensor, step: float | Tensor) -> Tensor:
-        """Every code is divided by the same number."""
+        """Divide every code by the same number."""
         return codes / (1.0 + 2.0 * self.weight * step)
 
 
 class TargetPenalty(Penalty, ABC):
-    """A penalty on how far each latent's mean activity is from a target.
+    """A penalty on the distance of each latent's mean activity from a target.
 
     Args:
         divide_by_batch_size: divide the weight by the training batch size (assembly does), as
@@ -96,7 +96,7 @@ class SquaredTarget(TargetPenalty):
     """``sum_j (mean activity of latent j - target)^2``: unlike the KL it stays bounded."""
 
     requires = NON_NEGATIVE
-    reason = "a mean says how often a latent is on only where codes are not negative"
+    reason = "only a mean of non-negative codes says how often a latent is on"
 
     def of_mean(self, mean: Tensor) -> Tensor:
         return (mean - self.target).square().sum()

@@ -13,20 +13,20 @@ from sae_cli.model.penalties.penalty import PENALTIES, ExamplePenalty
 from sae_cli.model.penalties.roles import Adjusted, WarmUp
 
 WarmUpSteps = Annotated[int, Field(ge=0, le=10**9)]
-"""Steps, or none."""
+"""Steps; 0 for no warm-up."""
 
 
 @final
 @PENALTIES.register("gaussian_kl")
 class GaussianKL(ExamplePenalty, WarmUp, Adjusted):
-    """``sum_j KL(N(mean_j, variance_j) || N(0, 1))``, of ``activation=gaussian``.
+    """``sum_j KL(N(mean_j, variance_j) || N(0, 1))``, for ``activation=gaussian``.
 
     ``(mean^2 + variance - 1 - log variance) / 2`` (Kingma and Welling 2014). With a reconstruction
     that is summed over features the weight is the beta of Higgins et al. (2017).
 
     Args:
-        warmup_steps: the weight grows linearly from 0 to its value over so many steps of training;
-            evaluation always takes all of it.
+        warmup_steps: the weight grows linearly from 0 to its value over this many training steps;
+            evaluation always uses its full value.
     """
 
     of = "pre_codes"

@@ -1,4 +1,4 @@
-"""Group sparsity: few pools of latents are on, and within a pool as many latents as like."""
+"""Group sparsity: few pools of latents are on, and within a pool any number of latents."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class Group(ExamplePenalty, Proximal, Shaped, OnSheet):
     """``sum over pools of (sqrt(sum over the pool of w_k z_k^2 + epsilon) - sqrt(epsilon))``.
 
     Averaged over examples. The group lasso (Yuan and Lin 2006) on codes; with overlapping pools
-    on a sheet neighbours come to be alike (Kavukcuoglu, Ranzato, Fergus and LeCun 2009). The sum
-    is of norms and not of their squares: squares would be a ridge, which makes no code zero.
+    on a sheet, neighbours become alike (Kavukcuoglu, Ranzato, Fergus and LeCun 2009). The norms
+    are not squared, because squares would be a ridge, which makes no code zero.
 
     Where pools overlap, a latent counts once in each of its pools: a pool of 6x6 with stride 3
-    makes the penalty about four times what disjoint pools make it. ``sqrt(epsilon)`` is taken off
-    each norm, so that codes that are all zero cost nothing.
+    makes the penalty about four times that of disjoint pools. ``sqrt(epsilon)`` is subtracted from
+    each norm, so that codes of zero cost nothing.
 
     Args:
         weight: multiplies the penalty.
-        sheet: how latents lie; None is as the architecture says (maps of a convolution; else a
-            line).
+        sheet: how latents lie; None leaves it to the architecture (maps of a convolution,
+            otherwise a line).
         size, stride, wrap, sigma, epsilon: of :class:`~sae_cli.model.penalties.pools.Pools`.
 
     Raises:
@@ -75,7 +75,7 @@ class Group(ExamplePenalty, Proximal, Shaped, OnSheet):
 
     def for_codes(self, shape: tuple[int, ...]) -> Penalty:
         if self._follows_codes:
-            # A copy, because the codes of a layer below have a sheet of their own.
+            # This is a copy, because the codes of a layer below have their own sheet.
             bound = copy.deepcopy(self)
             bound._lie_on(shape)
             return bound
@@ -84,7 +84,7 @@ class Group(ExamplePenalty, Proximal, Shaped, OnSheet):
             raise ConfigError(
                 f"penalty=group needs codes in the {n_places} places of penalty.sheet="
                 f"{list(self.sheet)}, and the model makes {n_latents} codes; choose penalty.sheet "
-                f"with a product of {n_latents}, or as many latents as it has places"
+                f"with a product of {n_latents}, or give {n_places} latents"
             )
         return self
 
@@ -94,10 +94,10 @@ class Group(ExamplePenalty, Proximal, Shaped, OnSheet):
 
     def shrink(self, codes: Tensor, step: float | Tensor) -> Tensor:
         """Block soft thresholding (Yuan and Lin 2006) of disjoint pools of equal weights: each
-        pool's norm gets smaller by ``step * weight``, and stops at 0. ``epsilon`` is taken as 0.
+        pool's norm falls by ``step * weight``, at most to 0. ``epsilon`` is taken as 0.
         """
         members = self.pools.members()
         norms = (codes.square() @ members.t()).sqrt()
         kept = (1.0 - step * self.weight / norms).clamp_min(0.0)
-        # 0/0 where nothing is to shrink by and nothing is there.
+        # A pool of zeros and a step of 0 make 0/0.
         return codes * (kept.nan_to_num(0.0) @ members)

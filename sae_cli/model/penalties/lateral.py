@@ -1,7 +1,7 @@
 """Lateral inhibition: pairs of latents that must not be on together (Gregor, Szlam and LeCun 2011).
 
-For each example the penalty is ``|z|' S |z|`` with S symmetric, not negative, its diagonal zero:
-``S_ij`` is what it costs that i and j are on together. S is laid down (``lateral``,
+For each example the penalty is ``|z|' S |z|`` with S symmetric, non-negative and zero on its
+diagonal: ``S_ij`` is the cost of i and j being on together. S is fixed (``lateral``,
 ``lateral_tree``) or learned (``lateral_learned``). The penalty is not convex.
 """
 
@@ -46,10 +46,10 @@ class Lateral(ExamplePenalty, Majorised, Shaped, ABC):
 
     @abstractmethod
     def bind_(self, n_latents: int) -> None:
-        """Make S for so many latents.
+        """Make S for this many latents.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: there is no such S.
         """
 
     @abstractmethod
@@ -64,15 +64,15 @@ class Lateral(ExamplePenalty, Majorised, Shaped, ABC):
         """Soft thresholding of each code by its inhibition ``2 S |z|`` at ``before``.
 
         With ``L`` the largest eigenvalue of S, ``|z|' S |z|`` is at most ``2 |z|' S |before| +
-        L |z - before|^2`` and a constant, and equal at ``before``: a short enough step lowers the
-        energy.
+        L |z - before|^2`` plus a constant, with equality at ``before``, so that a short enough step
+        lowers the energy.
         """
         inhibition = 2.0 * self.weight * before.abs() @ self.inhibition().detach()
         return codes.sgn() * (codes.abs() - step * inhibition).clamp_min(0.0)
 
 
-class LaidDown(Lateral, ABC):
-    """S stays as ``structure`` says."""
+class Fixed(Lateral, ABC):
+    """Lateral inhibition by a fixed S, which ``structure`` gives."""
 
     def bind_(self, n_latents: int) -> None:
         self._inhibition: Tensor
@@ -83,7 +83,7 @@ class LaidDown(Lateral, ABC):
         """S, ``(n_latents, n_latents)``, of zeros and ones.
 
         Raises:
-            ConfigError: there is none for so many latents.
+            ConfigError: there is no such S for this many latents.
         """
 
     def inhibition(self) -> Tensor:
@@ -92,10 +92,10 @@ class LaidDown(Lateral, ABC):
 
 @final
 @PENALTIES.register("lateral")
-class Blocks(LaidDown):
-    """Latents inhibit all that are not of their own block of ``block_size`` neighbours.
+class Blocks(Fixed):
+    """Inhibition between latents of different blocks, each of ``block_size`` neighbours.
 
-    With ``block_size`` 1 every pair inhibits each other.
+    With ``block_size`` 1 all pairs inhibit each other.
     """
 
     def __init__(self, *, weight: NonNegative, block_size: Count) -> None:
@@ -114,11 +114,12 @@ class Blocks(LaidDown):
 
 @final
 @PENALTIES.register("lateral_tree")
-class Tree(LaidDown, InTrees):
-    """Latents are the nodes of trees and inhibit all but their ancestors and descendants.
+class Tree(Fixed, InTrees):
+    """Inhibition between the nodes of trees, except between ancestors and descendants.
 
-    What can be on together without cost is then a path from a root. Nodes are numbered level by
-    level from ``n_trees`` roots on, each with ``branching`` children until there are enough.
+    Only latents on one path from a root can then be on together without cost. Nodes are numbered
+    level by level, the ``n_trees`` roots first, each with ``branching`` children until there are
+    enough.
     """
 
     def __init__(
@@ -147,14 +148,14 @@ class Tree(LaidDown, InTrees):
         related = torch.eye(n_latents)
         for node in range(self.n_trees, n_latents):
             parent = (node - self.n_trees) // self.branching
-            # Whoever is related to the parent from above is an ancestor, and so is the parent.
+            # The ancestors of a node are its parent and the ancestors of that parent.
             related[node, : parent + 1] = related[parent, : parent + 1]
         return 1.0 - torch.maximum(related, related.t())
 
 
 @final
 class _Ascending(torch.autograd.Function):
-    """Multiplies by a rate; what is learned through it goes up the loss."""
+    """Multiplication by a rate whose gradient is reversed, so that the loss is ascended."""
 
     @staticmethod
     def forward(ctx: Any, scaled: Tensor, rate: float) -> Tensor:
@@ -169,15 +170,15 @@ class _Ascending(torch.autograd.Function):
 @final
 @PENALTIES.register("lateral_learned")
 class Learned(Lateral, Adjusted):
-    """S is learned by *raising* the penalty: what is often on together comes to inhibit each other.
+    """Inhibition learned by *raising* the penalty: latents often on together inhibit each other.
 
-    Without bounds it would grow for ever. It stays symmetric, between 0 and ``bound``, with zeros
-    on its diagonal and rows that sum to ``row_sum``; it begins the same for all pairs.
+    Without bounds S would grow forever. It stays symmetric, between 0 and ``bound``, with zeros
+    on its diagonal and rows that sum to ``row_sum``; it begins equal for all pairs.
 
     Args:
         bound: of each entry.
-        row_sum: how much inhibition each latent has to give.
-        ascent_rate: how many times as fast as a weight an entry is moved by the optimizer.
+        row_sum: the total inhibition between a latent and all others.
+        ascent_rate: how many times faster than a weight the optimizer moves an entry.
     """
 
     def __init__(
@@ -193,7 +194,7 @@ class Learned(Lateral, Adjusted):
             raise ConfigError(
                 f"penalty.row_sum={self.row_sum} cannot be shared out among the other "
                 f"{n_latents - 1} latents with penalty.bound={self.bound} each; give a smaller "
-                "row_sum, or three latents at least"
+                "row_sum, or at least three latents"
             )
         same = self.row_sum / (n_latents - 1) * (1.0 - torch.eye(n_latents))
         # S / ascent_rate, because Adam ignores the scale of a gradient: only a smaller parameter
@@ -206,8 +207,8 @@ class Learned(Lateral, Adjusted):
 
     @torch.no_grad()
     def after_step_(self) -> None:
-        """The nearest S of the allowed ones (Dykstra 1983): the allowed row sums of a symmetric S,
-        then the allowed entries, again and again, each time with the last correction undone."""
+        """Move S to the nearest allowed one (Dykstra 1983): alternate between the row sums of a
+        symmetric S and the allowed entries, each time with the last correction undone."""
         found = self.ascent_rate * self.scaled
         found = (found + found.t()) / 2.0
         correction = torch.zeros_like(found)

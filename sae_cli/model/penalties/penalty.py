@@ -1,4 +1,4 @@
-"""Penalties on codes: what makes an auto-encoder sparse.
+"""Penalties on codes, which make an auto-encoder sparse.
 
 Every penalty is a function of a **mean over examples**: ``per_example`` gives the quantity that is
 averaged, ``of_mean`` turns the average into the penalty. Training averages over the mini-batch;
@@ -23,13 +23,13 @@ PENALTIES: Registry[Penalty | None] = Registry("penalty")
 class Penalty(nn.Module, ABC):
     """A term of the loss that looks at codes alone.
 
-    What only some penalties are or do besides is in ``roles`` and in ``proximal``.
+    ``roles`` and ``proximal`` hold what only some penalties are or do.
 
     Args:
         weight: multiplies the penalty in the loss.
 
     Attributes:
-        of: what it is a function of.
+        of: its argument.
         requires: the range that codes must lie in for the penalty to mean something.
         reason: why.
     """
@@ -44,7 +44,7 @@ class Penalty(nn.Module, ABC):
 
     @abstractmethod
     def per_example(self, codes: Tensor) -> Tensor:
-        """From codes ``(batch, n_latents)``, what is averaged over examples: ``(batch, ...)``."""
+        """What is averaged over examples, ``(batch, ...)``, from codes ``(batch, n_latents)``."""
 
     @abstractmethod
     def of_mean(self, mean: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ class Penalty(nn.Module, ABC):
 
 
 class ExamplePenalty(Penalty, ABC):
-    """The mean of a penalty of each example by itself, ``per_example``: ``(batch,)``."""
+    """A penalty that is the mean of one of each example: ``per_example`` is ``(batch,)``."""
 
     def of_mean(self, mean: Tensor) -> Tensor:
         return mean

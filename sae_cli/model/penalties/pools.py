@@ -21,19 +21,19 @@ class Pools(nn.Module):
     ``size`` that begin at multiples of ``stride`` along each axis. Where pools overlap, a latent
     counts in several of them.
 
-    At the border: with ``wrap`` an axis closes to a ring. Pools begin at every multiple of the
-    stride below the sheet's width and the last ones go on at its beginning, so 16 latents with
-    stride 3 have pools that begin at 0, 3, ..., 15, and the last begins 1 before the first.
-    Without it only pools that lie on the sheet as a whole are taken.
+    With ``wrap`` an axis closes to a ring: pools begin at every multiple of the stride below the
+    sheet's width, and the last ones continue at its beginning. So 16 latents with stride 3 have
+    pools that begin at 0, 3, ..., 15, the last of them 1 before the first. Without ``wrap`` all
+    pools lie wholly on the sheet.
 
     Args:
-        sheet: width of the sheet along each axis; the latents are as many as their product.
+        sheet: width of the sheet along each axis; their product is the number of latents.
         size: width of a pool along each axis.
-        stride: from one pool to the next along each axis.
+        stride: distance from one pool to the next along each axis.
         wrap: each axis is a ring (two axes: a torus).
         sigma: standard deviation, in latents, of Gaussian weights ``w`` around the pool's centre
-            (1 at the centre); None weighs all latents of a pool 1.
-        epsilon: inside the root. Above 0, the gradient is finite where a whole pool is 0.
+            (1 at the centre); None gives all latents of a pool the weight 1.
+        epsilon: added inside the root, so that the gradient is finite where a whole pool is 0.
 
     Raises:
         ConfigError: the three do not have one number for each axis, or a pool does not fit.
@@ -57,12 +57,12 @@ class Pools(nn.Module):
         matrices = [
             _along_an_axis(*axis, wrap, sigma) for axis in zip(sheet, size, stride, strict=True)
         ]
-        # A Gaussian of a distance is a product over axes, so the pools are one as well.
+        # A Gaussian of a distance is a product over axes, so the weights are one as well.
         for axis, matrix in enumerate(matrices):
             self.register_buffer(f"axis_{axis}", matrix, persistent=False)
         self.shape = tuple(len(matrix) for matrix in matrices)
         self.n_pools = math.prod(self.shape)
-        # On the meta device, where a network is but described, there are no values to look at.
+        # The meta device, on which a network is only described, has no values to look at.
         known = [matrix for matrix in matrices if not matrix.is_meta]
         self.overlap = any(bool(((m > 0).sum(0) > 1).any()) for m in known)
         self.covers_all = all(bool((m > 0).any(0).all()) for m in known)
@@ -71,13 +71,13 @@ class Pools(nn.Module):
         """Norms ``(batch, n_pools)`` of codes ``(batch, product of the sheet)``."""
         pooled = codes.square().reshape(len(codes), *self.sheet)
         for axis in range(len(self.sheet)):
-            # Each turn takes the first axis and puts it last: after all, the order is the old one.
+            # Each turn moves the first axis to the end, so that the last restores the order.
             pooled = pooled.movedim(1, -1) @ self.get_buffer(f"axis_{axis}").t()
         norms: Tensor = (pooled.flatten(1) + self.epsilon).sqrt()
         return norms
 
     def members(self) -> Tensor:
-        """``(n_pools, product of the sheet)``: the weight of each latent in each pool."""
+        """The weight of each latent in each pool: ``(n_pools, product of the sheet)``."""
         every = torch.ones(1, 1, device=self.get_buffer("axis_0").device)
         for axis in range(len(self.sheet)):
             every = torch.kron(every, self.get_buffer(f"axis_{axis}"))
@@ -85,7 +85,7 @@ class Pools(nn.Module):
 
 
 def _along_an_axis(width: int, size: int, stride: int, wrap: bool, sigma: float | None) -> Tensor:
-    """``(n_pools, width)``: the weight of each place of one axis in each pool along it."""
+    """The weight of each place of one axis in each pool along it: ``(n_pools, width)``."""
     offsets = torch.arange(size)
     starts = torch.arange(0, width if wrap else width - size + 1, stride)
     matrix = torch.zeros(len(starts), width)

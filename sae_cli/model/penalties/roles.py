@@ -1,4 +1,4 @@
-"""What some penalties are or do besides, each asked for by one part of the program."""
+"""Roles that only some penalties have, each used by one part of the program."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from sae_cli.model.penalties.penalty import Penalty
 
 
 class Shaped(ABC):
-    """A penalty that depends on how codes lie."""
+    """A penalty that depends on the shape in which codes lie."""
 
     @abstractmethod
     def for_codes(self, shape: tuple[int, ...]) -> Penalty:
         """The penalty of codes that lie in this shape.
 
         Raises:
-            ConfigError: its options do not fit so many codes.
+            ConfigError: its options do not fit this shape.
         """
 
 
@@ -27,11 +27,11 @@ def for_codes(penalty: Penalty | None, shape: tuple[int, ...]) -> Penalty | None
 
 
 class WarmUp(ABC):
-    """A penalty whose weight grows in training; evaluation always takes all of it."""
+    """A penalty whose weight grows in training; evaluation always uses the full weight."""
 
     @abstractmethod
     def growth(self) -> Tensor | None:
-        """The share of its weight that it has reached (a scalar up to 1), or None for all of it."""
+        """The share of the weight reached so far (a scalar up to 1), or None for all of it."""
 
 
 class Adjusted(ABC):
@@ -39,7 +39,7 @@ class Adjusted(ABC):
 
     @abstractmethod
     def after_step_(self) -> None:
-        """Change for the next step."""
+        """Adjust the penalty for the next step."""
 
 
 class OnSheet(ABC):

@@ -52,7 +52,7 @@ class Sweep:
         return self.jobs[0].config.settings.sort_by
 
     def write(self) -> None:
-        """``sweep.yaml``, from which the sweep can go on."""
+        """``sweep.yaml``, from which the sweep can be resumed."""
         jobs = [{"overrides": job.overrides, "config": job.config.as_dict()} for job in self.jobs]
         write_atomically(self.path / SWEEP, as_yaml({"jobs": jobs}))
 

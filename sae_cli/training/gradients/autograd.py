@@ -16,10 +16,10 @@ from sae_cli.training.gradients.gradients import Gradients
 
 @final
 class Autograd(Gradients):
-    """Whatever the auto-encoder is made of.
+    """Gradients by autograd, whatever the auto-encoder is made of.
 
     Args:
-        parameters: by which to differentiate; None for all that are to be trained.
+        parameters: by which to differentiate; None for all that are not fixed.
     """
 
     def __init__(
@@ -29,7 +29,9 @@ class Autograd(Gradients):
         device: Device,
         parameters: Sequence[nn.Parameter] | None = None,
     ) -> None:
-        self.parameters = all_trained(autoencoder, objective) if parameters is None else parameters
+        self.parameters = (
+            trained_parameters(autoencoder, objective) if parameters is None else parameters
+        )
         self.capturable = autoencoder.infer is None
         self.term_names = objective.term_names
         self._autoencoder = autoencoder
@@ -45,18 +47,18 @@ class Autograd(Gradients):
             terms["loss"], self.parameters, allow_unused=True, materialize_grads=True
         )
         detached = {name: value.detach() for name, value in terms.items()}
-        return detached, laid_out(gradients, self.parameters)
+        return detached, lay_out(gradients, self.parameters)
 
 
-def all_trained(autoencoder: AutoEncoder, objective: Objective) -> list[nn.Parameter]:
+def trained_parameters(autoencoder: AutoEncoder, objective: Objective) -> list[nn.Parameter]:
     """The parameters that are not fixed."""
     every = (*autoencoder.parameters(), *objective.parameters())
     return [parameter for parameter in every if parameter.requires_grad]
 
 
-def laid_out(gradients: Iterable[Tensor], parameters: Sequence[Tensor]) -> list[Tensor]:
-    """The gradients, each in memory as its parameter is: fused optimizers go through both side by
-    side without looking at strides."""
+def lay_out(gradients: Iterable[Tensor], parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Lay out each gradient in memory as its parameter is, because fused optimizers go through
+    both side by side without looking at strides."""
     return [
         gradient
         if gradient.stride() == parameter.stride()

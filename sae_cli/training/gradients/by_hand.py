@@ -28,7 +28,7 @@ Link = Linear | Pointwise
 
 
 def can_differentiate(autoencoder: AutoEncoder, objective: Objective) -> bool:
-    """Whether :class:`ByHand` can: a chain, a reconstruction with a derivative, and at most a
+    """Whether :class:`ByHand` can: of a chain, a reconstruction with a derivative, and at most a
     penalty on codes that neither learns nor grows."""
     penalty = objective.penalty
     return (
@@ -42,9 +42,9 @@ def can_differentiate(autoencoder: AutoEncoder, objective: Objective) -> bool:
 
 
 def _links(autoencoder: AutoEncoder) -> list[Link | None]:
-    """What is applied one after the other; None stands for what is no link of a chain."""
+    """The parts in order of application; None stands for one that is not a link of a chain."""
     encoder, decoder = unpack(autoencoder.encoder), unpack(autoencoder.decoder)
-    # Examples are flat in a chain, so that flattening them first and last has nothing to do.
+    # Examples are flat in a chain, so flattening first and unflattening last do nothing.
     encoder = [part for i, part in enumerate(encoder) if i or not isinstance(part, nn.Flatten)]
     if decoder and isinstance(decoder[-1], nn.Unflatten):
         decoder.pop()
@@ -66,7 +66,7 @@ def _link(module: nn.Module) -> Link | None:
 
 @final
 class ByHand(Gradients):
-    """Differentiates a chain in float32.
+    """Gradients of a chain in float32, by hand.
 
     Args:
         autoencoder, objective: such that ``can_differentiate`` holds.
@@ -78,7 +78,6 @@ class ByHand(Gradients):
         self._place = {id(parameter): i for i, parameter in enumerate(self.parameters)}
         self._links = [link for link in _links(autoencoder) if link is not None]
         encoder = unpack(autoencoder.encoder)
-
         self._activation = len([part for part in encoder if not isinstance(part, nn.Flatten)])
         self._own = {
             i: (link.weight, link.bias)
@@ -112,31 +111,31 @@ class ByHand(Gradients):
             weight, bias = weights[i]
             if bias is not None:
                 found.add(bias, gradient.sum(0))
-            found.add(weight, _of_weight(weight, gradient, values[i]))
+            found.add(weight, _weight_gradient(weight, gradient, values[i]))
             if i > 0:
                 gradient = gradient.mm(weight)
         return terms, found.gradients()
 
     def _forward(self, x: Tensor) -> tuple[list[Tensor], dict[int, tuple[Tensor, Tensor | None]]]:
-        """What goes into each link, and the last output; weight and bias of the linear ones."""
+        """The input of each link, and the last output; weight and bias of the linear ones."""
         values: list[Tensor] = [x]
         weights: dict[int, tuple[Tensor, Tensor | None]] = {}
         for i, link in enumerate(self._links):
             if isinstance(link, Pointwise):
                 values.append(link.forward(values[-1]))
                 continue
-            weights[i] = weight, bias = self._own.get(i) or _computed(link)
+            weights[i] = weight, bias = self._own.get(i) or _compute(link)
             values.append(F.linear(values[-1], weight, bias))
         return values, weights
 
 
 @torch.enable_grad()
-def _computed(link: Linear) -> tuple[Tensor, Tensor | None]:
-    """Weight and bias of a link that computes them: transposed, or scaled to unit norm."""
+def _compute(link: Linear) -> tuple[Tensor, Tensor | None]:
+    """Compute weight and bias of a link: transposed, or scaled to unit norm."""
     return link.weight, link.bias
 
 
-def _of_weight(weight: Tensor, gradient: Tensor, x: Tensor) -> Tensor:
+def _weight_gradient(weight: Tensor, gradient: Tensor, x: Tensor) -> Tensor:
     """``gradient' x``, laid out as the weight is."""
     return gradient.t().mm(x) if weight.is_contiguous() else x.t().mm(gradient).t()
 
@@ -163,7 +162,7 @@ class _Found:
         return gradient if before is None else before + gradient
 
     def gradients(self) -> list[Tensor]:
-        """Of each parameter; what was found for computed weights is carried on to theirs."""
+        """The gradient of each parameter; those of computed weights are carried on to it."""
         if self._computed:
             weights, given = zip(*self._computed, strict=True)
             carried = torch.autograd.grad(weights, self._parameters, given, allow_unused=True)

@@ -13,7 +13,7 @@ from torch.func import functional_call, grad
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.objective import Objective, Terms
 from sae_cli.training.devices import Device
-from sae_cli.training.gradients.autograd import Autograd, laid_out
+from sae_cli.training.gradients.autograd import Autograd, lay_out
 from sae_cli.training.gradients.gradients import Gradients
 
 
@@ -36,7 +36,7 @@ class _Loss(nn.Module):
 
 
 def can_compile(autoencoder: AutoEncoder) -> bool:
-    """PyTorch does not compile recurrent layers, nor a search for codes in one piece."""
+    """Whether PyTorch can compile it in one piece: not with recurrent layers or inferred codes."""
     recurrent = any(isinstance(part, nn.RNNBase) for part in autoencoder.modules())
     return autoencoder.infer is None and not recurrent
 
@@ -76,10 +76,10 @@ class Compiled(Gradients):
             found: tuple[Tensor, Terms] = functional_call(module, parameters, given)
             return found
 
-        # Programs of earlier stages and jobs count towards the number that PyTorch keeps of one
-        # function, beyond which it compiles no more.
+        # PyTorch compiles a limited number of programs of one function, and those of earlier stages
+        # and jobs count.
         torch.compiler.reset()
-        # It remarks on stderr that there is no GPU.
+        # PyTorch would remark on stderr that there is no GPU.
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
         self._compiled = torch.compile(grad(loss, has_aux=True), fullgraph=True, dynamic=False)
 
@@ -92,4 +92,4 @@ class Compiled(Gradients):
             given: dict[str, Tensor] = dict(zip(self._names, self.parameters, strict=True))
             gradients, terms = self._compiled(given, x, target, labels, noise)
             found = [gradients[name] for name in self._names]
-            return terms, laid_out(found, self.parameters)
+            return terms, lay_out(found, self.parameters)

@@ -1,8 +1,8 @@
 """Derivatives by hand: tables from a part of a network or an objective to its derivative.
 
-Each goes operation by operation as autograd does, by the very kernels that it calls, so that not a
-bit differs. What has no entry is left to autograd: of a penalty that penalty alone, of an
-activation or a reconstruction the whole network.
+Each follows autograd operation by operation, with the very kernels that it calls, so that not a bit
+differs. A penalty without an entry is left to autograd; with an activation or a reconstruction
+without one, so is the whole network.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sae_cli.model.autoencoder import Pass
-from sae_cli.model.objective import Objective, Terms, summed
+from sae_cli.model.objective import Objective, Terms, sum_terms
 from sae_cli.model.penalties.activity import EPSILON, KL, L1
 from sae_cli.model.penalties.penalty import Penalty
 from sae_cli.model.reconstruction import BCE, MSE, Reconstruction
@@ -37,8 +37,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "sigmoid": lambda g, x, y: _aten.sigmoid_backward.default(g, y),
     "hard_sigmoid": lambda g, x, y: _aten.hardsigmoid_backward.default(g, x),
 }
-"""By name, the gradient of the pre-codes ``x`` from that of the codes ``g``, ``x`` and the codes
-``y``; every shape ``(batch, n)``."""
+"""Functions by name, from the gradient ``g`` of the codes, the pre-codes ``x`` and the codes ``y``
+to the gradient of the pre-codes; every shape ``(batch, n)``."""
 
 # The logit, and the logarithm, of the smallest probability that is a normal float32.
 LOGIT_MIN = math.log(torch.finfo(torch.float32).tiny)
@@ -50,8 +50,8 @@ def _mse(mse: MSE, passed: Pass, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _bce(bce: BCE, passed: Pass, target: Tensor) -> tuple[Tensor, Tensor]:
-    """The value is taken from the probabilities at hand, which spares the slow ``log1p``; of each
-    element it equals the other to about the last bit of its logit."""
+    """Take the value from the probabilities at hand, which spares the slow ``log1p``: each element
+    is off by about the last bit of its logit."""
     logits = passed.pre_x_hat.clamp_min(LOGIT_MIN)
     log_p = passed.x_hat.log().clamp_min_(LOGIT_MIN)
     value = logits.sub_(log_p).addcmul_(passed.pre_x_hat, target, value=-1.0).sum()
@@ -61,10 +61,10 @@ def _bce(bce: BCE, passed: Pass, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class OfReconstruction(NamedTuple):
-    """How a reconstruction is differentiated.
+    """The derivative of a reconstruction.
 
     Attributes:
-        by: what of a pass.
+        by: the part of a pass by which it differentiates.
         value_and_gradient: the scalar loss and its gradient from the reconstruction, a pass and
             its target; examples may be flat, ``(batch, n_features)``.
     """
@@ -86,8 +86,8 @@ def _l1(l1: L1, codes: Tensor) -> tuple[Tensor, Tensor]:
 def _kl(kl: KL, codes: Tensor) -> tuple[Tensor, Tensor]:
     mean = codes.mean(0)
     q = mean.clamp(EPSILON, 1.0 - EPSILON)
-    # The first row is for being on, the second for being off. Filled in on the device: a copy from
-    # the host could not be captured in a CUDA graph.
+    # The first row is for being on, the second for being off. The rows are filled on the device,
+    # because a copy from the host could not be captured in a CUDA graph.
     p = codes.new_full((2, 1), 1.0 - kl.target)
     p[0].fill_(kl.target)
     one_over = torch.stack((q, 1.0 - q)).reciprocal_()
@@ -98,13 +98,13 @@ def _kl(kl: KL, codes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 PENALTIES: dict[type[Penalty], Callable[[Any, Tensor], tuple[Tensor, Tensor]]] = {L1: _l1, KL: _kl}
-"""By type, the unweighted penalty (a scalar) and the gradient of its weight times it (which
-broadcasts to the codes) from the penalty and codes ``(batch, n_latents)``."""
+"""Functions by type, from a penalty and codes ``(batch, n_latents)`` to the unweighted penalty (a
+scalar) and the gradient of the weighted one (which broadcasts to the codes)."""
 
 
 def of_penalty(penalty: Penalty, codes: Tensor) -> tuple[Tensor, Tensor]:
-    """The unweighted penalty, and the gradient of its weight times it; without an entry in the
-    table by autograd."""
+    """The unweighted penalty and the gradient of the weighted one, by autograd if the table has no
+    entry."""
     if by_hand := PENALTIES.get(type(penalty)):
         return by_hand(penalty, codes)
     with torch.enable_grad():
@@ -117,7 +117,7 @@ def of_penalty(penalty: Penalty, codes: Tensor) -> tuple[Tensor, Tensor]:
 def of_objective(
     objective: Objective, passed: Pass, target: Tensor
 ) -> tuple[Terms, Tensor, Tensor | None]:
-    """The terms of one batch and how the loss changes, without a graph.
+    """The terms of one batch and the derivatives of the loss, without a graph.
 
     Args:
         objective: a reconstruction that has an entry and, at most, a penalty on codes.
@@ -131,6 +131,6 @@ def of_objective(
     value, of_output = own.value_and_gradient(objective.reconstruction, passed, target)
     penalty = objective.penalty
     if penalty is None:
-        return summed(value, {}), of_output, None
+        return sum_terms(value, {}), of_output, None
     raw, of_codes = of_penalty(penalty, passed.codes)
-    return summed(value, {"penalty": (penalty.weight * raw, raw)}), of_output, of_codes
+    return sum_terms(value, {"penalty": (penalty.weight * raw, raw)}), of_output, of_codes

@@ -1,4 +1,4 @@
-"""Gradients: the terms of the loss of one batch, and how each parameter changes the loss."""
+"""The base of gradients: the terms of one batch, and the derivative of its loss."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sae_cli.model.objective import Terms
 
 
 class Gradients(ABC):
-    """Differentiates an objective.
+    """A way to differentiate an objective.
 
     Attributes:
         parameters: by which to differentiate.

@@ -48,7 +48,7 @@ def test_disjoint_pools_against_numpy() -> None:
 
 
 def test_a_latent_counts_in_each_of_its_pools() -> None:
-    """Pools of 2x2 with stride 1 on a torus of 3x4: four pools for each latent."""
+    """Pools of 2x2 with stride 1 on a torus of 3x4 make four pools for each latent."""
     penalty = group((3, 4), (2, 2), (1, 1), wrap=True, epsilon=1e-12).double()
     one = torch.zeros(1, 12, dtype=torch.float64)
     one[0, 5] = -3.0
@@ -78,7 +78,7 @@ def test_gradients_by_finite_differences() -> None:
 
 
 def test_shrinking_disjoint_pools_is_the_proximal_step() -> None:
-    """The minimum of ``|u - z|^2 / 2 + step * weight * sum of norms``, found by another way."""
+    """The minimum of ``|u - z|^2 / 2 + step * weight * sum of norms``, by its gradient."""
     penalty = group(weight=0.5, epsilon=1e-12).double()
     codes = torch.from_numpy(CODES).clone()
     codes[0, :4] = 0.1
@@ -109,7 +109,7 @@ def test_shrinking_overlapping_pools_lowers_the_penalty() -> None:
     assert float(penalty(shrink(penalty, codes, 0.01, codes))) < float(penalty(codes))
 
 
-def test_what_does_not_fit() -> None:
+def test_sheets_that_do_not_fit() -> None:
     group((3, 4), (2, 2), (1, 1)).for_codes((12,))
     with pytest.raises(ConfigError, match=r"needs codes in the 12 places .*; choose"):
         group().for_codes((13,))
@@ -152,8 +152,8 @@ def test_whole_pools_switch_off_on_data_that_come_in_groups() -> None:
     on = (codes.reshape(-1, 8, 4) > 0.05).any(2).float()
     mixed = codes[:, torch.randperm(32, generator=generator)]
     assert unexplained < 0.2
-    assert on.sum(1).mean() < 2.5  # 2 groups of 8 made each example
-    # The same codes in pools drawn at random: parts of most of them are on.
+    assert on.sum(1).mean() < 2.5  # each example is made of 2 groups of 8
+    # With the same codes in random pools, parts of most pools are on.
     assert (mixed.reshape(-1, 8, 4) > 0.05).any(2).sum(1).float().mean() > 3.5
     # Most pools have found one group and are on where it is; others share a group.
     agreement = torch.corrcoef(torch.cat((on, groups), 1).t())[:8, 8:].nan_to_num()
@@ -161,11 +161,11 @@ def test_whole_pools_switch_off_on_data_that_come_in_groups() -> None:
 
 
 def test_each_layer_has_a_sheet_of_its_own() -> None:
-    """Where none is given, also after the penalty was bound to the codes of another layer."""
+    """Without a given sheet, a penalty that is bound to one layer can be bound to another."""
     of_top = group(None, (2, 2, 1), (2, 2, 1)).for_codes((4, 4, 8))
     assert isinstance(of_top, Group)
     of_bottom = of_top.for_codes((8, 8, 4))
     assert isinstance(of_bottom, Group)
     assert (of_top.sheet, of_bottom.sheet) == ((4, 4, 8), (8, 8, 4))
-    # 64 pools of four ones.
+    # There are 64 pools of four ones.
     assert float(of_bottom(torch.ones(1, 256))) == pytest.approx(64 * 2.0, rel=1e-3)

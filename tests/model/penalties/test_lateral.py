@@ -1,4 +1,4 @@
-"""Lateral inhibition against NumPy, its structures, and what it makes of inferred codes."""
+"""Lateral inhibition: against NumPy, its structures, and its effect on inferred codes."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_tree_is_zero_between_ancestors_and_descendants_alone(
         ("lateral_learned", {"row_sum": 5.1}, "give a smaller row_sum"),
     ],
 )
-def test_what_does_not_fit_the_number_of_latents(
+def test_options_that_do_not_fit_the_number_of_latents(
     name: str, options: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(ConfigError, match=says):
@@ -109,8 +109,8 @@ def assert_allowed(made: Learned) -> None:
 
 
 @pytest.mark.parametrize("ascent_rate", [0.5, 4.0])
-def test_what_is_learned_rises_and_stays_where_it_is_allowed(ascent_rate: float) -> None:
-    """The optimizer lowers the loss; S goes the other way, codes do not."""
+def test_learned_inhibition_rises_and_stays_where_it_is_allowed(ascent_rate: float) -> None:
+    """The optimizer lowers the loss; S ascends it, codes do not."""
     made = learned(12, ascent_rate=ascent_rate)
     codes = torch.rand(30, 12, generator=Generator().manual_seed(0)).double() ** 4
     codes.requires_grad_()
@@ -131,10 +131,10 @@ def test_what_is_learned_rises_and_stays_where_it_is_allowed(ascent_rate: float)
 
 
 def test_a_projection_is_the_nearest_allowed_matrix() -> None:
-    """No step from it towards another allowed one leads nearer to what was projected."""
+    """No step from it towards another allowed matrix comes nearer to the projected one."""
     made, generator = learned(10), Generator().manual_seed(1)
 
-    def projected(raw: Tensor) -> np.ndarray:
+    def project(raw: Tensor) -> np.ndarray:
         with torch.no_grad():
             made.scaled.copy_(raw)
         made.after_step_()
@@ -142,14 +142,14 @@ def test_a_projection_is_the_nearest_allowed_matrix() -> None:
         return matrix(made)
 
     raw = torch.randn(10, 10, generator=generator, dtype=torch.float64)
-    found = projected(raw)
+    found = project(raw)
     for _ in range(5):
-        other = projected(torch.randn(10, 10, generator=generator, dtype=torch.float64))
+        other = project(torch.randn(10, 10, generator=generator, dtype=torch.float64))
         assert ((raw.numpy() - found) * (other - found)).sum() <= 1e-2
-    assert np.allclose(projected(torch.from_numpy(found)), found, atol=1e-3)
+    assert np.allclose(project(torch.from_numpy(found)), found, atol=1e-3)
 
 
-def inferred(made: Lateral, x: Tensor, dictionary: Tensor, n_steps: int) -> list[Tensor]:
+def infer(made: Lateral, x: Tensor, dictionary: Tensor, n_steps: int) -> list[Tensor]:
     """The codes after each step of non-negative ISTA from zero."""
     ista = INFERENCES.build(
         {
@@ -175,7 +175,7 @@ def data(n_features: int, n_latents: int, batch: int = 100) -> tuple[Tensor, Ten
 def test_the_energy_falls_in_every_step(name: str, weight: float) -> None:
     x, atoms = data(16, 24)
     made = penalty(name, 24, weight=weight)
-    steps = inferred(made, x, atoms, 100)
+    steps = infer(made, x, atoms, 100)
     energies = torch.stack([energy(x, atoms, codes, made) for codes in steps])
     assert bool((energies.diff(dim=0) <= 0).all())
     assert bool((energies[-1] < energies[0]).all())
@@ -183,21 +183,21 @@ def test_the_energy_falls_in_every_step(name: str, weight: float) -> None:
 
 def test_one_block_alone_is_on() -> None:
     x, atoms = data(16, 24)
-    codes = inferred(penalty("lateral", 24, block_size=6, weight=10.0), x, atoms, 400)[-1]
+    codes = infer(penalty("lateral", 24, block_size=6, weight=10.0), x, atoms, 400)[-1]
     on = codes.reshape(len(x), 4, 6).amax(2) > 1e-3
     assert float((on.sum(1) == 1).double().mean()) > 0.95
 
 
 def test_all_pairs_leave_one_code() -> None:
     x, atoms = data(16, 24)
-    codes = inferred(penalty("lateral", 24, block_size=1, weight=30.0), x, atoms, 400)[-1]
+    codes = infer(penalty("lateral", 24, block_size=1, weight=30.0), x, atoms, 400)[-1]
     assert float(((codes > 1e-3).sum(1) == 1).double().mean()) > 0.95
 
 
 def test_active_sets_lie_on_a_path_of_the_tree() -> None:
     x, atoms = data(16, 31)
     made = penalty("lateral_tree", 31, weight=10.0)
-    on = (inferred(made, x, atoms, 400)[-1] > 1e-3).double()
+    on = (infer(made, x, atoms, 400)[-1] > 1e-3).double()
     clashes = ((on @ torch.from_numpy(matrix(made))) * on).sum(1)
     assert float((clashes == 0).double().mean()) >= 0.9
     assert float(on.sum(1).mean()) > 1.5
@@ -209,10 +209,10 @@ def test_without_weight_it_is_least_squares() -> None:
     made = penalty("lateral", 8, weight=0.0)
     expected = np.linalg.lstsq(atoms.numpy(), x.numpy().T, rcond=None)[0].T
     assert (expected >= 0).all()
-    assert np.abs(inferred(made, x, atoms, 2000)[-1].numpy() - expected).max() < 1e-6
+    assert np.abs(infer(made, x, atoms, 2000)[-1].numpy() - expected).max() < 1e-6
 
 
-def test_so_many_pairs_are_refused_before_memory_is_taken() -> None:
+def test_too_many_pairs_are_refused_before_memory_is_taken() -> None:
     made = PENALTIES.build({"name": "lateral", "weight": 1.0, "block_size": 1})
     assert isinstance(made, Lateral)
     with pytest.raises(ConfigError, match="number for each pair of 1073741824 latents"):

@@ -86,7 +86,7 @@ def test_the_kl_stays_finite_at_the_ends(mean: float) -> None:
 
 @pytest.mark.parametrize("name", [name for name in PENALTIES.names if name != "none"])
 def test_every_penalty_is_a_function_of_a_mean_over_examples(name: str) -> None:
-    """So an evaluation in pieces gives what one of the whole gives."""
+    """An evaluation in pieces gives the same as one of the whole."""
     penalty = PENALTIES.build(yaml.safe_load((CONF / "penalty" / f"{name}.yaml").read_text()))
     assert penalty is not None
     penalty = for_codes(penalty, (64,))
@@ -101,7 +101,7 @@ def test_every_penalty_is_a_function_of_a_mean_over_examples(name: str) -> None:
 @pytest.mark.parametrize("step", [0.3, torch.linspace(0.1, 0.7, 7)[:, None].double()])
 @pytest.mark.parametrize("penalty", [L1(weight=0.8), L2(weight=0.8)])
 def test_a_proximal_step_minimises_its_definition(penalty: L1 | L2, step: float | Tensor) -> None:
-    """``|z - a|^2 / (2 step) + weight * penalty(z)``, searched on a fine grid for each code."""
+    """Search a fine grid for the least ``|z - a|^2 / (2 step) + weight * penalty(z)``."""
     codes = torch.from_numpy(CODES) - 0.5
     grid = torch.linspace(-1.0, 1.0, 20001).double()
     found = penalty.shrink(codes, step)

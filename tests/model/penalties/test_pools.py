@@ -30,7 +30,7 @@ CASES = [
 ]
 
 
-def looped(
+def loop_over_pools(
     codes: Array,
     sheet: tuple[int, ...],
     size: tuple[int, ...],
@@ -38,7 +38,7 @@ def looped(
     wrap: bool,
     sigma: float | None,
 ) -> Array:
-    """Norm by norm, latent by latent."""
+    """Compute the norms pool by pool, latent by latent."""
     on_sheet = codes.reshape(len(codes), *sheet)
     begins = [
         range(0, n if wrap else n - k + 1, s) for n, k, s in zip(sheet, size, stride, strict=True)
@@ -66,7 +66,7 @@ def test_against_a_loop(
 ) -> None:
     codes = np.random.default_rng(0).normal(size=(3, math.prod(sheet)))
     pools = Pools(sheet, size, stride, wrap, sigma, EPSILON).double()
-    expected = looped(codes, sheet, size, stride, wrap, sigma)
+    expected = loop_over_pools(codes, sheet, size, stride, wrap, sigma)
     assert expected.shape == (3, pools.n_pools)
     assert pools(torch.from_numpy(codes)).numpy() == pytest.approx(expected, rel=1e-6)
     members = pools.members().numpy()
@@ -75,7 +75,7 @@ def test_against_a_loop(
 
 
 def test_the_torus_of_the_lecture() -> None:
-    """16 with stride 3: pools begin at 0, 3, ..., 15; the last is closed by latents 0 to 4."""
+    """On 16 latents with stride 3 pools begin at 0, 3, ..., 15; latents 0 to 4 close the last."""
     pools = Pools([16, 16], [6, 6], [3, 3], True, None, EPSILON)
     assert pools.shape == (6, 6)
     last = pools.members()[-1].reshape(16, 16)
@@ -85,10 +85,10 @@ def test_the_torus_of_the_lecture() -> None:
     assert pools.overlap and pools.covers_all
 
 
-def test_what_overlaps_and_what_is_left_out() -> None:
+def test_pools_that_overlap_or_leave_latents_out() -> None:
     apart = Pools([12], [4], [4], False, None, EPSILON)
     assert not apart.overlap and apart.covers_all
-    # Twelve and a rest: closed to a ring, the last pool reaches over the beginning.
+    # One latent remains of 13: on a ring, the last pool reaches over the beginning.
     assert Pools([13], [4], [4], True, None, EPSILON).overlap
     assert not Pools([13], [4], [4], False, None, EPSILON).covers_all
 

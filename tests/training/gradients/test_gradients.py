@@ -72,7 +72,7 @@ def batch(size: int, scale: float = 1.0) -> tuple[Tensor, Tensor]:
 
 
 def assert_same(one: Gradients, other: Gradients, x: Tensor, target: Tensor) -> None:
-    """To the last bit, but for the value of the cross-entropy, which is computed otherwise."""
+    """Compare to the last bit, except the value of the cross-entropy, computed otherwise."""
     terms, gradients = one(x, target)
     wanted_terms, wanted = other(x, target)
     for name, value in wanted_terms.items():
@@ -100,7 +100,7 @@ def test_by_hand_as_by_autograd(activation: ActivationName, tied: bool, unit_nor
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_the_derivative_of_every_activation(activation: ActivationName) -> None:
-    """Far out as well, and where pieces meet."""
+    """Check far-out values as well, and where pieces meet."""
     x = torch.cat([torch.linspace(-40, 40, 501), torch.tensor([0.0, 3.0, -3.0])]).requires_grad_()
     y = Pointwise(activation)(x)
     upstream = torch.rand(len(x), generator=Generator().manual_seed(0))
@@ -111,7 +111,7 @@ def test_the_derivative_of_every_activation(activation: ActivationName) -> None:
 
 @pytest.mark.parametrize("penalty", PENALTIES[1:], ids=lambda penalty: type(penalty).__name__)
 def test_penalties_at_the_edges(penalty: Penalty) -> None:
-    """Latents that are always off, always on, or now and then."""
+    """Check latents that are always off, always on, or sometimes on."""
     codes = torch.rand(8, 5, generator=Generator().manual_seed(0))
     codes[:, 0], codes[:, 1] = 0.0, 1.0
     value, gradient = derivatives.of_penalty(penalty, codes)
@@ -123,7 +123,7 @@ def test_penalties_at_the_edges(penalty: Penalty) -> None:
 
 @pytest.mark.parametrize("scale", [0.01, 1.0, 30.0, 1000.0])
 def test_the_cross_entropy_by_hand_for_any_logits(scale: float) -> None:
-    """Probabilities that round to 0 and 1 included."""
+    """Check probabilities that round to 0 and 1 as well."""
     bce = BCE(reduction="sum")
     logits = torch.randn(64, 50, generator=Generator().manual_seed(0)) * scale
     target = torch.rand(64, 50, generator=Generator().manual_seed(1))
@@ -142,7 +142,7 @@ def dense_around(*parts: nn.Module) -> AutoEncoder:
     return AutoEncoder(encoder, Pointwise("relu"), nn.Linear(2, 2), Pointwise("identity"), 2)
 
 
-def test_what_is_not_a_chain() -> None:
+def test_networks_that_are_not_a_chain() -> None:
     class Masked(nn.Linear):
         pass
 
@@ -186,8 +186,8 @@ def test_a_reconstruction_without_an_entry_is_left_to_autograd() -> None:
 def test_no_part_has_a_tensor_of_its_own(
     penalty: Penalty | None, reconstruction: Reconstruction
 ) -> None:
-    """The parts are made on the CPU and the network is elsewhere; the meta device, like a GPU,
-    computes with no tensor of the CPU that has a dimension."""
+    """Parts are made on the CPU and the network is elsewhere; like a GPU, the meta device refuses
+    tensors of the CPU that have a dimension."""
     output = output_for(reconstruction)
     with torch.device("meta"):
         trained = model(output=output)
@@ -197,7 +197,7 @@ def test_no_part_has_a_tensor_of_its_own(
 
 
 def test_an_activation_may_be_used_twice() -> None:
-    """One object between the layers and for the codes."""
+    """The same object serves between layers and for the codes."""
     shared = Pointwise("tanh")
     layers = nn.Sequential(nn.Flatten(), nn.Linear(N_FEATURES, 7), shared, nn.Linear(7, 5))
     back = nn.Sequential(nn.Linear(5, N_FEATURES), nn.Unflatten(1, (3, N_FEATURES // 3)))
@@ -208,7 +208,7 @@ def test_an_activation_may_be_used_twice() -> None:
 
 @pytest.mark.parametrize("unit_norm", [True, *slow([False])])
 def test_compiled_as_by_autograd(unit_norm: bool) -> None:
-    """Within rounding, for the sums go another way; a smaller last batch is autograd's own."""
+    """The two agree within rounding; a smaller last batch goes to autograd itself."""
     trained = model(output="sigmoid", unit_norm=unit_norm, tied=unit_norm)
     objective = Objective(BCE(reduction="mean"), PENALTIES[3])
     compiled = Compiled(trained, objective, CPU, 32)
@@ -224,7 +224,7 @@ def test_compiled_as_by_autograd(unit_norm: bool) -> None:
 
 @pytest.mark.slow
 def test_any_number_of_networks_can_be_compiled() -> None:
-    """As in a sweep, one after the other; PyTorch keeps eight programs of one function."""
+    """A sweep compiles one after the other; PyTorch keeps eight programs of one function."""
     for number in range(10):
         objective = Objective(MSE(reduction="mean"), None)
         small = dense_around(nn.Flatten(), nn.Linear(3 + number, 2))

@@ -1,4 +1,4 @@
-"""Gradients with labels, noise and a part of the parameters, against formulas and autograd."""
+"""Gradients with labels, noise and some of the parameters, against formulas and autograd."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def head(max_row_norm: float | None = None) -> Head:
 
 
 def test_of_a_head_alone_by_hand() -> None:
-    """``codes' (p - onehot) / n`` over the labelled examples; the encoder has no part in it."""
+    """``codes' (p - onehot) / n`` over the labelled examples; the encoder is not trained."""
     trained, classifier = model(), head()
     objective = Objective(None, None, head=classifier, head_weight=0.7)
     gradients = Autograd(trained, objective, CPU, list(classifier.parameters()))
@@ -73,7 +73,7 @@ def test_of_a_head_alone_by_hand() -> None:
 
 
 def test_parameters_without_a_part_in_the_loss_have_gradients_of_zero() -> None:
-    """The decoder, where all are asked for and a head is trained alone."""
+    """Such as those of the decoder, where a head is trained alone."""
     trained = model()
     objective = Objective(None, None, head=head())
     _, found = Autograd(trained, objective, CPU)(X, X, LABELS)
@@ -83,7 +83,7 @@ def test_parameters_without_a_part_in_the_loss_have_gradients_of_zero() -> None:
 
 
 def test_noise_reaches_the_gradients() -> None:
-    """A linear decoder: d loss / d log variance = (d loss / d code) * noise * deviation / 2, and
+    """With a linear decoder, d loss / d log variance = (d loss / d code) * noise * deviation / 2;
     the encoder's bias sums it over examples."""
     trained = model(ACTIVATIONS.build({"name": "gaussian", "active_above": 0.0}))
     objective = Objective(MSE(reduction="sum"), None)
@@ -105,7 +105,7 @@ def test_noise_reaches_the_gradients() -> None:
 
 
 def test_no_gradients_by_hand_with_a_head_or_noise() -> None:
-    """The chain knows neither."""
+    """A chain has neither."""
     sampling = model(ACTIVATIONS.build({"name": "gaussian", "active_above": 0.0}))
     plain = Objective(MSE(reduction="sum"), None)
     assert can_differentiate(model(), plain)
@@ -115,7 +115,7 @@ def test_no_gradients_by_hand_with_a_head_or_noise() -> None:
 
 
 def cases() -> dict[str, tuple[AutoEncoder, Objective, bool, Tensor | None]]:
-    """Network, objective, whether the encoder and the head alone are trained, noise."""
+    """Networks, objectives, whether only encoder and head are trained, and noise."""
     drawn = model(ACTIVATIONS.build({"name": "gaussian", "active_above": 0.0}))
     growing = GaussianKL(weight=0.8, warmup_steps=4)
     growing.after_step_()
@@ -129,7 +129,7 @@ def cases() -> dict[str, tuple[AutoEncoder, Objective, bool, Tensor | None]]:
 
 @pytest.mark.parametrize("case", ["all terms", *slow(["head and encoder", "sampling"])])
 def test_compiled_as_by_autograd(case: str) -> None:
-    """Within rounding; with labels, noise, a growing weight and a part of the parameters."""
+    """The two agree within rounding, with labels, noise, a growing weight, some parameters."""
     trained, objective, partial, noise = cases()[case]
     parts = [*trained.encoder.parameters(), *objective.parameters()] if partial else None
     labels = None if objective.head is None else LABELS
