@@ -120,10 +120,10 @@ def configure() -> Configure:
 
 @cache
 def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
-    from sae_cli.config.compose import composed, hydra_ready
+    from sae_cli.config.compose import compose_run, hydra_ready
 
     with hydra_ready():
-        return composed(overrides)[0]
+        return compose_run(overrides)[0]
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def results(run: Path) -> list[bytes]:
 
 
 def start(config: RunConfig, run: Path, instant: str = "", count: int = 0) -> BaseProcess:
-    """Begin a run or go on with it; at the ``count``-th time of ``instant`` it kills itself."""
+    """Begin a run or resume it; at the ``count``-th time of ``instant`` it kills itself."""
     return forked.start(_work, config, run, instant, count)
 
 

@@ -11,7 +11,7 @@ import matplotlib.backends.backend_agg
 import matplotlib.figure  # noqa: F401
 
 import sae_cli
-from sae_cli.config.compose import composed, hydra_ready
+from sae_cli.config.compose import compose_run, hydra_ready
 from tests.forked import no_fsync
 
 for module in pkgutil.walk_packages(sae_cli.__path__, "sae_cli."):
@@ -19,7 +19,7 @@ for module in pkgutil.walk_packages(sae_cli.__path__, "sae_cli."):
 
 # Hydra's first composition takes several times as long as the next.
 with hydra_ready():
-    composed([])
+    compose_run([])
 
 # The memory stays shared with the forks, which would otherwise copy it at their first collection.
 gc.collect()

@@ -1,4 +1,4 @@
-"""The command line of ``sae-train`` before anything is composed from it."""
+"""The command line of ``sae-train``, taken apart before anything is composed."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
 
 
 def changes(overrides: Sequence[str]) -> dict[str, Any]:
-    """Keys and values of overrides, without Hydra.
+    """Read the keys and values of overrides, without Hydra.
 
     Raises:
         ConfigError: a value cannot be read.
@@ -78,7 +78,7 @@ def changes(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def _parser() -> Parser:
-    # Its help is made of the pages: see ``commands.help``.
+    # The help is made from the pages: see ``commands.help``.
     parser = Parser("sae-train", add_help=False)
     parser.add_argument("words", nargs="*")
     parser.add_argument("-m", "--multirun", action="store_true")
@@ -110,7 +110,7 @@ def _check_override(word: str) -> None:
         raise ConfigError(f"{word!r}: write key=value without spaces around the =")
     if not equals and not word.startswith("~"):
         raise ConfigError(
-            f"{word!r} is no setting; write key=value without spaces, for example "
+            f"{word!r} is not a setting; write key=value without spaces, for example "
             "model=sparse_kl or penalty.weight=0.05"
         )
     if equals and not value and key not in {"hydra.run.dir"}:

@@ -1,4 +1,4 @@
-"""What ends a command, as an exit code and one line."""
+"""Exit codes: how an error or a signal ends a command, with one line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sae_cli.core.errors import MACHINE_GAVE_OUT, ConfigError, SaeError, Stopped
 from sae_cli.core.signals import SIGNALS, stopping_at_once
 
 DONE, MACHINE = 0, 4
-# What PyTorch says in plain RuntimeErrors: of the CPU, of CUDA and its libraries, of threads.
+# PyTorch says these in plain RuntimeErrors of the CPU, of CUDA and its libraries, and of threads.
 NO_MEMORY = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED", "bad_alloc", "new thread")
 
 
@@ -21,27 +21,28 @@ def command(run: Callable[[list[str]], int]) -> None:
     """End the process with the code of what ``run`` makes of the command line.
 
     Args:
-        run: imports what it needs, so that a signal meets its handlers while that takes its time.
+        run: imports what it needs itself, so that a signal meets its handlers in the meantime.
     """
     _open_output()
     try:
         with stopping_at_once():
             code = run(sys.argv[1:])
     except Stopped as stopped:
-        # It may be that the terminal was closed.
+        # The terminal may have been closed.
         with suppress(OSError):
             print(stopped, file=sys.stderr)
         code = stopped.exit_code
-    # It is done; a signal while the interpreter tidies up would only change the code.
+    # A signal while the interpreter tidies up would only change the code.
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     sys.exit(code)
 
 
 def _open_output() -> None:
-    """What cannot be printed does not stop a run: a closed output, a letter that it does not have.
+    """Make printing safe: replace closed streams, and escape what the terminal cannot show.
 
-    (A file that took the number of a closed output would get what is printed.)
+    Without a replacement, the next file that is opened would take the number of the closed stream
+    and receive what is printed.
     """
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
@@ -49,12 +50,12 @@ def _open_output() -> None:
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
-def guarded(run: Callable[[], int], *, show_traceback: bool) -> int:
-    """The exit code of ``run``, its errors on stderr in one line each; bugs pass."""
+def run_guarded(run: Callable[[], int], *, show_traceback: bool) -> int:
+    """Give the exit code of ``run``, and print its error in one line; bugs pass."""
     try:
         return run()
     except BrokenPipeError:
-        # Whoever read the output has gone; Python would complain once more when it ends.
+        # The reader of the output has gone, and Python would complain about that when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except Exception as error:
@@ -68,7 +69,7 @@ def guarded(run: Callable[[], int], *, show_traceback: bool) -> int:
 
 
 def _meaning(error: Exception) -> tuple[int | None, str]:
-    """Exit code and line of an error; None for a bug."""
+    """Give the exit code and the line of an error; None for a bug."""
     if isinstance(error, SaeError):
         return error.exit_code, str(error)
     if isinstance(error, OSError):
@@ -76,7 +77,7 @@ def _meaning(error: Exception) -> tuple[int | None, str]:
         if error.errno in MACHINE_GAVE_OUT:
             return MACHINE, f"{text}; what was saved before is kept, and the run can be resumed"
         return ConfigError.exit_code, text
-    # Known by name: torch is not imported for a typo.
+    # The name must do, because torch is not imported for a typo.
     memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if memory or (isinstance(error, RuntimeError) and any(s in str(error) for s in NO_MEMORY)):
         return MACHINE, (

@@ -29,7 +29,7 @@ sae-train --traceback          where an error came from"""
 
 
 def help_text(choices: Mapping[str, Sequence[str]], configuration: Mapping[str, Any]) -> str:
-    """The help.
+    """Write the help.
 
     Args:
         choices: group -> the names of its pages.

@@ -13,8 +13,8 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from sae_cli.config.compose import hydra_ready
-from sae_cli.config.hydra_errors import explained
-from sae_cli.config.hydra_settings import launching
+from sae_cli.config.hydra_errors import explain_errors
+from sae_cli.config.hydra_settings import compose_launcher
 from sae_cli.runs.sweeps.jobs import Launcher, run_job
 from sae_cli.runs.sweeps.sweep import Sweep
 
@@ -35,17 +35,17 @@ class HydraLauncher(Launcher):
     def launch(self, sweep: Sweep) -> None:
         """Run every job."""
         with hydra_ready(self._pages) as hydra:
-            folder = f"hydra.sweep.dir={_quoted(str(sweep.path))}"
-            with explained():
+            folder = f"hydra.sweep.dir={_quote(str(sweep.path))}"
+            with explain_errors():
                 launcher = Plugins.instance().instantiate_launcher(
                     hydra_context=HydraContext(hydra.config_loader, Callbacks()),
                     task_function=partial(_run, sweep),
-                    config=launching([*self._words, folder]),
+                    config=compose_launcher([*self._words, folder]),
                 )
-            # All that Hydra has to compose for a job is its number.
+            # Hydra composes nothing for a job but its number.
             jobs = [[f"+job={number}"] for number in range(len(sweep.jobs))]
             for done in launcher.launch(jobs, initial_job_idx=0):
-                # Raises what a job has raised.
+                # Reading the value raises what the job has raised.
                 _ = done.return_value
 
 
@@ -53,7 +53,7 @@ def _run(sweep: Sweep, config: DictConfig) -> None:
     run_job(sweep, int(config.job))
 
 
-def _quoted(text: str) -> str:
-    """As a value on Hydra's command line."""
+def _quote(text: str) -> str:
+    """Quote a value of Hydra's command line."""
     escaped = text.replace("'", "\\'")
     return f"'{escaped}'"

@@ -1,4 +1,4 @@
-"""One parser of arguments for every command: what is wrong with them is a ``ConfigError``."""
+"""One parser of arguments for every command, whose errors are ``ConfigError``s."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NoReturn, final
 
 from sae_cli.core.errors import ConfigError, nearest
 
-# What argparse says of an option without its value, and of one that takes none.
+# argparse says these of an option without its value, and of one that takes none.
 NO_VALUE = re.compile(r"argument (?:\S+/)?(\S+): expected one argument")
 A_VALUE = re.compile(r"argument (?:\S+/)?(\S+): ignored explicit argument .*")
 
@@ -26,7 +26,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--traceback", action="store_true", help="where an error came from")
 
     def take_apart(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """The options and words of a command line.
+        """Give the options and words of a command line.
 
         Raises:
             ConfigError: something on it is neither.
@@ -40,13 +40,13 @@ class Parser(argparse.ArgumentParser):
         given, unknown = self.parse_known_intermixed_args(arguments)
         for argument in unknown:
             raise ConfigError(
-                f"{argument} is no option; the options are {', '.join(options)}"
+                f"{argument} is not an option; the options are {', '.join(options)}"
                 + nearest(argument, options)
             )
         return given
 
     def error(self, message: str) -> NoReturn:
-        """Raise ConfigError: argparse has found something wrong."""
+        """Raise ConfigError for what argparse has found wrong."""
         if option := NO_VALUE.fullmatch(message):
             raise ConfigError(f"{option[1]} needs a value")
         if option := A_VALUE.fullmatch(message):

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from sae_cli.commands.exits import DONE, guarded
+from sae_cli.commands.exits import DONE, run_guarded
 from sae_cli.commands.parser import Parser
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.text import short
@@ -14,7 +14,7 @@ from sae_cli.core.text import short
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line: 0 done, 2 wrong input; the other codes as ``sae-train`` has them."""
-    return guarded(lambda: _run(arguments), show_traceback="--traceback" in arguments)
+    return run_guarded(lambda: _run(arguments), show_traceback="--traceback" in arguments)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -23,7 +23,7 @@ def _run(arguments: Sequence[str]) -> int:
     for folder in folders:
         if not folder.is_dir():
             raise ConfigError(f"{short(folder)}: no such folder; give those of runs or sweeps")
-    # Here, because torch takes its time, and a typo should not wait for it.
+    # torch is imported here, because a typo should not wait for it.
     from sae_cli.results.gather import gather, rows
     from sae_cli.results.markdown import check_target, page, write_page
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sae_cli.commands.arguments import changes
-from sae_cli.commands.exits import DONE, guarded
+from sae_cli.commands.exits import DONE, run_guarded
 from sae_cli.commands.parser import Parser
 from sae_cli.config.folder_names import unique_stamp
 from sae_cli.core.errors import ConfigError
@@ -25,7 +25,7 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         Stopped: by a signal.
     """
-    return guarded(lambda: _run(arguments), show_traceback="--traceback" in arguments)
+    return run_guarded(lambda: _run(arguments), show_traceback="--traceback" in arguments)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -35,7 +35,7 @@ def _run(arguments: Sequence[str]) -> int:
         raise ConfigError(f"{given.folder}: no such folder; give that of a run, or of a sweep")
     for override in given.changes:
         if "=" not in override:
-            raise ConfigError(f"{override!r} is no setting; write key=value without spaces")
+            raise ConfigError(f"{override!r} is not a setting; write key=value without spaces")
     found = changes(given.changes)
     into = Path(given.into or f"outputs/{unique_stamp()}_reproduced_{folder.name}").absolute()
     if not holds_sweep(folder):

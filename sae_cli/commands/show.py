@@ -34,7 +34,7 @@ def show(arguments: Arguments) -> None:
 
 
 def _configuration(arguments: Arguments, asked: Asked) -> dict[str, Any]:
-    """What ``--cfg`` is to show: of the run, or the first job, and of Hydra."""
+    """Give what ``--cfg`` shows of the run (or the first job) and of Hydra."""
     run = asked.runs[0].run
     if arguments.shows == "job":
         return run
@@ -43,7 +43,7 @@ def _configuration(arguments: Arguments, asked: Asked) -> dict[str, Any]:
 
 
 def _part(configuration: Mapping[str, Any], package: str | None) -> Any:
-    """A part of the configuration, by its dotted name; all of it without one."""
+    """Give a part of the configuration by its dotted name, or all of it without one."""
     shown: Any = configuration
     for key in package.split(".") if package else ():
         if not isinstance(shown, dict) or key not in shown:

@@ -6,23 +6,27 @@ folder behind. Hydra and torch are imported only where they are needed: both tak
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sae_cli.commands.arguments import Arguments, changes, parse
-from sae_cli.commands.exits import DONE, guarded
+from sae_cli.commands.exits import DONE, run_guarded
 from sae_cli.core.errors import ConfigError
 from sae_cli.run_folder.layout import holds_run, holds_sweep, is_free
 
 if TYPE_CHECKING:
+    from sae_cli.assembly.parts import Parts
     from sae_cli.config.asked import Asked
     from sae_cli.config.composed import Composed
     from sae_cli.config.hydra_settings import HydraWords
     from sae_cli.config.schema import RunConfig
 
 SWEEP_FAILED = 1
+# The choices that name a run.
+SHOWN = ("model", "dataset")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -31,7 +35,7 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         Stopped: by a signal.
     """
-    return guarded(lambda: _run(parse(arguments)), show_traceback="--traceback" in arguments)
+    return run_guarded(lambda: _run(parse(arguments)), show_traceback="--traceback" in arguments)
 
 
 def _run(arguments: Arguments) -> int:
@@ -59,11 +63,15 @@ def _run(arguments: Arguments) -> int:
 
 def _train(asked: Composed, folder: Path) -> None:
     """Begin a run, or resume the one in its folder."""
-    config = _checked(asked)
+    if sys.stdout.isatty():
+        # Importing torch takes seconds, in which a person would see nothing.
+        with suppress(OSError):
+            print("preparing", *(f"{k}={asked.choices[k]}" for k in SHOWN), flush=True)
+    config, parts = _check(asked)
     from sae_cli.runs.resume import begin_or_resume
 
     with _no_empty_folder_left(folder):
-        begin_or_resume(config, folder, asked.overrides)
+        begin_or_resume(config, folder, asked.overrides, parts)
 
 
 def _sweep(asked: Asked, folder: Path, pages: Path | None) -> int:
@@ -72,7 +80,8 @@ def _sweep(asked: Asked, folder: Path, pages: Path | None) -> int:
     Returns:
         how many jobs did not finish.
     """
-    configs = [_checked(job) for job in asked.runs]
+    # A job may run in another process, so it builds its own parts.
+    configs = [_check(job)[0] for job in asked.runs]
     from sae_cli.commands.launch import HydraLauncher
     from sae_cli.runs.sweeps.jobs import OneByOne, run_sweep
     from sae_cli.runs.sweeps.sweep import sweep_of
@@ -86,7 +95,7 @@ def _resume(arguments: Arguments, folder: Path) -> int:
     """Resume a run or a sweep."""
     if arguments.multirun or arguments.pages is not None:
         raise ConfigError(
-            f"resume={arguments.resume} goes on with what was asked for then; leave out -m and "
+            f"resume={arguments.resume} resumes what was asked for then; leave out -m and "
             "--config-dir"
         )
     if not folder.is_dir():
@@ -98,7 +107,7 @@ def _resume(arguments: Arguments, folder: Path) -> int:
 
         if arguments.overrides:
             raise ConfigError(
-                f"{arguments.overrides[0]}: a sweep goes on as it was; give resume= alone"
+                f"{arguments.overrides[0]}: a sweep is resumed as it was; give resume= alone"
             )
         return SWEEP_FAILED if resume_sweep(folder) else DONE
     from sae_cli.runs.resume import resume
@@ -107,18 +116,17 @@ def _resume(arguments: Arguments, folder: Path) -> int:
     return DONE
 
 
-def _checked(asked: Composed) -> RunConfig:
-    """A typed configuration whose parts go together."""
+def _check(asked: Composed) -> tuple[RunConfig, Parts]:
+    """Give a typed configuration and its parts, which go together."""
     from sae_cli.assembly.parts import build_parts
     from sae_cli.config.schema import check
 
     config = check(asked.run)
-    build_parts(config)
-    return config
+    return config, build_parts(config)
 
 
 def _folder(words: HydraWords, first: Composed, multirun: bool) -> Path:
-    """The folder of the run or the sweep, absolute.
+    """Give the folder of the run or the sweep, absolute.
 
     Args:
         words: what the command line says of it.
@@ -149,7 +157,7 @@ def _folder(words: HydraWords, first: Composed, multirun: bool) -> Path:
 
 @contextmanager
 def _no_empty_folder_left(path: Path) -> Iterator[None]:
-    """When a run does not begin, remove its folder and those above it that are new and empty."""
+    """Remove the folder of a run that does not begin, and new empty folders above it."""
     there = {folder for folder in (path, *path.parents) if folder.exists()}
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a command line asks for: its runs, composed, and what it tells Hydra."""
+"""The runs that a command line asks for, composed, and its words for Hydra."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sae_cli.config.compose import composed, hydra_ready, read_words
+from sae_cli.config.compose import compose_run, hydra_ready, read_words
 from sae_cli.config.composed import Composed
-from sae_cli.config.hydra_errors import explained
-from sae_cli.config.hydra_settings import HydraWords, launching
+from sae_cli.config.hydra_errors import explain_errors
+from sae_cli.config.hydra_settings import HydraWords, compose_launcher
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a command line asks for.
+    """All that a command line asks for.
 
     Attributes:
         runs: the one run, or each job of a sweep.
-        hydra: what it tells Hydra.
+        hydra: its words for Hydra.
     """
 
     runs: list[Composed]
@@ -37,13 +37,13 @@ def read(words: Sequence[str], *, multirun: bool, pages: Path | None) -> Asked:
         ConfigError: on the first fault.
     """
     with hydra_ready(pages):
-        with explained():
+        with explain_errors():
             jobs, hydra = read_words(words, multirun)
         runs = []
         for job in jobs:
-            with explained(job):
-                runs.append(composed(job))
+            with explain_errors(job):
+                runs.append(compose_run(job))
         if hydra.launcher:
-            with explained():
-                launching(hydra.launcher)
+            with explain_errors():
+                compose_launcher(hydra.launcher)
     return Asked(runs, hydra)

@@ -26,7 +26,7 @@ from sae_cli.config.hydra_settings import HydraWords, split_words
 from sae_cli.core.errors import ConfigError
 
 HERE = Path(__file__).parents[1]
-# Inside an installed package, or beside it in a checkout.
+# The pages are inside an installed package, or beside it in a checkout.
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"
 PRIMARY = "train"
 PAGES = ("model", "experiment")
@@ -34,7 +34,7 @@ PAGES = ("model", "experiment")
 
 @contextmanager
 def hydra_ready(pages: Path | None = None) -> Iterator[Hydra]:
-    """Hydra composes inside, from our pages.
+    """Let Hydra compose inside, from our pages.
 
     Args:
         pages: the user's own folder of pages, absolute.
@@ -56,8 +56,8 @@ def hydra_ready(pages: Path | None = None) -> Iterator[Hydra]:
 
 
 def read_words(words: Sequence[str], multirun: bool) -> tuple[list[list[str]], HydraWords]:
-    """The overrides of each job of a sweep, in Hydra's order, or of the one run; and what Hydra is
-    told.
+    """Give the overrides of each job of a sweep, in Hydra's order, or of the one run; and the words
+    for Hydra.
 
     Raises:
         ConfigError: a choice that is not a name, a sweep over nothing, or a setting of Hydra's that
@@ -91,11 +91,11 @@ def _check_choice(override: Override) -> None:
         )
 
 
-def composed(overrides: Sequence[str]) -> Composed:
-    """The run that these overrides make.
+def compose_run(overrides: Sequence[str]) -> Composed:
+    """Compose the run that these overrides ask for.
 
-    A part that the command line chose instead of a page's stands as its own page has it, with the
-    command line's values: what the page says of that group was meant for the other part.
+    A part that the command line chose in place of a page's own begins from the part's page and
+    takes the command line's values: what the page says of that group was meant for the other part.
 
     Raises:
         ConfigError: an experiment with another model; a page without its package line; a page or
@@ -105,7 +105,7 @@ def composed(overrides: Sequence[str]) -> Composed:
     for override in parsed:
         check_references({override.key_or_group: override.value()})
     config = compose(PRIMARY, list(overrides), return_hydra_config=True)
-    # Nothing else is used of Hydra's own settings, whatever a page says of them.
+    # Only the choices are read of Hydra's own settings, whatever a page says about the rest.
     choices = _plain(config.hydra.runtime.choices)
     for page in PAGES:
         if isinstance(config.get(page), DictConfig):
@@ -119,7 +119,7 @@ def composed(overrides: Sequence[str]) -> Composed:
             f"experiment={run['experiment']} brings its own model; leave out model=, or the "
             "experiment"
         )
-    for group, own in _replaced(parsed, run, choices).items():
+    for group, own in _find_replaced(parsed, run, choices).items():
         run[group] = own | {k: v for k, v in run[group].items() if f"{group}.{k}" in given}
     check_references(run)
     return Composed(_plain(OmegaConf.create(run), resolve=True), choices, list(overrides))
@@ -132,14 +132,14 @@ def _plain(config: DictConfig, *, resolve: bool = False) -> dict[str, Any]:
 
 
 def _unresolved(config: DictConfig) -> dict[str, Any]:
-    """The run's configuration, its references as they are written."""
+    """Give the run's configuration, its references as they are written."""
     return {key: value for key, value in _plain(config).items() if key != "hydra"}
 
 
-def _replaced(
+def _find_replaced(
     parsed: Sequence[Override], run: Mapping[str, Any], choices: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """The groups whose part is another than the pages chose: its own page, not resolved."""
+    """Give the groups whose part the pages did not choose, each with its own page, unresolved."""
     lines = {
         str(override.key_or_group): str(override.input_line)
         for override in parsed
@@ -157,7 +157,7 @@ def _replaced(
 # The jobs of a sweep share what these two find.
 @cache
 def _choices_of_pages(overrides: tuple[str, ...]) -> dict[str, Any]:
-    """What the model and the experiment choose of each group."""
+    """Find what the model and the experiment choose of each group."""
     loader = GlobalHydra.instance().config_loader()
     found = loader.compute_defaults_list(PRIMARY, list(overrides), RunMode.RUN)
     return dict(found.overrides.known_choices)
@@ -165,5 +165,5 @@ def _choices_of_pages(overrides: tuple[str, ...]) -> dict[str, Any]:
 
 @cache
 def _own_pages(overrides: tuple[str, ...]) -> dict[str, Any]:
-    """A configuration with these parts, without a model or an experiment."""
+    """Compose a configuration with these parts, without a model or an experiment."""
     return _unresolved(compose(PRIMARY, [*overrides, "~model", "~experiment"]))

@@ -1,4 +1,4 @@
-"""One run as it was asked for, before its configuration is checked."""
+"""One run as a command line asks for it, before its configuration is checked."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class Composed(NamedTuple):
     overrides: list[str]
 
     def folder_name(self, pattern: str) -> str:
-        """The name that a pattern gives: ``${seed}``, ``${now:%Y}``, ``${hydra:job.name}`` ...
+        """Resolve a pattern to a name: ``${seed}``, ``${now:%Y}``, ``${hydra:job.name}`` ...
 
         Raises:
-            ConfigError: it refers to something that is not there.
+            ConfigError: the pattern refers to something that does not exist.
         """
         known = {
             "runtime": {"choices": self.choices, "cwd": os.getcwd()},
             "job": {"name": "sae-train", "override_dirname": ",".join(sorted(self.overrides))},
         }
-        # Hydra's own way to refer to its settings from anywhere.
+        # ${hydra:KEY} is Hydra's own way to refer to its settings from anywhere.
         plain = pattern.replace("${hydra:", "${hydra.")
         try:
             return str(OmegaConf.create(self.run | {"hydra": known, "folder": plain}).folder)

@@ -12,13 +12,13 @@ LONGEST_NAME = 80
 
 
 def unique_stamp() -> str:
-    """When, for people to read, and a number by which runs of the same second, or of a clock that
-    was set back, differ."""
+    """Give the time, for people to read, and a random number that tells apart runs of the same
+    second, or of a clock that was set back."""
     return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(4)}"
 
 
 def job_folder(number: int, overrides: Sequence[str]) -> str:
-    """A safe folder name for a sweep's job: its number and what it overrides."""
+    """Make a safe folder name for a sweep's job: its number and what it overrides."""
     text = ",".join(overrides)
     safe = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", text)
     if len(safe) > LONGEST_NAME:

@@ -1,4 +1,4 @@
-"""Hydra's and OmegaConf's complaints in one line: what was given, what is allowed, what to do."""
+"""Errors of Hydra and OmegaConf in one line: what was given, what is allowed, what to do."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from sae_cli.core.errors import ConfigError, nearest
 
 
 @contextmanager
-def explained(overrides: Sequence[str] = ()) -> Iterator[None]:
+def explain_errors(overrides: Sequence[str] = ()) -> Iterator[None]:
     """Turn what Hydra and OmegaConf raise inside into a ConfigError; for use in ``hydra_ready``.
 
     Args:
-        overrides: what is composed.
+        overrides: of the run that is composed.
     """
     try:
         yield
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise ConfigError(one_line(error, overrides)) from error
     except (ValueError, AssertionError) as error:
-        # What Hydra thinks of a page or an override that is none.
+        # Hydra raises these for something that is not a page or an override.
         raise ConfigError(" ".join(str(error).split())) from error
     except (LookupError, TypeError, AttributeError, RecursionError) as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())
@@ -37,7 +37,7 @@ def explained(overrides: Sequence[str] = ()) -> Iterator[None]:
 
 
 def one_line(error: BaseException, overrides: Sequence[str]) -> str:
-    """The complaint of the composition of one job, for a user."""
+    """Word for a user what was wrong with composing one job."""
     for cause in _chain(error):
         if isinstance(cause, yaml.MarkedYAMLError) and cause.problem_mark is not None:
             mark = cause.problem_mark
@@ -45,7 +45,7 @@ def one_line(error: BaseException, overrides: Sequence[str]) -> str:
                 f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}: not valid YAML, "
                 f"{cause.problem}"
             )
-    # Hydra wraps what OmegaConf raises in an exception without a text.
+    # Hydra may wrap an error of OmegaConf in an exception without a text.
     text = str(error) or str(error.__cause__)
     if isinstance(error, OverrideParseException):
         return (
@@ -86,7 +86,7 @@ def _missing_choice(given: str, text: str) -> str:
 
 
 def _unknown_key(key: str, overrides: Sequence[str]) -> str:
-    """A key that no page has, or that another choice of the group has."""
+    """Word the error of a key that no page has, or that another choice of the group has."""
     group, _, option = key.partition(".")
     if group == "hydra":
         return (
@@ -111,7 +111,7 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> str:
 
 
 def _chosen(group: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
-    """The group's choice and the options it has."""
+    """Give the group's choice and the options it has."""
     groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()}
     choosing = [text for text in overrides if text.lstrip("+").partition("=")[0] in groups]
     config = compose(PRIMARY, choosing, return_hydra_config=True)

@@ -1,9 +1,9 @@
 """How pages are read: as options and nothing else, whoever wrote them.
 
-Hydra evaluates some of a page while it composes, and expands it before anybody has seen it. So a
-page is checked where it is read, which holds for every way of showing and running. What a page says
-of Hydra's own settings would be without effect, because nothing of them is used; it is refused so
-that nobody wonders why.
+Hydra evaluates parts of a page while it composes, and expands the page before anybody has seen it.
+Each page is therefore checked where it is read, whatever is then shown or run. A page's settings
+for Hydra would have no effect, because they are never used; they are refused so that nobody wonders
+why.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sae_cli.core.errors import ConfigError
 
-# The provider, as Hydra says, of pages that are not ours.
+# Hydra calls this the provider of pages that are not ours.
 OF_USER = "command-line"
 LAUNCHERS = "hydra/launcher"
-# Far more than a page of settings has, far less than fills a memory.
+# A page of settings has far fewer values, and a memory has room for far more.
 LARGEST = 10_000
-# Each may repeat what others repeated before, so that many of them would not end.
+# A reference may repeat what others repeated before it, so many of them would never end.
 MOST_REFERENCES = 20
 HYDRA = re.compile(r"\bhydra\b[\w./]*")
 REFERENCE = re.compile(r"\$\{[^{}:]*\}")
@@ -48,7 +48,7 @@ class FileConfigSource(file_config_source.FileConfigSource):
     """
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """A page.
+        """Read a page.
 
         Raises:
             ConfigError: it would do more than set options.
@@ -60,7 +60,7 @@ class FileConfigSource(file_config_source.FileConfigSource):
         try:
             result = super().load_config(config_path)
         except OmegaConfBaseException as error:
-            # Hydra would say no more of it than that it is wrong.
+            # Hydra would only say that the page is wrong.
             raise ConfigError(f"{config_path}: {' '.join(str(error).split())}") from error
         content = OmegaConf.to_container(result.config, resolve=False)
         check_references(content, f"{config_path}: ")
@@ -79,23 +79,23 @@ class PageLoader(ConfigLoaderImpl):
         if isinstance(result.config, DictConfig) and not page.startswith("hydra/"):
             content = OmegaConf.to_container(result.config, resolve=False)
             if isinstance(content, dict) and "hydra" in content:
-                raise of_hydra(page, f"hydra{_first_key(content['hydra'])}")
+                raise hydra_setting_error(page, f"hydra{_first_key(content['hydra'])}")
         return result
 
 
 def guard_pages() -> None:
     """Let Hydra read every file by our ``FileConfigSource``."""
-    # It registers its own when it first looks for plugins.
+    # Hydra registers its own source when it first looks for plugins.
     Plugins.instance()
     SourcesRegistry.instance().types[FileConfigSource.scheme()] = FileConfigSource
 
 
 def check_references(content: Any, where: str = "", functions: bool = False) -> None:
-    """Values may refer to other settings, and call nothing.
+    """Refuse values that do more than refer to other settings.
 
     Args:
         content: plain values, not resolved.
-        where: what they are of, for the message.
+        where: names their page in the message.
         functions: allow those that name folders.
 
     Raises:
@@ -118,15 +118,15 @@ def check_references(content: Any, where: str = "", functions: bool = False) -> 
         )
 
 
-def of_hydra(page: str, key: str) -> ConfigError:
-    """That a page would change this setting of Hydra's."""
+def hydra_setting_error(page: str, key: str) -> ConfigError:
+    """Word the error of a page that would change this setting of Hydra's."""
     return ConfigError(
         f"{page}: {key} is set by a page; Hydra's own settings are given on the command line only"
     )
 
 
 def _first_key(content: Any) -> str:
-    """The dots and names that lead to the first value."""
+    """Give the dotted names that lead to the first value."""
     if not isinstance(content, dict) or not content:
         return ""
     name, inner = next(iter(content.items()))
@@ -134,7 +134,7 @@ def _first_key(content: Any) -> str:
 
 
 def _texts(content: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Each text with its dotted key; names of keys are texts, too."""
+    """Give each text with its dotted key; names of keys are texts, too."""
     if isinstance(content, dict):
         for name, value in content.items():
             inner = f"{key}.{name}" if key else str(name)
@@ -153,7 +153,7 @@ def _short(text: str) -> str:
 
 
 def _check_place(config_path: str) -> None:
-    """A page that bears the name of one of Hydra's would be read in its place."""
+    """Refuse a page that has the name of one of Hydra's, and would be read in its place."""
     group, _, name = config_path.removesuffix(".yaml").rpartition("/")
     if config_path.split("/")[0] != "hydra":
         return
@@ -168,10 +168,10 @@ def _check_place(config_path: str) -> None:
 
 
 def _check_size(config_path: str, file: Path) -> None:
-    """Aliases of aliases make a short page a huge one."""
+    """Refuse a page that aliases of aliases make huge."""
     try:
         with file.open(encoding="utf-8") as stream:
-            # The graph of its nodes, in which what aliases repeat stands once.
+            # In the graph of its nodes, what aliases repeat stands only once.
             size = _size(yaml.compose(stream, Loader=yaml.SafeLoader), {})
     except RecursionError:
         size = LARGEST + 1
@@ -183,7 +183,7 @@ def _check_size(config_path: str, file: Path) -> None:
 
 
 def _size(node: yaml.Node | None, known: dict[int, int]) -> int:
-    """How many values a node has once its aliases are expanded.
+    """Count the values of a node once its aliases are expanded.
 
     Raises:
         RecursionError: it is within itself, or too deep.
@@ -198,8 +198,7 @@ def _size(node: yaml.Node | None, known: dict[int, int]) -> int:
 
 
 def _check_defaults(defaults: Any, config_path: str) -> None:
-    """The pages that a page is made of have names, lie in the folders of pages, and are not
-    Hydra's."""
+    """Refuse defaults that are not names, leave the folders of pages, or are Hydra's."""
     for _, text in _texts(defaults):
         if "${" in text:
             raise ConfigError(f"{config_path}: its defaults say {_short(text)}; write the name")
@@ -210,4 +209,4 @@ def _check_defaults(defaults: Any, config_path: str) -> None:
             )
         settings = HYDRA.search(text)
         if settings and not config_path.startswith(f"{LAUNCHERS}/"):
-            raise of_hydra(config_path, settings[0].replace("/", "."))
+            raise hydra_setting_error(config_path, settings[0].replace("/", "."))

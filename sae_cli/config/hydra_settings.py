@@ -1,6 +1,6 @@
-"""What a command line may tell Hydra itself: how folders are named, and which launcher starts jobs.
+"""The words of a command line for Hydra itself: names of folders, and the launcher of jobs.
 
-Nothing else of Hydra's settings is used, so that no page can act through them. A launcher is
+Nothing else of Hydra's settings is used, so no page can act through them. A launcher is
 composed by itself, without any page of the run.
 """
 
@@ -20,25 +20,25 @@ from omegaconf import DictConfig, OmegaConf
 from sae_cli.config.hydra_pages import check_references
 from sae_cli.core.errors import ConfigError
 
-# How the folders of a run and of a sweep are named where the command line does not say.
+# These patterns name the folders of a run and of a sweep where the command line does not.
 FOLDERS = {
     "run": "outputs/${unique_stamp:}_${hydra.runtime.choices.model}"
     "_${hydra.runtime.choices.dataset}",
     "sweep": "outputs/${unique_stamp:}_sweep",
 }
-# A job needs neither a folder nor a log of Hydra's.
+# A job needs neither a folder nor a log from Hydra.
 LAUNCHING = (
     *("hydra.output_subdir=null", "hydra.sweep.subdir=."),
     *("hydra/job_logging=none", "hydra/hydra_logging=none"),
 )
 ALLOWED = "of Hydra's own settings only hydra.run.dir, hydra.sweep.dir and hydra/launcher are"
-# The parts of the settings of which each key is named by itself.
+# Messages name each key of these parts of the settings in full.
 NAMED_IN_FULL = {"run", "sweep", "job"}
 
 
 @dataclass(frozen=True)
 class HydraWords:
-    """What a command line tells Hydra.
+    """The words of a command line for Hydra.
 
     Attributes:
         folders: ``run`` or ``sweep`` -> how its folder is named, where that was given.
@@ -49,15 +49,15 @@ class HydraWords:
     launcher: list[str]
 
     def folder(self, kind: str) -> str:
-        """How the folder of a ``run`` or a ``sweep`` is named."""
+        """Give the pattern that names the folder of a ``run`` or a ``sweep``."""
         return self.folders.get(kind, FOLDERS[kind])
 
 
 def split_words(overrides: Sequence[Override]) -> tuple[list[Override], HydraWords]:
-    """The overrides of the run, and what Hydra is told.
+    """Split overrides into those of the run and the words for Hydra.
 
     Raises:
-        ConfigError: it is told what is not for the command line.
+        ConfigError: a word for Hydra is not for the command line.
     """
     own = [override for override in overrides if not _is_hydra(override)]
     words = HydraWords({}, [])
@@ -102,8 +102,8 @@ def _not_to_change(key: str) -> ConfigError:
     return ConfigError(f"{named} is not for a page or the command line to change; {ALLOWED}")
 
 
-def launching(words: Sequence[str]) -> DictConfig:
-    """A configuration of nothing but Hydra's settings, as a launcher has them.
+def compose_launcher(words: Sequence[str]) -> DictConfig:
+    """Compose Hydra's settings alone, as a launcher takes them.
 
     Raises:
         ConfigError: the launcher would run something that is not a launcher.

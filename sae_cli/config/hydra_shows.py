@@ -1,4 +1,4 @@
-"""What only Hydra can show: its own help and settings, the choices of pages, completion."""
+"""Things that only Hydra can show: its own help and settings, the choices of pages, completion."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from hydra.core.object_type import ObjectType
 from omegaconf import OmegaConf
 
 from sae_cli.config.compose import PRIMARY, hydra_ready
-from sae_cli.config.hydra_errors import explained
+from sae_cli.config.hydra_errors import explain_errors
 from sae_cli.config.hydra_pages import PageLoader
-from sae_cli.config.hydra_settings import LAUNCHING, HydraWords, launching
+from sae_cli.config.hydra_settings import LAUNCHING, HydraWords, compose_launcher
 
 
 def choices(pages: Path | None) -> dict[str, list[str]]:
-    """Each group with the names of its pages.
+    """List each group with the names of its pages.
 
     Args:
         pages: the user's own folder of pages, absolute; as in every function here.
@@ -32,9 +32,9 @@ def choices(pages: Path | None) -> dict[str, list[str]]:
 
 
 def hydra_settings(words: HydraWords, pages: Path | None) -> dict[str, Any]:
-    """Hydra's own settings for a command line, their references as they are written."""
+    """Give Hydra's own settings for a command line, their references as they are written."""
     with hydra_ready(pages):
-        config = launching(words.launcher)
+        config = compose_launcher(words.launcher)
     settings: Any = OmegaConf.to_container(config.hydra, resolve=False, enum_to_str=True)
     for kind in ("run", "sweep"):
         settings[kind]["dir"] = words.folder(kind)
@@ -54,5 +54,5 @@ def complete(question: Sequence[str], pages: Path | None) -> None:
         ConfigError: there is no such question, or a page on the line that is to be completed would
             do more than set options.
     """
-    with hydra_ready(pages) as hydra, explained():
+    with hydra_ready(pages) as hydra, explain_errors():
         hydra.shell_completion(PRIMARY, list(question))

@@ -1,4 +1,4 @@
-"""A published figure that a run is to be held against."""
+"""A published figure that a run is compared with."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Published(pydantic.BaseModel):
     Attributes:
         metric: a key of ``summary.json``, such as ``val/loss``.
         value: of that metric; None where nothing was published.
-        tolerance: how far from ``value`` the mean over seeds may lie; None where nobody can say.
-        source: where the value stands.
+        tolerance: how far from ``value`` the mean over seeds may lie; None where that is unknown.
+        source: where the value was published.
     """
 
     model_config = STRICT

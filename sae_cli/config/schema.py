@@ -45,19 +45,19 @@ GROUPS: dict[str, Registry[Any]] = {
 }
 
 
-# Keys that change no number of a run: what it says, saves and draws, and where its data lie.
+# These keys change no number of a run: what it says, saves and draws, and where its data are.
 FREE = (
     *("checkpoint_steps", "checkpoint_minutes", "profile", "progress", "pictures", "sort_by"),
     *("published", "dataset.path", "dataset.root", "dataset.download"),
 )
-# Metrics that only a run with a head has.
+# Only a run with a head has these metrics.
 OF_HEADS = ("accuracy", "head", "head_raw")
-# What may change when a run goes on.
+# These keys may change when a run is resumed.
 RESUMABLE = ("epochs", *FREE)
 
 
 class Settings(pydantic.BaseModel):
-    """What concerns the run as a whole; ``conf/train.yaml`` explains each key."""
+    """The settings of the run as a whole; ``conf/train.yaml`` explains each key."""
 
     model_config = STRICT
 
@@ -79,7 +79,7 @@ class Settings(pydantic.BaseModel):
     @pydantic.field_validator("compile", mode="before")
     @classmethod
     def _yaml_switch(cls, given: Any) -> Any:
-        """YAML reads on and off as truth values."""
+        """Turn truth values back into words, because YAML reads on and off as truth values."""
         return {True: "on", False: "off"}[given] if isinstance(given, bool) else given
 
 
@@ -96,11 +96,11 @@ class RunConfig:
     parts: dict[str, dict[str, Any]]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, complete: what ``config.yaml`` holds and ``check`` takes."""
+        """Give plain values, complete, as ``config.yaml`` holds and ``check`` takes them."""
         return self.settings.model_dump() | self.parts
 
     def changed(self, changes: Mapping[str, Any]) -> RunConfig:
-        """A checked configuration with other values for these dotted keys.
+        """Give a checked configuration with other values for these dotted keys.
 
         Raises:
             ConfigError: there is no such key, or the value is wrong.
@@ -139,7 +139,7 @@ def check(config: Mapping[str, Any]) -> RunConfig:
     parts = {group: registry.check(config[group]) for group, registry in GROUPS.items()}
     if parts["head"]["name"] == "none" and settings.sort_by.rpartition("/")[2] in OF_HEADS:
         raise ConfigError(
-            f"sort_by={settings.sort_by} needs a classifier, and head=none is none; choose "
+            f"sort_by={settings.sort_by} needs a classifier, and head=none is not one; choose "
             "head=classifier, or another metric such as val/fvu"
         )
     return RunConfig(settings, parts)
@@ -148,6 +148,6 @@ def check(config: Mapping[str, Any]) -> RunConfig:
 def _check_metric(key: str, name: str) -> None:
     if name not in metric_names():
         raise ConfigError(
-            f"{key}={name} is no metric; choose one of {', '.join(metric_names())}"
+            f"{key}={name} is not a metric; choose one of {', '.join(metric_names())}"
             + nearest(name, metric_names())
         )

@@ -55,15 +55,15 @@ def test_resume_is_not_an_override() -> None:
 
 
 WRONG = [
-    ("--mut", "--mut is no option; the options are --"),
+    ("--mut", "--mut is not an option; the options are --"),
     ("--mut", "did you mean --multirun?"),
-    ("-x", "-x is no option"),
+    ("-x", "-x is not an option"),
     ("--multirun=1", "--multirun takes no value"),
     ("-mx", "--multirun takes no value"),
     ("-cd", "--config-dir needs a value"),
     ("--cfg -m", "--cfg needs a value"),
     ("-model=ae", "-model=ae: settings have no dashes; write model=ae"),
-    ("-1", "'-1' is no setting"),
+    ("-1", "'-1' is not a setting"),
 ]
 
 
@@ -79,7 +79,7 @@ def test_the_other_commands_say_the_same(make: object) -> None:
     assert callable(make)
     parser: Parser = make()
     for words, says in (
-        ("a --traceb", "--traceb is no option; the options are --"),
+        ("a --traceb", "--traceb is not an option; the options are --"),
         ("a --into", "--into needs a value"),
         ("a --epochs=3", "--epochs=3: settings have no dashes; write epochs=3"),
         ("", f"{parser.prog} --help lists what can be given"),

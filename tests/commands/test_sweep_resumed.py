@@ -91,7 +91,7 @@ def test_interrupted_and_gone_on_with_from_its_folder(tmp_path: Path, whole: Pat
     assert done.code == 130
     assert "1 of 12 jobs finished" in done.out
     assert done.err == (
-        "stopped by SIGINT: the other jobs wait; go on with: sae-train resume=sweep\n"
+        "stopped by SIGINT: the other jobs wait; resume with: sae-train resume=sweep\n"
     )
     found = statuses(sweep)
     assert found[stopped.name] == "interrupted"

@@ -38,7 +38,7 @@ CASES: list[tuple[str, str]] = [
     ("penalty=l3", f"penalty=l3 is unknown; choose one of {PENALTIES}"),
     ("dataset=imagenet", "choose one of array, cifar10, digits, fashion_mnist"),
     ("device=gpu", "device=gpu is unknown; choose one of auto, cpu, cuda"),
-    ("sort_by=val/nope", "sort_by=val/nope is no metric; choose one of train/loss"),
+    ("sort_by=val/nope", "sort_by=val/nope is not a metric; choose one of train/loss"),
     ("penalty=null", "choose a page by its name, penalty=NAME"),
     ("penalty=[l1,kl]", "choose a page by its name, penalty=NAME"),
     ("penalty={weight:1}", "choose a page by its name, penalty=NAME"),
@@ -72,9 +72,9 @@ CASES: list[tuple[str, str]] = [
     ("seed=${nothing}", "Interpolation key 'nothing' not found"),
     # What is no override
     ("--penalty.weight=0.05", "settings have no dashes; write penalty.weight=0.05"),
-    ("--mutlirun", "--mutlirun is no option"),
+    ("--mutlirun", "--mutlirun is not an option"),
     ("penalty.weight = 0.05", "write key=value without spaces"),
-    ("sparse_kl", "'sparse_kl' is no setting; write key=value"),
+    ("sparse_kl", "'sparse_kl' is not a setting; write key=value"),
     ("name=x=1", "quote values with special characters"),
     ("--config-dir nowhere", "--config-dir nowhere: no such folder"),
     ("--config-dir", "--config-dir needs a value"),
@@ -113,7 +113,7 @@ CASES: list[tuple[str, str]] = [
     # Showing instead of running
     ("--cfg job -p nope", "--package nope: no such key; the keys are model, experiment"),
     ("-p penalty", "give --cfg job with it"),
-    ("--resolve", "--resolve is no option"),
+    ("--resolve", "--resolve is not an option"),
     ("-sc query=bash", "error: "),
     # A sweep is checked whole before its first job
     ("-m penalty.weight=0.1,-1", "penalty.weight=-1: must be greater than or equal to 0"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sae_cli.config.compose import composed, hydra_ready
+from sae_cli.config.compose import compose_run, hydra_ready
 from sae_cli.config.composed import Composed
 from sae_cli.config.hydra_settings import FOLDERS
 from sae_cli.core.errors import ConfigError
@@ -17,7 +17,7 @@ from sae_cli.core.errors import ConfigError
 @pytest.fixture(scope="module")
 def run() -> Composed:
     with hydra_ready():
-        return composed(["seed=7", "penalty=l1", "penalty.weight=0.3"])
+        return compose_run(["seed=7", "penalty=l1", "penalty.weight=0.3"])
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_page_refers_to_the_run_it_is_chosen_for(tmp_path: Path) -> None:
     (folder / "mine.yaml").write_text("name: l1\nweight: ${optimizer.learning_rate}\n")
     words = ["experiment=hands_on_sparse_kl", "penalty=mine"]
     with hydra_ready(tmp_path):
-        page, given = composed(words), composed([*words, "optimizer.learning_rate=0.5"])
+        page, given = compose_run(words), compose_run([*words, "optimizer.learning_rate=0.5"])
     assert page.run["penalty"]["weight"] == page.run["optimizer"]["learning_rate"]
     assert given.run["penalty"]["weight"] == 0.5
     assert (page.choices["penalty"], page.run["penalty"]["name"]) == ("mine", "l1")
@@ -66,6 +66,6 @@ def test_parts_that_are_replaced_do_not_mix(tmp_path: Path) -> None:
     """Each has its own page's options, and the values of the command line are its own."""
     with hydra_ready():
         words = ["model=sparse_kl", "penalty=l1", "corruption=masking", "corruption.fraction=0.25"]
-        both = composed(words).run
-        assert both["penalty"] == composed(["model=ae", "penalty=l1"]).run["penalty"]
+        both = compose_run(words).run
+        assert both["penalty"] == compose_run(["model=ae", "penalty=l1"]).run["penalty"]
     assert both["corruption"] == {"name": "masking", "fraction": 0.25}

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from sae_cli.config.compose import CONF, composed, hydra_ready
+from sae_cli.config.compose import CONF, compose_run, hydra_ready
 from sae_cli.config.schema import RunConfig, check
 from tests.conftest import SMALL
 
@@ -36,7 +36,7 @@ def one_of_each_architecture() -> list[str]:
 def of_model(name: str) -> RunConfig:
     """A short training of a model page: one epoch of each stage."""
     with hydra_ready():
-        config = composed([f"model={name}", "pictures=false", *SMALL])[0]
+        config = compose_run([f"model={name}", "pictures=false", *SMALL])[0]
     if config["head"]["name"] == "classifier":
         config["head"] |= {"epochs": 1, "fine_tune_epochs": 1}
     if config["schedule"]["name"] == "greedy":

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from sae_cli.assembly.parts import build_parts
-from sae_cli.config.compose import CONF, composed, hydra_ready
+from sae_cli.config.compose import CONF, compose_run, hydra_ready
 from sae_cli.config.schema import GROUPS, check
 from sae_cli.runs.train import train
 from tests.conftest import SMALL, Configure
@@ -65,9 +65,9 @@ def test_an_experiment_page_composes_and_says_where_it_is_from(
 
 def test_a_chosen_part_leaves_nothing_of_the_page_behind() -> None:
     with hydra_ready():
-        swapped = composed(["model=sparse_kl", "penalty=l1"])[0]
-        page = composed(["experiment=hands_on_sparse_kl", "penalty=l1", "penalty.weight=0.3"])[0]
-        denoised = composed(["experiment=hands_on_denoising", "corruption=masking"])[0]
+        swapped = compose_run(["model=sparse_kl", "penalty=l1"])[0]
+        page = compose_run(["experiment=hands_on_sparse_kl", "penalty=l1", "penalty.weight=0.3"])[0]
+        denoised = compose_run(["experiment=hands_on_denoising", "corruption=masking"])[0]
     assert swapped["penalty"] == {"name": "l1", "weight": 0.1}
     assert page["penalty"] == {"name": "l1", "weight": 0.3}
     assert denoised["corruption"] == {"name": "masking", "fraction": 0.25}
@@ -75,7 +75,7 @@ def test_a_chosen_part_leaves_nothing_of_the_page_behind() -> None:
 
 def test_the_command_line_wins_over_an_experiment_page() -> None:
     with hydra_ready():
-        found = composed(["experiment=hands_on_sparse_kl", "penalty.weight=0.3", "epochs=2"])[0]
+        found = compose_run(["experiment=hands_on_sparse_kl", "penalty.weight=0.3", "epochs=2"])[0]
     assert found["penalty"]["weight"] == 0.3
     assert found["penalty"]["target"] == 0.1
     assert found["epochs"] == 2

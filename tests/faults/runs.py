@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from sae_cli.config.compose import composed, hydra_ready
+from sae_cli.config.compose import compose_run, hydra_ready
 from sae_cli.config.schema import RunConfig, check
 from sae_cli.core.errors import Stopped
 from sae_cli.model.objective import Terms
@@ -39,7 +39,7 @@ After = Callable[[saver.Saver, Terms], None]
 def config_of(*overrides: str) -> RunConfig:
     """Check the configuration that these overrides of ``WORDS`` make."""
     with hydra_ready():
-        return check(composed([*WORDS, *overrides])[0])
+        return check(compose_run([*WORDS, *overrides])[0])
 
 
 @contextmanager

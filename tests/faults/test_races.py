@@ -58,7 +58,7 @@ def test_the_clock_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     folders = []
     for _ in range(2):
         with compose.hydra_ready():
-            folders.append(Path(compose.composed(WORDS).folder_name(FOLDERS["run"])))
+            folders.append(Path(compose.compose_run(WORDS).folder_name(FOLDERS["run"])))
         train(config_of(), folders[-1].absolute(), [])
         assert folders[-1].name.startswith("1970-01-01_00-00-00_")
     assert folders[0] != folders[1]

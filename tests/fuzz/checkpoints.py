@@ -18,7 +18,7 @@ import torch
 from sae_cli.assembly.compute import build_gradients
 from sae_cli.assembly.parts import build_parts
 from sae_cli.assembly.prepare import prepare
-from sae_cli.config.compose import composed, hydra_ready
+from sae_cli.config.compose import compose_run, hydra_ready
 from sae_cli.config.schema import check
 from sae_cli.core.signals import Stop
 from sae_cli.run_folder.checkpoints import DIGEST_BYTES, pack, unpack
@@ -175,4 +175,4 @@ def _zip(valid: bytes, exchange: Callable[[str, bytes], bytes], compression: int
 def _config() -> Any:
     words = ("model=sparse_kl", "dataset.test=1500", "epochs=1", "pictures=false", "device=cpu")
     with hydra_ready():
-        return check(composed([*words, "architecture.n_latents=5"])[0])
+        return check(compose_run([*words, "architecture.n_latents=5"])[0])

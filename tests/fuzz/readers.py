@@ -25,7 +25,7 @@ from PIL import Image
 from sae_cli import load_run
 from sae_cli.assembly.environment import changes_of_environment, environment
 from sae_cli.assembly.network import build_network, build_network_parts
-from sae_cli.config.compose import composed, hydra_ready
+from sae_cli.config.compose import compose_run, hydra_ready
 from sae_cli.config.schema import check
 from sae_cli.core.errors import CheckpointError, ConfigError
 from sae_cli.core.shapes import DataShape
@@ -98,7 +98,7 @@ COUNTS = {
 def write_run(path: Path) -> None:
     """Write a run folder as a training leaves it, with initial weights."""
     with hydra_ready():
-        config = check(composed(["model=stacked", "architecture.hidden_sizes=[8]"])[0])
+        config = check(compose_run(["model=stacked", "architecture.hidden_sizes=[8]"])[0])
     shape = DataShape((1, 2, 3), None)
     model = build_network(config, build_network_parts(config), shape).saved
     run = RunFolder(path)

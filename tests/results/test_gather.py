@@ -235,7 +235,7 @@ def test_the_command_on_a_sweep(reporting: Command, command: Command, tmp_path: 
     for wrong_words, says in [
         (("nowhere",), "nowhere: no such folder"),
         ((), "the following arguments are required: FOLDER"),
-        (("sweep", "--nope"), "--nope is no option; the options are"),
+        (("sweep", "--nope"), "--nope is not an option; the options are"),
         (("empty",), "no finished run in empty"),
         (("sweep", "--into", "mine.md"), "mine.md was not made by sae-report"),
     ]:

@@ -162,8 +162,8 @@ def test_the_command_on_a_sweep(reproducing: Command, command: Command, tmp_path
         (("nowhere",), "nowhere: no such folder"),
         ((".",), "holds no finished run"),
         (("sweep", "penalty.weight=1"), "reproduced with its own settings"),
-        (("sweep", "--nope"), "--nope is no option; the options are"),
-        (("sweep", "word"), "'word' is no setting"),
+        (("sweep", "--nope"), "--nope is not an option; the options are"),
+        (("sweep", "word"), "'word' is not a setting"),
         (("sweep", "--into", "again"), "is not an empty folder"),
     ]:
         wrong = reproducing(*wrong_words)

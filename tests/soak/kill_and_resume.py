@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from random import Random
 
-from sae_cli.config.compose import composed, hydra_ready
+from sae_cli.config.compose import compose_run, hydra_ready
 from sae_cli.config.schema import RunConfig, check
 from tests.killing import finish, results, start
 
@@ -48,7 +48,7 @@ def drawn(random: Random) -> tuple[str, RunConfig]:
     if model == "stacked":
         words.append("schedule.layer_epochs=[2]")
     with hydra_ready():
-        return " ".join(words), check(composed(words)[0])
+        return " ".join(words), check(compose_run(words)[0])
 
 
 def soak(kills: int, random: Random, folder: Path) -> tuple[int, int, int]:

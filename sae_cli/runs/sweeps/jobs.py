@@ -1,4 +1,4 @@
-"""The jobs of a sweep: what finished is left alone, what was stopped resumes, the others begin."""
+"""The jobs of a sweep: finished ones are left alone, stopped ones resume, the others begin."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from sae_cli.runs.sweeps.sweep import (
 
 
 class Launcher(ABC):
-    """What starts the jobs of a sweep."""
+    """Starts the jobs of a sweep."""
 
     @abstractmethod
     def launch(self, sweep: Sweep) -> None:
-        """Have every job run by ``run_job``, here or in another process; return when all ended.
+        """Have ``run_job`` run every job, here or in another process; return when all have ended.
 
         Raises:
             Stopped: a signal asked to.
@@ -83,7 +83,7 @@ def run_sweep(sweep: Sweep, launcher: Launcher) -> int:
         try:
             launcher.launch(sweep)
         except Stopped as stopped:
-            say = f"the other jobs wait; go on with: {resume_command(sweep.path)}"
+            say = f"the other jobs wait; resume with: {resume_command(sweep.path)}"
             raise Stopped(stopped.number, say) from None
         finally:
             rows = write_results(sweep)

@@ -1,4 +1,4 @@
-"""What a sweep leaves: its jobs in ``sweep.yaml``, ``results.csv`` and a table, best first."""
+"""A sweep and what it leaves: ``sweep.yaml``, ``results.csv`` and a table, best first."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sae_cli.training.metrics import higher_is_better
 
 RESULTS = "results.csv"
 SHOWN = ("val/loss", "val/mse", "val/fvu", "val/l0", "val/dead_latents")
-# Of sweep.yaml: some thousands of jobs.
+# sweep.yaml may be this large, which is some thousands of jobs.
 MAX_BYTES = 1 << 26
 
 
@@ -58,13 +58,13 @@ class Sweep:
 
 
 def sweep_of(path: Path, overrides: Sequence[list[str]], configs: Sequence[RunConfig]) -> Sweep:
-    """The sweep of these jobs."""
+    """Make the sweep of these jobs."""
     pairs = enumerate(zip(overrides, configs, strict=True))
     return Sweep(path, [Job(job_folder(i, given), given, config) for i, (given, config) in pairs])
 
 
 def read_sweep(path: Path) -> Sweep:
-    """The sweep in a folder, read as data; no folder's name is taken from it.
+    """Read the sweep in a folder as data; no folder's name is taken from it.
 
     Raises:
         ConfigError: there is none, or it is damaged.
@@ -91,7 +91,7 @@ def check_same(recorded: Sweep, given: Sweep) -> None:
         if then.overrides != now.overrides or found:
             changed = "; ".join(found) or f"{' '.join(then.overrides)} then"
             raise ConfigError(
-                f"{what} (job {then.folder}: {changed}); choose another folder, or go on with that "
+                f"{what} (job {then.folder}: {changed}); choose another folder, or resume that "
                 f"one: sae-train resume={short(given.path)}"
             )
 
@@ -129,7 +129,7 @@ def _rank(value: Any, sign: float) -> tuple[bool, float]:
 
 
 def results_table(rows: Sequence[dict[str, Any]], varied: Sequence[str], sort_by: str) -> list[str]:
-    """The jobs with what varies between them, their status and main metrics, as aligned lines."""
+    """Show what varies between the jobs, their status and main metrics, in aligned lines."""
     metrics = list(dict.fromkeys([sort_by, *SHOWN]))
     header = ["job", *varied, "status", *metrics]
     cells = [[row["job"].partition("_")[0], *(row.get(key) for key in header[1:])] for row in rows]
@@ -137,7 +137,7 @@ def results_table(rows: Sequence[dict[str, Any]], varied: Sequence[str], sort_by
 
 
 def varied_keys(jobs: Sequence[Sequence[str]]) -> list[str]:
-    """The keys whose overrides differ between the jobs."""
+    """Find the keys whose overrides differ between the jobs."""
     first = jobs[0]
     changing = [text for job in jobs for text in job if text not in first]
     return list(dict.fromkeys(text.partition("=")[0] for text in changing))
