@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
-from sae_cli.config.compose import composed, hydra_ready
+from sae_cli.config.compose import CONF, composed, hydra_ready
 from sae_cli.config.schema import RunConfig, check
 from sae_cli.core.errors import ConfigError
 from sae_cli.datasets import DATASETS
@@ -91,12 +92,8 @@ def _command(folder: Path, name: str) -> Command:
 def fashion_mnist() -> dict[str, torch.Tensor]:
     """Real Fashion-MNIST as bytes, split as the book does; skipped where it is not installed."""
     try:
-        data = DATASETS.build(
-            {
-                "name": "fashion_mnist",
-                **{"root": "data", "download": False, "verify": True, "val": 5000},
-            }
-        )
+        page = yaml.safe_load((CONF / "dataset" / "fashion_mnist.yaml").read_text())
+        data = DATASETS.build(DATASETS.check(page | {"download": False}))
     except ConfigError as error:
         # The published floors and readers are checked on the real files, which are no part of the
         # project; tests without them read made-up ones in the same formats.
