@@ -170,15 +170,14 @@ def _command(folder: Path, name: str) -> Command:
 @pytest.fixture(scope="session")
 def fashion_mnist() -> dict[str, torch.Tensor]:
     """Real Fashion-MNIST as bytes, split as the book does; skipped where it is not installed."""
+    import yaml
+
+    from sae_cli.config.compose import CONF
     from sae_cli.datasets import DATASETS
 
     try:
-        data = DATASETS.build(
-            {
-                "name": "fashion_mnist",
-                **{"root": "data", "download": False, "verify": True, "val": 5000},
-            }
-        )
+        page = yaml.safe_load((CONF / "dataset" / "fashion_mnist.yaml").read_text())
+        data = DATASETS.build(DATASETS.check(page | {"download": False}))
     except ConfigError as error:
         # The published floors and readers are checked on the real files, which are no part of the
         # project; tests without them read made-up ones in the same formats.

@@ -34,8 +34,15 @@ def locate(config: RunConfig) -> RunConfig:
     """Make the paths of the data absolute, so that the configuration holds in any folder."""
     section = config.parts["dataset"]
     given = {k: section[k] for k in PATHS if section.get(k) is not None}
-    paths = {k: str(Path(path).expanduser().absolute()) for k, path in given.items()}
+    paths = {k: _absolute(path) for k, path in given.items()}
     return replace(config, parts=config.parts | {"dataset": section | paths})
+
+
+def _absolute(path: str | list[str]) -> str | list[str]:
+    """Make a path absolute, or each of a list of them."""
+    if isinstance(path, str):
+        return str(Path(path).expanduser().absolute())
+    return [str(Path(one).expanduser().absolute()) for one in path]
 
 
 def check_data(config: RunConfig, parts: Parts, data: Dataset) -> None:
@@ -55,6 +62,11 @@ def check_data(config: RunConfig, parts: Parts, data: Dataset) -> None:
         raise ConfigError(
             f"{source}, and corruption={config.parts['corruption']['name']} needs inputs in "
             f"{parts.corruption.requires}; choose another corruption or rescale the data"
+        )
+    if parts.network.supervision is not None and data.unlabelled:
+        raise ConfigError(
+            f"head={config.parts['head']['name']} needs labels, and {data.unlabelled}; mend them, "
+            "or choose head=none"
         )
     output = parts.output
     if not data.interval.within(output.interval):

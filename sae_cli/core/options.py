@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 Count = Annotated[int, Field(ge=1)]
 """A number of things, at least one."""
@@ -38,3 +38,11 @@ OpenUnit = Annotated[float, Field(gt=0, lt=1)]
 
 UnitInterval = Annotated[float, Field(ge=0, le=1)]
 """A share from none to all."""
+
+
+def _listed(given: Any) -> Any:
+    return [given] if isinstance(given, str) else given
+
+
+Folders = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+"""One folder or several, of which the first with the files is read."""

@@ -106,6 +106,7 @@ class Dataset:
         interval: the range that values (after division) are known to lie in.
         n_classes: number of classes, or None without labels.
         source: one line on where the values came from (folder, file or package).
+        unlabelled: why labels that were there are left out, or nothing.
     """
 
     train: Split
@@ -114,6 +115,7 @@ class Dataset:
     interval: Interval
     n_classes: int | None
     source: str
+    unlabelled: str = ""
 
     @property
     def shape(self) -> DataShape:

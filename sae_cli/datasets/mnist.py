@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sae_cli.core.errors import ConfigError
-from sae_cli.core.options import Count
+from sae_cli.core.options import Count, Folders
 from sae_cli.datasets.dataset import DATASETS, Dataset
 from sae_cli.datasets.formats.download import (
     DownloadError,
@@ -24,6 +24,7 @@ from sae_cli.datasets.formats.download import (
     root_folder,
 )
 from sae_cli.datasets.formats.idx import IdxArray, read_idx
+from sae_cli.datasets.formats.idx_files import find_file, incomplete, search
 from sae_cli.datasets.published_images import published_images
 
 N_TRAIN, N_TEST, SIDE, N_CLASSES = 60_000, 10_000, 28, 10
@@ -39,15 +40,15 @@ class Family:
     Attributes:
         layout: the name of torchvision's class for it, and of its folder.
         sha256: of the four unpacked files, in the order of ``FILES``; empty where not known.
-        system: folders where a system's package puts the files.
-        ways: how to get the files, other than by a download.
+        system: the folder where a system's package puts the files, if one does.
+        package: how to get that package.
     """
 
     name: str
     layout: str
     sha256: tuple[str, ...] = ()
-    system: tuple[Path, ...] = ()
-    ways: tuple[str, ...] = ()
+    system: Path | None = None
+    package: str = ""
 
     @property
     def raw(self) -> str:
@@ -64,8 +65,8 @@ FASHION_MNIST = Family(
         "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
         "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     ),
-    (Path("/usr/share/datasets/fashion-mnist"),),
-    ("run `apt install dataset-fashion-mnist`",),
+    Path("/usr/share/datasets/fashion-mnist"),
+    "run `apt install dataset-fashion-mnist`",
 )
 MNIST = Family(
     "mnist",
@@ -82,8 +83,11 @@ OWNERS = {digest: family.name for family in (FASHION_MNIST, MNIST) for digest in
 
 
 @DATASETS.register("fashion_mnist")
-def fashion_mnist(*, root: str, download: bool, verify: bool, val: Count) -> Dataset:
+def fashion_mnist(*, root: Folders, download: bool, verify: bool, val: Count) -> Dataset:
     """Read Fashion-MNIST; the last ``val`` training images validate, the whole test file tests.
+
+    Args:
+        root: the folders to look in, in this order, and in no other.
 
     Raises:
         ConfigError: files are missing, damaged or not the expected ones; ``val`` is too large.
@@ -94,71 +98,59 @@ def fashion_mnist(*, root: str, download: bool, verify: bool, val: Count) -> Dat
 @DATASETS.register("mnist")
 def mnist(*, root: str, download: bool, verify: bool, val: Count) -> Dataset:
     """Read MNIST, handwritten digits, as :func:`fashion_mnist` does."""
-    return _read(MNIST, root, download, verify, val)
+    return _read(MNIST, [root], download, verify, val)
 
 
 @DATASETS.register("kmnist")
 def kmnist(*, root: str, download: bool, verify: bool, val: Count) -> Dataset:
     """Read KMNIST, handwritten Japanese characters, as :func:`fashion_mnist` does."""
-    return _read(KMNIST, root, download, verify, val)
+    return _read(KMNIST, [root], download, verify, val)
 
 
-def _read(family: Family, root: str, may_download: bool, verify: bool, val: int) -> Dataset:
-    folder = _folder(family, root_folder(root), may_download)
+def _read(
+    family: Family, roots: Sequence[str], may_download: bool, verify: bool, val: int
+) -> Dataset:
+    folder = _folder(family, [root_folder(root) for root in roots], may_download)
     training = _read_pair(family, folder, TRAIN_FILES, N_TRAIN if verify else None)
     testing = _read_pair(family, folder, TEST_FILES, N_TEST if verify else None)
-    return published_images(training, testing, val=val, n_classes=N_CLASSES, folder=folder)
+    return published_images(
+        training[:2],
+        testing[:2],
+        val=val,
+        n_classes=N_CLASSES,
+        folder=folder,
+        unlabelled=training.unlabelled or testing.unlabelled,
+    )
 
 
-class Search(NamedTuple):
-    """A folder, and the files that it lacks."""
-
-    folder: Path
-    lacking: list[str]
-
-
-def _search(folder: Path) -> Search:
-    return Search(folder, [name for name in FILES if _file(folder, name) is None])
-
-
-def _file(folder: Path, name: str) -> Path | None:
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
-            return path
-    return None
-
-
-def _folder(family: Family, root: Path, may_download: bool) -> Path:
-    """Find the first folder with all four files; download them if need be."""
-    raw = root / family.raw
-    own = [_search(root), _search(raw)]
-    for search in own:
-        if not search.lacking:
-            return search.folder
-    # A user with half a data set must not train on other files unnoticed. Only torchvision's own
-    # folder may be completed.
-    partial = [search for search in own if len(search.lacking) < len(FILES)]
-    if not partial:
-        for folder in family.system:
-            if not _search(folder).lacking:
-                return folder
-    if partial and (partial[0].folder != raw or not may_download):
-        raise ConfigError(
-            f"dataset={family.name}: {partial[0].folder} lacks {', '.join(partial[0].lacking)} "
-            "(plain or .gz); put them there, or give dataset.root=FOLDER that has all of "
-            f"{', '.join(FILES)}"
-        )
+def _folder(family: Family, roots: Sequence[Path], may_download: bool) -> Path:
+    """Find the first folder with all four files; download them into the first if need be."""
+    for root in roots:
+        own = [search(folder, FILES) for folder in (root, root / family.raw)]
+        for found in own:
+            if not found.lacking:
+                return found.folder
+        # A user with half a data set must not train on other files unnoticed. Only torchvision's
+        # own folder may be completed.
+        for found in own:
+            if found.has_some and (found.folder != root / family.raw or not may_download):
+                raise incomplete(family.name, found, FILES)
     if may_download:
         try:
-            _download(family, root)
-            return raw
+            _download(family, roots[0])
+            return roots[0] / family.raw
         except DownloadError as error:
             why, more = f"the download failed ({error})", "try again with a network"
     else:
         why, more = "dataset.download=false forbids a download", "give dataset.download=true"
+    ways = [more]
+    if family.system is not None:
+        there = family.system not in roots and not search(family.system, FILES).lacking
+        has = f"give dataset.root={family.system}, which has them"
+        ways = [has if there else family.package, more]
     wanted = [f"{name}[.gz]" for name in FILES]
-    folders = [root, raw, *family.system]
-    raise missing_files(family.name, wanted, folders, [*family.ways, more], why)
+    folders = [folder for root in roots for folder in (root, root / family.raw)]
+    raise missing_files(family.name, wanted, folders, ways, why)
 
 
 def _download(family: Family, root: Path) -> None:
@@ -168,13 +160,19 @@ def _download(family: Family, root: Path) -> None:
 
         getattr(datasets, family.layout)(str(staging), download=True)
 
-    download_files(root, family.raw, _search(root / family.raw).lacking, fetch)
+    download_files(root, family.raw, search(root / family.raw, FILES).lacking, fetch)
 
 
-def _read_pair(
-    family: Family, folder: Path, names: Sequence[str], n_expected: int | None
-) -> tuple[Tensor, Tensor]:
-    """Read uint8 ``(n, 1, 28, 28)`` and int64 ``(n,)`` from an image and a label file."""
+class Pair(NamedTuple):
+    """uint8 images ``(n, 1, 28, 28)``, int64 labels ``(n,)``, and why they name no classes."""
+
+    images: Tensor
+    labels: Tensor
+    unlabelled: str
+
+
+def _read_pair(family: Family, folder: Path, names: Sequence[str], n_expected: int | None) -> Pair:
+    """Read an image and a label file."""
     image_path, label_path = (_existing(folder, name) for name in names)
     own = "" if n_expected is None else ", or give dataset.verify=false for files of your own"
     images = read_idx(image_path, (n_expected, SIDE, SIDE), f"get the right file{own}")
@@ -189,16 +187,21 @@ def _read_pair(
         )
     if not len(images.values):
         raise ConfigError(f"{image_path} holds no images; at least one is needed")
+    unlabelled = ""
     if labels.values.max() >= N_CLASSES:
-        raise ConfigError(
+        unlabelled = (
             f"{label_path} holds the label {labels.values.max()}; labels must be 0 to "
             f"{N_CLASSES - 1}"
         )
-    return torch.from_numpy(images.values).unsqueeze(1), torch.from_numpy(labels.values).long()
+    return Pair(
+        torch.from_numpy(images.values).unsqueeze(1),
+        torch.from_numpy(labels.values).long(),
+        unlabelled,
+    )
 
 
 def _existing(folder: Path, name: str) -> Path:
-    path = _file(folder, name)
+    path = find_file(folder, name)
     if path is None:
         raise ConfigError(f"{folder / name} has just vanished; put it back")
     return path

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,7 +22,8 @@ from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import Positive
 from sae_cli.core.shapes import REALS
 from sae_cli.datasets.dataset import DATASETS, Dataset, Split
-from sae_cli.datasets.image_folder import EXTENSIONS, pictures_in, read_picture
+from sae_cli.datasets.formats.picture import describe_first, read_picture
+from sae_cli.datasets.patch_sources import ALL_SPLITS, Source, Sources, own_pictures
 from sae_cli.datasets.splits import Seed
 
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")
@@ -49,7 +51,9 @@ def natural_patches(
 
     Each picture is cut into three strips, so that no pixel is in two splits: the right-hand tenth
     of its columns tests, the tenth before it validates (each at least as wide as a patch), the
-    rest trains. Every picture gives the same number of patches, give or take one.
+    rest trains. Where ``path`` has folders train, val and test, these are the splits: a whole
+    picture of val validates, and a strip of each picture of train only if there is no folder val.
+    Every picture of a split gives the same number of patches, give or take one.
 
     The mean of each patch is subtracted, because brightness is not structure, and then the mean
     patch of the training split. ``whiten=zca`` multiplies by ``(C/v + zca_epsilon)^(-1/2)`` with C
@@ -66,32 +70,38 @@ def natural_patches(
         ConfigError: scikit-learn is not installed; no pictures; one is unreadable or too small;
             all training patches are flat.
     """
-    files = _photographs() if path is None else _own_pictures(Path(path).expanduser().absolute())
-    drawn = _draw(files, (train, val, test), patch_size, patch_seed)
+    sources = _photographs() if path is None else own_pictures(Path(path).expanduser().absolute())
+    drawn, n_first = _draw(sources.pictures, (train, val, test), patch_size, patch_seed)
     transform, mean = _fit(drawn[0], zca_epsilon if whiten == "zca" else None)
     side = (1, patch_size, patch_size)
     stored = []
     for patches in drawn:
         values = np.concatenate([(chunk - mean) @ transform for chunk in _centre(patches)])
         stored.append(torch.from_numpy(_round(values)).reshape(-1, *side))
+    files = [picture.path for picture in sources.pictures]
+    about = [
+        f"patches of {len(files)} pictures in {files[0].parent if path is None else path}",
+        describe_first(n_first),
+        *sources.about,
+    ]
     return Dataset(
         train=Split(stored[0], torch.arange(train)),
         val=Split(stored[1], torch.arange(val)),
         test=Split(stored[2], torch.arange(test)),
         interval=REALS,
         n_classes=None,
-        source=f"patches of {len(files)} pictures in {files[0].parent if path is None else path}",
+        source="; ".join(filter(None, about)),
     )
 
 
-def _photographs() -> list[Path]:
+def _photographs() -> Sources:
     # The package is not imported, because its import takes seconds.
     spec = find_spec("sklearn")
     folders = [] if spec is None else list(spec.submodule_search_locations or [])
     for folder in folders:
         paths = [Path(folder) / "datasets" / "images" / name for name in PHOTOGRAPHS]
         if all(path.is_file() for path in paths):
-            return paths
+            return Sources([Source(path, ALL_SPLITS) for path in paths], [])
     raise ConfigError(
         "dataset=natural_patches reads two photographs inside the package scikit-learn, which is "
         f"{'without them' if folders else 'not installed'}; run "
@@ -99,54 +109,53 @@ def _photographs() -> list[Path]:
     )
 
 
-def _own_pictures(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        what = "is not a folder" if folder.exists() else "does not exist"
-        raise ConfigError(f"dataset.path={folder} {what}; give a folder of pictures")
-    found = sorted(pictures_in(folder))
-    if not found:
-        raise ConfigError(
-            f"dataset.path={folder} has no pictures ({', '.join(EXTENSIONS)}); put some there"
-        )
-    return found
-
-
 def _draw(
-    files: list[Path], counts: tuple[int, int, int], side: int, seed: int
-) -> list[NDArray[np.uint8]]:
-    """Draw uint8 ``(count, side * side)`` for each split, one picture in memory at a time."""
+    pictures: list[Source], counts: tuple[int, int, int], side: int, seed: int
+) -> tuple[list[NDArray[np.uint8]], int]:
+    """Draw uint8 ``(count, side * side)`` for each split, one picture in memory at a time.
+
+    Returns:
+        The patches, and of how many files only the first of several pictures was read.
+    """
     rng = np.random.default_rng(seed)
     drawn = [np.empty((count, side, side), np.uint8) for count in counts]
-    filled = [0, 0, 0]
+    n_pictures = [sum(split in picture.splits for picture in pictures) for split in ALL_SPLITS]
+    filled, n_cut, n_first = [0, 0, 0], [0, 0, 0], 0
     # With disable=None the bar stays quiet where the output is not a terminal.
-    for number, path in enumerate(tqdm(files, "cutting patches", disable=None)):
-        pixels = np.asarray(read_picture(path, "L"))
-        for split, (left, right) in enumerate(_strips(path, pixels.shape, side)):
-            share, rest = divmod(counts[split], len(files))
-            n = share + (number < rest)
+    for picture in tqdm(pictures, "cutting patches", disable=None):
+        image, is_first = read_picture(picture.path, "L")
+        n_first += is_first
+        pixels = np.asarray(image)
+        for split, (left, right) in _strips(picture, pixels.shape, side):
+            share, rest = divmod(counts[split], n_pictures[split])
+            n = share + (n_cut[split] < rest)
+            n_cut[split] += 1
             rows = rng.integers(0, pixels.shape[0] - side + 1, n)
             columns = rng.integers(left, right - side + 1, n)
             windows = np.lib.stride_tricks.sliding_window_view(pixels, (side, side))
             drawn[split][filled[split] : filled[split] + n] = windows[rows, columns]
             filled[split] += n
-    return [patches.reshape(len(patches), -1) for patches in drawn]
+    return [patches.reshape(len(patches), -1) for patches in drawn], n_first
 
 
-def _strips(path: Path, shape: tuple[int, ...], side: int) -> list[tuple[int, int]]:
-    """Give the columns of the training, validation and test strip: the first, one past the last."""
+def _strips(
+    picture: Source, shape: tuple[int, ...], side: int
+) -> list[tuple[int, tuple[int, int]]]:
+    """Give each split of a picture its columns: the first, one past the last.
+
+    The first split has the left-hand columns, the others a tenth each.
+    """
     height, width = shape
-    narrow = max(width // 10, side)
-    if height < side or width < 2 * narrow + side:
+    narrow, n_narrow = max(width // 10, side), len(picture.splits) - 1
+    rest = width - n_narrow * narrow
+    if height < side or rest < side:
         raise ConfigError(
-            f"{path} is {width} x {height} pixels; dataset.patch_size={side} needs at least "
-            f"{3 * side} x {side}, so that the three splits share no pixel; give a smaller "
-            "patch_size, or remove the picture"
+            f"{picture.path} is {width} x {height} pixels; dataset.patch_size={side} needs at "
+            f"least {(n_narrow + 1) * side} x {side}, so that the splits share no pixel; give a "
+            "smaller patch_size, or remove the picture"
         )
-    return [
-        (0, width - 2 * narrow),
-        (width - 2 * narrow, width - narrow),
-        (width - narrow, width),
-    ]
+    edges = [0, *range(rest, width + 1, narrow)]
+    return list(zip(picture.splits, pairwise(edges), strict=True))
 
 
 def _centre(patches: NDArray[np.uint8]) -> Iterator[Floats]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sae_cli.core.shapes import UNIT
 from sae_cli.datasets.dataset import Dataset, Split
-from sae_cli.datasets.splits import last_rows
+from sae_cli.datasets.splits import describe_unseen, last_rows
 
 
 def published_images(
@@ -19,6 +19,7 @@ def published_images(
     val: int,
     n_classes: int,
     folder: Path,
+    unlabelled: str = "",
 ) -> Dataset:
     """Make a data set whose last ``val`` training images validate; values are divided by 255.
 
@@ -27,18 +28,24 @@ def published_images(
         val: number of validation images.
         n_classes: number of classes.
         folder: the folder that they were read from.
+        unlabelled: why the labels name no classes, if they do not; they are left out then.
 
     Raises:
         ConfigError: nothing would be left for training.
     """
-    images, labels = training
-    test_images, test_labels = testing
+    (images, labels), (test_images, test_labels) = training, testing
     train, validation = last_rows(len(images), val=val)
+    if unlabelled:
+        about = f"its labels are left out, because {unlabelled}"
+    else:
+        about = describe_unseen(labels[train], [f"class {n}" for n in range(n_classes)])
+    kept, test_kept = (None, None) if unlabelled else (labels, test_labels)
     return Dataset(
-        train=Split(images, train, labels, 255.0),
-        val=Split(images, validation, labels, 255.0),
-        test=Split(test_images, torch.arange(len(test_images)), test_labels, 255.0),
+        train=Split(images, train, kept, 255.0),
+        val=Split(images, validation, kept, 255.0),
+        test=Split(test_images, torch.arange(len(test_images)), test_kept, 255.0),
         interval=UNIT,
-        n_classes=n_classes,
-        source=str(folder),
+        n_classes=None if unlabelled else n_classes,
+        source=f"{folder}; {about}" if about else str(folder),
+        unlabelled=unlabelled,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,14 @@ import torch
 import torchvision
 from torch import Tensor
 
+from sae_cli.assembly.data import check_data, locate
+from sae_cli.assembly.parts import build_parts
 from sae_cli.core.errors import ConfigError
 from sae_cli.datasets import DATASETS, Dataset
-from sae_cli.datasets.mnist import FILES
+from sae_cli.datasets.mnist import FASHION_MNIST, FILES
+from tests.conftest import Configure
 
+LAYOUTS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
 RNG = np.random.default_rng(0)
 TRAIN, TEST = 40, 10
 ARRAYS = [
@@ -144,12 +149,85 @@ def test_half_of_a_users_own_files_do_not_lead_to_others(tmp_path: Path, name: s
 
 
 @pytest.mark.parametrize(("file", "label"), [(1, 11), (3, 10)])
-def test_a_label_of_no_class(tmp_path: Path, file: int, label: int) -> None:
+def test_a_label_of_no_class(tmp_path: Path, configure: Configure, file: int, label: int) -> None:
+    """It is refused where a classifier learns it; otherwise the labels are left out, and said."""
     write(tmp_path)
+    whole = read(tmp_path).train.stored
     labels = ARRAYS[file].copy()
     labels[3] = label
     (tmp_path / FILES[file]).write_bytes(idx(labels))
-    expect(tmp_path, f"holds the label {label}; labels must be 0 to 9")
+    says = f"holds the label {label}; labels must be 0 to 9"
+    data = read(tmp_path)
+    assert torch.equal(data.train.stored, whole)
+    assert (data.n_classes, data.train.labels, data.test.labels) == (None, None, None)
+    assert f"{tmp_path}; its labels are left out, because" in data.source
+    assert says in data.source
+    given = ("dataset=mnist", f"dataset.root={tmp_path}", "dataset.verify=false", "dataset.val=15")
+    config = configure("head=classifier", "batch_size=8", *given)
+    with pytest.raises(ConfigError, match=f"head=classifier needs labels, and .*{says}"):
+        check_data(config, build_parts(config), data)
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist"])
+@pytest.mark.parametrize("gzipped", [False, True])
+def test_names_with_a_dot(tmp_path: Path, name: str, gzipped: bool) -> None:
+    """Some archives, and some systems, spell train-images.idx3-ubyte."""
+    write(tmp_path, gzipped)
+    hyphens = read(tmp_path, name=name)
+    for path in tmp_path.iterdir():
+        path.rename(tmp_path / path.name.replace("-idx", ".idx"))
+    dots = read(tmp_path, name=name)
+    assert dots.fingerprint() == hyphens.fingerprint()
+    assert dots.source == str(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist"])
+@pytest.mark.parametrize("download", [False, True])
+def test_files_of_other_names_do_not_lead_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, download: bool
+) -> None:
+    monkeypatch.setattr(f"torchvision.datasets.{LAYOUTS[name]}.download", None)
+    write(tmp_path)
+    for path in tmp_path.iterdir():
+        path.rename(tmp_path / f"emnist-letters-{path.name}")
+    lacks = f"{tmp_path} lacks {', '.join(FILES)} (plain or .gz) and has emnist-letters-"
+    expect(tmp_path, lacks, name=name, download=download)
+
+
+def test_a_folder_that_is_given_is_the_only_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system's copy is named, and read only if it is one of the folders given."""
+    system = write(tmp_path / "system")
+    monkeypatch.setattr(
+        "sae_cli.datasets.mnist.FASHION_MNIST", replace(FASHION_MNIST, system=system)
+    )
+    says = "did not find train-images-idx3-ubyte[.gz]"
+    said = expect(tmp_path / "nowhere", says, name="fashion_mnist")
+    assert f"in {tmp_path}/nowhere, {tmp_path}/nowhere/FashionMNIST/raw; " in said
+    assert f"or give dataset.root={system}, which has them" in said
+    both = [str(tmp_path / "nowhere"), str(system)]
+    section = {"name": "fashion_mnist", "root": both, "download": False, "verify": False, "val": 15}
+    assert DATASETS.build(DATASETS.check(section)).source == str(system)
+    own = write(tmp_path / "nowhere")
+    assert DATASETS.build(DATASETS.check(section)).source == str(own)
+
+
+def test_the_folders_of_a_run_are_absolute(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is resumed elsewhere looks where it looked at first."""
+    monkeypatch.chdir(tmp_path)
+    page = locate(configure("dataset=fashion_mnist")).parts["dataset"]["root"]
+    assert page == [str(tmp_path / "data"), "/usr/share/datasets/fashion-mnist"]
+    given = locate(configure("dataset=fashion_mnist", "dataset.root=mine"))
+    assert given.parts["dataset"]["root"] == [str(tmp_path / "mine")]
+
+
+def test_a_class_without_an_example_is_named(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / FILES[1]).write_bytes(idx(np.arange(TRAIN, dtype=np.uint8) % 9))
+    assert read(tmp_path).source == f"{tmp_path}; no training example of class 9"
 
 
 def test_without_a_network_the_download_says_so_and_leaves_nothing(
