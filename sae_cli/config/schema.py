@@ -95,6 +95,11 @@ class RunConfig:
     settings: Settings
     parts: dict[str, dict[str, Any]]
 
+    @property
+    def target_activity(self) -> float | None:
+        """The mean activity that the penalty draws each latent to, where it has one."""
+        return self.parts["penalty"].get("target")
+
     def as_dict(self) -> dict[str, Any]:
         """Give plain values, complete, as ``config.yaml`` holds and ``check`` takes them."""
         return self.settings.model_dump() | self.parts

@@ -19,9 +19,14 @@ def counted(n: int, noun: str) -> str:
 
 
 def number(value: Any) -> str:
-    """Format a metric with four decimals, a count without, a small number with an exponent."""
+    """Format a metric with four decimals, a count without, a small number with an exponent.
+
+    What has no value, None or NaN, is ``-``.
+    """
+    if value is None or value != value:
+        return "-"
     if not isinstance(value, float):
-        return "-" if value is None else str(value)
+        return str(value)
     return format(value, precision(value))
 
 

@@ -80,6 +80,7 @@ class Row:
         published: the published value, if there is one.
         values: the value for each seed; None where a run lacks the metric.
         command: the command that trains these runs again.
+        active_above: the magnitude above which a code counts as active.
     """
 
     system: str
@@ -88,6 +89,7 @@ class Row:
     published: Published | None
     values: dict[int, float | None]
     command: str
+    active_above: float | None = None
 
     @property
     def measured(self) -> list[float]:
@@ -185,7 +187,9 @@ def _rows(system: str, variant: dict[str, Any], group: list[FinishedRun]) -> Ite
         shown = [(name, None) for name in SHOWN if any(name in run.summary for run in group)]
     for name, entry in shown:
         values = {seed: run.metric(name) for seed, run in by_seed.items()}
-        yield Row(system, variant, name, entry, values, _command(group, list(by_seed)))
+        command = _command(group, list(by_seed))
+        active_above = newest.metric("active_above")
+        yield Row(system, variant, name, entry, values, command, active_above)
 
 
 def _command(group: Sequence[FinishedRun], seeds: Sequence[int]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.text import counted, precision, short
 from sae_cli.results.gather import FinishedRun, Row, machine
+from sae_cli.results.notes import is_counted, threshold_notes, undefined_notes
 from sae_cli.run_folder.files import refuse_link, write_atomically
 
 MARKER = "<!-- Made by sae-report: what is changed by hand will be lost. -->"
@@ -45,6 +46,7 @@ def page(rows: Sequence[Row], runs: Sequence[FinishedRun], unfinished: int, comm
             "that sets more than experiment and seeds trains another run than the published one.",
             "",
             *_table(HEADER, map(_cells, rows)),
+            *_notes(rows),
             "",
             "## Seed by seed",
             "",
@@ -84,6 +86,21 @@ def write_page(path: Path, text: str) -> None:
     """
     check_target(path)
     write_atomically(path, text.encode())
+
+
+def _notes(rows: Sequence[Row]) -> list[str]:
+    """What must be known to read the table; nothing of metrics that explain themselves."""
+    thresholds = (
+        (f"{_code(row.system)} {_variant(row.variant)}", row.active_above)
+        for row in rows
+        if is_counted(row.metric)
+    )
+    values = ((_code(row.metric), value) for row in rows for value in row.values.values())
+    notes = [
+        *threshold_notes(thresholds),
+        *undefined_notes(values, NOTHING),
+    ]
+    return [line for note in notes for line in ("", note)]
 
 
 def _cells(row: Row) -> list[str]:

@@ -75,7 +75,12 @@ def activate(
     made: Prepared, folder: RunFolder, progress: Progress, stop: Stop, resumed: TrainState | None
 ) -> ActiveRun:
     """Join a prepared run with the folder that it writes to."""
-    console = Console(folder.log, made.config.settings.progress, len(made.training.stages) > 1)
+    console = Console(
+        folder.log,
+        made.config.settings.progress,
+        len(made.training.stages) > 1,
+        made.config.target_activity,
+    )
     log = MetricLog()
     log.listeners += [folder.append_metrics, console.show_metrics]
     return ActiveRun(

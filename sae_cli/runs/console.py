@@ -25,12 +25,20 @@ class Console:
         log: keeps a line.
         bar: show a progress bar where the standard error is a terminal.
         several_stages: name the stage of each line of metrics.
+        target: the mean activity that the penalty draws each latent to, or None.
     """
 
-    def __init__(self, log: Callable[[str], None], bar: bool, several_stages: bool) -> None:
+    def __init__(
+        self,
+        log: Callable[[str], None],
+        bar: bool,
+        several_stages: bool,
+        target: float | None = None,
+    ) -> None:
         self._log = log
         self._show = bar and sys.stderr.isatty()
         self._several_stages = several_stages
+        self._target = target
         self._bar: tqdm[Any] | None = None
         self._last_epoch = 0
 
@@ -47,7 +55,7 @@ class Console:
     def show_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Say the main metrics of a line of ``metrics.jsonl``."""
         stage = metrics["stage"] if self._several_stages else ""
-        self.say(epoch_line(stage, metrics["epoch"], self._last_epoch, metrics))
+        self.say(epoch_line(stage, metrics["epoch"], self._last_epoch, metrics, self._target))
 
     def begin(self, stage: str, steps: int, last_epoch: int) -> None:
         """Begin a bar for a stage.
@@ -87,13 +95,16 @@ class Console:
         self._bar, self._show = None, False
 
 
-def epoch_line(stage: str, epoch: int, last: int, metrics: Mapping[str, Any]) -> str:
+def epoch_line(
+    stage: str, epoch: int, last: int, metrics: Mapping[str, Any], target: float | None = None
+) -> str:
     """Word one evaluation: ``epoch  3/10  train loss ...  val loss ...``.
 
     Args:
         stage: shown before the epoch; empty for a run of one stage.
         epoch, last: epochs done so far, and at the end of the stage.
         metrics: by name.
+        target: the mean activity that the penalty draws each latent to, or None.
     """
     width = len(str(last))
     shown = [f"{stage}  epoch {epoch:{width}d}/{last}".lstrip()]
@@ -113,4 +124,6 @@ def epoch_line(stage: str, epoch: int, last: int, metrics: Mapping[str, Any]) ->
             shown.append(f"{label} {number(metrics[key])}")
         elif key == "train/loss":
             shown.append(f"{label} {'-':>6}")
+    if target is not None and "val/penalty" in metrics:
+        shown.append(f"mean activity {number(metrics['val/mean_activity'])} (target {target:g})")
     return "  ".join(shown)

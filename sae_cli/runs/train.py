@@ -17,6 +17,7 @@ from sae_cli.core.signals import Stop, stopping_in_time
 from sae_cli.core.text import short, table
 from sae_cli.datasets import Split
 from sae_cli.pictures import render
+from sae_cli.results.notes import undefined_notes
 from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.layout import resume_command
 from sae_cli.run_folder.train_state import TrainState
@@ -113,7 +114,7 @@ def _train(run: ActiveRun) -> dict[str, Any]:
     final = _closing_metrics(run)
     run.folder.save_model(run.training.network.saved.state_dict(), run.training.dataset.shape)
     model = run.training.autoencoder
-    for line in _closing_table(final, model.activation.active_above):
+    for line in _closing_table(final, model.activation.active_above, run.config.target_activity):
         run.console.say(line)
     if run.config.settings.pictures:
         for picture in draw(run):
@@ -176,13 +177,19 @@ def _evaluate(run: ActiveRun, name: str, split: Split) -> dict[str, float]:
     return {f"{name}/{key}": value for key, value in values.items()}
 
 
-def _closing_table(final: Mapping[str, float], active_above: float) -> list[str]:
-    """Show train, validation and test beside each other."""
+def _closing_table(
+    final: Mapping[str, float], active_above: float, target: float | None
+) -> list[str]:
+    """Show train, validation and test beside each other, and a target beside its metric."""
     splits = ("train", "val", "test")
     names = [key.removeprefix("test/") for key in final if key.startswith("test/")]
-    rows = [[name, *(final[f"{split}/{name}"] for split in splits)] for name in names]
+    beside = {} if target is None else {"mean_activity": f" (target {target:g})"}
+    rows = [
+        [name + beside.get(name, ""), *(final[f"{split}/{name}"] for split in splits)]
+        for name in names
+    ]
     note = (
         "Metrics of the final weights; for l0 and dead_latents, a code is active when its "
         f"magnitude exceeds {active_above:g}."
     )
-    return ["", *table(["metric", *splits], rows), note]
+    return ["", *table(["metric", *splits], rows), note, *undefined_notes(final.items(), "-")]

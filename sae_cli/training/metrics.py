@@ -16,6 +16,9 @@ from sae_cli.model.autoencoder import Pass
 LOG_CLIP = math.log(1e-7)
 # The batches are small because each is copied in float64.
 BASELINE_BATCH = 128
+# Where probabilities are smaller than this on average, the rounding of 1 - p counts.
+FAINT = 2.0**-7
+MIN_SQUARE = 2.0**-120
 
 NAMES = (
     *("mse", "bce", "bce_excess", "rounded_accuracy", "fvu"),
@@ -44,39 +47,73 @@ class Baseline:
     Attributes:
         n: number of examples.
         n_features: values of one example.
-        variation: sum over examples and features of the squared distance to the feature's mean.
-        bce_floor: mean entropy of the values as probabilities, the least BCE any reconstruction
-            can have; None unless all values lie in [0, 1].
+        mean: of all values.
+        variation: sum over examples and features of the squared distance to the feature's mean;
+            exactly 0 where all examples are alike, and only there.
+        bce_floor: mean entropy of the values as probabilities; None unless all lie in [0, 1].
     """
 
     n: int
     n_features: int
+    mean: float
     variation: float
     bce_floor: float | None
 
     @staticmethod
     def of(batches: Iterable[Tensor]) -> Baseline:
-        """Measure in one pass over batches ``(batch, ...)``."""
+        """Measure in one pass over batches ``(batch, ...)``, in float64.
+
+        The first example is subtracted from all, so a constant feature adds nothing to the
+        variation, however large it is, and rounding grows by at most a factor of ``n``.
+        """
         n, square, entropy, low, high = 0, 0.0, 0.0, 0.0, 1.0
+        first: Tensor | None = None
         sums: Tensor | None = None
         for values in batches:
             x = values.flatten(1)
-            exact = x.double()
-            sums = exact.sum(0) if sums is None else sums + exact.sum(0)
+            if first is None or sums is None:
+                first = x[0].double()
+                sums = torch.zeros_like(first)
+            shifted = x.double().sub_(first)
+            of_batch = shifted.sum(0)
+            sums += of_batch
             n += len(x)
-            square += float(exact.square_().sum())
-            low, high = min(low, float(x.min())), max(high, float(x.max()))
+            square += float(shifted.square_().sum())
+            smallest, largest = torch.aminmax(x)
+            low, high = min(low, float(smallest)), max(high, float(largest))
             if low >= 0.0 and high <= 1.0:
-                entropy += float(_sum(_entropy(x)) + _sum(_entropy(1.0 - x)))
-        assert sums is not None, "a split is never empty"
-        unit = low >= 0.0 and high <= 1.0
-        floor = entropy / (n * len(sums)) if unit else None
-        return Baseline(n, len(sums), square - float(sums.square().sum()) / n, floor)
+                entropy += float(_entropy(x, mean=float((first + of_batch / len(x)).mean())))
+        assert first is not None and sums is not None, "a split is never empty"
+        return Baseline(
+            n=n,
+            n_features=len(sums),
+            mean=float((first + sums / n).mean()),
+            variation=square - float(sums.square().sum()) / n,
+            bce_floor=entropy / (n * len(sums)) if low >= 0.0 and high <= 1.0 else None,
+        )
 
 
-def _entropy(p: Tensor) -> Tensor:
-    """Compute ``-p log p``, without taking the logarithm of 0, which is ten times as slow."""
+def _entropy(p: Tensor, mean: float) -> Tensor:
+    """Sum the entropy of probabilities ``(batch, n)`` with this mean."""
+    if mean < FAINT:
+        p = p.double()
+        return (_surprise(p) - torch.special.xlog1py(1.0 - p, -p)).sum()
+    return _sum(_surprise(p)) + _sum(_surprise(1.0 - p))
+
+
+def _surprise(p: Tensor) -> Tensor:
+    """Compute ``-p log p`` without taking the logarithm of 0, which is ten times as slow."""
     return p.clamp_min(torch.finfo(p.dtype).tiny).log_().mul_(-p)
+
+
+def _squared_error(x_hat: Tensor, target: Tensor) -> float:
+    """Compute the squared distance between two batches ``(batch, n)``."""
+    total = float(_sum((x_hat - target).square_()))
+    # Squares of float32 values vanish below 1e-23 and are infinite above 1e19. A mean of them in
+    # this range has lost less than a part in 1e9 that way.
+    if MIN_SQUARE < total / target.numel() < math.inf:
+        return total
+    return float((x_hat - target).double().square_().sum())
 
 
 def _sum(elements: Tensor) -> Tensor:
@@ -100,39 +137,47 @@ class Metrics:
     ) -> None:
         self.baseline = baseline
         self.active_above = active_above
-        self._squared_error = torch.zeros((), dtype=torch.float64, device=device)
-        self._cross_entropy = torch.zeros_like(self._squared_error)
-        self._same_rounded = torch.zeros_like(self._squared_error)
+        self._squared_error = 0.0
+        self._cross_entropy = torch.zeros((), dtype=torch.float64, device=device)
+        self._same_rounded = torch.zeros_like(self._cross_entropy)
         self._codes = torch.zeros(n_latents, dtype=torch.float64, device=device)
         self._active = torch.zeros_like(self._codes)
 
     def update(self, passed: Pass, target: Tensor) -> None:
         """Add one batch."""
         x_hat, target = passed.x_hat.flatten(1), target.flatten(1)
-        self._squared_error += _sum((x_hat - target).square_())
+        self._squared_error += _squared_error(x_hat, target)
         self._codes += passed.codes.sum(0, dtype=torch.float64)
         self._active += (passed.codes.abs() > self.active_above).sum(0)
         if self.baseline.bce_floor is not None:
             p = x_hat.clamp(0.0, 1.0)
-            # The logarithms are clipped, not p, because 1 - 1e-7 is not a float32. log1p would
-            # take ten times as long, and 1 - p is exact where its logarithm is large.
-            on, off = p.log().clamp_min_(LOG_CLIP), (1.0 - p).log_().clamp_min_(LOG_CLIP)
-            log_likelihood = off.lerp_(on, target)
-            self._cross_entropy -= _sum(log_likelihood)
+            # The logarithms are clipped, not p, because 1 - 1e-7 is not a float32.
+            on, off = p.log().clamp_min_(LOG_CLIP), self._log_of_rest(p).clamp_min_(LOG_CLIP)
+            self._cross_entropy -= _sum(off.lerp_(on, target))
             self._same_rounded += torch.count_nonzero((x_hat > 0.5) == (target > 0.5))
+
+    def _log_of_rest(self, p: Tensor) -> Tensor:
+        """Compute ``log(1 - p)``; in float32 ``log1p`` would take ten times as long."""
+        rest = 1.0 - p
+        if self.baseline.mean >= FAINT:
+            # The difference is exact where its logarithm is large.
+            return rest.log_()
+        # The rounding of the difference is known to the bit (Kahan).
+        rounded_by = (1.0 - rest).sub_(p)
+        return rest.log_().add_(rounded_by)
 
     def result(self) -> dict[str, float]:
         """Give the metrics by name.
 
-        ``mse``; ``fvu``, the squared error over the variation of the split; ``l0``, the mean number
-        of active codes of an example; ``mean_activity``; ``dead_latents``, the number of latents
-        that no example activates. Where all targets lie in [0, 1] also ``bce`` (of probabilities
-        clipped to [1e-7, 1 - 1e-7]), ``bce_excess`` over its floor, and ``rounded_accuracy``, the
-        share of values on the same side of 0.5 as their target.
+        ``mse``; ``fvu``, the squared error over the variation of the split, NaN where all examples
+        are alike; ``l0``, the mean number of active codes of an example; ``mean_activity``;
+        ``dead_latents``, the number of latents that no example activates. Where all targets lie in
+        [0, 1] also ``bce`` (its logarithms at least that of 1e-7), ``bce_excess`` over its floor,
+        and ``rounded_accuracy``, the share of values on the same side of 0.5 as their target.
         """
         baseline = self.baseline
         elements = baseline.n * baseline.n_features
-        error = float(self._squared_error)
+        error = self._squared_error
         result = {"mse": error / elements}
         if baseline.bce_floor is not None:
             bce = float(self._cross_entropy) / elements

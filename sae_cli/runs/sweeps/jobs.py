@@ -88,7 +88,7 @@ def run_sweep(sweep: Sweep, launcher: Launcher) -> int:
         finally:
             rows = write_results(sweep)
             varied = varied_keys([job.overrides for job in sweep.jobs])
-            for line in results_table(rows, varied, sweep.sort_by):
+            for line in results_table(sweep, rows, varied):
                 print(line)
             finished = len([row for row in rows if row["status"] == "finished"])
             results = short(sweep.path / RESULTS)

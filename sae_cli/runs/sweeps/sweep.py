@@ -14,6 +14,7 @@ from sae_cli.config.schema import RunConfig, check
 from sae_cli.core.differences import diff
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.text import short, table
+from sae_cli.results.notes import threshold_notes, undefined_notes
 from sae_cli.run_folder.files import read_json, write_atomically
 from sae_cli.run_folder.layout import SUMMARY, SWEEP, status_of
 from sae_cli.run_folder.plain_yaml import as_yaml, read_yaml
@@ -21,6 +22,8 @@ from sae_cli.training.metrics import higher_is_better
 
 RESULTS = "results.csv"
 SHOWN = ("val/loss", "val/mse", "val/fvu", "val/l0", "val/dead_latents")
+# These are shown where a penalty has a target.
+ACTIVITY, TARGET = "val/mean_activity", "penalty.target"
 # sweep.yaml may be this large, which is some thousands of jobs.
 MAX_BYTES = 1 << 26
 
@@ -128,12 +131,37 @@ def _rank(value: Any, sign: float) -> tuple[bool, float]:
     return (value is None, 0.0 if value is None else sign * value)
 
 
-def results_table(rows: Sequence[dict[str, Any]], varied: Sequence[str], sort_by: str) -> list[str]:
-    """Show what varies between the jobs, their status and main metrics, in aligned lines."""
-    metrics = list(dict.fromkeys([sort_by, *SHOWN]))
+def results_table(sweep: Sweep, rows: Sequence[dict[str, Any]], varied: Sequence[str]) -> list[str]:
+    """Show what varies between the jobs, their status and main metrics, in aligned lines.
+
+    Args:
+        rows: as ``write_results`` gives them.
+        varied: the keys whose overrides differ between the jobs.
+    """
+    targets = {job.folder: job.config.target_activity for job in sweep.jobs}
+    metrics = [sweep.sort_by, *SHOWN]
+    if any(target is not None for target in targets.values()):
+        rows = [{TARGET: targets[row["job"]]} | row for row in rows]
+        metrics += [ACTIVITY, *(() if TARGET in varied else (TARGET,))]
+    metrics = list(dict.fromkeys(metrics))
     header = ["job", *varied, "status", *metrics]
-    cells = [[row["job"].partition("_")[0], *(row.get(key) for key in header[1:])] for row in rows]
-    return ["", f"best first by {sort_by}", *table(header, cells)]
+    cells = [[_number(row), *(row.get(key) for key in header[1:])] for row in rows]
+    # A job that has not finished has no metrics at all.
+    measured = [
+        (name, row[name]) for row in rows for name in metrics if "/" in name and name in row
+    ]
+    return [
+        "",
+        f"best first by {sweep.sort_by}",
+        *table(header, cells),
+        *threshold_notes((f"job {_number(row)}", row.get("active_above")) for row in rows),
+        *undefined_notes(measured, "-"),
+    ]
+
+
+def _number(row: dict[str, Any]) -> str:
+    """Give the number of a row's job, with which the name of its folder begins."""
+    return str(row["job"].partition("_")[0])
 
 
 def varied_keys(jobs: Sequence[Sequence[str]]) -> list[str]:
