@@ -97,7 +97,8 @@ def _entropy(p: Tensor, mean: float) -> Tensor:
     """Sum the entropy of probabilities ``(batch, n)`` with this mean."""
     if mean < FAINT:
         p = p.double()
-        return (_surprise(p) - torch.special.xlog1py(1.0 - p, -p)).sum()
+        of_rest: Tensor = torch.special.xlog1py(1.0 - p, -p)
+        return (_surprise(p) - of_rest).sum()
     return _sum(_surprise(p)) + _sum(_surprise(1.0 - p))
 
 

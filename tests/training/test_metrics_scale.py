@@ -24,20 +24,18 @@ Array = npt.NDArray[Any]
 
 MODELS = ("ae", "linear", "conv", "recurrent", "sparse_kl", "sparse_l1", "vae", "sparse_coding")
 SCALES = (1e-30, 1e-10, 1.0, 1e10, 1e30)
-TIMESTAMP = "timestamp"
 # Batches of an evaluation are larger, so one pass of a split is that of the evaluation.
 N = 300
 CPU = torch.device("cpu")
 
 
-def images(case: float | str) -> Array:
-    """Examples in 0..1 times a scale, or beside a column of seconds since 1970."""
+def cases() -> dict[str, Array]:
+    """Images in 0..1, times each scale, and beside a column of seconds since 1970."""
     x = np.random.default_rng(0).uniform(0, 1, (N, 1, 8, 8))
-    if case == TIMESTAMP:
-        x[:, 0, 0, 0] = 1.7e9
-    else:
-        x *= case
-    return x.astype(np.float32)
+    found = {f"{scale:g}": (x * scale).astype(np.float32) for scale in SCALES}
+    found["timestamp"] = found["1"].copy()
+    found["timestamp"][:, 0, 0, 0] = 1.7e9
+    return found
 
 
 def reference(target: Array, x_hat: Array, codes: Array, above: float) -> dict[str, float]:
@@ -75,20 +73,20 @@ def assert_same(found: dict[str, float], right: dict[str, float]) -> None:
 def test_an_evaluation_is_right_at_every_scale(
     model: str, configure: Configure, tmp_path: Path
 ) -> None:
-    np.save(tmp_path / "x.npy", images(1.0))
+    np.save(tmp_path / "x.npy", cases()["1"])
     config = configure(f"model={model}", "dataset=array", f"dataset.path={tmp_path / 'x.npy'}")
     training = prepare(config, build_parts(config)).training
     autoencoder, device, data = training.autoencoder, training.device, training.dataset
-    for case, own in product((*SCALES, TIMESTAMP), (data.train, data.val, data.test)):
-        split = replace(own, stored=torch.from_numpy(images(case)).to(device.torch))
+    for (case, values), own in product(cases().items(), (data.train, data.val, data.test)):
+        split = replace(own, stored=torch.from_numpy(values).to(device.torch))
         baseline = Baseline.of(split.batches(BASELINE_BATCH))
         found = evaluate(autoencoder, training.objective, split, baseline, device)
         x = split.values(split.rows)
         with torch.no_grad():
             passed = device.run(autoencoder, x)
-        made = [array.cpu().numpy() for array in (x, passed.x_hat, passed.codes)]
-        assert all(np.isfinite(array).all() for array in made), case
-        assert_same(found, reference(*made, autoencoder.activation.active_above))
+        target, x_hat, codes = (one.cpu().numpy() for one in (x, passed.x_hat, passed.codes))
+        assert np.isfinite(x_hat).all() and np.isfinite(codes).all(), case
+        assert_same(found, reference(target, x_hat, codes, autoencoder.activation.active_above))
 
 
 def of_batches(target: Array, x_hat: Array, batch: int = 7) -> dict[str, float]:
