@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 import torch
 
-from sae_cli.config.compose import composed, hydra_ready
-from sae_cli.config.schema import RunConfig, check
+from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import Stopped
 from sae_cli.model.objective import Terms
 from sae_cli.run_folder.checkpoints import State, packed, unpacked
 from sae_cli.runs import saver
 from sae_cli.runs.resume import begin_or_resume, resume
 from sae_cli.training.step import Step
+from tests.configured import configured
 from tests.killing import results
 
 # 97 digits, 16 steps in 4 epochs; noise and moments, so that there is much to remember.
@@ -37,8 +37,7 @@ After = Callable[[saver.Saver, Terms], None]
 
 def config_of(*overrides: str) -> RunConfig:
     """The checked configuration that these overrides of ``WORDS`` make."""
-    with hydra_ready():
-        return check(composed([*WORDS, *overrides])[0])
+    return configured(*WORDS, *overrides)
 
 
 @contextmanager

@@ -18,8 +18,6 @@ import torch
 from sae_cli.assembly import compute
 from sae_cli.assembly.prepare import prepared
 from sae_cli.assembly.streams import generators
-from sae_cli.config.compose import composed, hydra_ready
-from sae_cli.config.schema import check
 from sae_cli.core.signals import Stop
 from sae_cli.run_folder.checkpoints import DIGEST_BYTES, packed, unpacked
 from sae_cli.run_folder.folder import RunFolder
@@ -31,6 +29,7 @@ from sae_cli.runs.train import train
 from sae_cli.training.loop import Position
 from sae_cli.training.optimizers import OPTIMIZERS
 from sae_cli.training.step import Step
+from tests.configured import configured
 from tests.fuzz.mutations import NUMBERS, damaged
 
 
@@ -185,5 +184,4 @@ def _zipped(valid: bytes, exchange: Callable[[str, bytes], bytes], compression: 
 
 def _config() -> Any:
     words = ("model=sparse_kl", "dataset.test=1500", "epochs=1", "pictures=false", "device=cpu")
-    with hydra_ready():
-        return check(composed([*words, "architecture.n_latents=5"])[0])
+    return configured(*words, "architecture.n_latents=5")

@@ -25,8 +25,6 @@ from PIL import Image
 from sae_cli import load_run
 from sae_cli.assembly.environment import changes_of_environment, environment
 from sae_cli.assembly.network import network
-from sae_cli.config.compose import composed, hydra_ready
-from sae_cli.config.schema import check
 from sae_cli.core.errors import CheckpointError, ConfigError
 from sae_cli.core.shapes import DataShape
 from sae_cli.datasets import DATASETS
@@ -39,6 +37,7 @@ from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.plain_yaml import read_texts
 from sae_cli.runs.reproduce import described
 from sae_cli.runs.sweeps.sweep import read_sweep, sweep_of
+from tests.configured import configured
 from tests.fuzz.checkpoints import checkpoint_faults, reading, write_checkpoint
 from tests.fuzz.mutations import (
     damaged,
@@ -97,8 +96,7 @@ COUNTS = {
 
 def write_run(path: Path) -> None:
     """A run folder as a training leaves it, with initial weights."""
-    with hydra_ready():
-        config = check(composed(["model=stacked", "architecture.hidden_sizes=[8]"])[0])
+    config = configured("model=stacked", "architecture.hidden_sizes=[8]")
     shape = DataShape((1, 2, 3), None)
     model = network(config, shape).saved
     run = RunFolder(path)

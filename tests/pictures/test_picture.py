@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -141,9 +142,15 @@ PICTURES: dict[str, Callable[[], Picture]] = {
 }
 
 
+@cache
+def picture_of(kind: str) -> Picture:
+    """Built once for all that only look at it."""
+    return PICTURES[kind]()
+
+
 @pytest.mark.parametrize("kind", PICTURES)
 def test_renders_as_a_png_of_the_figures_size(kind: str) -> None:
-    picture = PICTURES[kind]()
+    picture = picture_of(kind)
     png = render(picture)
     assert png.startswith(b"\x89PNG\r\n\x1a\n")
     pixels = imread(io.BytesIO(png))
@@ -165,7 +172,7 @@ def test_the_same_numbers_give_the_same_bytes(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", PICTURES)
 def test_nothing_is_cut_off_and_margins_are_small(kind: str) -> None:
-    figure = PICTURES[kind]().figure
+    figure = picture_of(kind).figure
     figure.draw_without_rendering()
     drawn = figure.get_tightbbox()  # of all artists, in inches
     width, height = figure.get_size_inches()
@@ -176,7 +183,7 @@ def test_nothing_is_cut_off_and_margins_are_small(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", PICTURES)
 def test_numbers_are_arrays_that_a_npz_file_keeps(kind: str) -> None:
-    numbers = PICTURES[kind]().numbers
+    numbers = picture_of(kind).numbers
     buffer = io.BytesIO()
     np.savez(buffer, **numbers)  # type: ignore[arg-type]
     buffer.seek(0)

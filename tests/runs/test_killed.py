@@ -8,7 +8,8 @@ from random import Random
 import pytest
 
 from sae_cli.config.schema import RunConfig
-from tests.conftest import Configure, configured, slow
+from tests.configured import configured
+from tests.conftest import Configure, slow
 from tests.killing import INSTANTS, finish, killed_at_random, results, start
 
 # 97 digits, 4 steps an epoch; a checkpoint in the midst of epochs, too.
