@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,25 +104,12 @@ def no_waiting_for_the_disk() -> Iterator[None]:
         yield
 
 
-def configured(*overrides: str) -> RunConfig:
-    """Overrides to a checked configuration, as the command makes it."""
-    from sae_cli.config.schema import check
-
-    return check(_composed(overrides))
-
-
 @pytest.fixture
 def configure() -> Configure:
-    """Makes configurations from overrides."""
+    """Makes checked configurations from overrides."""
+    from tests.configured import configured
+
     return configured
-
-
-@cache
-def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
-    from sae_cli.config.compose import compose_run, hydra_ready
-
-    with hydra_ready():
-        return compose_run(overrides)[0]
 
 
 @pytest.fixture

@@ -146,11 +146,11 @@ def _command(
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, file in ((1, "out"), (2, "err")):
         os.dup2(os.open(printed / file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    if before is not None:
+        before()
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
     sys.argv = [name.replace("_", "-"), *arguments]
     sys.orig_argv = [sys.executable, *sys.argv]
-    if before is not None:
-        before()
     getattr(commands, name)()

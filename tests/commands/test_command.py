@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from tests.conftest import Command, fresh_command
-from tests.forked import Forked
+from tests.forked import Done, Forked
 
 SMALL = ("dataset.test=1500", "epochs=2", "pictures=false")
 CLOSING = {"loss", "reconstruction", "penalty", "penalty_raw", "mse", "bce", "bce_excess"} | {
@@ -165,6 +165,7 @@ def test_a_sweep_of_models_and_weights(command: Command, tmp_path: Path) -> None
     assert "4 of 4 jobs finished" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_jobs_of_a_sweep_side_by_side(command: Command, tmp_path: Path) -> None:
     """In other processes, on a thread each; they give what they give one after the other."""
     words = ("-m", "penalty.weight=0.05,0.2", "pictures=false", *SMALL)
@@ -258,18 +259,17 @@ def test_a_run_with_a_page_of_the_user(command: Command, tmp_path: Path) -> None
     assert done.returncode == 2
 
 
+def print_into(pipe: Path) -> None:
+    os.dup2(os.open(pipe, os.O_WRONLY), 1)
+
+
 def test_a_reader_that_goes_does_not_stop_the_run(tmp_path: Path) -> None:
-    arguments = [sys.executable, "-m", "sae_cli", *SMALL, "hydra.run.dir=run"]
-    run = subprocess.Popen(
-        arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert run.stdout is not None
-    assert run.stderr is not None
-    run.stdout.readline()
-    run.stdout.close()
-    assert run.wait() == 0
-    assert run.stderr.read() == ""
-    run.stderr.close()
+    os.mkfifo(tmp_path / "pipe")
+    words = (*SMALL, "hydra.run.dir=run")
+    with Forked(tmp_path).start(*words, before=partial(print_into, tmp_path / "pipe")) as run:
+        with (tmp_path / "pipe").open() as reader:
+            reader.readline()
+        assert run.wait() == Done(0, "", "")
     assert (tmp_path / "run" / "summary.json").is_file()
     assert "run folder: run" in (tmp_path / "run" / "train.log").read_text()
 

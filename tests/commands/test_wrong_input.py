@@ -84,7 +84,7 @@ CASES: list[tuple[str, str]] = [
     ("reconstruction=bce", "needs architecture.output_activation=sigmoid, given identity"),
     (
         "model=stacked architecture.hidden_sizes=[]",
-        "give architecture=dense at least one of",
+        "give architecture=dense some architecture.hidden_sizes",
     ),
     ("architecture.expansion_factor=2", "give a number for one of them and null for the other"),
     # Folders

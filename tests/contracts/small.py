@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
-from sae_cli.config.compose import CONF, compose_run, hydra_ready
+from sae_cli.config.compose import CONF
 from sae_cli.config.schema import RunConfig, check
+from tests.configured import configured
 from tests.conftest import SMALL
 
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
@@ -35,8 +36,7 @@ def one_of_each_architecture() -> list[str]:
 @cache
 def of_model(name: str) -> RunConfig:
     """A short training of a model page: one epoch of each stage."""
-    with hydra_ready():
-        config = compose_run([f"model={name}", "pictures=false", *SMALL])[0]
+    config = configured(f"model={name}", "pictures=false", *SMALL).as_dict()
     if config["head"]["name"] == "classifier":
         config["head"] |= {"epochs": 1, "fine_tune_epochs": 1}
     if config["schedule"]["name"] == "greedy":

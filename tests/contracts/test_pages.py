@@ -13,9 +13,10 @@ from sae_cli.config.compose import CONF, compose_run, hydra_ready
 from sae_cli.config.schema import GROUPS, check
 from sae_cli.runs.train import train
 from tests.conftest import SMALL, Configure
-from tests.contracts.small import MODELS, page_of
+from tests.contracts.small import MODELS, one_of_each_architecture, page_of
 
 PARTS = sorted(path.relative_to(CONF) for group in GROUPS for path in (CONF / group).glob("*.yaml"))
+QUICK = one_of_each_architecture()
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
@@ -36,10 +37,19 @@ def test_every_part_has_a_page_and_every_page_a_part() -> None:
 def test_a_model_page_names_itself_and_trains(
     name: str, configure: Configure, tmp_path: Path
 ) -> None:
-    config = configure(f"model={name}", *SMALL)
+    # Pictures take ten times as long.
+    pictures = f"pictures={name in QUICK}"
+    config = configure(f"model={name}", pictures, *SMALL)
     assert config.settings.model == name
     summary = train(config, tmp_path / "run", [])
     assert summary["val/fvu"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in QUICK])
+def test_every_model_page_has_its_pictures(name: str, configure: Configure, tmp_path: Path) -> None:
+    train(configure(f"model={name}", *SMALL), tmp_path / "run", [])
+    assert list((tmp_path / "run" / "pictures").glob("*.png"))
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

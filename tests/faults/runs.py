@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from sae_cli.config.compose import compose_run, hydra_ready
-from sae_cli.config.schema import RunConfig, check
+from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import Stopped
 from sae_cli.model.objective import Terms
 from sae_cli.run_folder.checkpoints import pack, unpack
@@ -22,6 +21,7 @@ from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs import saver
 from sae_cli.runs.resume import begin_or_resume, resume
 from sae_cli.training.step import Step
+from tests.configured import configured
 from tests.killing import results
 
 # The runs see 97 digits in 16 steps of 4 epochs; noise and moments give a run much to remember.
@@ -38,8 +38,7 @@ After = Callable[[saver.Saver, Terms], None]
 
 def config_of(*overrides: str) -> RunConfig:
     """Check the configuration that these overrides of ``WORDS`` make."""
-    with hydra_ready():
-        return check(compose_run([*WORDS, *overrides])[0])
+    return configured(*WORDS, *overrides)
 
 
 @contextmanager

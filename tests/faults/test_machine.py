@@ -47,7 +47,7 @@ def test_memory_ends_in_the_training(tmp_path: Path, forked: Forked) -> None:
     assert LOWER in done.error
 
 
-@pytest.mark.parametrize("kind", gpu_error)
+@pytest.mark.parametrize("kind", ["allocator", *slow(["driver", "library"])])
 def test_memory_of_a_gpu_ends(kind: str, tmp_path: Path, whole: Path, forked: Forked) -> None:
     """The errors are those of PyTorch and of the libraries below it."""
     done = forked(*WORDS, "hydra.run.dir=run", before=gpu_error[kind])
@@ -86,7 +86,8 @@ ASCII: list[Mapping[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize("environment", [ASCII[0], *slow(ASCII[1:])], ids="-".join)
+@pytest.mark.slow
+@pytest.mark.parametrize("environment", ASCII, ids="-".join)
 def test_output_that_is_not_utf_8(
     environment: Mapping[str, str], tmp_path: Path, whole: Path
 ) -> None:

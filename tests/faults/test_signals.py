@@ -39,7 +39,7 @@ from tests.killing import results
 NAMES = {number: signal.Signals(number).name for number in SIGNALS}
 
 
-@pytest.mark.parametrize("number", SIGNALS, ids=NAMES.get)
+@pytest.mark.parametrize("number", [*SIGNALS[:2], *slow(SIGNALS[2:])], ids=NAMES.get)
 def test_a_signal_in_the_training(
     number: signal.Signals, tmp_path: Path, whole: Path, forked: Forked
 ) -> None:
@@ -75,7 +75,7 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path, whole: Path, forked: Fork
     finish_like(tmp_path / "run", whole)
 
 
-@pytest.mark.parametrize("number", SIGNALS, ids=NAMES.get)
+@pytest.mark.parametrize("number", [*SIGNALS[:2], *slow(SIGNALS[2:])], ids=NAMES.get)
 def test_a_signal_before_the_training(
     number: signal.Signals, tmp_path: Path, forked: Forked
 ) -> None:
@@ -116,7 +116,9 @@ AFTER_TRAINING: dict[str, tuple[object, str]] = {
 }
 
 
-@pytest.mark.parametrize("when", AFTER_TRAINING)
+@pytest.mark.parametrize(
+    "when", ["closing evaluation", "pictures", *slow(["second half of it", "model"])]
+)
 def test_a_signal_after_the_training(
     when: str, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,8 +18,6 @@ import torch
 from sae_cli.assembly.compute import build_gradients
 from sae_cli.assembly.parts import build_parts
 from sae_cli.assembly.prepare import prepare
-from sae_cli.config.compose import compose_run, hydra_ready
-from sae_cli.config.schema import check
 from sae_cli.core.signals import Stop
 from sae_cli.run_folder.checkpoints import DIGEST_BYTES, pack, unpack
 from sae_cli.run_folder.folder import RunFolder
@@ -30,6 +28,7 @@ from sae_cli.runs.train import train
 from sae_cli.training.loop import Position
 from sae_cli.training.optimizers import OPTIMIZERS
 from sae_cli.training.step import Step
+from tests.configured import configured
 from tests.fuzz.mutations import NUMBERS, damage
 
 
@@ -174,5 +173,4 @@ def _zip(valid: bytes, exchange: Callable[[str, bytes], bytes], compression: int
 
 def _config() -> Any:
     words = ("model=sparse_kl", "dataset.test=1500", "epochs=1", "pictures=false", "device=cpu")
-    with hydra_ready():
-        return check(compose_run([*words, "architecture.n_latents=5"])[0])
+    return configured(*words, "architecture.n_latents=5")

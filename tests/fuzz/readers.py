@@ -25,8 +25,6 @@ from PIL import Image
 from sae_cli import load_run
 from sae_cli.assembly.environment import changes_of_environment, environment
 from sae_cli.assembly.network import build_network, build_network_parts
-from sae_cli.config.compose import compose_run, hydra_ready
-from sae_cli.config.schema import check
 from sae_cli.core.errors import CheckpointError, ConfigError
 from sae_cli.core.shapes import DataShape
 from sae_cli.datasets import DATASETS
@@ -39,6 +37,7 @@ from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.plain_yaml import read_texts
 from sae_cli.runs.reproduce import describe
 from sae_cli.runs.sweeps.sweep import read_sweep, sweep_of
+from tests.configured import configured
 from tests.fuzz.checkpoints import checkpoint_faults, make_reader, write_checkpoint
 from tests.fuzz.mutations import (
     damage,
@@ -97,8 +96,7 @@ COUNTS = {
 
 def write_run(path: Path) -> None:
     """Write a run folder as a training leaves it, with initial weights."""
-    with hydra_ready():
-        config = check(compose_run(["model=stacked", "architecture.hidden_sizes=[8]"])[0])
+    config = configured("model=stacked", "architecture.hidden_sizes=[8]")
     shape = DataShape((1, 2, 3), None)
     model = build_network(config, build_network_parts(config), shape).saved
     run = RunFolder(path)

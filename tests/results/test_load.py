@@ -12,18 +12,16 @@ import torch
 from sklearn.datasets import load_digits
 
 from sae_cli import load_run
-from sae_cli.config.compose import compose_run, hydra_ready
-from sae_cli.config.schema import check
 from sae_cli.core.errors import ConfigError
 from sae_cli.runs.train import train
+from tests.configured import configured
 from tests.conftest import SMALL
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "run"
-    with hydra_ready():
-        config = check(compose_run(["model=sparse_l1", "pictures=false", *SMALL])[0])
+    config = configured("model=sparse_l1", "pictures=false", *SMALL)
     train(config, path, [])
     return path
 

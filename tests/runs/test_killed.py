@@ -8,7 +8,8 @@ from random import Random
 import pytest
 
 from sae_cli.config.schema import RunConfig
-from tests.conftest import Configure, configured, slow
+from tests.configured import configured
+from tests.conftest import Configure, slow
 from tests.killing import INSTANTS, finish, kill_at_random, results, start
 
 # The run has 97 digits, 4 steps an epoch, and checkpoints within epochs too.
@@ -21,7 +22,7 @@ KILLS = 20
 
 @pytest.mark.parametrize("optimizer", [SGD, *slow([ADAM])], ids=["sgd", "adam"])
 @pytest.mark.parametrize("model", ["denoising", *slow(["ae", "sparse_kl"])])
-def test_killed_at_random_instants(
+def test_kill_at_random_instants(
     model: str, optimizer: tuple[str, ...], configure: Configure, tmp_path: Path
 ) -> None:
     config = configure(f"model={model}", *SMALL, *optimizer)

@@ -17,8 +17,8 @@ import tempfile
 from pathlib import Path
 from random import Random
 
-from sae_cli.config.compose import compose_run, hydra_ready
-from sae_cli.config.schema import RunConfig, check
+from sae_cli.config.schema import RunConfig
+from tests.configured import configured
 from tests.killing import finish, results, start
 
 MODELS = (
@@ -47,8 +47,7 @@ def drawn(random: Random) -> tuple[str, RunConfig]:
     ]
     if model == "stacked":
         words.append("schedule.layer_epochs=[2]")
-    with hydra_ready():
-        return " ".join(words), check(compose_run(words)[0])
+    return " ".join(words), configured(*words)
 
 
 def soak(kills: int, random: Random, folder: Path) -> tuple[int, int, int]:

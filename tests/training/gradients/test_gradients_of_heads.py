@@ -21,7 +21,6 @@ from sae_cli.training.devices import Device
 from sae_cli.training.gradients.autograd import Autograd
 from sae_cli.training.gradients.by_hand import can_differentiate
 from sae_cli.training.gradients.compiled import Compiled
-from tests.conftest import slow
 
 CPU = Device(torch.device("cpu"))
 N_FEATURES, N_LATENTS = 12, 5
@@ -127,7 +126,8 @@ def cases() -> dict[str, tuple[AutoEncoder, Objective, bool, Tensor | None]]:
     }
 
 
-@pytest.mark.parametrize("case", ["all terms", *slow(["head and encoder", "sampling"])])
+@pytest.mark.slow
+@pytest.mark.parametrize("case", list(cases()))
 def test_compiled_as_by_autograd(case: str) -> None:
     """The two agree within rounding, with labels, noise, a growing weight, some parameters."""
     trained, objective, partial, noise = cases()[case]
