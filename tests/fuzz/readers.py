@@ -87,6 +87,8 @@ COUNTS = {
     "jpg": 150,
     "ppm": 150,
     "tif": 150,
+    "gif": 150,
+    "webp": 150,
     "sweep.yaml": 200,
     "environment.json": 200,
     "overrides.yaml": 200,
@@ -132,7 +134,11 @@ def make_readers(folder: Path) -> dict[str, Reader]:
 
     def of_picture(ending: str, form: str) -> Reader:
         content = io.BytesIO()
-        Image.fromarray((x[:30].reshape(12, 5, 3) * 50 + 128).astype(np.uint8)).save(content, form)
+        image = Image.fromarray((x[:30].reshape(12, 5, 3) * 50 + 128).astype(np.uint8))
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        options = {"exif": exif} if form in {"JPEG", "WEBP"} else {}
+        image.save(content, form, **options)
         valid, name = content.getvalue(), f"pictures/one/x.{ending}"
         return of_file(name, lambda path: _pictures(path), valid, picture_faults)
 
@@ -176,6 +182,8 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         "jpg": of_picture("jpg", "JPEG"),
         "ppm": of_picture("ppm", "PPM"),
         "tif": of_picture("tif", "TIFF"),
+        "gif": of_picture("gif", "GIF"),
+        "webp": of_picture("webp", "WEBP"),
         "sweep.yaml": of_run("sweep.yaml", lambda: read_sweep(folder), yaml_faults),
         "environment.json": of_run("environment.json", _environment, json_faults),
         "overrides.yaml": of_run(

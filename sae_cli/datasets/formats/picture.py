@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -102,7 +103,10 @@ def _turn(image: Image.Image) -> Image.Image:
         8: Image.Transpose.ROTATE_90,
     }
     try:
-        orientation = image.getexif().get(ORIENTATION)
+        with warnings.catch_warnings():
+            # Pillow warns of EXIF that is cut off, about which nobody needs to do anything.
+            warnings.simplefilter("ignore")
+            orientation = image.getexif().get(ORIENTATION)
     except (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error):
         # Broken EXIF says nothing, and the pixels are whole.
         return image
