@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from sae_cli.config.schema import RunConfig, check
+from sae_cli.datasets.mnist import FASHION_MNIST
 from sae_cli.run_folder.plain_yaml import read_yaml
 
 # A run writes about 2 kB.
@@ -17,4 +19,19 @@ def read_config(path: Path) -> RunConfig:
     Raises:
         ConfigError: it cannot be read, is too large, is more than plain YAML, or is wrong.
     """
-    return check(read_yaml(path, MAX_BYTES))
+    config = read_yaml(path, MAX_BYTES)
+    _upgrade_(config)
+    return check(config)
+
+
+def _upgrade_(config: dict[str, Any]) -> None:
+    """Change a configuration that an earlier version wrote to what it means today.
+
+    Fashion-MNIST's ``root`` was a single folder, and Debian's folder was searched after it. The
+    fingerprint tells whether the data are those of the run.
+    """
+    dataset = config.get("dataset")
+    if not isinstance(dataset, dict) or dataset.get("name") != "fashion_mnist":
+        return
+    if isinstance(dataset.get("root"), str):
+        dataset["root"] = [dataset["root"], str(FASHION_MNIST.system)]

@@ -77,3 +77,17 @@ def test_what_is_not_a_configuration_is_refused(tmp_path: Path) -> None:
         file.write_bytes(content)
         with pytest.raises(ConfigError, match="is not a configuration"):
             read_config(file)
+
+
+def test_a_run_of_an_earlier_version_finds_the_data_that_it_found(
+    tmp_path: Path, configure: Configure
+) -> None:
+    """Its root was a single folder, and Debian's was searched as well."""
+    config = configure("dataset=fashion_mnist", "dataset.root=/data").as_dict()
+    assert config["dataset"]["root"] == ["/data"]
+    RunFolder(tmp_path).write_config(config)
+    assert read_config(tmp_path / "config.yaml").parts["dataset"]["root"] == ["/data"]
+    config["dataset"]["root"] = "/data"
+    RunFolder(tmp_path).write_config(config)
+    found = read_config(tmp_path / "config.yaml").parts["dataset"]["root"]
+    assert found == ["/data", "/usr/share/datasets/fashion-mnist"]
