@@ -18,7 +18,8 @@ LOG_CLIP = math.log(1e-7)
 BASELINE_BATCH = 128
 # Where probabilities are smaller than this on average, the rounding of 1 - p counts.
 FAINT = 2.0**-7
-MIN_SQUARE = 2.0**-120
+# 2 to this power, and 1 over it, are normal float32 numbers.
+LARGEST_EXPONENT = 126
 
 NAMES = (
     *("mse", "bce", "bce_excess", "rounded_accuracy", "fvu"),
@@ -107,14 +108,18 @@ def _surprise(p: Tensor) -> Tensor:
     return p.clamp_min(torch.finfo(p.dtype).tiny).log_().mul_(-p)
 
 
-def _squared_error(x_hat: Tensor, target: Tensor) -> float:
-    """Compute the squared distance between two batches ``(batch, n)``."""
-    total = float(_sum((x_hat - target).square_()))
-    # Squares of float32 values vanish below 1e-23 and are infinite above 1e19. A mean of them in
-    # this range has lost less than a part in 1e9 that way.
-    if MIN_SQUARE < total / target.numel() < math.inf:
-        return total
-    return float((x_hat - target).double().square_().sum())
+def _squared_error(x_hat: Tensor, target: Tensor) -> Tensor:
+    """Compute the squared distance between two batches ``(batch, n)``, a float64 scalar.
+
+    A power of two brings the largest difference near 1 first, because squares of float32 values
+    vanish below 1e-23 and are infinite above 1e19. It changes no bit where they are neither.
+    """
+    difference = x_hat - target
+    _, exponent = torch.frexp(difference.abs().amax())
+    exponent = exponent.clamp(-LARGEST_EXPONENT, LARGEST_EXPONENT)
+    total = _sum(torch.ldexp(difference, -exponent).square_())
+    # Two steps, because the square of the power may be too large for a float32.
+    return torch.ldexp(torch.ldexp(total, exponent), exponent)
 
 
 def _sum(elements: Tensor) -> Tensor:
@@ -138,8 +143,8 @@ class Metrics:
     ) -> None:
         self.baseline = baseline
         self.active_above = active_above
-        self._squared_error = 0.0
-        self._cross_entropy = torch.zeros((), dtype=torch.float64, device=device)
+        self._squared_error = torch.zeros((), dtype=torch.float64, device=device)
+        self._cross_entropy = torch.zeros_like(self._squared_error)
         self._same_rounded = torch.zeros_like(self._cross_entropy)
         self._codes = torch.zeros(n_latents, dtype=torch.float64, device=device)
         self._active = torch.zeros_like(self._codes)
@@ -178,7 +183,7 @@ class Metrics:
         """
         baseline = self.baseline
         elements = baseline.n * baseline.n_features
-        error = self._squared_error
+        error = float(self._squared_error)
         result = {"mse": error / elements}
         if baseline.bce_floor is not None:
             bce = float(self._cross_entropy) / elements

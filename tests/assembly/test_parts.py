@@ -55,5 +55,5 @@ def test_what_does_not_go_together_is_refused(
 
 def test_sorting_by_what_only_a_classifier_has_is_refused(configure: Configure) -> None:
     assert configure("head=classifier", "sort_by=val/accuracy").settings.sort_by == "val/accuracy"
-    with pytest.raises(ConfigError, match="needs a classifier, and head=none is none"):
+    with pytest.raises(ConfigError, match="needs a classifier, and head=none is not one"):
         configure("sort_by=val/accuracy")

@@ -22,7 +22,7 @@ KILLS = 20
 
 @pytest.mark.parametrize("optimizer", [SGD, *slow([ADAM])], ids=["sgd", "adam"])
 @pytest.mark.parametrize("model", ["denoising", *slow(["ae", "sparse_kl"])])
-def test_kill_at_random_instants(
+def test_killed_at_random_instants(
     model: str, optimizer: tuple[str, ...], configure: Configure, tmp_path: Path
 ) -> None:
     config = configure(f"model={model}", *SMALL, *optimizer)
