@@ -59,6 +59,7 @@ def check_same(sweep: Path, whole: Path) -> None:
     assert {path.name for path in sweep.iterdir()} == {path.name for path in whole.iterdir()}
 
 
+@pytest.mark.slow
 def test_killed_twice(tmp_path: Path, whole: Path) -> None:
     sweep, done = tmp_path / "sweep", dict[Path, int]()
     for number in (1, 4):
