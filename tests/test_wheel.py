@@ -49,6 +49,7 @@ def test_it_holds_every_page_and_the_credits(unpacked: Path) -> None:
     assert "CC BY 4.0" in notice.read_text()
 
 
+@pytest.mark.slow
 def test_a_run_and_a_sweep_from_another_folder(unpacked: Path, tmp_path: Path) -> None:
     small = ("dataset.test=1500", "epochs=1", "pictures=false")
     done = run(unpacked, tmp_path, "model=sparse_kl", "penalty.weight=0.05", *small)

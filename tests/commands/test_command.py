@@ -166,6 +166,7 @@ def test_a_sweep_of_models_and_weights(command: Command, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_the_jobs_of_a_sweep_side_by_side(command: Command, tmp_path: Path) -> None:
     """In other processes, on a thread each; they give what they give one after the other."""
     words = ("-m", "penalty.weight=0.05,0.2", "pictures=false", *SMALL)

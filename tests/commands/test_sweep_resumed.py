@@ -128,6 +128,7 @@ def test_a_failed_job_is_run_again(command: Command, tmp_path: Path) -> None:
     assert list(statuses(tmp_path / "sweep").values()) == ["finished", "finished"]
 
 
+@pytest.mark.slow
 def test_two_at_once(tmp_path: Path) -> None:
     sweep = tmp_path / "sweep"
     with Forked(tmp_path).start(*WORDS, "epochs=2000") as first:

@@ -44,6 +44,7 @@ def test_two_processes_for_one_stopped_run(stopped: Path, whole: Path, tmp_path:
     assert results(stopped) == results(whole)
 
 
+@pytest.mark.slow
 def test_the_clock_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that seem to begin at one instant, or in the past, have their own folders."""
 
