@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from sae_cli.commands.arguments import Arguments, changes, parse
 from sae_cli.commands.exits import DONE, run_guarded
 from sae_cli.core.errors import ConfigError
+from sae_cli.core.garbage import not_collecting
 from sae_cli.run_folder.layout import holds_run, holds_sweep, is_free
 
 if TYPE_CHECKING:
@@ -51,9 +52,10 @@ def _run(arguments: Arguments) -> int:
         return DONE
     if arguments.resume is not None:
         return _resume(arguments, Path(arguments.resume).expanduser().absolute())
-    from sae_cli.config.asked import read
+    with not_collecting():
+        from sae_cli.config.asked import read
 
-    asked = read(arguments.overrides, multirun=arguments.multirun, pages=arguments.pages)
+        asked = read(arguments.overrides, multirun=arguments.multirun, pages=arguments.pages)
     folder = _folder(asked.hydra, asked.runs[0], arguments.multirun)
     if arguments.multirun:
         return SWEEP_FAILED if _sweep(asked, folder, arguments.pages) else DONE
@@ -67,8 +69,9 @@ def _train(asked: Composed, folder: Path) -> None:
         # Importing torch takes seconds, in which a person would see nothing.
         with suppress(OSError):
             print("preparing", *(f"{k}={asked.choices[k]}" for k in SHOWN), flush=True)
-    config, parts = _check(asked)
-    from sae_cli.runs.resume import begin_or_resume
+    with not_collecting():
+        config, parts = _check(asked)
+        from sae_cli.runs.resume import begin_or_resume
 
     with _no_empty_folder_left(folder):
         begin_or_resume(config, folder, asked.overrides, parts)
@@ -80,11 +83,12 @@ def _sweep(asked: Asked, folder: Path, pages: Path | None) -> int:
     Returns:
         how many jobs did not finish.
     """
-    # A job may run in another process, so it builds its own parts.
-    configs = [_check(job)[0] for job in asked.runs]
-    from sae_cli.commands.launch import HydraLauncher
-    from sae_cli.runs.sweeps.jobs import OneByOne, run_sweep
-    from sae_cli.runs.sweeps.sweep import sweep_of
+    with not_collecting():
+        # A job may run in another process, so it builds its own parts.
+        configs = [_check(job)[0] for job in asked.runs]
+        from sae_cli.commands.launch import HydraLauncher
+        from sae_cli.runs.sweeps.jobs import OneByOne, run_sweep
+        from sae_cli.runs.sweeps.sweep import sweep_of
 
     words = asked.hydra.launcher
     launcher = HydraLauncher(words, pages) if words else OneByOne()
@@ -110,7 +114,8 @@ def _resume(arguments: Arguments, folder: Path) -> int:
                 f"{arguments.overrides[0]}: a sweep is resumed as it was; give resume= alone"
             )
         return SWEEP_FAILED if resume_sweep(folder) else DONE
-    from sae_cli.runs.resume import resume
+    with not_collecting():
+        from sae_cli.runs.resume import resume
 
     resume(folder, changes(arguments.overrides))
     return DONE
