@@ -56,7 +56,7 @@ class TargetPenalty(Penalty, ABC):
 
     Args:
         divide_by_batch_size: divide the weight by the training batch size (assembly does), as
-            Keras 2 does with every activity penalty that is a function of the batch mean.
+            Keras 2, and Keras 3 from 3.14 on, do with every activity penalty.
     """
 
     def __init__(
