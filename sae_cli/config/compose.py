@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, version
+from hydra import version
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
@@ -16,9 +15,15 @@ from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
+from sae_cli.config.chosen_pages import (
+    choices_of_pages,
+    compose_choices,
+    forget,
+    own_pages,
+    plain,
+)
 from sae_cli.config.composed import Composed
 from sae_cli.config.folder_names import unique_stamp
 from sae_cli.config.hydra_pages import OF_USER, PageLoader, check_references, guard_pages
@@ -28,7 +33,6 @@ from sae_cli.core.errors import ConfigError
 HERE = Path(__file__).parents[1]
 # The pages are inside an installed package, or beside it in a checkout.
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"
-PRIMARY = "train"
 PAGES = ("model", "experiment")
 
 
@@ -51,8 +55,7 @@ def hydra_ready(pages: Path | None = None) -> Iterator[Hydra]:
         yield hydra
     finally:
         GlobalHydra.instance().clear()
-        _choices_of_pages.cache_clear()
-        _own_pages.cache_clear()
+        forget()
 
 
 def read_words(words: Sequence[str], multirun: bool) -> tuple[list[list[str]], HydraWords]:
@@ -104,16 +107,14 @@ def compose_run(overrides: Sequence[str]) -> Composed:
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     for override in parsed:
         check_references({override.key_or_group: override.value()})
-    config = compose(PRIMARY, list(overrides), return_hydra_config=True)
-    # Only the choices are read of Hydra's own settings, whatever a page says about the rest.
-    choices = _plain(config.hydra.runtime.choices)
+    config, choices = compose_choices(parsed)
     for page in PAGES:
-        if isinstance(config.get(page), DictConfig):
+        if isinstance(config.get(page), dict):
             raise ConfigError(
                 f"{page}={choices[page]}: its page must begin with the line '# @package _global_'"
             )
     given = {override.key_or_group for override in parsed}
-    run = {page: choices[page] for page in PAGES} | _unresolved(config)
+    run = {page: choices[page] for page in PAGES} | config
     if "model" in given and run["experiment"] is not None:
         raise ConfigError(
             f"experiment={run['experiment']} brings its own model; leave out model=, or the "
@@ -121,19 +122,9 @@ def compose_run(overrides: Sequence[str]) -> Composed:
         )
     for group, own in _find_replaced(parsed, run, choices).items():
         run[group] = own | {k: v for k, v in run[group].items() if f"{group}.{k}" in given}
-    check_references(run)
-    return Composed(_plain(OmegaConf.create(run), resolve=True), choices, list(overrides))
-
-
-def _plain(config: DictConfig, *, resolve: bool = False) -> dict[str, Any]:
-    plain = OmegaConf.to_container(config, resolve=resolve)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
-
-
-def _unresolved(config: DictConfig) -> dict[str, Any]:
-    """Give the run's configuration, its references as they are written."""
-    return {key: value for key, value in _plain(config).items() if key != "hydra"}
+    if check_references(run):
+        run = plain(OmegaConf.create(run), resolve=True)
+    return Composed(run, choices, list(overrides))
 
 
 def _find_replaced(
@@ -148,22 +139,7 @@ def _find_replaced(
     groups = [group for group in lines if group not in PAGES and isinstance(run.get(group), dict)]
     if not groups:
         return {}
-    by_pages = _choices_of_pages(tuple(line for key, line in lines.items() if key in PAGES))
+    by_pages = choices_of_pages(tuple(line for key, line in lines.items() if key in PAGES))
     replaced = [group for group in groups if by_pages.get(group) != choices[group]]
-    own = _own_pages(tuple(lines[group] for group in replaced)) if replaced else {}
+    own = own_pages(tuple(lines[group] for group in replaced)) if replaced else {}
     return {group: own[group] for group in replaced}
-
-
-# The jobs of a sweep share what these two find.
-@cache
-def _choices_of_pages(overrides: tuple[str, ...]) -> dict[str, Any]:
-    """Find what the model and the experiment choose of each group."""
-    loader = GlobalHydra.instance().config_loader()
-    found = loader.compute_defaults_list(PRIMARY, list(overrides), RunMode.RUN)
-    return dict(found.overrides.known_choices)
-
-
-@cache
-def _own_pages(overrides: tuple[str, ...]) -> dict[str, Any]:
-    """Compose a configuration with these parts, without a model or an experiment."""
-    return _unresolved(compose(PRIMARY, [*overrides, "~model", "~experiment"]))

@@ -13,7 +13,8 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sae_cli.config.compose import CONF, PRIMARY
+from sae_cli.config.chosen_pages import PRIMARY
+from sae_cli.config.compose import CONF
 from sae_cli.core.errors import ConfigError, nearest
 
 

@@ -90,8 +90,8 @@ def guard_pages() -> None:
     SourcesRegistry.instance().types[FileConfigSource.scheme()] = FileConfigSource
 
 
-def check_references(content: Any, where: str = "", functions: bool = False) -> None:
-    """Refuse values that do more than refer to other settings.
+def check_references(content: Any, where: str = "", functions: bool = False) -> int:
+    """Count the references to other settings, and refuse values that do more than refer.
 
     Args:
         content: plain values, not resolved.
@@ -116,6 +116,7 @@ def check_references(content: Any, where: str = "", functions: bool = False) -> 
         raise ConfigError(
             f"{where}more than {MOST_REFERENCES} references ${{KEY}}; write the values themselves"
         )
+    return references
 
 
 def hydra_setting_error(page: str, key: str) -> ConfigError:

@@ -11,7 +11,8 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.object_type import ObjectType
 from omegaconf import OmegaConf
 
-from sae_cli.config.compose import PRIMARY, hydra_ready
+from sae_cli.config.chosen_pages import PRIMARY
+from sae_cli.config.compose import hydra_ready
 from sae_cli.config.hydra_errors import explain_errors
 from sae_cli.config.hydra_pages import PageLoader
 from sae_cli.config.hydra_settings import LAUNCHING, HydraWords, compose_launcher
