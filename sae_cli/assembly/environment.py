@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from sae_cli.assembly.numerics import switches, variables
 from sae_cli.core.differences import Difference, diff
 
 PACKAGES = (
@@ -31,7 +32,8 @@ PATCH_CHARACTERS = 1 << 20
 def environment() -> dict[str, Any]:
     """Record command line, versions, code, hardware and threads, as plain values.
 
-    Environment variables are left out because they may hold secrets.
+    Of the environment variables only those of the mathematical libraries are kept, because others
+    may hold secrets.
     """
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -40,6 +42,8 @@ def environment() -> dict[str, Any]:
         "working_directory": str(Path.cwd()),
         **_unchanging(),
         "threads": torch.get_num_threads(),
+        "variables": variables(),
+        "switches": switches(),
         # Each resumption is added here, with what was different then.
         "resumed": [],
     }

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 from sae_cli.assembly import environment as module
 from sae_cli.assembly.environment import (
@@ -69,6 +70,18 @@ def test_what_changed_is_named() -> None:
     assert found["packages.torch"].endswith("then, 9.9 now")
     assert "2 lines" in found["code.patch"]
     assert list(changes_of_environment(then, environment())) == []
+
+
+def test_a_variable_or_a_switch_that_decides_bits_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MKL_CBWR", raising=False)
+    then = environment()
+    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
+    found = {one.key: str(one) for one in changes_of_environment(then, environment())}
+    assert found == {
+        "variables.MKL_CBWR": "variables.MKL_CBWR: nothing then, COMPATIBLE now",
+        "switches.mkldnn.enabled": "switches.mkldnn.enabled: True then, False now",
+    }
 
 
 def test_no_secret_of_the_environment_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
