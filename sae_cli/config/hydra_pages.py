@@ -31,8 +31,9 @@ from sae_cli.core.errors import ConfigError
 # Hydra calls this the provider of pages that are not ours.
 OF_USER = "command-line"
 LAUNCHERS = "hydra/launcher"
-# A page of settings has far fewer values, and a memory has room for far more.
+# A page of settings has far fewer values and bytes, and a memory has room for far more.
 LARGEST = 10_000
+LARGEST_BYTES = 1 << 20
 # A reference may repeat what others repeated before it, so many of them would never end.
 MOST_REFERENCES = 20
 HYDRA = re.compile(r"\bhydra\b[\w./]*")
@@ -169,11 +170,20 @@ def _check_place(config_path: str) -> None:
 
 
 def _check_size(config_path: str, file: Path) -> None:
-    """Refuse a page that aliases of aliases make huge."""
+    """Refuse a page that is huge, by itself or by aliases of aliases."""
+    with file.open("rb") as stream:
+        # What is read is bounded, whatever the file says of its size.
+        content = stream.read(LARGEST_BYTES + 1)
+    if len(content) > LARGEST_BYTES:
+        raise ConfigError(
+            f"{config_path}: the page is larger than {LARGEST_BYTES >> 20} MiB; a page holds the "
+            "settings of a run, and data belong in a file that dataset.path names"
+        )
     try:
-        with file.open(encoding="utf-8") as stream:
-            # In the graph of its nodes, what aliases repeat stands only once.
-            size = _size(yaml.compose(stream, Loader=yaml.SafeLoader), {})
+        # In the graph of its nodes, what aliases repeat stands only once.
+        size = _size(yaml.compose(content.decode(), Loader=yaml.SafeLoader), {})
+    except UnicodeDecodeError:
+        raise ConfigError(f"{config_path}: the page is not UTF-8 text; save it as UTF-8") from None
     except RecursionError:
         size = LARGEST + 1
     if size > LARGEST:

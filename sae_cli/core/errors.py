@@ -28,7 +28,7 @@ from typing import ClassVar
 # These errors are the machine's fault, not the request's.
 MACHINE_GAVE_OUT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOMEM}
 # A longer text of an error loses its middle.
-MAX_TEXT = 4000
+MAX_TEXT = 2000
 
 
 class SaeError(Exception):

@@ -142,6 +142,7 @@ WAYS: list[tuple[str, str, str]] = [
     (f"penalty: {MAKES}\n", "experiment=evil", "unknown option penalty._target_"),
     ("seed: !!python/object/apply:os.mkdir [marker]\n", "experiment=evil", "not valid YAML"),
     ("seed: !!python/name:os.mkdir ''\n", "experiment=evil", "not valid YAML"),
+    ("# " + "x" * (1 << 20) + "\n", "experiment=evil", "larger than 1 MiB"),
     # What is small, and large once it is read.
     ("seed: " + "[" * 5000 + "]" * 5000 + "\n", "experiment=evil", "too large or too deep"),
     ("seed: " + "[" * 150 + "]" * 150 + "\n", "experiment=evil", "RecursionError"),
@@ -263,3 +264,18 @@ def test_aliases_and_references_within_reason(command: Command, tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     shown = yaml.safe_load(done.stdout)
     assert [shown[key] for key in ("seed", "epochs", "batch_size")] == [3, 3, 3]
+
+
+def test_an_error_does_not_repeat_a_page(command: Command, tmp_path: Path) -> None:
+    page = f"{GLOBAL}penalty: {{weight: {'x' * 300_000}}}\n"
+    assert len(refused(command, tmp_path, page, "experiment=evil")) < 2100
+
+
+def test_a_page_in_another_encoding_is_named(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "sent" / "experiment").mkdir(parents=True)
+    (tmp_path / "sent/experiment/old.yaml").write_bytes(
+        f"{GLOBAL}seed: 1 # \xe9\n".encode("latin1")
+    )
+    done = command("--config-dir", "sent", "experiment=old")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: experiment/old: the page is not UTF-8 text; save it as UTF-8\n"
