@@ -128,7 +128,9 @@ def _read_pickled(root: Path) -> tuple[Arrays, Arrays]:
     for name in PICKLED_FILES:
         with (root / PICKLED / name).open("rb") as file:
             key.update(hashlib.file_digest(file, "sha256").digest())
-    flat = load_or_decode(key.hexdigest(), lambda: _flatten(*_torchvision_read(root))).values
+    flat = load_or_decode(
+        key.hexdigest(), lambda: _flatten(*_torchvision_read(root)), _check_length
+    ).values
     n_train, n_pixels = len(BINARY_TRAIN) * N_PER_FILE, CHANNELS * SIDE * SIDE
     training, testing = np.split(flat, [n_train * RECORD_BYTES])
     return _arrays(training, n_train * n_pixels), _arrays(testing, N_PER_FILE * n_pixels)
@@ -136,6 +138,12 @@ def _read_pickled(root: Path) -> tuple[Arrays, Arrays]:
 
 def _flatten(training: Arrays, testing: Arrays) -> NDArray[np.uint8]:
     return np.concatenate([part.reshape(-1) for part in (*training, *testing)])
+
+
+def _check_length(flat: NDArray[np.uint8]) -> None:
+    expected = (len(BINARY_TRAIN) + len(BINARY_TEST)) * N_PER_FILE * RECORD_BYTES
+    if len(flat) != expected:
+        raise ConfigError(f"the entry of the cache has {len(flat)} bytes, expected {expected}")
 
 
 def _arrays(flat: NDArray[np.uint8], n_bytes: int) -> Arrays:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from sae_cli.core.errors import ConfigError
 from sae_cli.datasets.formats.array_file import open_array_file
 
-DIGEST_BYTES = hashlib.sha256().digest_size
+SEAL_BYTES = hashlib.sha256().digest_size
 
 
 class Decoded(NamedTuple):
@@ -32,23 +32,32 @@ class Decoded(NamedTuple):
     sha256: str
 
 
-def load_or_decode(key: str, decode: Callable[[], NDArray[np.uint8]]) -> Decoded:
+def load_or_decode(
+    key: str,
+    decode: Callable[[], NDArray[np.uint8]],
+    check: Callable[[NDArray[np.uint8]], object],
+) -> Decoded:
     """Load the entry ``key`` of the cache, or call ``decode`` and make its values the entry.
+
+    An entry that is damaged, belongs to another key or does not pass ``check`` is replaced.
 
     Args:
         key: SHA-256 in hexadecimal of all that the decoded values depend on.
         decode: gives uint8 ``(n_bytes,)``; its errors are raised here.
+        check: raises ConfigError for values that ``decode`` would not give.
     """
     folder = _folder()
     entry = None if folder is None else folder / f"{key}.npy"
-    found = None if entry is None else _read(entry)
+    found = None if entry is None else _read(entry, key)
     if found is not None:
-        return found
+        with contextlib.suppress(ConfigError):
+            check(found.values)
+            return found
     values = decode()
-    digest = hashlib.sha256(values.data)
+    made = Decoded(values, hashlib.sha256(values.data).hexdigest())
     if entry is not None:
-        _write(entry, values, digest.digest())
-    return Decoded(values, digest.hexdigest())
+        _write(entry, values, _seal(key, made.sha256))
+    return made
 
 
 def _folder() -> Path | None:
@@ -65,20 +74,25 @@ def _folder() -> Path | None:
         return None
 
 
-def _read(entry: Path) -> Decoded | None:
-    """Read an entry, whose last bytes are the SHA-256 of the others; None if absent or damaged."""
+def _seal(key: str, sha256: str) -> bytes:
+    """Give the last bytes of an entry, which bind its values to its key."""
+    return hashlib.sha256(f"{key} {sha256}".encode()).digest()
+
+
+def _read(entry: Path, key: str) -> Decoded | None:
+    """Read the entry of a key; None if it is absent, damaged, or the entry of another one."""
     try:
         stored = open_array_file(str(entry), "SAE_CACHE").load(None).numpy()
         if stored.dtype != np.uint8 or stored.ndim != 1:
             return None
-        values, expected = stored[:-DIGEST_BYTES], stored[-DIGEST_BYTES:]
-        digest = hashlib.sha256(values.data)
+        values, seal = stored[:-SEAL_BYTES], stored[-SEAL_BYTES:]
+        found = Decoded(values, hashlib.sha256(values.data).hexdigest())
     except (ConfigError, OSError):
         return None
-    return Decoded(values, digest.hexdigest()) if digest.digest() == expected.tobytes() else None
+    return found if seal.tobytes() == _seal(key, found.sha256) else None
 
 
-def _write(entry: Path, values: NDArray[np.uint8], digest: bytes) -> None:
+def _write(entry: Path, values: NDArray[np.uint8], seal: bytes) -> None:
     """Write an entry whole or not at all; of two processes that write the same, the later wins."""
     # A read-only or full disk must not stop a run that has its values already.
     with contextlib.suppress(OSError):
@@ -86,10 +100,10 @@ def _write(entry: Path, values: NDArray[np.uint8], digest: bytes) -> None:
         with tempfile.TemporaryDirectory(prefix=".writing-", dir=entry.parent) as staging:
             staged = Path(staging) / entry.name
             with staged.open("wb") as file:
-                shape = (len(values) + len(digest),)
+                shape = (len(values) + len(seal),)
                 write_array_header_1_0(
                     file, {"descr": "|u1", "fortran_order": False, "shape": shape}
                 )
                 file.write(values.data)
-                file.write(digest)
+                file.write(seal)
             os.replace(staged, entry)

@@ -59,9 +59,18 @@ def read_idx(path: Path, shape: Sequence[int | None], hint: str) -> IdxArray:
         raise ConfigError(f"{path} is a damaged gzip file ({error}); get a fresh copy") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    # The header is checked again, because an entry of the cache may have other sizes.
-    start, sizes = _header(path, io.BytesIO(whole.values[:HEADER_MAX].data), shape, hint)
-    return IdxArray(whole.values[len(start) :].reshape(sizes), whole.sha256)
+    return IdxArray(_shaped(path, whole.values, shape, hint), whole.sha256)
+
+
+def _shaped(
+    path: Path, whole: NDArray[np.uint8], shape: Sequence[int | None], hint: str
+) -> NDArray[np.uint8]:
+    """Give the values of a whole unpacked file in the shape that its header announces."""
+    header, sizes = _header(path, io.BytesIO(whole[:HEADER_MAX].data), shape, hint)
+    values = whole[len(header) :]
+    if len(values) != np.prod(sizes, dtype=object):
+        raise ConfigError(f"{path} does not hold the values that it announces; get a fresh copy")
+    return values.reshape(sizes)
 
 
 def _unpack(
@@ -72,7 +81,10 @@ def _unpack(
         with gzip.GzipFile(fileobj=packed) as unpacked:
             return _read(path, cast(BinaryIO, unpacked), shape, hint)
 
-    return load_or_decode(hashlib.file_digest(packed, "sha256").hexdigest(), decode)
+    def check(whole: NDArray[np.uint8]) -> None:
+        _shaped(path, whole, shape, hint)
+
+    return load_or_decode(hashlib.file_digest(packed, "sha256").hexdigest(), decode, check)
 
 
 def _header(
