@@ -15,6 +15,8 @@ from sae_cli.core.signals import SIGNALS, stopping_at_once
 DONE, MACHINE = 0, 4
 # PyTorch says these in plain RuntimeErrors of the CPU, of CUDA and its libraries, and of threads.
 NO_MEMORY = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED", "bad_alloc", "new thread")
+# The system's loader says these of a library that does not fit, without an error number.
+NOT_LOADED = ("failed to map segment", "annot allocate memory", "Too many open files")
 
 
 def command(run: Callable[[list[str]], int]) -> None:
@@ -72,6 +74,12 @@ def _meaning(error: Exception) -> tuple[int | None, str]:
     """Give the exit code and the line of an error; None for a bug."""
     if isinstance(error, SaeError):
         return error.exit_code, str(error)
+    numbered = isinstance(error, OSError) and error.errno is not None
+    if isinstance(error, (ImportError, OSError)) and not numbered and _says(error, NOT_LOADED):
+        return MACHINE, (
+            f"a library cannot be loaded ({error}); raise the limits of this process (ulimit -a), "
+            "and the run can be resumed"
+        )
     if isinstance(error, OSError):
         text = f"{error.filename or 'input or output'}: {error.strerror or error}"
         if error.errno in MACHINE_GAVE_OUT:
@@ -79,8 +87,12 @@ def _meaning(error: Exception) -> tuple[int | None, str]:
         return ConfigError.exit_code, text
     # The name must do, because torch is not imported for a typo.
     memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    if memory or (isinstance(error, RuntimeError) and any(s in str(error) for s in NO_MEMORY)):
+    if memory or (isinstance(error, RuntimeError) and _says(error, NO_MEMORY)):
         return MACHINE, (
             "out of memory; lower batch_size, architecture.n_latents or architecture.hidden_sizes"
         )
     return None, ""
+
+
+def _says(error: Exception, texts: tuple[str, ...]) -> bool:
+    return any(text in str(error) for text in texts)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sae_cli.commands.exits import DONE, run_guarded
+from sae_cli.commands.limits import check_memory
 from sae_cli.commands.parser import Parser
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.text import short
@@ -23,6 +24,7 @@ def _run(arguments: Sequence[str]) -> int:
     for folder in folders:
         if not folder.is_dir():
             raise ConfigError(f"{short(folder)}: no such folder; give those of runs or sweeps")
+    check_memory()
     # torch is imported here, because a typo should not wait for it.
     from sae_cli.results.gather import gather, rows
     from sae_cli.results.markdown import check_target, page, write_page

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from sae_cli.commands.arguments import Arguments, changes, parse
 from sae_cli.commands.exits import DONE, run_guarded
+from sae_cli.commands.limits import check_memory
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.garbage import not_collecting
 from sae_cli.run_folder.layout import holds_run, holds_sweep, is_free
@@ -50,6 +51,7 @@ def _run(arguments: Arguments) -> int:
 
         show(arguments)
         return DONE
+    check_memory()
     if arguments.resume is not None:
         return _resume(arguments, Path(arguments.resume).expanduser().absolute())
     with not_collecting():

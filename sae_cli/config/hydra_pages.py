@@ -184,6 +184,9 @@ def _check_size(config_path: str, file: Path) -> None:
         size = _size(yaml.compose(content.decode(), Loader=yaml.SafeLoader), {})
     except UnicodeDecodeError:
         raise ConfigError(f"{config_path}: the page is not UTF-8 text; save it as UTF-8") from None
+    except yaml.YAMLError:
+        # Hydra reads the page again, and its error names the file.
+        return
     except RecursionError:
         size = LARGEST + 1
     if size > LARGEST:

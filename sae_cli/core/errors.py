@@ -6,6 +6,7 @@
       SaeError
         ConfigError       2        wrong input that the user can mend
         DivergedError     3        the loss or a weight is not finite
+        MachineError      4        the machine gave out before anything was begun
         CheckpointError   6        no checkpoint can be used
         InUseError        75       another process is at work in the folder
       OSError, MemoryError
@@ -26,7 +27,10 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 # These errors are the machine's fault, not the request's.
-MACHINE_GAVE_OUT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOMEM}
+MACHINE_GAVE_OUT = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOMEM),
+    *(errno.EMFILE, errno.ENFILE, errno.EAGAIN),
+}
 # A longer text of an error loses its middle.
 MAX_TEXT = 2000
 
@@ -50,6 +54,12 @@ class DivergedError(SaeError):
     """The loss or a weight is no longer a finite number."""
 
     exit_code = 3
+
+
+class MachineError(SaeError):
+    """The machine gives less than a command needs."""
+
+    exit_code = 4
 
 
 class CheckpointError(SaeError):

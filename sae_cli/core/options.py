@@ -6,7 +6,13 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-Count = Annotated[int, Field(ge=1)]
+MAX_FLOAT = 3.4e38
+"""The largest number that an option may have: tensors of float32 hold no larger one."""
+
+MAX_INT = 2**63 - 1
+"""The largest whole number of a tensor."""
+
+Count = Annotated[int, Field(ge=1, le=MAX_INT)]
 """A number of things, at least one."""
 
 MAX_WIDTH = 2**30
@@ -21,13 +27,13 @@ Steps = Annotated[int, Field(ge=1, le=100_000)]
 MAX_PAIRED = 2**14
 """The most latents of which every pair has a number; these numbers take a gigabyte."""
 
-Natural = Annotated[int, Field(ge=0)]
+Natural = Annotated[int, Field(ge=0, le=MAX_INT)]
 """A number of things, possibly none."""
 
-NonNegative = Annotated[float, Field(ge=0)]
+NonNegative = Annotated[float, Field(ge=0, le=MAX_FLOAT)]
 """A weight, a standard deviation."""
 
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, le=MAX_FLOAT)]
 """A learning rate."""
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]

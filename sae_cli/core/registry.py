@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 import pydantic
 
 from sae_cli.core.errors import ConfigError, nearest
+from sae_cli.core.options import MAX_FLOAT
 
 T = TypeVar("T")
 
@@ -126,6 +127,8 @@ def _describe(fault: Any, prefix: str, fields: list[str], takes: str) -> str:
         return f"{key} is missing: {listed}; give {key}=VALUE"
     context = fault.get("ctx", {})
     allowed = fault["msg"].replace("Input should be", "must be")
+    if fault["type"] == "less_than_equal" and context["le"] == MAX_FLOAT:
+        allowed = f"must be less than or equal to {MAX_FLOAT:g}"
     hint = ""
     if fault["type"] == "literal_error":
         hint = nearest(

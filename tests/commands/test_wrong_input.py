@@ -61,6 +61,13 @@ CASES: list[tuple[str, str]] = [
     ("epochs=0", "epochs=0: must be greater than or equal to 1"),
     ("batch_size=0", "batch_size=0: must be greater than or equal to 1"),
     ("optimizer.learning_rate=0", "optimizer.learning_rate=0: must be greater than 0"),
+    # What tensors cannot hold
+    (
+        "optimizer.learning_rate=1e300",
+        "learning_rate=1e+300: must be less than or equal to 3.4e+38",
+    ),
+    ("penalty.weight=1e39", "penalty.weight=1e+39: must be less than or equal to 3.4e+38"),
+    ("seed=9999999999999999999999", "must be less than or equal to 9223372036854775807"),
     ("corruption=masking corruption.fraction=1", "corruption.fraction=1: must be less than 1"),
     ("seed=-1", "seed=-1: must be greater than or equal to 0"),
     ("batch_size=5000", "batch_size=5000 is more than the 1297 training examples"),
@@ -152,7 +159,7 @@ def test_no_gpu(command: Command) -> None:
         ("weight: 1\n", "is not a part with a name"),
         ("name: kl\nweight: 1\nwieght: 2\n", "unknown option penalty.wieght=2"),
         ("defaults: 3\n", "defaults must be a list"),
-        (b"name: \xff\xfe\n", "can't decode byte 0xff"),
+        (b"name: \xff\xfe\n", "the page is not UTF-8 text"),
     ],
 )
 def test_a_faulty_page_of_the_user(

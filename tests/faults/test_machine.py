@@ -39,6 +39,22 @@ def test_memory_ends_before_the_training(tmp_path: Path, forked: Forked) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("mebibytes", [400, *slow([1000])])
+@pytest.mark.parametrize("words", ["epochs=1", *slow(["-m seed=0,1", "resume=run"])])
+def test_memory_ends_while_libraries_are_loaded(words: str, mebibytes: int, tmp_path: Path) -> None:
+    """Libraries would end the process with a traceback or an abort, and a code of their own."""
+    done = in_shell(words, tmp_path, before=f"ulimit -v {mebibytes << 10}; ")
+    assert done.returncode == 4
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: out of memory: the limit of {mebibytes} MiB (ulimit -v) is too")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_needs_no_library(tmp_path: Path) -> None:
+    assert in_shell("--help", tmp_path, before="ulimit -v 400000; ").returncode == 0
+
+
 def test_memory_ends_in_the_training(tmp_path: Path, forked: Forked) -> None:
     """A step does not fit; the folder holds a run that can resume elsewhere."""
     words = (*WORDS, "architecture.n_latents=30000", "hydra.run.dir=run")
@@ -58,8 +74,10 @@ def test_memory_of_a_gpu_ends(kind: str, tmp_path: Path, whole: Path, forked: Fo
     finish_like(tmp_path / "run", whole)
 
 
-def in_shell(words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = f"{sys.executable} -m sae_cli {words}"
+def in_shell(
+    words: str, cwd: Path, before: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    command = f"{before}{sys.executable} -m sae_cli {words}"
     return subprocess.run(
         command,
         shell=True,
@@ -135,7 +153,11 @@ def statuses(sweep: Path) -> dict[str, str]:
         (OSError(122, "Disk quota exceeded", "/disk/file"), 4),
         (OSError(30, "Read-only file system", "/disk/file"), 2),
         (PermissionError(13, "Permission denied", "/disk/file"), 2),
+        (OSError(24, "Too many open files", "/disk/file"), 4),
+        (ImportError("libx.so: failed to map segment from shared object"), 4),
+        (OSError("libx.so: cannot allocate memory in static TLS block"), 4),
         (RuntimeError("a bug"), None),
+        (ImportError("cannot import name 'x'"), None),
     ],
     ids=str,
 )
@@ -143,5 +165,5 @@ def test_faults_that_cannot_be_caused_here(error: Exception, code: int | None) -
     found, text = exits._meaning(error)
     assert found == code
     assert (text == "") == (code is None)
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.filename:
         assert "/disk/file: " in text
