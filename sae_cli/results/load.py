@@ -14,7 +14,7 @@ from sae_cli.assembly.network import Network
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.shapes import DataShape
-from sae_cli.datasets.dataset import unit_norm
+from sae_cli.datasets.inputs import unit_norm
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.results.saved_config import read_config
 from sae_cli.results.saved_model import read_model
