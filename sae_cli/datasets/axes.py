@@ -27,6 +27,13 @@ def arranged_shape(axes: Axes | None, stored: tuple[int, ...]) -> tuple[int, ...
     return (1, *stored) if axes == "grey" else stored
 
 
+def stored_shape(axes: Axes | None, seen: tuple[int, ...]) -> tuple[int, ...]:
+    """Give the shape of one example in the file, from that which a model sees."""
+    if axes == "channels_last":
+        return (*seen[1:], seen[0])
+    return seen[1:] if axes == "grey" else seen
+
+
 def arrange(axes: Axes | None, stored: Tensor) -> Tensor:
     """Bring examples ``(batch, *stored)`` to the order of axes that a model sees."""
     if axes == "channels_last":

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sae_cli.core.registry import Registry
 from sae_cli.core.shapes import DataShape, Interval
-from sae_cli.datasets.inputs import AS_STORED, Inputs
+from sae_cli.datasets.inputs import AS_STORED, DataRecord, Inputs
 from sae_cli.datasets.stream import stream, too_large
 
 CHUNK_BYTES = 1 << 20
@@ -124,6 +124,12 @@ class Dataset:
     @property
     def shape(self) -> DataShape:
         return DataShape(self.train.input_shape, self.n_classes)
+
+    @property
+    def record(self) -> DataRecord:
+        """How the values that a model sees are made."""
+        integers = not self.train.stored.is_floating_point()
+        return DataRecord(self.train.inputs, integers, self.interval)
 
     def with_unit_norm(self) -> Dataset:
         """A copy whose examples are each scaled to an L2 norm of 1."""

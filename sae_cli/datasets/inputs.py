@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sae_cli.core.shapes import Interval
 from sae_cli.datasets.axes import Axes, arrange, arranged_shape
 
 
@@ -37,6 +40,28 @@ class Inputs:
         values = arrange(self.axes, stored).to(torch.float32)
         values = values if self.divisor == 1.0 else values.div_(self.divisor)
         return unit_norm(values) if self.unit_norm else values
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """How the data of a run were made, as its model file records it.
+
+    Attributes:
+        inputs: makes of stored values what the model sees.
+        integers: whether the stored values are integers; None where an earlier version has not
+            recorded it.
+        interval: the range of what the model sees.
+    """
+
+    inputs: Inputs
+    integers: bool | None
+    interval: Interval
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give plain values; an end of the range that is not known is None."""
+        ends = {"low": self.interval.low, "high": self.interval.high}
+        known = {name: end if math.isfinite(end) else None for name, end in ends.items()}
+        return asdict(self.inputs) | {"integers": self.integers} | known
 
 
 AS_STORED = Inputs()

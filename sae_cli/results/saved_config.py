@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from sae_cli.config.schema import RunConfig, check
+from sae_cli.core.shapes import REALS, UNIT
+from sae_cli.datasets.inputs import DataRecord, Inputs
 from sae_cli.datasets.mnist import FASHION_MNIST
 from sae_cli.run_folder.plain_yaml import read_yaml
 
 # A run writes about 2 kB.
 MAX_BYTES = 1 << 16
+# What the values of data sets were divided by before model files recorded it.
+EARLIER_DIVISORS = {"digits": 16.0, "natural_patches": 1.0} | dict.fromkeys(
+    ("cifar10", "fashion_mnist", "image_folder", "kmnist", "mnist", "mnist_5k"), 255.0
+)
 
 
 def read_config(path: Path) -> RunConfig:
@@ -48,6 +54,16 @@ def _upgraded(dataset: Mapping[Any, Any]) -> dict[Any, Any]:
     if name == "array" and "axes" not in dataset:
         return {**dataset, "axes": "as_stored"}
     return {**dataset}
+
+
+def earlier_record(config: RunConfig) -> DataRecord:
+    """Tell how the data were made of a run whose version has not recorded it."""
+    dataset, unit_norm = config.parts["dataset"], config.settings.unit_norm
+    if dataset["name"] == "array":
+        return DataRecord(Inputs(None, dataset["divisor"], unit_norm), None, REALS)
+    divisor = EARLIER_DIVISORS[dataset["name"]]
+    interval = UNIT if divisor > 1.0 else REALS
+    return DataRecord(Inputs(None, divisor, unit_norm), True, interval)
 
 
 def with_axes_of(then: RunConfig, given: RunConfig) -> RunConfig:

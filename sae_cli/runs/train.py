@@ -112,7 +112,9 @@ def _train(run: ActiveRun) -> dict[str, Any]:
     _introduce(run)
     _train_stages(run)
     final = _closing_metrics(run)
-    run.folder.save_model(run.training.network.saved.state_dict(), run.training.dataset.shape)
+    data = run.training.dataset
+    tensors = run.training.network.saved.state_dict()
+    run.folder.save_model(tensors, data.shape, data.record.as_dict())
     model = run.training.autoencoder
     for line in _closing_table(final, model.activation.active_above, run.config.target_activity):
         run.console.say(line)
