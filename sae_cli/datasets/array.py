@@ -22,13 +22,17 @@ DTYPES = (
     torch.bfloat16,
     torch.float32,
     torch.float64,
+    torch.bool,
     torch.uint8,
+    torch.uint16,
+    torch.uint32,
+    torch.uint64,
     torch.int8,
     torch.int16,
     torch.int32,
     torch.int64,
 )
-INTEGERS = (*DTYPES[4:], torch.uint16, torch.uint32, torch.uint64)
+INTEGERS = DTYPES[4:]
 
 
 @DATASETS.register("array")

@@ -16,6 +16,7 @@ from torch import Tensor
 from sae_cli.core.registry import Registry
 from sae_cli.core.shapes import DataShape, Interval
 from sae_cli.datasets.inputs import AS_STORED, DataRecord, Inputs
+from sae_cli.datasets.rows import take_rows
 from sae_cli.datasets.stream import stream, too_large
 
 CHUNK_BYTES = 1 << 20
@@ -52,7 +53,7 @@ class Split:
 
     def values(self, rows: Tensor) -> Tensor:
         """Give these rows of ``stored`` at once, as float32 ``(len(rows), *input_shape)``."""
-        taken = self.stored.index_select(0, rows.to(self.stored.device))
+        taken = take_rows(self.stored, rows.to(self.stored.device))
         return self.inputs.apply_(taken if self.streamed_to is None else taken.to(self.streamed_to))
 
     def batches(self, size: int) -> Iterator[Tensor]:
@@ -176,7 +177,7 @@ class Dataset:
             )
             row_bytes = max(1, stored[:1].numel() * stored.element_size())
             for rows in torch.split(split.rows, max(1, CHUNK_BYTES // row_bytes)):
-                digest.update(_bytes(stored.index_select(0, rows)))
+                digest.update(_bytes(take_rows(stored, rows)))
             if split.labels is not None:
                 digest.update(_bytes(split.labels[split.rows]))
         return digest.hexdigest()
