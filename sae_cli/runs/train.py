@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sae_cli.assembly.class_notes import class_notes
 from sae_cli.assembly.compute import describe
 from sae_cli.assembly.parts import Parts, build_parts
 from sae_cli.assembly.prepare import Prepared, prepare
@@ -142,6 +143,9 @@ def _introduce(run: ActiveRun) -> None:
         f"{model.n_latents} latents, {_n_parameters(run)} parameters; device: "
         f"{run.training.device.torch}, {describe(run.config)}"
     )
+    if run.training.network.head is not None:
+        for line in class_notes(run.config.parts["dataset"], data):
+            run.console.say(line)
 
 
 def _n_parameters(run: ActiveRun) -> int:

@@ -161,7 +161,7 @@ def test_labels_from_a_file_or_a_key(tmp_path: Path) -> None:
         ),
         (np.full((50, 6), 2.5), "holds the value 2.5 everywhere"),
         (np.full((50, 6), 2**60) + np.arange(6), "differ by too little for float32"),
-        (X * 1e-300, "differ by too little for float32, in which all are 0"),
+        (X.astype(float) * 1e-300, "differ by too little for float32, in which all are 0"),
         (X[:2], "has the shape (2, 6); at least 3 examples"),
         (X[0], "has the shape (6,); the first of at least two axes"),
         (X[:, :0], "has the shape (50, 0)"),
