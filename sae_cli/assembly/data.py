@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sae_cli.assembly.parts import Parts
+from sae_cli.assembly.ranges import check_range
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
 from sae_cli.datasets import DATASETS, Dataset
@@ -28,6 +29,7 @@ def read_dataset(config: RunConfig, *, download: bool = True) -> Dataset:
     if section.get("download") is True and not download:
         section = section | {"download": False}
     data = DATASETS.build(section)
+    check_range(config, data)
     return data.with_unit_norm() if config.settings.unit_norm else data
 
 

@@ -12,6 +12,7 @@ from sae_cli.assembly.class_notes import class_notes
 from sae_cli.assembly.compute import describe
 from sae_cli.assembly.parts import Parts, build_parts
 from sae_cli.assembly.prepare import Prepared, prepare
+from sae_cli.assembly.ranges import range_notes
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import Stopped
 from sae_cli.core.signals import Stop, stopping_in_time
@@ -143,9 +144,11 @@ def _introduce(run: ActiveRun) -> None:
         f"{model.n_latents} latents, {_n_parameters(run)} parameters; device: "
         f"{run.training.device.torch}, {describe(run.config)}"
     )
+    notes = range_notes(run.config, data)
     if run.training.network.head is not None:
-        for line in class_notes(run.config.parts["dataset"], data):
-            run.console.say(line)
+        notes += class_notes(run.config.parts["dataset"], data)
+    for line in notes:
+        run.console.say(line)
 
 
 def _n_parameters(run: ActiveRun) -> int:

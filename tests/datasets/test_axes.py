@@ -22,6 +22,7 @@ from sae_cli.runs.resume import begin_or_resume, resume
 from sae_cli.runs.train import train
 from tests.conftest import Command, Configure
 from tests.contracts.small import page_of
+from tests.faults.runs import rewrite, saved_state
 
 RNG = np.random.default_rng(0)
 QUICK = ("batch_size=16", "epochs=1", "pictures=false", "progress=false", "dataset.divisor=255")
@@ -165,6 +166,10 @@ def test_a_run_of_an_earlier_version_resumes(configure: Configure, tmp_path: Pat
     text = page.read_text()
     assert "  axes: as_stored\n" in text
     page.write_text(text.replace("  axes: as_stored\n", ""))
+    checkpoint = run / "checkpoints" / "last.pt"
+    config = saved_state(checkpoint).config
+    del config["dataset"]["axes"]
+    rewrite(checkpoint, config=config)
     resume(run, {"epochs": 2})
     assert (run / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
     # So does the command that began it, which has left the axes open.
