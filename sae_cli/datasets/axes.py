@@ -8,11 +8,12 @@ from torch import Tensor
 
 from sae_cli.core.errors import ConfigError
 
-Axes = Literal["as_stored", "channels_last", "grey"]
-"""What the axes of an array are: those that a model takes, ``(n, channels, height, width)`` or any
-others; ``(n, height, width, channels)``; or ``(n, height, width)`` of grey images."""
+Axes = Literal["as_stored", "channels_first", "channels_last", "grey"]
+"""What the axes of an array are: ``as_stored`` for any that a model takes as they are, or one of
+``MEANINGS``."""
 
 MEANINGS: dict[Axes, str] = {
+    "channels_first": "(n, channels, height, width)",
     "channels_last": "(n, height, width, channels)",
     "grey": "(n, height, width)",
 }
@@ -74,6 +75,6 @@ def doubt(shape: tuple[int, ...], what: str) -> str:
     return (
         f"{what} has the shape {shape}, which reads as {shape[1]} channels of {shape[2]} x "
         f"{shape[3]} pixels, and its last axis looks like the channels; give "
-        f"dataset.axes=channels_last for {MEANINGS['channels_last']}, or dataset.axes=as_stored "
-        "for (n, channels, height, width)"
+        f"dataset.axes=channels_last for {MEANINGS['channels_last']}, or "
+        f"dataset.axes=channels_first for {MEANINGS['channels_first']}"
     )

@@ -28,7 +28,10 @@ MAX_AXES = 8
 DTYPE = "F32"
 SHOWN_FAULTS = 3
 # Of one example whose axes have been put into order.
-N_AXES: dict[Axes | None, int] = {"channels_last": 3, "grey": 3, "as_stored": 1, None: 1}
+N_AXES: dict[Axes | None, int] = {
+    **{"channels_first": 3, "channels_last": 3, "grey": 3, "as_stored": 1},
+    None: 1,
+}
 
 
 class _Inputs(pydantic.BaseModel):

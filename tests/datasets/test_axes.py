@@ -57,6 +57,9 @@ def test_channels_last_is_asked_about(
     assert "give dataset.axes=channels_last for (n, height, width, channels)" in said
     data = checked(configure, *given, "dataset.axes=channels_last")
     assert data.shape.input_shape == (shape[3], shape[1], shape[2])
+    if model == "recurrent":
+        data = checked(configure, *given, "dataset.axes=channels_first")
+        assert data.shape.input_shape == shape[1:]
 
 
 @pytest.mark.parametrize("model", ["conv", "recurrent", "local_filters", "conv_group_sparse"])
@@ -145,6 +148,7 @@ def test_channels_last_trains_as_channels_first(configure: Configure, tmp_path: 
     ("axes", "shape", "says"),
     [
         ("channels_last", (40, 8, 8), r"is for arrays \(n, height, width, channels\), and"),
+        ("channels_first", (40, 8, 8), r"is for arrays \(n, channels, height, width\), and"),
         ("grey", (40, 8, 8, 1), r"is for arrays \(n, height, width\), and"),
         ("grey", (40, 64), r"has the shape \(40, 64\); leave dataset.axes=null"),
     ],
