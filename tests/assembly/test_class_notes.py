@@ -20,10 +20,10 @@ NOTHING = "accuracy says nothing of classes that a split lacks"
 
 def data_of(train: list[int], val: list[int], test: list[int], n_classes: int | None) -> Dataset:
     labels = torch.tensor([*train, *val, *test])
-    rows = torch.arange(len(labels)).split([len(train), len(val), len(test)])
+    rows = torch.arange(len(labels)).tensor_split([len(train), len(train) + len(val)])
     known = None if n_classes is None else labels
-    splits = [Split(torch.rand(len(labels), 2), own, known) for own in rows]
-    return Dataset(*splits, interval=REALS, n_classes=n_classes, source="")
+    one, other, last = (Split(torch.rand(len(labels), 2), own, known) for own in rows)
+    return Dataset(one, other, last, REALS, n_classes, source="")
 
 
 @pytest.mark.parametrize(
