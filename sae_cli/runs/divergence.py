@@ -28,7 +28,8 @@ def hopeless(run: ActiveRun, stage: Stage, what: str) -> DivergedError:
     No learning rate can mend that; the range of the data, or the weight of a term, can.
     """
     ways = [rescaling(run.config, run.training.dataset.interval, 1.0)]
-    if stage.objective.penalty is not None:
+    # A weight does not mend what is infinite before it is weighted.
+    if stage.objective.penalty is not None and "penalty_raw" not in what:
         ways.append("give a lower penalty.weight")
     if stage.below:
         ways.append("train the stages below for less long")

@@ -112,7 +112,7 @@ def test_data_that_are_too_large_for_a_model(advice: str, tmp_path: Path, forked
     assert re.fullmatch(
         r"error: training cannot begin: loss, .* are infinite or NaN before the first step, which "
         r"no learning rate mends; bring the data, which have values in \[0, 255\], to about 1 with "
-        r"dataset.divisor=255 or unit_norm=true, or give a lower penalty.weight",
+        r"dataset.divisor=255 or unit_norm=true",
         done.error,
     )
     assert status(tmp_path / "run") == "failed"
