@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from sae_cli.assembly.parts import Parts
+from sae_cli.assembly.ranges import check_range
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
 from sae_cli.datasets import DATASETS, Dataset
+from sae_cli.model.architectures.architecture import SEES_AXES
 
 # These options of data sets say where their files are.
 PATHS = ("path", "root")
@@ -27,6 +29,7 @@ def read_dataset(config: RunConfig, *, download: bool = True) -> Dataset:
     if section.get("download") is True and not download:
         section = section | {"download": False}
     data = DATASETS.build(section)
+    check_range(config, data)
     return data.with_unit_norm() if config.settings.unit_norm else data
 
 
@@ -49,8 +52,12 @@ def check_data(config: RunConfig, parts: Parts, data: Dataset) -> None:
     """Refuse a data set whose values the parts cannot work with.
 
     Raises:
-        ConfigError: a value is outside of a part's range, or a batch is larger than the data.
+        ConfigError: the axes of images are in doubt, a value is outside of a part's range, or a
+            batch is larger than the data.
     """
+    architecture = config.parts["architecture"]["name"]
+    if data.axes_in_doubt and architecture in SEES_AXES:
+        raise ConfigError(f"architecture={architecture} sees images: {data.axes_in_doubt}")
     source = f"dataset={config.parts['dataset']['name']} has values in {data.interval}"
     if not data.interval.within(parts.reconstruction.targets):
         raise ConfigError(

@@ -1,8 +1,9 @@
 """Registries: the names a configuration may use, and the options that each name takes.
 
 A part is registered with a name; its **keyword-only parameters are its options** and their
-annotations are the schema that YAML and command line are checked against. Positional parameters
-are what the builder supplies (an input shape, say).
+annotations are the schema that YAML and command line are checked against. An option that came later
+has a default, so that pages of users without it stay valid. Positional parameters are what the
+builder supplies (an input shape, say).
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Registry(Generic[T]):
         if name not in self._schemas:
             parameters = inspect.signature(self._factories[name], eval_str=True).parameters
             fields: dict[str, Any] = {
-                p.name: (p.annotation, ...)
+                p.name: (p.annotation, ... if p.default is p.empty else p.default)
                 for p in parameters.values()
                 if p.kind is inspect.Parameter.KEYWORD_ONLY
             }

@@ -10,9 +10,11 @@ from torch import Tensor
 from sae_cli.core.errors import ConfigError, nearest
 from sae_cli.core.options import Positive
 from sae_cli.core.shapes import Interval
+from sae_cli.datasets.axes import Axes, check_axes, doubt
 from sae_cli.datasets.dataset import DATASETS, Dataset, Split
 from sae_cli.datasets.formats.array_file import ArrayFile, open_array_file
 from sae_cli.datasets.formats.array_scan import interval_of
+from sae_cli.datasets.inputs import Inputs
 from sae_cli.datasets.splits import Seed, Share, split_shares
 
 DTYPES = (
@@ -20,13 +22,17 @@ DTYPES = (
     torch.bfloat16,
     torch.float32,
     torch.float64,
+    torch.bool,
     torch.uint8,
+    torch.uint16,
+    torch.uint32,
+    torch.uint64,
     torch.int8,
     torch.int16,
     torch.int32,
     torch.int64,
 )
-INTEGERS = (*DTYPES[4:], torch.uint16, torch.uint32, torch.uint64)
+INTEGERS = DTYPES[4:]
 
 
 @DATASETS.register("array")
@@ -39,6 +45,7 @@ def array(
     val: Share,
     test: Share,
     shuffle_seed: Seed | None,
+    axes: Axes | None = None,
 ) -> Dataset:
     """Read rows of ``(n, d)``, ``(n, c, h, w)`` or any ``(n, ...)``: train, then val, then test.
 
@@ -50,27 +57,33 @@ def array(
         labels: a .npy file of classes 0, 1, ..., or a key of the same file.
         divisor: a model sees the values divided by this (255 for images of bytes).
         shuffle_seed: draws the order of the rows; None keeps the order of the file.
+        axes: what the axes of the array are. With None they are those that a model takes; a model
+            that sees images or sequences is not trained if that is in doubt.
 
     Raises:
         ConfigError: the file is missing, damaged or of another kind; values are not finite or all
-            the same; labels do not fit; a split would be empty.
+            the same; axes or labels do not fit; a split would be empty.
     """
     file = open_array_file(path, "dataset.path")
     name = _data_key(file, key, labels)
     stored = file.load(name)
     what = file.name_of(name)
     _check_kind(stored, what)
+    shape = tuple(stored.shape)
+    check_axes(axes, shape, what)
     rows = split_shares(len(stored), val=val, test=test, seed=shuffle_seed)
     classes = None if labels is None else _labels(file, labels, len(stored))
     stored_interval = interval_of(stored, what)
     interval = Interval(stored_interval.low / divisor, stored_interval.high / divisor)
+    inputs = Inputs(axes, divisor)
     return Dataset(
-        train=Split(stored, rows.train, classes, divisor),
-        val=Split(stored, rows.val, classes, divisor),
-        test=Split(stored, rows.test, classes, divisor),
+        train=Split(stored, rows.train, classes, inputs),
+        val=Split(stored, rows.val, classes, inputs),
+        test=Split(stored, rows.test, classes, inputs),
         interval=interval,
         n_classes=None if classes is None else int(classes.max()) + 1,
-        source=f"{what}: {_dtype(stored)} {tuple(stored.shape)}, range {stored_interval}",
+        source=f"{what}: {_dtype(stored)} {shape}, range {stored_interval}",
+        axes_in_doubt=doubt(shape, what) if axes is None else "",
     )
 
 

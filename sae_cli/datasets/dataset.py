@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from sae_cli.core.registry import Registry
 from sae_cli.core.shapes import DataShape, Interval
+from sae_cli.datasets.inputs import AS_STORED, DataRecord, Inputs
+from sae_cli.datasets.rows import take_rows
 from sae_cli.datasets.stream import stream, too_large
 
 CHUNK_BYTES = 1 << 20
@@ -26,31 +27,34 @@ class Split:
     """The examples of one purpose (training, validation or test).
 
     Attributes:
-        stored: ``(n_stored, *input_shape)``, any number type, possibly memory-mapped and shared
-            with other splits.
+        stored: ``(n_stored, ...)``, any number type, possibly memory-mapped and shared with other
+            splits.
         rows: ``(n,)`` int64, the rows of ``stored`` that belong to this split, in order; on the
             same device.
         labels: ``(n_stored,)`` int64, or None; on the device where values come out.
-        divisor: stored values divided by this are the values that a model sees.
+        inputs: makes of stored values the values that a model sees.
         streamed_to: the device that values are streamed to; None if they come out on the device
             of ``stored``.
-        unit_norm: whether each example is scaled to an L2 norm of 1 (zeros stay zeros).
     """
 
     stored: Tensor
     rows: Tensor
     labels: Tensor | None = None
-    divisor: float = 1.0
+    inputs: Inputs = AS_STORED
     streamed_to: torch.device | None = None
-    unit_norm: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one example as a model sees it."""
+        return self.inputs.shape_of(tuple(self.stored.shape[1:]))
+
     def values(self, rows: Tensor) -> Tensor:
         """Give these rows of ``stored`` at once, as float32 ``(len(rows), *input_shape)``."""
-        taken = self.stored.index_select(0, rows.to(self.stored.device))
-        return self._as_seen(taken if self.streamed_to is None else taken.to(self.streamed_to))
+        taken = take_rows(self.stored, rows.to(self.stored.device))
+        return self.inputs.apply_(taken if self.streamed_to is None else taken.to(self.streamed_to))
 
     def batches(self, size: int) -> Iterator[Tensor]:
         """Yield the split's values in order, ``size`` examples at a time."""
@@ -89,12 +93,11 @@ class Split:
                 yield self.values(piece)
         else:
             for taken in stream(self.stored, pieces, self.streamed_to):
-                yield self._as_seen(taken)
+                yield self.inputs.apply_(taken)
 
-    def _as_seen(self, taken: Tensor) -> Tensor:
-        values = taken.to(torch.float32)
-        values = values if self.divisor == 1.0 else values.div_(self.divisor)
-        return unit_norm(values) if self.unit_norm else values
+    def with_unit_norm(self) -> Split:
+        """A copy whose examples are each scaled to an L2 norm of 1."""
+        return replace(self, inputs=replace(self.inputs, unit_norm=True))
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ class Dataset:
         n_classes: number of classes, or None without labels.
         source: one line on where the values came from (folder, file or package).
         unlabelled: why labels that were there are left out, or nothing.
+        axes_in_doubt: why nobody can tell which axes an example has, or nothing.
     """
 
     train: Split
@@ -116,19 +120,26 @@ class Dataset:
     n_classes: int | None
     source: str
     unlabelled: str = ""
+    axes_in_doubt: str = ""
 
     @property
     def shape(self) -> DataShape:
-        return DataShape(tuple(self.train.stored.shape[1:]), self.n_classes)
+        return DataShape(self.train.input_shape, self.n_classes)
+
+    @property
+    def record(self) -> DataRecord:
+        """How the values that a model sees are made."""
+        integers = not self.train.stored.is_floating_point()
+        return DataRecord(self.train.inputs, integers, self.interval)
 
     def with_unit_norm(self) -> Dataset:
         """A copy whose examples are each scaled to an L2 norm of 1."""
         low = 0.0 if self.interval.low >= 0.0 else -1.0
         return replace(
             self,
-            train=replace(self.train, unit_norm=True),
-            val=replace(self.val, unit_norm=True),
-            test=replace(self.test, unit_norm=True),
+            train=self.train.with_unit_norm(),
+            val=self.val.with_unit_norm(),
+            test=self.test.with_unit_norm(),
             interval=Interval(low, 1.0),
         )
 
@@ -166,15 +177,10 @@ class Dataset:
             )
             row_bytes = max(1, stored[:1].numel() * stored.element_size())
             for rows in torch.split(split.rows, max(1, CHUNK_BYTES // row_bytes)):
-                digest.update(_bytes(stored.index_select(0, rows)))
+                digest.update(_bytes(take_rows(stored, rows)))
             if split.labels is not None:
                 digest.update(_bytes(split.labels[split.rows]))
         return digest.hexdigest()
-
-
-def unit_norm(x: Tensor) -> Tensor:
-    """Divide each example of ``x`` ``(batch, ...)`` by its L2 norm; zeros stay zeros."""
-    return F.normalize(x.flatten(1), dim=1).view_as(x)
 
 
 def _bytes(tensor: Tensor) -> memoryview:

@@ -15,6 +15,7 @@ import torch
 from sae_cli.core.options import Count
 from sae_cli.core.shapes import UNIT
 from sae_cli.datasets.dataset import DATASETS, Dataset, Split
+from sae_cli.datasets.inputs import Inputs
 from sae_cli.datasets.splits import split_counts
 
 
@@ -30,10 +31,11 @@ def digits(*, val: Count, test: Count) -> Dataset:
         stored = torch.from_numpy(arrays["images"]).unsqueeze(1)
         labels = torch.from_numpy(arrays["labels"]).long()
     rows = split_counts(len(stored), val=val, test=test, seed=None)
+    inputs = Inputs(divisor=16.0)
     return Dataset(
-        train=Split(stored, rows.train, labels, 16.0),
-        val=Split(stored, rows.val, labels, 16.0),
-        test=Split(stored, rows.test, labels, 16.0),
+        train=Split(stored, rows.train, labels, inputs),
+        val=Split(stored, rows.val, labels, inputs),
+        test=Split(stored, rows.test, labels, inputs),
         interval=UNIT,
         n_classes=10,
         source="digits inside sae_cli (UCI Optical Recognition of Handwritten Digits)",

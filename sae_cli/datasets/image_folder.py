@@ -19,6 +19,7 @@ from sae_cli.core.shapes import UNIT
 from sae_cli.datasets.class_folders import ClassFolders, list_class_folders
 from sae_cli.datasets.dataset import DATASETS, Dataset, Split
 from sae_cli.datasets.formats.picture import describe_first, read_picture
+from sae_cli.datasets.inputs import BYTES
 from sae_cli.datasets.split_folders import describe_splits
 from sae_cli.datasets.splits import Rows, Seed, Share, describe_unseen, split_shares
 
@@ -59,9 +60,9 @@ def image_folder(
         *found.about,
     ]
     return Dataset(
-        train=Split(stored, rows.train, labels, 255.0),
-        val=Split(stored, rows.val, labels, 255.0),
-        test=Split(stored, rows.test, labels, 255.0),
+        train=Split(stored, rows.train, labels, BYTES),
+        val=Split(stored, rows.val, labels, BYTES),
+        test=Split(stored, rows.test, labels, BYTES),
         interval=UNIT,
         n_classes=len(found.classes),
         source="; ".join(filter(None, about)),

@@ -19,6 +19,7 @@ from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import Count
 from sae_cli.core.shapes import UNIT
 from sae_cli.datasets.dataset import DATASETS, Dataset, Split
+from sae_cli.datasets.inputs import BYTES
 from sae_cli.datasets.splits import Seed, split_counts
 
 N_IMAGES, SIDE, N_CLASSES = 5000, 28, 10
@@ -40,9 +41,9 @@ def mnist_5k(*, val: Count, test: Count, split_seed: Seed) -> Dataset:
     stored = torch.from_numpy(table[:, :-1].copy()).reshape(-1, 1, SIDE, SIDE)
     labels = torch.from_numpy(table[:, -1].copy()).long()
     return Dataset(
-        train=Split(stored, rows.train, labels, 255.0),
-        val=Split(stored, rows.val, labels, 255.0),
-        test=Split(stored, rows.test, labels, 255.0),
+        train=Split(stored, rows.train, labels, BYTES),
+        val=Split(stored, rows.val, labels, BYTES),
+        test=Split(stored, rows.test, labels, BYTES),
         interval=UNIT,
         n_classes=N_CLASSES,
         source=str(path),

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sae_cli.core.shapes import UNIT
 from sae_cli.datasets.dataset import Dataset, Split
+from sae_cli.datasets.inputs import BYTES
 from sae_cli.datasets.splits import describe_unseen, last_rows
 
 
@@ -41,9 +42,9 @@ def published_images(
         about = describe_unseen(labels[train], [f"class {n}" for n in range(n_classes)])
     kept, test_kept = (None, None) if unlabelled else (labels, test_labels)
     return Dataset(
-        train=Split(images, train, kept, 255.0),
-        val=Split(images, validation, kept, 255.0),
-        test=Split(test_images, torch.arange(len(test_images)), test_kept, 255.0),
+        train=Split(images, train, kept, BYTES),
+        val=Split(images, validation, kept, BYTES),
+        test=Split(test_images, torch.arange(len(test_images)), test_kept, BYTES),
         interval=UNIT,
         n_classes=None if unlabelled else n_classes,
         source=f"{folder}; {about}" if about else str(folder),

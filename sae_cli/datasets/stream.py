@@ -16,6 +16,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from sae_cli.datasets.rows import take_rows
+
 T = TypeVar("T")
 
 # Data may take this share of the memory that is free before training; the rest is for activations
@@ -54,7 +56,7 @@ def stream(stored: Tensor, pieces: Iterable[Tensor], device: torch.device) -> It
     """
     if device.type == "cuda":
         return _to_gpu(stored, pieces, device)
-    return ahead(pieces, lambda rows: stored.index_select(0, rows).to(device))
+    return ahead(pieces, lambda rows: take_rows(stored, rows).to(device))
 
 
 def ahead(pieces: Iterable[Tensor], load: Callable[[Tensor], T]) -> Iterator[T]:
@@ -83,7 +85,7 @@ def _to_gpu(stored: Tensor, pieces: Iterable[Tensor], device: torch.device) -> I
     def load(rows: Tensor) -> tuple[Tensor, torch.cuda.Event]:
         # A copy is asynchronous only from pinned memory, which PyTorch's allocator reuses only
         # after the copy.
-        pinned = stored.index_select(0, rows).pin_memory()
+        pinned = take_rows(stored, rows).pin_memory()
         with torch.cuda.stream(copies):
             batch = pinned.to(device, non_blocking=True)
         return batch, copies.record_event()

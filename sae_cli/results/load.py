@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, final
@@ -13,10 +14,10 @@ from torch import Tensor
 from sae_cli.assembly.network import Network
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
-from sae_cli.core.shapes import DataShape
-from sae_cli.datasets.dataset import unit_norm
+from sae_cli.datasets.inputs import DataRecord
 from sae_cli.model.autoencoder import AutoEncoder
-from sae_cli.results.saved_config import read_config
+from sae_cli.results.examples import as_seen
+from sae_cli.results.saved_config import earlier_record, read_config
 from sae_cli.results.saved_model import read_model
 from sae_cli.run_folder.files import read_json
 from sae_cli.run_folder.layout import CONFIG, MODEL, SUMMARY, read_metrics
@@ -32,12 +33,15 @@ class Run:
         config: the checked configuration.
         network: all that was trained, on the CPU, in evaluation mode.
         input_shape: the shape of one example.
+        record: how the values that the model was trained on were made of stored ones.
     """
 
     path: Path
     config: RunConfig
     network: Network
     input_shape: tuple[int, ...]
+    record: DataRecord
+    _warned: set[str] = field(default_factory=set, repr=False, compare=False)
 
     @property
     def autoencoder(self) -> AutoEncoder:
@@ -63,21 +67,28 @@ class Run:
         return read_metrics(self.path)
 
     @torch.no_grad()
-    def encode(self, x: Any) -> Tensor:
-        """Encode examples to codes ``(batch, n_latents)``.
+    def encode(self, x: Any, *, as_stored: bool | None = None) -> Tensor:
+        """Encode examples to codes ``(batch, n_latents)``; no rows give no rows.
+
+        Fractions are values as the model sees them (images: 0 to 1), integers values as the data
+        file has them (images: 0 to 255), which are divided as in training. Values that the model
+        was not trained on are warned of, once for a loaded run.
 
         Args:
-            x: a tensor or array ``(batch, *input_shape)`` or ``(batch, n_features)``, in the range
-                the model was trained on (images: 0 to 1).
+            x: a tensor or array ``(batch, *input_shape)`` or ``(batch, n_features)``; or of the
+                shape that the data file has, where ``dataset.axes`` is ``channels_last``.
+            as_stored: whether ``x`` is as in the data file (True) or as the model sees it (False).
 
         Raises:
-            ValueError: the shape is wrong.
+            ValueError: the shape is wrong; or the data file has fractions that are divided, or
+                channels that can be first or last, so that ``as_stored`` must tell what ``x`` is.
         """
-        return self.autoencoder.encode(self._examples(x))
+        return self._encode(x, as_stored)
 
     @torch.no_grad()
     def decode(self, codes: Any) -> Tensor:
-        """Decode codes ``(batch, n_latents)`` to reconstructions ``(batch, *input_shape)``.
+        """Decode codes ``(batch, n_latents)`` to reconstructions ``(batch, *input_shape)``, as the
+        model sees its data.
 
         Raises:
             ValueError: the shape is wrong.
@@ -88,33 +99,35 @@ class Run:
                 f"codes have shape {tuple(given.shape)}; expected (batch, "
                 f"{self.autoencoder.n_latents})"
             )
+        if not len(given):
+            return torch.zeros(0, *self.input_shape)
         return self.autoencoder.decode(given)
 
     @torch.no_grad()
-    def classify(self, x: Any) -> Tensor:
+    def classify(self, x: Any, *, as_stored: bool | None = None) -> Tensor:
         """Classify examples with the head: int64 ``(batch,)``, 0 to ``n_classes - 1``.
 
         Args:
-            x: as ``encode`` takes it.
+            x, as_stored: as ``encode`` takes them.
 
         Raises:
             ValueError: the shape is wrong, or the run has trained no head.
         """
         if self.network.head is None:
             raise ValueError("this run has no classifier; train one with head=classifier")
-        classes: Tensor = self.network.head(self.encode(x)).argmax(1)
+        classes: Tensor = self.network.head(self._encode(x, as_stored)).argmax(1)
         return classes
 
-    def _examples(self, x: Any) -> Tensor:
-        given = torch.as_tensor(x, dtype=torch.float32)
-        n_features = DataShape(self.input_shape, None).n_features
-        if given.ndim < 2 or given[0].numel() != n_features:
-            raise ValueError(
-                f"x has shape {tuple(given.shape)}; expected (batch, "
-                f"{', '.join(map(str, self.input_shape))}) or (batch, {n_features})"
-            )
-        shaped = given.reshape(len(given), *self.input_shape)
-        return unit_norm(shaped) if self.config.settings.unit_norm else shaped
+    def _encode(self, x: Any, as_stored: bool | None) -> Tensor:
+        seen, doubts = as_seen(x, self.record, self.input_shape, as_stored)
+        for kind, text in doubts.items():
+            if kind not in self._warned:
+                self._warned.add(kind)
+                # The line of whoever called encode or classify, which torch wraps.
+                warnings.warn(text, UserWarning, stacklevel=4)
+        if not len(seen):
+            return torch.zeros(0, self.autoencoder.n_latents)
+        return self.autoencoder.encode(seen)
 
 
 def load_run(folder: str | Path) -> Run:
@@ -128,5 +141,6 @@ def load_run(folder: str | Path) -> Run:
         if not (path / name).is_file():
             raise ConfigError(f"{path} holds no finished run: there is no {name} in it")
     config = read_config(path / CONFIG)
-    network, shape = read_model(path, config)
-    return Run(path, config, network, shape.input_shape)
+    model = read_model(path, config)
+    record = model.record or earlier_record(config)
+    return Run(path, config, model.network, model.shape.input_shape, record)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sae_cli.config.schema import RunConfig, check
+from sae_cli.core.shapes import REALS, UNIT
+from sae_cli.datasets.inputs import DataRecord, Inputs
 from sae_cli.datasets.mnist import FASHION_MNIST
 from sae_cli.run_folder.plain_yaml import read_yaml
 
 # A run writes about 2 kB.
 MAX_BYTES = 1 << 16
+# What the values of data sets were divided by before model files recorded it.
+EARLIER_DIVISORS = {"digits": 16.0, "natural_patches": 1.0} | dict.fromkeys(
+    ("cifar10", "fashion_mnist", "image_folder", "kmnist", "mnist", "mnist_5k"), 255.0
+)
 
 
 def read_config(path: Path) -> RunConfig:
@@ -19,19 +26,49 @@ def read_config(path: Path) -> RunConfig:
     Raises:
         ConfigError: it cannot be read, is too large, is more than plain YAML, or is wrong.
     """
-    config = read_yaml(path, MAX_BYTES)
-    _upgrade_(config)
+    return check_saved(read_yaml(path, MAX_BYTES))
+
+
+def check_saved(config: Mapping[str, Any]) -> RunConfig:
+    """Check a configuration that this version or an earlier one has saved.
+
+    Raises:
+        ConfigError: one line on the first fault.
+    """
+    dataset = config.get("dataset")
+    if isinstance(dataset, Mapping):
+        config = {**config, "dataset": _upgraded(dataset)}
     return check(config)
 
 
-def _upgrade_(config: dict[str, Any]) -> None:
-    """Change a configuration that an earlier version wrote to what it means today.
+def _upgraded(dataset: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Give a data set that an earlier version wrote as what it means today.
 
     Fashion-MNIST's ``root`` was a single folder, and Debian's folder was searched after it. The
-    fingerprint tells whether the data are those of the run.
+    fingerprint tells whether the data are those of the run. Arrays were trained on as their axes
+    were, and nobody was asked.
     """
-    dataset = config.get("dataset")
-    if not isinstance(dataset, dict) or dataset.get("name") != "fashion_mnist":
-        return
-    if isinstance(dataset.get("root"), str):
-        dataset["root"] = [dataset["root"], str(FASHION_MNIST.system)]
+    name, root = dataset.get("name"), dataset.get("root")
+    if name == "fashion_mnist" and isinstance(root, str):
+        return {**dataset, "root": [root, str(FASHION_MNIST.system)]}
+    if name == "array" and "axes" not in dataset:
+        return {**dataset, "axes": "as_stored"}
+    return {**dataset}
+
+
+def earlier_record(config: RunConfig) -> DataRecord:
+    """Tell how the data were made of a run whose version has not recorded it."""
+    dataset, unit_norm = config.parts["dataset"], config.settings.unit_norm
+    if dataset["name"] == "array":
+        return DataRecord(Inputs(None, dataset["divisor"], unit_norm), None, REALS)
+    divisor = EARLIER_DIVISORS[dataset["name"]]
+    interval = UNIT if divisor > 1.0 else REALS
+    return DataRecord(Inputs(None, divisor, unit_norm), True, interval)
+
+
+def with_axes_of(then: RunConfig, given: RunConfig) -> RunConfig:
+    """Give ``given`` with the axes of ``then`` where it leaves those of the data open."""
+    before, now = then.parts["dataset"], given.parts["dataset"]
+    if before["name"] != "array" or now["name"] != "array" or now["axes"] is not None:
+        return given
+    return given.changed({"dataset.axes": before["axes"]})

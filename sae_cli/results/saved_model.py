@@ -6,8 +6,9 @@ no more memory than the file has bytes.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import pydantic
 from safetensors import SafetensorError, safe_open
@@ -15,15 +16,52 @@ from safetensors import SafetensorError, safe_open
 from sae_cli.assembly.network import Network, build_blueprint, build_network, build_network_parts
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
-from sae_cli.core.options import MAX_WIDTH, Count, Width
+from sae_cli.core.options import MAX_WIDTH, Count, Positive, Width
 from sae_cli.core.registry import STRICT
-from sae_cli.core.shapes import DataShape
+from sae_cli.core.shapes import DataShape, Interval
+from sae_cli.datasets.axes import Axes
+from sae_cli.datasets.inputs import DataRecord, Inputs
 from sae_cli.run_folder.layout import CONFIG, MODEL
 
 MAX_AXES = 8
 # Weights are float32 whatever they were trained in.
 DTYPE = "F32"
 SHOWN_FAULTS = 3
+# Of one example whose axes have been put into order.
+N_AXES: dict[Axes | None, int] = {
+    **{"channels_first": 3, "channels_last": 3, "grey": 3, "as_stored": 1},
+    None: 1,
+}
+
+
+class _Inputs(pydantic.BaseModel):
+    """A ``DataRecord``, as the file's metadata hold it."""
+
+    model_config = STRICT
+
+    axes: Axes | None
+    divisor: Positive
+    unit_norm: bool
+    integers: bool
+    low: float | None
+    high: float | None
+
+    def record(self) -> DataRecord:
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        inputs = Inputs(self.axes, self.divisor, self.unit_norm)
+        return DataRecord(inputs, self.integers, Interval(low, high))
+
+
+class SavedModel(NamedTuple):
+    """A model from its file, with the shape of its data and how they were made.
+
+    ``record`` is None in the file of an earlier version.
+    """
+
+    network: Network
+    shape: DataShape
+    record: DataRecord | None
 
 
 class _Shape(pydantic.BaseModel):
@@ -33,10 +71,11 @@ class _Shape(pydantic.BaseModel):
 
     input_shape: Annotated[list[Width], pydantic.Field(min_length=1, max_length=MAX_AXES)]
     n_classes: Count | None
+    inputs: _Inputs | None = None
 
 
-def read_model(folder: Path, config: RunConfig) -> tuple[Network, DataShape]:
-    """Read the saved network, on the CPU, in evaluation mode, and the shape of its data.
+def read_model(folder: Path, config: RunConfig) -> SavedModel:
+    """Read the saved network, on the CPU, in evaluation mode, and what is known of its data.
 
     Raises:
         ConfigError: the file cannot be read, is damaged, or holds other tensors than the
@@ -46,7 +85,7 @@ def read_model(folder: Path, config: RunConfig) -> tuple[Network, DataShape]:
     parts = build_network_parts(config)
     try:
         with safe_open(path, "pt") as file:
-            shape = _shape((file.metadata() or {})["shape"])
+            shape, record = _data((file.metadata() or {})["shape"])
             # The blueprint takes no memory, whatever the configuration asks for.
             expected = {
                 name: (DTYPE, tuple(tensor.shape))
@@ -63,11 +102,11 @@ def read_model(folder: Path, config: RunConfig) -> tuple[Network, DataShape]:
     loaded = build_network(config, parts, shape)
     loaded.saved.load_state_dict(tensors)
     loaded.autoencoder.eval()
-    return loaded, shape
+    return SavedModel(loaded, shape, record)
 
 
-def _shape(text: str) -> DataShape:
-    """Read a shape of data; raise ValueError if it is not one."""
+def _data(text: str) -> tuple[DataShape, DataRecord | None]:
+    """Read a shape of data, and how they were made; raise ValueError if it is not that."""
     try:
         # No shape is longer than this; to parse more would only take memory.
         given = _Shape.model_validate_json(text[:1000])
@@ -76,7 +115,9 @@ def _shape(text: str) -> DataShape:
     shape = DataShape(tuple(given.input_shape), given.n_classes)
     if shape.n_features > MAX_WIDTH:
         raise ValueError(f"its shape is {text[:100]}, of more than {MAX_WIDTH} features")
-    return shape
+    if given.inputs is not None and len(shape.input_shape) < N_AXES[given.inputs.axes]:
+        raise ValueError(f"its shape is {text[:100]}, which has no axes {given.inputs.axes}")
+    return shape, None if given.inputs is None else given.inputs.record()
 
 
 def _kind(saved: Any) -> tuple[str, tuple[int, ...]]:

@@ -134,10 +134,19 @@ class RunFolder:
         """Add one line to ``train.log``."""
         append_line(self.path / LOG, line)
 
-    def save_model(self, tensors: Mapping[str, Tensor], shape: DataShape) -> None:
-        """Write ``model.safetensors``, with the shape of the data it was trained on."""
+    def save_model(
+        self,
+        tensors: Mapping[str, Tensor],
+        shape: DataShape,
+        inputs: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write ``model.safetensors``, with the shape of the data it was trained on.
+
+        Args:
+            inputs: plain values on how the data were made, or None.
+        """
         # There is only one key, because safetensors writes several in a random order.
-        metadata = {"shape": json.dumps(asdict(shape))}
+        metadata = {"shape": json.dumps(asdict(shape) | ({"inputs": inputs} if inputs else {}))}
         on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         self._write(MODEL, safetensors.torch.save(on_cpu, metadata))
 

@@ -9,13 +9,13 @@ from typing import Any
 from sae_cli.assembly.environment import changes_of_environment
 from sae_cli.assembly.parts import build_parts
 from sae_cli.assembly.prepare import Prepared, prepare
-from sae_cli.config.schema import RESUMABLE, RunConfig, check
+from sae_cli.config.schema import RESUMABLE, RunConfig
 from sae_cli.core.differences import ABSENT, diff
 from sae_cli.core.errors import CheckpointError, ConfigError
 from sae_cli.core.signals import stopping_in_time
 from sae_cli.core.text import short
 from sae_cli.results.compare import compare_metrics, compare_tensors, report
-from sae_cli.results.saved_config import read_config
+from sae_cli.results.saved_config import check_saved, read_config
 from sae_cli.run_folder.checkpoints import Checkpoints
 from sae_cli.run_folder.files import read_json
 from sae_cli.run_folder.layout import CONFIG, ENVIRONMENT, holds_run, resume_command, status_of
@@ -116,7 +116,7 @@ def _edits(path: Path, config: RunConfig) -> list[str]:
     """List what was edited in ``config.yaml`` since the last checkpoint, which holds what ran."""
     try:
         saved = Checkpoints(path / "checkpoints").last()
-        ran = check(saved.config).as_dict()
+        ran = check_saved(saved.config).as_dict()
     except (CheckpointError, ConfigError) as error:
         return [f"the configuration that ran is not known ({error})"]
     free = set(RESUMABLE) - {"epochs"}

@@ -12,12 +12,12 @@ from sae_cli.assembly.environment import changes_of_environment
 from sae_cli.assembly.parts import Parts, build_parts
 from sae_cli.assembly.prepare import Prepared, prepare
 from sae_cli.assembly.stages import lr_schedule, steps_per_epoch
-from sae_cli.config.schema import FREE, RESUMABLE, RunConfig, check
+from sae_cli.config.schema import FREE, RESUMABLE, RunConfig
 from sae_cli.core.differences import diff
 from sae_cli.core.errors import CheckpointError, ConfigError
 from sae_cli.core.signals import stopping_in_time
 from sae_cli.core.text import short
-from sae_cli.results.saved_config import read_config
+from sae_cli.results.saved_config import check_saved, read_config, with_axes_of
 from sae_cli.run_folder.files import read_json
 from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.layout import (
@@ -106,7 +106,7 @@ def _free_changes(recorded: RunConfig, given: RunConfig, path: Path) -> dict[str
     Raises:
         ConfigError: another setting differs.
     """
-    then, now = recorded.as_dict(), given.as_dict()
+    then, now = recorded.as_dict(), with_axes_of(recorded, given).as_dict()
     # Settings that are left open again were decided when the run began.
     if now["compile"] == "auto":
         now["compile"] = then["compile"]
@@ -125,7 +125,7 @@ def _free_changes(recorded: RunConfig, given: RunConfig, path: Path) -> dict[str
 
 def _check_config(recorded: RunConfig, saved: TrainState) -> None:
     try:
-        then = check(saved.config)
+        then = check_saved(saved.config)
     except ConfigError as error:
         raise CheckpointError(f"the checkpoint's configuration is not right: {error}") from None
     found = diff(then.as_dict(), recorded.as_dict())

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import final
 
-from sae_cli.core.errors import CheckpointError, DivergedError
+from sae_cli.core.errors import CheckpointError
 from sae_cli.model.objective import Terms
 from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.active_run import ActiveRun
+from sae_cli.runs.divergence import divergence
 from sae_cli.training.loop import Position
 from sae_cli.training.optimizers import Optimizer
 from sae_cli.training.stage import Stage
@@ -49,16 +50,6 @@ def _refuse_misfits() -> Iterator[None]:
         raise CheckpointError(
             f"the checkpoint does not fit what the configuration builds: {text}"
         ) from None
-
-
-def divergence(run: ActiveRun, stage: Stage, what: str) -> DivergedError:
-    """Word the error of a training that must stop because ``what`` happened."""
-    penalised = " or penalty.weight" if stage.objective.penalty is not None else ""
-    return DivergedError(
-        f"training diverged: {what}; the last good checkpoint is of step "
-        f"{run.progress.saved_step}; try a lower {stage.learning_rate_key} (it was "
-        f"{stage.learning_rate:g}){penalised}"
-    )
 
 
 @final

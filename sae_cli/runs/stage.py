@@ -12,7 +12,8 @@ from sae_cli.assembly.compute import build_gradients
 from sae_cli.assembly.stages import lr_schedule, steps_per_epoch
 from sae_cli.datasets import Split
 from sae_cli.runs.active_run import ActiveRun
-from sae_cli.runs.saver import Saver, divergence
+from sae_cli.runs.divergence import divergence, hopeless
+from sae_cli.runs.saver import Saver
 from sae_cli.training.loop import Position, encode, evaluate, fit
 from sae_cli.training.metrics import BASELINE_BATCH, TERMS, Baseline
 from sae_cli.training.optimizers import OPTIMIZERS, Optimizer
@@ -105,6 +106,9 @@ def _epochs(
     try:
         yield from epochs
     except BrokenError as error:
+        if position.epoch == 0 and error.done == 0:
+            # The first loss is that of weights which have not moved.
+            raise hopeless(run, stage, str(error)) from None
         number = run.progress.step - position.batch + error.done + 1
         when = f"at step {number} (epoch {run.progress.epoch + 1})"
         raise divergence(run, stage, f"{error} {when}") from None
@@ -139,6 +143,8 @@ class _Validation:
             {"stage": stage.name, "epoch": progress.epoch, "step": progress.step, **metrics}
         )
         broken = [name for name in TERMS if not math.isfinite(values.get(name, 0.0))]
+        if broken and not train_terms:
+            raise hopeless(run, stage, f"{', '.join(broken)} are infinite or NaN")
         if broken:
             when = f"in the validation after epoch {progress.epoch}"
             raise divergence(run, stage, f"{', '.join(broken)} became infinite or NaN {when}")

@@ -8,9 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sae_cli.assembly.class_notes import class_notes
 from sae_cli.assembly.compute import describe
 from sae_cli.assembly.parts import Parts, build_parts
 from sae_cli.assembly.prepare import Prepared, prepare
+from sae_cli.assembly.ranges import range_notes
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import Stopped
 from sae_cli.core.signals import Stop, stopping_in_time
@@ -112,7 +114,9 @@ def _train(run: ActiveRun) -> dict[str, Any]:
     _introduce(run)
     _train_stages(run)
     final = _closing_metrics(run)
-    run.folder.save_model(run.training.network.saved.state_dict(), run.training.dataset.shape)
+    data = run.training.dataset
+    tensors = run.training.network.saved.state_dict()
+    run.folder.save_model(tensors, data.shape, data.record.as_dict())
     model = run.training.autoencoder
     for line in _closing_table(final, model.activation.active_above, run.config.target_activity):
         run.console.say(line)
@@ -140,6 +144,11 @@ def _introduce(run: ActiveRun) -> None:
         f"{model.n_latents} latents, {_n_parameters(run)} parameters; device: "
         f"{run.training.device.torch}, {describe(run.config)}"
     )
+    notes = range_notes(run.config, data)
+    if run.training.network.head is not None:
+        notes += class_notes(run.config.parts["dataset"], data)
+    for line in notes:
+        run.console.say(line)
 
 
 def _n_parameters(run: ActiveRun) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import safetensors.torch
+import scipy.sparse
 import torch
 
 from sae_cli.core.errors import ConfigError
@@ -57,13 +60,51 @@ def test_values_and_splits_in_the_files_order(tmp_path: Path, kind: str) -> None
     assert "float32 (50, 6), range [" in data.source
 
 
-@pytest.mark.parametrize(
-    "dtype", ["float16", "float64", "uint8", "int8", "int16", "int32", "int64"]
+NUMBERS = (
+    *("float16", "float64", "bool", "uint8", "uint16", "uint32", "uint64"),
+    *("int8", "int16", "int32", "int64"),
 )
-def test_number_types(tmp_path: Path, dtype: str) -> None:
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("kind", ["npy", "safetensors"])
+@pytest.mark.parametrize("dtype", NUMBERS)
+def test_number_types(tmp_path: Path, dtype: str, kind: str, streamed: bool) -> None:
+    """Up to the largest that the type holds, as NumPy rounds it to float32."""
     array = (X * 10).clip(0, 100).astype(dtype)
-    (values,) = read(save(tmp_path / "x.npy", array)).train.batches(100)
-    np.testing.assert_array_equal(values.numpy(), array[:35].astype(np.float32))
+    if np.issubdtype(array.dtype, np.integer):
+        array[3, 2] = np.iinfo(array.dtype).max
+    data = read(save(tmp_path / f"x.{kind}", array))
+    split = replace(data.train, streamed_to=torch.device("cpu")) if streamed else data.train
+    values = torch.cat(list(split.batches(8)))
+    expected = array.astype(np.float32)
+    np.testing.assert_array_equal(values.numpy(), expected[:35])
+    assert data.interval == Interval(float(expected.min()), float(expected.max()))
+    digest = hashlib.sha256()
+    for name, rows in (("train", array[:35]), ("val", array[35:40]), ("test", array[40:])):
+        digest.update(f"{name} torch.{dtype} (6,) {len(rows)}\n".encode() + rows.tobytes())
+    assert data.fingerprint() == digest.hexdigest()
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "uint64", "bool"])
+def test_number_types_of_labels(tmp_path: Path, dtype: str) -> None:
+    np.save(tmp_path / "y.npy", (np.arange(50) % 2).astype(dtype))
+    data = read(save(tmp_path / "x.npy"), labels=str(tmp_path / "y.npy"))
+    assert data.train.labels is not None
+    assert data.train.labels.tolist() == (np.arange(50) % 2).tolist()
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "coo", "bsr", "dia"])
+def test_a_sparse_matrix_is_named(tmp_path: Path, form: str) -> None:
+    scipy.sparse.save_npz(tmp_path / "x.npz", scipy.sparse.random(50, 6, 0.3, format=form))
+    expect(tmp_path / "x.npz", "is a sparse matrix of SciPy, and only dense arrays are trained on")
+    expect(tmp_path / "x.npz", "scipy.sparse.load_npz('x.npz').toarray())", key="data")
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.complex64])
+def test_types_of_safetensors_that_will_not_do(tmp_path: Path, dtype: torch.dtype) -> None:
+    safetensors.torch.save_file({"x": torch.from_numpy(X).to(dtype)}, tmp_path / "x.safetensors")
+    expect(tmp_path / "x.safetensors", "; convert it to one of F16, BF16, F32, F64, BOOL, U8")
 
 
 def test_bfloat16_of_safetensors(tmp_path: Path) -> None:
@@ -119,10 +160,16 @@ def test_labels_from_a_file_or_a_key(tmp_path: Path) -> None:
             "row 0 (the first is 0) holds 1e+300, which is too large for float32",
         ),
         (np.full((50, 6), 2.5), "holds the value 2.5 everywhere"),
+        (np.full((50, 6), 2**60) + np.arange(6), "differ by too little for float32"),
+        (X.astype(float) * 1e-300, "differ by too little for float32, in which all are 0"),
         (X[:2], "has the shape (2, 6); at least 3 examples"),
         (X[0], "has the shape (6,); the first of at least two axes"),
         (X[:, :0], "has the shape (50, 0)"),
         (X.astype(complex), "is of complex128; convert it to"),
+        (X.astype(np.longdouble), "is of float128; convert it to numbers"),
+        (X.astype("M8[s]"), "is of datetime64[s]; convert it to numbers"),
+        (np.zeros(50, [("a", "<f4")]), "is of [('a', '<f4')]; convert it to numbers"),
+        (X.astype(">u2"), "has the byte order of other machines; save it with"),
         (X.astype(str), "is of <U32; convert it to numbers"),
         (X.astype(">f4"), "has the byte order of other machines; save it with"),
     ],

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sae_cli.core.shapes import UNIT
 from sae_cli.datasets import DATASETS, Dataset, Split
+from sae_cli.datasets.inputs import Inputs
 from sae_cli.datasets.stream import AHEAD, SHARE, ahead, free_bytes, too_large
 
 CPU = torch.device("cpu")
@@ -37,7 +38,7 @@ def split_of(dtype: torch.dtype, divisor: float, n_rows: int = 50) -> Split:
     generator = torch.Generator().manual_seed(0)
     stored = (torch.rand(n_rows + 10, 2, 3, generator=generator) * 255).to(dtype)
     rows = torch.randperm(n_rows + 10, generator=generator)[:n_rows]
-    return Split(stored, rows, torch.arange(n_rows + 10), divisor)
+    return Split(stored, rows, torch.arange(n_rows + 10), Inputs(divisor=divisor))
 
 
 def set_of(split: Split) -> Dataset:

@@ -6,6 +6,7 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -91,6 +92,48 @@ def test_the_learning_rate_to_lower_is_that_of_the_stage(
     said = rf"; try a lower {re.escape(key)} \(it was .*\)$"
     with pytest.raises(DivergedError, match=said):
         train(configure(*chosen, f"{key}={value}", "optimizer=sgd", *SMALL), tmp_path / "run", [])
+
+
+def array(folder: Path, values: np.ndarray) -> tuple[str, ...]:
+    np.save(folder / "x.npy", values)
+    return (
+        *("dataset=array", f"dataset.path={folder / 'x.npy'}", "batch_size=16", "epochs=1"),
+        *("pictures=false", "progress=false"),
+    )
+
+
+@pytest.mark.parametrize("advice", ["dataset.divisor=255", "unit_norm=true"])
+def test_data_that_are_too_large_for_a_model(advice: str, tmp_path: Path, forked: Forked) -> None:
+    """The advice of the message helps, and a lower learning rate is not advised."""
+    values = np.random.default_rng(0).integers(0, 256, (200, 204), dtype=np.uint8)
+    words = (*array(tmp_path, values), "model=vae")
+    done = forked(*words, "hydra.run.dir=run")
+    assert done.code == 3
+    assert re.fullmatch(
+        r"error: training cannot begin: loss, .* are infinite or NaN before the first step, which "
+        r"no learning rate mends; bring the data, which have values in \[0, 255\], to about 1 with "
+        r"dataset.divisor=255 or unit_norm=true",
+        done.error,
+    )
+    assert status(tmp_path / "run") == "failed"
+    assert not (tmp_path / "run" / LAST).exists()
+    assert forked(*words, advice, "hydra.run.dir=again").code == 0
+
+
+@pytest.mark.parametrize("scale", [1e20, 1e30, 1e37, 1e-30, 1e-40])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_data_whose_squares_no_float_holds(
+    scale: float, dtype: str, tmp_path: Path, forked: Forked
+) -> None:
+    values = np.random.default_rng(0).normal(size=(100, 8)) * scale
+    words = (*array(tmp_path, values.astype(dtype)), "model=ae")
+    done = forked(*words, "hydra.run.dir=run")
+    assert done.code == 2
+    assert "in float32, in which models compute" in done.error or "for float32" in done.error
+    found = re.search(r"; (dataset.divisor=\S+) brings them to about 1$", done.error)
+    assert found is not None
+    assert not (tmp_path / "run").exists()
+    assert forked(*words, found[1], "hydra.run.dir=again").code == 0
 
 
 @pytest.mark.parametrize("step", [9, 10, 11, 12])

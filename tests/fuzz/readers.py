@@ -26,10 +26,11 @@ from sae_cli import load_run
 from sae_cli.assembly.environment import changes_of_environment, environment
 from sae_cli.assembly.network import build_network, build_network_parts
 from sae_cli.core.errors import CheckpointError, ConfigError
-from sae_cli.core.shapes import DataShape
+from sae_cli.core.shapes import DataShape, Interval
 from sae_cli.datasets import DATASETS
 from sae_cli.datasets.formats.array_file import open_array_file
 from sae_cli.datasets.formats.idx import read_idx
+from sae_cli.datasets.inputs import DataRecord, Inputs
 from sae_cli.results.gather import machine
 from sae_cli.results.saved_config import MAX_BYTES
 from sae_cli.run_folder.files import read_json
@@ -103,7 +104,8 @@ def write_run(path: Path) -> None:
     model = build_network(config, build_network_parts(config), shape).saved
     run = RunFolder(path)
     run.write_config(config.as_dict())
-    run.save_model(model.state_dict(), shape)
+    record = DataRecord(Inputs(None, 255.0), True, Interval(0.0, 1.0))
+    run.save_model(model.state_dict(), shape, record.as_dict())
     for epoch in range(3):
         run.append_metrics({"stage": "fine_tune", "epoch": epoch, "val/loss": 0.25 * epoch})
     run.write_environment(environment())

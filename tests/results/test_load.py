@@ -107,3 +107,50 @@ def test_loading_executes_nothing(folder: Path, tmp_path: Path) -> None:
     (evil / "config.yaml").write_text(config.replace("seed: 0", "seed: ${oc.env:HOME}"))
     with pytest.raises(ConfigError, match=r"seed=\$\{oc\.env:HOME\}"):
         load_run(evil)
+
+
+def test_no_rows_give_no_rows(folder: Path) -> None:
+    run = load_run(folder)
+    assert run.encode(np.zeros((0, 64))).shape == (0, 64)
+    assert run.encode(np.zeros((0, 1, 8, 8))).shape == (0, 64)
+    assert run.decode(np.zeros((0, 64))).shape == (0, 1, 8, 8)
+    with pytest.raises(ValueError, match=r"shape \(0, 63\); expected"):
+        run.encode(np.zeros((0, 63)))
+
+
+def test_integers_are_as_in_the_file_and_fractions_as_the_model_sees_them(folder: Path) -> None:
+    """scikit-learn's digits are 0 to 16; the run divided them by 16."""
+    run = load_run(folder)
+    images = load_digits().images[-100:]
+    codes = run.encode(images / 16)
+    assert torch.equal(run.encode(images.astype(np.uint8)), codes)
+    assert torch.equal(run.encode(images, as_stored=True), codes)
+    with pytest.warns(UserWarning, match=r"values in \[0, 16\] .* on values in \[0, 1\]"):
+        run.encode(images)
+
+
+def test_values_that_were_not_trained_on_are_warned_of_once(folder: Path) -> None:
+    run = load_run(folder)
+    with pytest.warns(UserWarning, match="on values in") as caught:
+        for _ in range(3):
+            run.encode(np.full((2, 64), 1.5))
+    assert [one.filename for one in caught] == [__file__]
+    with pytest.warns(UserWarning, match=r"\[nan, nan\]"):
+        load_run(folder).encode(np.full((2, 64), np.nan))
+    with pytest.warns(UserWarning, match="holds integers, which are divided by 16"):
+        run.encode(np.ones((2, 64), int))
+    with pytest.raises(ValueError, match="may be divided by 16 already"):
+        run.encode(np.ones((2, 64), bool))
+
+
+def test_a_run_of_an_earlier_version_takes_what_it_took(folder: Path, tmp_path: Path) -> None:
+    """Its model file says nothing but the shape."""
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    shape = {"shape": '{"input_shape": [1, 8, 8], "n_classes": 10}'}
+    safetensors.torch.save_file(tensors, other / "model.safetensors", shape)
+    before, run = load_run(other), load_run(folder)
+    assert before.record == run.record
+    x = load_digits().images[:9] / 16
+    assert torch.equal(before.encode(x), run.encode(x))

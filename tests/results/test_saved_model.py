@@ -14,13 +14,22 @@ import torch
 from sae_cli.assembly.network import build_network, build_network_parts
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
-from sae_cli.core.shapes import DataShape
+from sae_cli.core.shapes import REALS, DataShape, Interval
+from sae_cli.datasets.inputs import DataRecord, Inputs
 from sae_cli.results.saved_model import read_model
 from sae_cli.run_folder.folder import RunFolder
 from tests.conftest import Configure
 
 SHAPE = DataShape((1, 2, 3), None)
 TIED = ("model=tied", "architecture.unit_norm_decoder=true")
+RECORD = DataRecord(Inputs("grey", 255.0), True, Interval(0.0, 1.0)).as_dict()
+WRONG = [
+    *(("divisor", wrong) for wrong in (0.0, -1.0, None, True, "1", float("inf"))),
+    *(("axes", wrong) for wrong in ("last", 1)),
+    *(("integers", wrong) for wrong in (None, 1)),
+    *(("low", wrong) for wrong in ("x", float("nan"))),
+    ("more", 1),
+]
 DEEP = ("model=stacked", "architecture.unit_norm_decoder=true", "architecture.n_latents=4")
 
 
@@ -37,9 +46,10 @@ def test_what_was_saved_comes_back(
 ) -> None:
     config = configure(*overrides)
     before = saved(tmp_path, config)
-    loaded, shape = read_model(tmp_path, config)
+    loaded, shape, record = read_model(tmp_path, config)
     model = loaded.autoencoder
     assert shape == SHAPE
+    assert record is None
     assert not model.training
     after = model.state_dict()
     assert list(after) == list(before)
@@ -54,15 +64,26 @@ def test_what_was_saved_comes_back(
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
+def test_how_the_data_were_made_comes_back(tmp_path: Path, configure: Configure) -> None:
+    config = configure("model=ae")
+    model = build_network(config, build_network_parts(config), SHAPE).saved
+    for record in (
+        DataRecord(Inputs("channels_last", 3.0, True), False, Interval(-1.5, 2.5)),
+        DataRecord(Inputs(), True, REALS),
+    ):
+        RunFolder(tmp_path).save_model(model.state_dict(), SHAPE, record.as_dict())
+        assert read_model(tmp_path, config).record == record
+
+
 def test_a_loaded_model_does_not_lie_in_its_file(tmp_path: Path, configure: Configure) -> None:
     config = configure()
     before = saved(tmp_path, config)
-    loaded, _ = read_model(tmp_path, config)
+    loaded = read_model(tmp_path, config)
     file = tmp_path / "model.safetensors"
     with file.open("r+b") as opened:
         opened.seek(-1000, 2)
         opened.write(bytes(1000))
-    after = loaded.saved.state_dict()
+    after = loaded.network.saved.state_dict()
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 
@@ -118,6 +139,8 @@ def test_sizes_that_nothing_has_are_refused(configure: Configure, size: int) -> 
         *({"input_shape": s} for s in ([2**31], [10**30], [2**20, 2**20], [1] * 10**6)),
         *({"n_classes": n} for n in (0, -1, 1.5, True, "2")),
         {"n_classes": None, "more": 1},
+        *({"inputs": RECORD | {k: v}} for k, v in WRONG),
+        {"input_shape": [6], "inputs": RECORD | {"axes": "grey"}},
     ],
     ids=lambda shape: str(shape)[:30],
 )

@@ -33,6 +33,7 @@ SAFETENSORS_DTYPES = {
     "BF16": np.uint16,
     "F32": np.float32,
     "F64": np.float64,
+    "BOOL": np.bool_,
     "U8": np.uint8,
     "I8": np.int8,
     "U16": np.uint16,
@@ -93,7 +94,13 @@ def _open_npz(path: Path) -> ArrayFile:
         with _reading(path):
             return _tensor(read_npz(path, str(key)), f"{path}[{key}]")
 
-    return ArrayFile(path, npz_keys(path), load)
+    keys = npz_keys(path)
+    if {"format", "shape", "data"} <= set(keys):
+        raise ConfigError(
+            f"{path} is a sparse matrix of SciPy, and only dense arrays are trained on; save it "
+            f"as one: np.save(FILE, scipy.sparse.load_npz({path.name!r}).toarray())"
+        )
+    return ArrayFile(path, keys, load)
 
 
 def _open_safetensors(path: Path) -> ArrayFile:

@@ -32,11 +32,22 @@ def interval_of(stored: Tensor, what: str) -> Interval:
             raise _not_finite(chunk, start, what)
         low, high = min(low, smallest), max(high, largest)
     if low == high:
-        raise ConfigError(
-            f"{what} holds the value {low:g} everywhere, which teaches nothing; give values that "
-            "differ"
-        )
+        raise _all_the_same(stored, low, what)
     return Interval(low, high)
+
+
+def _all_the_same(stored: Tensor, value: float, what: str) -> ConfigError:
+    """Word the error about values that are the same, or become so when they are rounded."""
+    first = stored[:1].flatten()[:1]
+    if any(bool((row != first).any()) for row in stored):
+        return ConfigError(
+            f"{what} holds values that differ by too little for float32, in which all are "
+            f"{value:g}; shift or scale the array before it is saved"
+        )
+    return ConfigError(
+        f"{what} holds the value {value:g} everywhere, which teaches nothing; give values that "
+        "differ"
+    )
 
 
 def _not_finite(chunk: Tensor, start: int, what: str) -> ConfigError:

@@ -15,6 +15,9 @@ T = TypeVar("T")
 
 ARCHITECTURES: Registry[AutoEncoder] = Registry("architecture")
 
+# For these it matters which axis of an example is which; others see a row of features.
+SEES_AXES = ("conv", "conv_group", "local", "recurrent")
+
 
 def code_width(shape: DataShape, n_latents: int | None, expansion_factor: float | None) -> int:
     """Give the number of latents, from whichever of the two is given.

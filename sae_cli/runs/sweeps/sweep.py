@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from sae_cli.config.folder_names import job_folder
-from sae_cli.config.schema import RunConfig, check
+from sae_cli.config.schema import RunConfig
 from sae_cli.core.differences import diff
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.text import short, table
 from sae_cli.results.notes import threshold_notes, undefined_notes
+from sae_cli.results.saved_config import check_saved, with_axes_of
 from sae_cli.run_folder.files import read_json, write_atomically
 from sae_cli.run_folder.layout import SUMMARY, SWEEP, status_of
 from sae_cli.run_folder.plain_yaml import as_yaml, read_yaml
@@ -79,7 +80,8 @@ def read_sweep(path: Path) -> Sweep:
         raise ConfigError(f"{path / SWEEP} is damaged ({error} is not right)") from None
     if not entries:
         raise ConfigError(f"{path / SWEEP} is damaged (it has no jobs)")
-    return sweep_of(path, [given for given, _ in entries], [check(config) for _, config in entries])
+    configs = [check_saved(config) for _, config in entries]
+    return sweep_of(path, [given for given, _ in entries], configs)
 
 
 def check_same(recorded: Sweep, given: Sweep) -> None:
@@ -90,7 +92,8 @@ def check_same(recorded: Sweep, given: Sweep) -> None:
             f"{what} ({len(recorded.jobs)} jobs, {len(given.jobs)} now); choose another folder"
         )
     for then, now in zip(recorded.jobs, given.jobs, strict=True):
-        found = [str(one) for one in diff(then.config.as_dict(), now.config.as_dict())]
+        config = with_axes_of(then.config, now.config)
+        found = [str(one) for one in diff(then.config.as_dict(), config.as_dict())]
         if then.overrides != now.overrides or found:
             changed = "; ".join(found) or f"{' '.join(then.overrides)} then"
             raise ConfigError(

@@ -1,0 +1,131 @@
+"""Examples that are given to a loaded run: brought to what its model was trained on.
+
+Channels that are last in the data file may be last here, too: the shape tells. What is divided in
+training may be given as the file has it, or divided: integers are as in the file, fractions as a
+model sees them. Where neither tells, the caller is asked; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sae_cli.core.shapes import Interval
+from sae_cli.datasets.axes import stored_shape
+from sae_cli.datasets.inputs import DataRecord
+
+# Rounding takes values out of the range by less than this share of it.
+ROUNDING = 1e-5
+
+
+class Seen(NamedTuple):
+    """Examples as a model sees them, float32 ``(batch, *input_shape)``, and what to warn of.
+
+    ``doubts`` is a text for each kind of doubt.
+    """
+
+    values: Tensor
+    doubts: dict[str, str]
+
+
+def as_seen(
+    x: Any, record: DataRecord, input_shape: tuple[int, ...], as_stored: bool | None
+) -> Seen:
+    """Make of examples what the model was trained on.
+
+    Args:
+        x: a tensor or array ``(batch, *input_shape)`` or ``(batch, n_features)``, or of the shape
+            that the data file has; it stays as it is.
+        record: how the model's data were made.
+        as_stored: whether ``x`` is as in the data file; None to tell by its shape and type.
+
+    Raises:
+        ValueError: the shape is wrong, or only ``as_stored`` can tell what ``x`` is.
+    """
+    given = x.clone() if isinstance(x, Tensor) else torch.from_numpy(np.array(x))
+    inputs = record.inputs
+    moved = _is_moved(tuple(given.shape), record, input_shape, as_stored)
+    doubts: dict[str, str] = {}
+    divided = _is_divided(given, record, as_stored, doubts)
+    stored = stored_shape(inputs.axes, input_shape) if moved else input_shape
+    left = replace(
+        inputs,
+        axes=inputs.axes if moved else None,
+        divisor=inputs.divisor if divided else 1.0,
+    )
+    values = left.apply_(given.reshape(len(given), *stored))
+    if values.numel():
+        low, high = (float(value) for value in values.aminmax())
+        if not _about(Interval(low, high), record.interval):
+            doubts["range"] = (
+                f"x has values in {Interval(low, high)} as the model sees them, and it was trained "
+                f"on values in {record.interval}; as_stored=True says that x is as in the data "
+                "file, as_stored=False that it is as the model sees it"
+            )
+    return Seen(values, doubts)
+
+
+def _is_moved(
+    shape: tuple[int, ...],
+    record: DataRecord,
+    input_shape: tuple[int, ...],
+    as_stored: bool | None,
+) -> bool:
+    """Tell whether examples have the axes of the data file, where these are others."""
+    stored = stored_shape(record.inputs.axes, input_shape)
+    flat = (math.prod(input_shape),)
+    last = record.inputs.axes == "channels_last"
+    as_model = len(shape) > 1 and (_long(shape[1:]) == _long(input_shape) or shape[1:] == flat)
+    as_file = last and len(shape) > 1 and _long(shape[1:]) == _long(stored)
+    if last and as_stored is not None:
+        as_model, as_file = as_model and not as_stored, as_file and as_stored
+    if not as_model and not as_file:
+        forms = dict.fromkeys([input_shape, stored, flat])
+        listed = " or ".join(f"(batch, {', '.join(map(str, form))})" for form in forms)
+        raise ValueError(f"x has shape {shape}; expected {listed}")
+    if as_model and as_file and input_shape[0] > 1:
+        raise ValueError(
+            f"x has shape {shape}, which may have channels first or last; give as_stored=True if "
+            "they are last, as in the data file, or as_stored=False"
+        )
+    return as_file and not as_model
+
+
+def _is_divided(
+    given: Tensor, record: DataRecord, as_stored: bool | None, doubts: dict[str, str]
+) -> bool:
+    """Tell whether values are still to be divided, as those of the data file are; note doubts."""
+    divisor, fractions = record.inputs.divisor, given.is_floating_point()
+    # With unit norm no divisor makes a difference.
+    if as_stored is not None or divisor == 1.0 or record.inputs.unit_norm:
+        return bool(as_stored) if as_stored is not None else not fractions
+    ways = (
+        f"as_stored=True if x is as in the data file (it is divided by {divisor:g} then), "
+        "as_stored=False if it is as the model sees it"
+    )
+    if given.dtype == torch.bool or (fractions and record.integers is False):
+        raise ValueError(f"x may be divided by {divisor:g} already, or not; give {ways}")
+    if fractions and record.integers is None:
+        doubts["type"] = f"x is taken as it is, not divided by {divisor:g}; give {ways}"
+    if not fractions and given.numel() and given.any():
+        span = Interval(*(float(value) for value in given.to(torch.float32).aminmax()))
+        if span.within(record.interval) and record.interval.high < math.inf:
+            doubts["type"] = f"x holds integers, which are divided by {divisor:g}; give {ways}"
+    return not fractions
+
+
+def _long(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Leave out axes of length 1, which order nothing."""
+    return tuple(n for n in shape if n != 1)
+
+
+def _about(found: Interval, trained: Interval) -> bool:
+    slack = ROUNDING * (trained.high - trained.low)
+    if not math.isfinite(slack):
+        return trained.low <= found.low and found.high <= trained.high
+    return found.within(Interval(trained.low - slack, trained.high + slack))
