@@ -77,7 +77,9 @@ def run_sweep(sweep: Sweep, launcher: Launcher) -> int:
         for name in (SWEEP, RESULTS, *(job.folder for job in sweep.jobs)):
             refuse_link(sweep.path / name)
         if holds_sweep(sweep.path):
-            check_same(read_sweep(sweep.path), sweep)
+            recorded = read_sweep(sweep.path)
+            check_same(recorded, sweep)
+            sweep = recorded
         else:
             sweep.write()
         try:
@@ -106,7 +108,7 @@ def run_job(sweep: Sweep, number: int) -> None:
     print(f"\njob {number + 1} of {len(sweep.jobs)}: {' '.join(job.overrides)}", flush=True)
     write_results(sweep)
     try:
-        begin_or_resume(job.config, path, job.overrides)
+        begin_or_resume(job.config, path, job.overrides, threads=sweep.threads)
     except Exception as error:
         if not holds_run(path):
             folder = RunFolder(path)

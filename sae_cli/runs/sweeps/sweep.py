@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sae_cli.assembly.compute import AVAILABLE_THREADS
 from sae_cli.config.folder_names import job_folder
 from sae_cli.config.schema import RunConfig, check
 from sae_cli.core.differences import diff
@@ -26,6 +27,8 @@ SHOWN = ("val/loss", "val/mse", "val/fvu", "val/l0", "val/dead_latents")
 ACTIVITY, TARGET = "val/mean_activity", "penalty.target"
 # sweep.yaml may be this large, which is some thousands of jobs.
 MAX_BYTES = 1 << 26
+# No machine has more cores, and the threads of a sweep from a stranger must not fill this one.
+MAX_THREADS = 4096
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep's folder and its jobs, in order."""
+    """A sweep's folder and its jobs, in order.
+
+    Attributes:
+        threads: how many a job's long steps take, where its configuration leaves that open; decided
+            once, because a launcher's workers may use another number, which gives other bits.
+    """
 
     path: Path
     jobs: list[Job]
+    threads: int = AVAILABLE_THREADS
 
     @property
     def sort_by(self) -> str:
@@ -57,13 +66,19 @@ class Sweep:
     def write(self) -> None:
         """``sweep.yaml``, from which the sweep can be resumed."""
         jobs = [{"overrides": job.overrides, "config": job.config.as_dict()} for job in self.jobs]
-        write_atomically(self.path / SWEEP, as_yaml({"jobs": jobs}))
+        write_atomically(self.path / SWEEP, as_yaml({"threads": self.threads, "jobs": jobs}))
 
 
-def sweep_of(path: Path, overrides: Sequence[list[str]], configs: Sequence[RunConfig]) -> Sweep:
+def sweep_of(
+    path: Path,
+    overrides: Sequence[list[str]],
+    configs: Sequence[RunConfig],
+    threads: int = AVAILABLE_THREADS,
+) -> Sweep:
     """Make the sweep of these jobs."""
     pairs = enumerate(zip(overrides, configs, strict=True))
-    return Sweep(path, [Job(job_folder(i, given), given, config) for i, (given, config) in pairs])
+    jobs = [Job(job_folder(i, given), given, config) for i, (given, config) in pairs]
+    return Sweep(path, jobs, threads)
 
 
 def read_sweep(path: Path) -> Sweep:
@@ -75,11 +90,18 @@ def read_sweep(path: Path) -> Sweep:
     content = read_yaml(path / SWEEP, MAX_BYTES)
     try:
         entries = [([*map(str, job["overrides"])], {**job["config"]}) for job in content["jobs"]]
-    except (KeyError, TypeError) as error:
+        # Earlier versions left the threads to each job.
+        threads = content.get("threads", AVAILABLE_THREADS)
+    except (AttributeError, KeyError, TypeError) as error:
         raise ConfigError(f"{path / SWEEP} is damaged ({error} is not right)") from None
     if not entries:
         raise ConfigError(f"{path / SWEEP} is damaged (it has no jobs)")
-    return sweep_of(path, [given for given, _ in entries], [check(config) for _, config in entries])
+    if type(threads) is not int or not 1 <= threads <= MAX_THREADS:
+        raise ConfigError(
+            f"{path / SWEEP} is damaged (threads must be a number from 1 to {MAX_THREADS})"
+        )
+    overrides, configs = ([*column] for column in zip(*entries, strict=True))
+    return sweep_of(path, overrides, [check(config) for config in configs], threads)
 
 
 def check_same(recorded: Sweep, given: Sweep) -> None:
