@@ -13,11 +13,11 @@ from sae_cli.assembly.compute import AVAILABLE_THREADS
 from sae_cli.config.folder_names import job_folder
 from sae_cli.config.schema import RunConfig, check
 from sae_cli.core.differences import diff
-from sae_cli.core.errors import ConfigError
+from sae_cli.core.errors import ConfigError, in_one_line
 from sae_cli.core.text import short, table
 from sae_cli.results.notes import threshold_notes, undefined_notes
 from sae_cli.run_folder.files import read_json, write_atomically
-from sae_cli.run_folder.layout import SUMMARY, SWEEP, status_of
+from sae_cli.run_folder.layout import STATUS, SUMMARY, SWEEP, status_of
 from sae_cli.run_folder.plain_yaml import as_yaml, read_yaml
 from sae_cli.training.metrics import higher_is_better
 
@@ -58,6 +58,11 @@ class Sweep:
     path: Path
     jobs: list[Job]
     threads: int = AVAILABLE_THREADS
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folder of each job."""
+        return [self.path / job.folder for job in self.jobs]
 
     @property
     def sort_by(self) -> str:
@@ -178,6 +183,16 @@ def results_table(sweep: Sweep, rows: Sequence[dict[str, Any]], varied: Sequence
         *table(header, cells),
         *threshold_notes((f"job {_number(row)}", row.get("active_above")) for row in rows),
         *undefined_notes(measured, "-"),
+    ]
+
+
+def failure_notes(sweep: Sweep, rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Say why jobs failed: a launcher may have shown that elsewhere, or long ago."""
+    failed = [row for row in rows if row["status"] == "failed"]
+    reasons = [read_json(sweep.path / row["job"] / STATUS).get("error") for row in failed]
+    return [
+        in_one_line(f"job {_number(row)} failed: {reason}")
+        for row, reason in zip(failed, reasons, strict=True)
     ]
 
 
