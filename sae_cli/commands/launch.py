@@ -34,6 +34,9 @@ from sae_cli.runs.sweeps.job_process import POLL_SECONDS, run_apart
 from sae_cli.runs.sweeps.jobs import Launcher, record_failure
 from sae_cli.runs.sweeps.sweep import Sweep
 
+# A machine that keeps killing workers has not the memory for so many at a time.
+MOST_LAUNCHES = 4
+
 
 @final
 class HydraLauncher(Launcher):
@@ -80,31 +83,34 @@ class HydraLauncher(Launcher):
 
 
 def _launch(launcher: HydrasOwn, sweep: Sweep) -> None:
-    """Launch every job, and once more those that ended with the worker of another."""
+    """Launch every job, and again those that ended with the worker of another."""
     numbers = [*range(len(sweep.jobs))]
-    while numbers:
-        # Hydra composes nothing for a job but its number.
-        jobs = [[f"+job={number}"] for number in numbers]
+    for launches_left in reversed(range(MOST_LAUNCHES)):
         try:
-            returns = launcher.launch(jobs, initial_job_idx=0)
+            _launch_once(launcher, sweep, numbers)
+            return
         except BrokenExecutor:
             # When one of its workers dies, joblib kills the others, and can start new ones.
             _wait(sweep.folders)
-            left = [number for number in numbers if not _has_ended(sweep, number)]
-            if left == numbers:
+            numbers = [number for number in numbers if not _has_ended(sweep, number)]
+            if not numbers:
+                return
+            if not launches_left:
                 raise
-            print(
-                "error in the launcher: one of its workers died, and the others with it; "
-                f"launching again what has not ended ({counted(len(left), 'job')})",
-                file=sys.stderr,
-                flush=True,
-            )
-            numbers = left
-            continue
-        for number, done in zip(numbers, returns, strict=True):
-            if done.status is JobStatus.FAILED:
-                record_failure(sweep, number, in_one_line(str(done._return_value)))
-        return
+        print(
+            "error in the launcher: one of its workers died, and the others with it; launching "
+            f"again what has not ended ({counted(len(numbers), 'job')})",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _launch_once(launcher: HydrasOwn, sweep: Sweep, numbers: Sequence[int]) -> None:
+    # Hydra composes nothing for a job but its number.
+    jobs = [[f"+job={number}"] for number in numbers]
+    for number, done in zip(numbers, launcher.launch(jobs, initial_job_idx=0), strict=True):
+        if done.status is JobStatus.FAILED:
+            record_failure(sweep, number, in_one_line(str(done._return_value)))
 
 
 def _run(sweep: Sweep, starter: int, config: DictConfig) -> None:

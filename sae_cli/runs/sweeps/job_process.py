@@ -19,7 +19,11 @@ from sae_cli.runs.sweeps.jobs import record_failure, run_job
 from sae_cli.runs.sweeps.sweep import Sweep
 
 # A fork has all modules at once. Elsewhere than on Linux, libraries may not compute after one.
-CONTEXT = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+CONTEXT = (
+    multiprocessing.get_context("fork")
+    if sys.platform == "linux"
+    else multiprocessing.get_context("spawn")
+)
 POLL_SECONDS, PARENT_SECONDS = 0.1, 1.0
 
 

@@ -92,8 +92,8 @@ def run_sweep(sweep: Sweep, launcher: Launcher) -> int:
         try:
             launcher.launch(sweep)
         except Stopped as stopped:
-            left = _left_at_work(sweep) if launcher.jobs_go_on else "the other jobs wait"
-            say = f"{left}; resume with: {resume_command(sweep.path)}"
+            left = _left_at_work(sweep) if launcher.jobs_go_on else "the other jobs wait;"
+            say = f"{left} resume with: {resume_command(sweep.path)}"
             raise Stopped(stopped.number, say) from None
         finally:
             rows = write_results(sweep)
@@ -112,7 +112,7 @@ def _left_at_work(sweep: Sweep) -> str:
     """Say which jobs the processes of a launcher are left with."""
     numbers = [str(n) for n, job in enumerate(sweep.jobs) if is_locked(sweep.path / job.folder)]
     at_work = f" (at work: {', '.join(numbers)})" if numbers else ""
-    return f"the launcher's processes may go on with all jobs{at_work}; when they have ended"
+    return f"the launcher's processes may go on with all jobs{at_work}; when they have ended,"
 
 
 def run_job(sweep: Sweep, number: int) -> None:
