@@ -24,7 +24,8 @@ from sae_cli.training.gradients.compiled import Compiled, can_compile
 from sae_cli.training.gradients.gradients import Gradients
 from sae_cli.training.stage import Stage
 
-# PyTorch would use as many threads as there are cores, or OMP_NUM_THREADS.
+# PyTorch would use as many threads as there are cores, or OMP_NUM_THREADS, which launchers set for
+# their workers.
 AVAILABLE_THREADS = torch.get_num_threads()
 
 # Below this number the products of a step are so short that two threads mostly wait for each other,
@@ -42,8 +43,11 @@ KEPT_BLOCK, KEPT_TOTAL = 1 << 25, 1 << 30
 CHAIN_STEPS, AUTOGRAD_STEPS = 500_000, 50_000
 
 
-def settle(config: RunConfig, training: Training) -> RunConfig:
+def settle(config: RunConfig, training: Training, threads: int | None = None) -> RunConfig:
     """Decide ``device``, ``device.threads`` and ``compile`` where they are left open.
+
+    Args:
+        threads: how many a long step takes; None for all that this process may use.
 
     Raises:
         ConfigError: ``compile=on`` without a C++ compiler.
@@ -65,7 +69,7 @@ def settle(config: RunConfig, training: Training) -> RunConfig:
         in_a_pass = multiply_adds(training.autoencoder, training.dataset.shape.input_shape)
         # The gradients take twice as much as the pass; each multiplication has an addition.
         short = 6 * in_a_pass * settings.batch_size < ONE_THREAD_FLOPS
-        device = device | {"threads": 1 if short else AVAILABLE_THREADS}
+        device = device | {"threads": 1 if short else threads or AVAILABLE_THREADS}
     if settings.compile == "auto":
         pays = (
             possible

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
+from sae_cli.assembly import compute
 from sae_cli.assembly.compute import prepare_process, settle
 from sae_cli.assembly.data import check_data, locate, read_dataset
 from sae_cli.assembly.environment import environment
@@ -33,23 +36,28 @@ class Prepared:
         return str(self.about["dataset"]["fingerprint"])
 
 
-def prepare(config: RunConfig, parts: Parts, *, download: bool = True) -> Prepared:
+def prepare(
+    config: RunConfig, parts: Parts, *, download: bool = True, threads: int | None = None
+) -> Prepared:
     """Read the data, build the training from the parts, and decide how to compute.
 
     Args:
         parts: of this configuration; they become those of the training.
         download: whether data that are missing may be downloaded where the configuration says so.
+        threads: how many a long step takes; None for all that this process may use.
 
     Raises:
         ConfigError: the data are missing or unfit, or the network does not fit them.
     """
+    # An earlier run of this process may have computed on fewer.
+    torch.set_num_threads(threads or compute.AVAILABLE_THREADS)
     data = read_dataset(config, download=download)
     check_data(config, parts, data)
     training = build_training(config, parts, data)
     for stage in training.stages:
         # A warm-up that is longer than its stage is found now, not hours later.
         lr_schedule(config, stage, len(stage.examples(training.dataset.train)))
-    config = settle(locate(config), training)
+    config = settle(locate(config), training, threads)
     prepare_process(config)
     about = environment() | {"dataset": _about(data), "device": str(training.device.torch)}
     return Prepared(config, training, about)

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import BrokenExecutor
+from contextlib import suppress
 from functools import partial
+from multiprocessing import active_children
 from pathlib import Path
+from types import FrameType
 from typing import final
 
 from hydra._internal.callbacks import Callbacks
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobStatus
+from hydra.plugins.launcher import Launcher as HydrasOwn
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from sae_cli.config.compose import hydra_ready
 from sae_cli.config.hydra_errors import explain_errors
 from sae_cli.config.hydra_settings import compose_launcher
-from sae_cli.runs.sweeps.jobs import Launcher, run_job
+from sae_cli.core.errors import Stopped, in_one_line
+from sae_cli.core.signals import handle_signals
+from sae_cli.core.text import counted
+from sae_cli.run_folder.layout import status_of
+from sae_cli.run_folder.lock import is_locked, owner
+from sae_cli.runs.sweeps.job_process import POLL_SECONDS, run_apart
+from sae_cli.runs.sweeps.jobs import Launcher, record_failure
 from sae_cli.runs.sweeps.sweep import Sweep
+
+# A machine that keeps killing workers has not the memory for so many at a time.
+MOST_LAUNCHES = 4
 
 
 @final
@@ -33,24 +52,88 @@ class HydraLauncher(Launcher):
         self._pages = pages
 
     def launch(self, sweep: Sweep) -> None:
-        """Run every job."""
-        with hydra_ready(self._pages) as hydra:
+        """Run every job, each in a process of its own, which a worker of the launcher starts.
+
+        What the launcher itself raises is shown, and ends no job that another process is at.
+        """
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            # Workers that this process has started end with it; those of a cluster do not.
+            self.jobs_go_on = not active_children()
+            if not self.jobs_go_on:
+                _stop_jobs(sweep)
+            raise Stopped(number)
+
+        with hydra_ready(self._pages) as hydra, handle_signals(stop):
             folder = f"hydra.sweep.dir={_quote(str(sweep.path))}"
             with explain_errors():
                 launcher = Plugins.instance().instantiate_launcher(
                     hydra_context=HydraContext(hydra.config_loader, Callbacks()),
-                    task_function=partial(_run, sweep),
+                    task_function=partial(_run, sweep, os.getpid()),
                     config=compose_launcher([*self._words, folder]),
                 )
-            # Hydra composes nothing for a job but its number.
-            jobs = [[f"+job={number}"] for number in range(len(sweep.jobs))]
-            for done in launcher.launch(jobs, initial_job_idx=0):
-                # Reading the value raises what the job has raised.
-                _ = done.return_value
+            try:
+                _launch(launcher, sweep)
+            except Exception as error:
+                # A launcher is another project's, and any error may come from it.
+                text = str(error).partition("\n")[0]
+                say = in_one_line(f"error in the launcher: {type(error).__name__}: {text}")
+                print(say, file=sys.stderr, flush=True)
+            _wait(sweep.folders)
 
 
-def _run(sweep: Sweep, config: DictConfig) -> None:
-    run_job(sweep, int(config.job))
+def _launch(launcher: HydrasOwn, sweep: Sweep) -> None:
+    """Launch every job, and again those that ended with the worker of another."""
+    numbers = [*range(len(sweep.jobs))]
+    for launches_left in reversed(range(MOST_LAUNCHES)):
+        try:
+            _launch_once(launcher, sweep, numbers)
+            return
+        except BrokenExecutor:
+            # When one of its workers dies, joblib kills the others, and can start new ones.
+            _wait(sweep.folders)
+            numbers = [number for number in numbers if not _has_ended(sweep, number)]
+            if not numbers:
+                return
+            if not launches_left:
+                raise
+        print(
+            "error in the launcher: one of its workers died, and the others with it; launching "
+            f"again what has not ended ({counted(len(numbers), 'job')})",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _launch_once(launcher: HydrasOwn, sweep: Sweep, numbers: Sequence[int]) -> None:
+    # Hydra composes nothing for a job but its number.
+    jobs = [[f"+job={number}"] for number in numbers]
+    for number, done in zip(numbers, launcher.launch(jobs, initial_job_idx=0), strict=True):
+        if done.status is JobStatus.FAILED:
+            record_failure(sweep, number, in_one_line(str(done._return_value)))
+
+
+def _run(sweep: Sweep, starter: int, config: DictConfig) -> None:
+    run_apart(sweep, int(config.job), starter)
+
+
+def _has_ended(sweep: Sweep, number: int) -> bool:
+    return status_of(sweep.folders[number]) in {"finished", "failed"}
+
+
+def _stop_jobs(sweep: Sweep) -> None:
+    """Have the jobs at work save and end, before the launcher kills its workers."""
+    at_work = {folder: pid for folder in sweep.folders if (pid := owner(folder)) is not None}
+    for pid in at_work.values():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    _wait(at_work)
+
+
+def _wait(folders: Iterable[Path]) -> None:
+    """Wait until no process is at work in any of the folders."""
+    while any(is_locked(folder) for folder in folders):
+        time.sleep(POLL_SECONDS)
 
 
 def _quote(text: str) -> str:

@@ -92,8 +92,8 @@ def _all_jobs(given: argparse.Namespace, sweep: Path, into: Path, found: dict[st
     if not finished:
         raise ConfigError(f"{short(sweep)}: none of its {len(jobs)} jobs has finished")
     same = []
-    for number, name in enumerate(finished):
-        print(f"\njob {number + 1} of {len(finished)}: {name}", flush=True)
+    for name in finished:
+        print(f"\njob {name} ({len(finished)} in all)", flush=True)
         same.append(_one(given, sweep / name, into / name, found))
     print(f"\n{sum(same)} of {len(finished)} jobs as they were")
     return all(same)

@@ -10,8 +10,8 @@ from types import FrameType
 
 from sae_cli.core.errors import Stopped
 
-# SIGHUP is sent when the terminal is closed.
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+# SIGHUP is sent when the terminal is closed, SIGUSR1 or SIGUSR2 by a cluster before a time limit.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 
 Handler = Callable[[int, FrameType | None], None]
 
@@ -38,7 +38,7 @@ def stopping_at_once() -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:
         raise Stopped(number)
 
-    with _handle_signals(handle):
+    with handle_signals(handle):
         yield
 
 
@@ -55,14 +55,15 @@ def stopping_in_time() -> Iterator[Stop]:
             raise Stopped(number)
         stop.number = number
 
-    with _handle_signals(handle):
+    with handle_signals(handle):
         yield stop
     # A signal that arrives after the last step must still stop a sweep before its next job.
     stop.check()
 
 
 @contextmanager
-def _handle_signals(handler: Handler) -> Iterator[None]:
+def handle_signals(handler: Handler) -> Iterator[None]:
+    """Call the handler on each of ``SIGNALS`` that is not ignored, whatever handled it before."""
     # Python lets only the main thread set handlers.
     main = threading.current_thread() is threading.main_thread()
     # An ignored signal (in the background, say) stays ignored; a handler in C cannot be restored.

@@ -72,6 +72,17 @@ def is_locked(folder: Path) -> bool:
     return False
 
 
+def owner(folder: Path) -> int | None:
+    """Give the number of the process of this machine that is at work in the folder, if any."""
+    if not is_locked(folder):
+        return None
+    try:
+        about = json.loads((folder / LOCK).read_text())
+        return int(about["pid"]) if about["host"] == socket.gethostname() else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _acquire(folder: Path, tries: int) -> int:
     """Open the file of the lock and lock it."""
     file = folder / LOCK

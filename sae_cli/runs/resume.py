@@ -35,7 +35,11 @@ from sae_cli.training.stage import Stage
 
 
 def begin_or_resume(
-    config: RunConfig, path: Path, overrides: list[str], parts: Parts | None = None
+    config: RunConfig,
+    path: Path,
+    overrides: list[str],
+    parts: Parts | None = None,
+    threads: int | None = None,
 ) -> dict[str, Any]:
     """Train as ``train`` does, or ``resume`` where the folder holds this very run already.
 
@@ -43,7 +47,7 @@ def begin_or_resume(
         ConfigError: it holds a run with other settings, or something else.
     """
     if not holds_run(path):
-        return train(config, path, overrides, parts)
+        return train(config, path, overrides, parts, threads)
     return resume(path, _free_changes(read_config(path / CONFIG), config, path))
 
 

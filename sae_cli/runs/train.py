@@ -32,7 +32,11 @@ from sae_cli.training.metrics import BASELINE_BATCH, Baseline
 
 
 def train(
-    config: RunConfig, path: Path, overrides: list[str], parts: Parts | None = None
+    config: RunConfig,
+    path: Path,
+    overrides: list[str],
+    parts: Parts | None = None,
+    threads: int | None = None,
 ) -> dict[str, Any]:
     """Train, and return what ``summary.json`` holds.
 
@@ -43,6 +47,7 @@ def train(
         path: the run folder; free, or not there yet.
         overrides: what the command line changed.
         parts: of the configuration, where they have been built.
+        threads: how many a long step takes; None for all that this process may use.
 
     Raises:
         ConfigError: the parts do not go together, the data are missing or unfit, or the folder
@@ -53,7 +58,7 @@ def train(
     """
     with stopping_in_time() as stop:
         progress = Progress()
-        made = prepare(config, parts or build_parts(config))
+        made = prepare(config, parts or build_parts(config), threads=threads)
         return begin(made, path, overrides, progress, stop)
 
 

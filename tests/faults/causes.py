@@ -83,9 +83,9 @@ def raise_in_job() -> None:
     """Make the second job of a sweep fail, as by a bug."""
     begin = resume.begin_or_resume
 
-    def patched(config: RunConfig, path: Path, overrides: list[str]) -> dict[str, Any]:
+    def patched(config: RunConfig, path: Path, *given: Any, **options: Any) -> dict[str, Any]:
         if path.name.startswith("1_"):
             raise RuntimeError("a fault of its own")
-        return begin(config, path, overrides)
+        return begin(config, path, *given, **options)
 
     KEPT.enter_context(pytest.MonkeyPatch.context()).setattr(sweep_jobs, "begin_or_resume", patched)

@@ -27,7 +27,7 @@ MODELS = (
 )
 OPTIMIZERS = ("sgd", "adam", "adamw", "nadam", "rmsprop")
 LR_SCHEDULES = ("constant", "cosine", "linear_decay")
-SIGNALS = (signal.SIGKILL,) * 4 + (signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGKILL,) * 4 + (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def drawn(random: Random) -> tuple[str, RunConfig]:

@@ -13,12 +13,13 @@ from sae_cli.core.text import short
 from sae_cli.run_folder.files import refuse_link
 from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.layout import SWEEP, holds_run, holds_sweep, resume_command, status_of
-from sae_cli.run_folder.lock import lock
+from sae_cli.run_folder.lock import is_locked, lock
 from sae_cli.runs.resume import begin_or_resume
 from sae_cli.runs.sweeps.sweep import (
     RESULTS,
     Sweep,
     check_same,
+    failure_notes,
     read_sweep,
     results_table,
     varied_keys,
@@ -27,7 +28,13 @@ from sae_cli.runs.sweeps.sweep import (
 
 
 class Launcher(ABC):
-    """Starts the jobs of a sweep."""
+    """Starts the jobs of a sweep.
+
+    Attributes:
+        jobs_go_on: whether jobs may be left at work after ``Stopped``.
+    """
+
+    jobs_go_on = False
 
     @abstractmethod
     def launch(self, sweep: Sweep) -> None:
@@ -77,23 +84,35 @@ def run_sweep(sweep: Sweep, launcher: Launcher) -> int:
         for name in (SWEEP, RESULTS, *(job.folder for job in sweep.jobs)):
             refuse_link(sweep.path / name)
         if holds_sweep(sweep.path):
-            check_same(read_sweep(sweep.path), sweep)
+            recorded = read_sweep(sweep.path)
+            check_same(recorded, sweep)
+            sweep = recorded
         else:
             sweep.write()
         try:
             launcher.launch(sweep)
         except Stopped as stopped:
-            say = f"the other jobs wait; resume with: {resume_command(sweep.path)}"
+            left = _left_at_work(sweep) if launcher.jobs_go_on else "the other jobs wait;"
+            say = f"{left} resume with: {resume_command(sweep.path)}"
             raise Stopped(stopped.number, say) from None
         finally:
             rows = write_results(sweep)
             varied = varied_keys([job.overrides for job in sweep.jobs])
-            for line in results_table(sweep, rows, varied):
+            for line in (*results_table(sweep, rows, varied), *failure_notes(sweep, rows)):
                 print(line)
             finished = len([row for row in rows if row["status"] == "finished"])
             results = short(sweep.path / RESULTS)
             print(f"{finished} of {len(rows)} jobs finished; results: {results}")
+    if finished < len(rows):
+        print(f"resume with: {resume_command(sweep.path)}")
     return len(rows) - finished
+
+
+def _left_at_work(sweep: Sweep) -> str:
+    """Say which jobs the processes of a launcher are left with."""
+    numbers = [str(n) for n, job in enumerate(sweep.jobs) if is_locked(sweep.path / job.folder)]
+    at_work = f" (at work: {', '.join(numbers)})" if numbers else ""
+    return f"the launcher's processes may go on with all jobs{at_work}; when they have ended,"
 
 
 def run_job(sweep: Sweep, number: int) -> None:
@@ -101,18 +120,32 @@ def run_job(sweep: Sweep, number: int) -> None:
     job = sweep.jobs[number]
     path = sweep.path / job.folder
     if status_of(path) == "finished":
-        print(f"job {number + 1} of {len(sweep.jobs)} has finished: {' '.join(job.overrides)}")
+        print(f"job {number} ({len(sweep.jobs)} in all) has finished: {' '.join(job.overrides)}")
         return
-    print(f"\njob {number + 1} of {len(sweep.jobs)}: {' '.join(job.overrides)}", flush=True)
+    print(f"\njob {number} ({len(sweep.jobs)} in all): {' '.join(job.overrides)}", flush=True)
     write_results(sweep)
     try:
-        begin_or_resume(job.config, path, job.overrides)
+        begin_or_resume(job.config, path, job.overrides, threads=sweep.threads)
     except Exception as error:
         if not holds_run(path):
-            folder = RunFolder(path)
-            folder.write_overrides(job.overrides)
-            folder.log(traceback.format_exc())
-            folder.set_status("failed", error=str(error))
+            _record(path, job.overrides, str(error), traceback.format_exc())
         print(f"error in job {path.name}: {error}", file=sys.stderr, flush=True)
     finally:
         write_results(sweep)
+
+
+def record_failure(sweep: Sweep, number: int, reason: str) -> None:
+    """Show a job's failure that it could not record itself, and record it in the job's folder."""
+    job = sweep.jobs[number]
+    path = sweep.path / job.folder
+    _record(path, job.overrides, reason, reason)
+    say = f"{reason}; resume with: {resume_command(sweep.path)}"
+    print(f"error in job {job.folder}: {say}", file=sys.stderr, flush=True)
+    write_results(sweep)
+
+
+def _record(path: Path, overrides: list[str], error: str, log: str) -> None:
+    folder = RunFolder(path)
+    folder.write_overrides(overrides)
+    folder.log(log)
+    folder.set_status("failed", error=error)

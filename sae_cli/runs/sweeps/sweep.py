@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sae_cli.assembly.compute import AVAILABLE_THREADS
 from sae_cli.config.folder_names import job_folder
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.differences import diff
-from sae_cli.core.errors import ConfigError
+from sae_cli.core.errors import ConfigError, in_one_line
 from sae_cli.core.text import short, table
 from sae_cli.results.notes import threshold_notes, undefined_notes
 from sae_cli.results.saved_config import check_saved, with_axes_of
 from sae_cli.run_folder.files import read_json, write_atomically
-from sae_cli.run_folder.layout import SUMMARY, SWEEP, status_of
+from sae_cli.run_folder.layout import STATUS, SUMMARY, SWEEP, status_of
 from sae_cli.run_folder.plain_yaml import as_yaml, read_yaml
 from sae_cli.training.metrics import higher_is_better
 
@@ -27,6 +28,8 @@ SHOWN = ("val/loss", "val/mse", "val/fvu", "val/l0", "val/dead_latents")
 ACTIVITY, TARGET = "val/mean_activity", "penalty.target"
 # sweep.yaml may be this large, which is some thousands of jobs.
 MAX_BYTES = 1 << 26
+# No machine has more cores, and the threads of a sweep from a stranger must not fill this one.
+MAX_THREADS = 4096
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,21 @@ class Job:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep's folder and its jobs, in order."""
+    """A sweep's folder and its jobs, in order.
+
+    Attributes:
+        threads: how many a job's long steps take, where its configuration leaves that open; decided
+            once, because a launcher's workers may use another number, which gives other bits.
+    """
 
     path: Path
     jobs: list[Job]
+    threads: int = AVAILABLE_THREADS
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folder of each job."""
+        return [self.path / job.folder for job in self.jobs]
 
     @property
     def sort_by(self) -> str:
@@ -58,13 +72,19 @@ class Sweep:
     def write(self) -> None:
         """``sweep.yaml``, from which the sweep can be resumed."""
         jobs = [{"overrides": job.overrides, "config": job.config.as_dict()} for job in self.jobs]
-        write_atomically(self.path / SWEEP, as_yaml({"jobs": jobs}))
+        write_atomically(self.path / SWEEP, as_yaml({"threads": self.threads, "jobs": jobs}))
 
 
-def sweep_of(path: Path, overrides: Sequence[list[str]], configs: Sequence[RunConfig]) -> Sweep:
+def sweep_of(
+    path: Path,
+    overrides: Sequence[list[str]],
+    configs: Sequence[RunConfig],
+    threads: int = AVAILABLE_THREADS,
+) -> Sweep:
     """Make the sweep of these jobs."""
     pairs = enumerate(zip(overrides, configs, strict=True))
-    return Sweep(path, [Job(job_folder(i, given), given, config) for i, (given, config) in pairs])
+    jobs = [Job(job_folder(i, given), given, config) for i, (given, config) in pairs]
+    return Sweep(path, jobs, threads)
 
 
 def read_sweep(path: Path) -> Sweep:
@@ -76,12 +96,18 @@ def read_sweep(path: Path) -> Sweep:
     content = read_yaml(path / SWEEP, MAX_BYTES)
     try:
         entries = [([*map(str, job["overrides"])], {**job["config"]}) for job in content["jobs"]]
-    except (KeyError, TypeError) as error:
+        # Earlier versions left the threads to each job.
+        threads = content.get("threads", AVAILABLE_THREADS)
+    except (AttributeError, KeyError, TypeError) as error:
         raise ConfigError(f"{path / SWEEP} is damaged ({error} is not right)") from None
     if not entries:
         raise ConfigError(f"{path / SWEEP} is damaged (it has no jobs)")
-    configs = [check_saved(config) for _, config in entries]
-    return sweep_of(path, [given for given, _ in entries], configs)
+    if type(threads) is not int or not 1 <= threads <= MAX_THREADS:
+        raise ConfigError(
+            f"{path / SWEEP} is damaged (threads must be a number from 1 to {MAX_THREADS})"
+        )
+    overrides, configs = ([*column] for column in zip(*entries, strict=True))
+    return sweep_of(path, overrides, [check_saved(config) for config in configs], threads)
 
 
 def check_same(recorded: Sweep, given: Sweep) -> None:
@@ -159,6 +185,16 @@ def results_table(sweep: Sweep, rows: Sequence[dict[str, Any]], varied: Sequence
         *table(header, cells),
         *threshold_notes((f"job {_number(row)}", row.get("active_above")) for row in rows),
         *undefined_notes(measured, "-"),
+    ]
+
+
+def failure_notes(sweep: Sweep, rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Say why jobs failed: a launcher may have shown that elsewhere, or long ago."""
+    failed = [row for row in rows if row["status"] == "failed"]
+    reasons = [read_json(sweep.path / row["job"] / STATUS).get("error") for row in failed]
+    return [
+        in_one_line(f"job {_number(row)} failed: {reason}")
+        for row, reason in zip(failed, reasons, strict=True)
     ]
 
 

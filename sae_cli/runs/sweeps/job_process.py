@@ -1,0 +1,101 @@
+"""A job in a process of its own, so that neither its sweep nor another job dies with it.
+
+A launcher's worker is kept for many jobs, and joblib stops all workers when one of them dies.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from functools import cache
+
+from sae_cli.core.errors import Stopped
+from sae_cli.core.signals import SIGNALS, handle_signals, stopping_at_once
+from sae_cli.runs.sweeps.jobs import record_failure, run_job
+from sae_cli.runs.sweeps.sweep import Sweep
+
+# A fork has all modules at once. Elsewhere than on Linux, libraries may not compute after one.
+CONTEXT = (
+    multiprocessing.get_context("fork")
+    if sys.platform == "linux"
+    else multiprocessing.get_context("spawn")
+)
+POLL_SECONDS, PARENT_SECONDS = 0.1, 1.0
+
+
+def run_apart(sweep: Sweep, number: int, starter: int) -> None:
+    """Run a job in a child of this process, and wait for its end.
+
+    The child saves its work on a signal to this process. Then whatever handled the signal before
+    meets it: a cluster's launcher may queue the job again.
+
+    Args:
+        starter: the number of the process that runs the sweep. A worker that it has started
+            itself ends with it; one of a cluster does not.
+
+    Raises:
+        Stopped: a signal asked to, in the process that runs the sweep.
+    """
+    if os.getppid() == starter:
+        _end_with_parent(starter)
+    job = CONTEXT.Process(target=_run, args=(sweep, number, os.getpid()))
+    received: list[int] = []
+    with handle_signals(lambda signum, frame: received.append(signum)):
+        job.start()
+        passed_on = 0
+        while job.exitcode is None:
+            job.join(POLL_SECONDS)
+            for signum in received[passed_on:]:
+                # A Ctrl-C reaches the child as well, and a second one would stop it at once.
+                _send(job.pid, signal.SIGTERM if signum == signal.SIGINT else signum)
+            passed_on = len(received)
+    _check_end(sweep, number, job.exitcode)
+    if received and os.getpid() == starter:
+        raise Stopped(received[0])
+    if received:
+        signal.raise_signal(received[0])
+
+
+def _run(sweep: Sweep, number: int, parent: int) -> None:
+    """Be the child."""
+    try:
+        with stopping_at_once():
+            _end_with_parent(parent)
+            run_job(sweep, number)
+    except Stopped as stopped:
+        sys.exit(stopped.exit_code)
+
+
+def _check_end(sweep: Sweep, number: int, code: int) -> None:
+    """Record in the job's folder how its process died, if it did."""
+    if code < 0:
+        how = f"was killed by {signal.Signals(-code).name}"
+        if -code == signal.SIGKILL:
+            how += ", as the system does when memory ends"
+    elif code != 0 and code - 128 not in SIGNALS:
+        how = f"ended with exit code {code}"
+    else:
+        return
+    record_failure(sweep, number, f"its process {how}")
+
+
+@cache
+def _end_with_parent(parent: int) -> None:
+    """Have this process meet a SIGTERM when its parent has ended, however that ended."""
+
+    def wait() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="end-with-parent", daemon=True).start()
+
+
+def _send(pid: int | None, number: int) -> None:
+    """Send a signal to a child that has not been waited for, so that its number is its own."""
+    if pid is not None:
+        os.kill(pid, number)
