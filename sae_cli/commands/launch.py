@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from sae_cli.config.compose import hydra_ready
 from sae_cli.config.hydra_errors import explain_errors
 from sae_cli.config.hydra_settings import compose_launcher
+from sae_cli.config.typed_text import quote
 from sae_cli.runs.sweeps.jobs import Launcher, run_job
 from sae_cli.runs.sweeps.sweep import Sweep
 
@@ -35,7 +36,7 @@ class HydraLauncher(Launcher):
     def launch(self, sweep: Sweep) -> None:
         """Run every job."""
         with hydra_ready(self._pages) as hydra:
-            folder = f"hydra.sweep.dir={_quote(str(sweep.path))}"
+            folder = f"hydra.sweep.dir={quote(str(sweep.path))}"
             with explain_errors():
                 launcher = Plugins.instance().instantiate_launcher(
                     hydra_context=HydraContext(hydra.config_loader, Callbacks()),
@@ -51,9 +52,3 @@ class HydraLauncher(Launcher):
 
 def _run(sweep: Sweep, config: DictConfig) -> None:
     run_job(sweep, int(config.job))
-
-
-def _quote(text: str) -> str:
-    """Quote a value of Hydra's command line."""
-    escaped = text.replace("'", "\\'")
-    return f"'{escaped}'"

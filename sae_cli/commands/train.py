@@ -16,6 +16,7 @@ from sae_cli.commands.arguments import Arguments, changes, parse
 from sae_cli.commands.exits import DONE, run_guarded
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.garbage import not_collecting
+from sae_cli.core.paths import full_path
 from sae_cli.run_folder.layout import holds_run, holds_sweep, is_free
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def _run(arguments: Arguments) -> int:
         show(arguments)
         return DONE
     if arguments.resume is not None:
-        return _resume(arguments, Path(arguments.resume).expanduser().absolute())
+        return _resume(arguments, full_path(arguments.resume))
     with not_collecting():
         from sae_cli.config.asked import read
 
@@ -145,19 +146,20 @@ def _folder(words: HydraWords, first: Composed, multirun: bool) -> Path:
     if not multirun and "sweep" in words.folders:
         raise ConfigError("hydra.sweep.dir is used in a sweep only; give -m, or hydra.run.dir=")
     kind = "sweep" if multirun else "run"
-    folder = Path(first.folder_name(words.folder(kind)))
-    if any(mark in str(folder.absolute()) for mark in ("\\", "${", "\n")):
+    given = first.folder_name(words.folder(kind))
+    folder = full_path(given)
+    if any(mark in str(folder) for mark in ("\\", "${", "\n")):
         raise ConfigError(
-            f"{folder.absolute()} holds a backslash or ${{, which Hydra does not take in the name "
+            f"{folder} holds a backslash or ${{, which Hydra does not take in the name "
             f"of a folder; give another with hydra.{kind}.dir="
         )
     resumes = holds_sweep(folder) if multirun else holds_run(folder)
     if not resumes and not is_free(folder):
         raise ConfigError(
-            f"hydra.{kind}.dir={folder} is not an empty folder; choose another, or leave it out "
+            f"hydra.{kind}.dir={given} is not an empty folder; choose another, or leave it out "
             "for a new one"
         )
-    return folder.absolute()
+    return folder
 
 
 @contextmanager

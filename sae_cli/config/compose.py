@@ -23,6 +23,7 @@ from sae_cli.config.composed import Composed
 from sae_cli.config.folder_names import unique_stamp
 from sae_cli.config.hydra_pages import OF_USER, PageLoader, check_references, guard_pages
 from sae_cli.config.hydra_settings import HydraWords, split_words
+from sae_cli.config.typed_text import quote_texts
 from sae_cli.core.errors import ConfigError
 
 HERE = Path(__file__).parents[1]
@@ -53,6 +54,7 @@ def hydra_ready(pages: Path | None = None) -> Iterator[Hydra]:
         GlobalHydra.instance().clear()
         _choices_of_pages.cache_clear()
         _own_pages.cache_clear()
+        _groups.cache_clear()
 
 
 def read_words(words: Sequence[str], multirun: bool) -> tuple[list[list[str]], HydraWords]:
@@ -64,9 +66,10 @@ def read_words(words: Sequence[str], multirun: bool) -> tuple[list[list[str]], H
             is not for the command line.
     """
     loader = GlobalHydra.instance().config_loader()
-    parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(words))
+    groups = _groups()
+    texts = [quote_texts(word, groups) for word in words]
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(texts)
     own, of_hydra = split_words(parsed)
-    groups = loader.list_groups("")
     for override in own:
         if override.is_delete() and override.key_or_group in PAGES:
             raise ConfigError(f"{override.input_line}: a run needs one; choose another instead")
@@ -101,10 +104,12 @@ def compose_run(overrides: Sequence[str]) -> Composed:
         ConfigError: an experiment with another model; a page without its package line; a page or
             an override that would do more than set options.
     """
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    # A choice() or range() of a sweep has left its values without quotes.
+    overrides = [quote_texts(word, _groups()) for word in overrides]
+    parsed = OverridesParser.create().parse_overrides(overrides)
     for override in parsed:
         check_references({override.key_or_group: override.value()})
-    config = compose(PRIMARY, list(overrides), return_hydra_config=True)
+    config = compose(PRIMARY, overrides, return_hydra_config=True)
     # Only the choices are read of Hydra's own settings, whatever a page says about the rest.
     choices = _plain(config.hydra.runtime.choices)
     for page in PAGES:
@@ -122,7 +127,7 @@ def compose_run(overrides: Sequence[str]) -> Composed:
     for group, own in _find_replaced(parsed, run, choices).items():
         run[group] = own | {k: v for k, v in run[group].items() if f"{group}.{k}" in given}
     check_references(run)
-    return Composed(_plain(OmegaConf.create(run), resolve=True), choices, list(overrides))
+    return Composed(_plain(OmegaConf.create(run), resolve=True), choices, overrides)
 
 
 def _plain(config: DictConfig, *, resolve: bool = False) -> dict[str, Any]:
@@ -154,7 +159,12 @@ def _find_replaced(
     return {group: own[group] for group in replaced}
 
 
-# The jobs of a sweep share what these two find.
+# The jobs of a sweep share what these three find.
+@cache
+def _groups() -> list[str]:
+    return list(GlobalHydra.instance().config_loader().list_groups(""))
+
+
 @cache
 def _choices_of_pages(overrides: tuple[str, ...]) -> dict[str, Any]:
     """Find what the model and the experiment choose of each group."""

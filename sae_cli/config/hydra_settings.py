@@ -87,11 +87,10 @@ def _is_hydra(override: Override) -> bool:
 
 def _folder(override: Override) -> str:
     value = override.value()
-    named = isinstance(value, (str, int, float)) and not isinstance(value, bool)
-    if not named or override.type is not OverrideType.CHANGE:
+    if not isinstance(value, str) or override.type is not OverrideType.CHANGE:
         key = override.key_or_group
         raise ConfigError(f"{override.input_line}: give the name of one folder, {key}=FOLDER")
-    return str(value)
+    return value
 
 
 def _not_to_change(key: str) -> ConfigError:
