@@ -145,6 +145,10 @@ def _folder(words: HydraWords, first: Composed, multirun: bool) -> Path:
         raise ConfigError("hydra.run.dir is not used in a sweep; give hydra.sweep.dir=FOLDER")
     if not multirun and "sweep" in words.folders:
         raise ConfigError("hydra.sweep.dir is used in a sweep only; give -m, or hydra.run.dir=")
+    if not multirun and words.launcher:
+        raise ConfigError(
+            f"{words.launcher[0]}: a launcher starts the jobs of a sweep; add -m, or leave it out"
+        )
     kind = "sweep" if multirun else "run"
     given = first.folder_name(words.folder(kind))
     folder = full_path(given)

@@ -23,7 +23,9 @@ from sae_cli.config.composed import Composed
 from sae_cli.config.folder_names import unique_stamp
 from sae_cli.config.hydra_pages import OF_USER, PageLoader, check_references, guard_pages
 from sae_cli.config.hydra_settings import HydraWords, split_words
+from sae_cli.config.sweep_words import check_sweep, refuse_sweep
 from sae_cli.config.typed_text import quote_texts
+from sae_cli.config.widths import GROUP, taken_back
 from sae_cli.core.errors import ConfigError
 
 HERE = Path(__file__).parents[1]
@@ -75,12 +77,21 @@ def read_words(words: Sequence[str], multirun: bool) -> tuple[list[list[str]], H
             raise ConfigError(f"{override.input_line}: a run needs one; choose another instead")
         if override.key_or_group in groups and not override.is_delete():
             _check_choice(override)
+        if override.is_sweep_override():
+            check_sweep(override, groups)
+            if not multirun:
+                raise refuse_sweep(override, _default)
     if not multirun:
         return [[str(override.input_line) for override in own]], of_hydra
     jobs = [job for batch in BasicSweeper.split_arguments(own, None) for job in batch]
     if not jobs:
         raise ConfigError(f"{' '.join(words)} sweeps over nothing; give KEY=A,B,C")
     return jobs, of_hydra
+
+
+def _default(key: str) -> Any:
+    """Give the value that a setting has by itself."""
+    return OmegaConf.select(compose(PRIMARY), key, default=None)
 
 
 def _check_choice(override: Override) -> None:
@@ -126,6 +137,9 @@ def compose_run(overrides: Sequence[str]) -> Composed:
         )
     for group, own in _find_replaced(parsed, run, choices).items():
         run[group] = own | {k: v for k, v in run[group].items() if f"{group}.{k}" in given}
+    if isinstance(run.get(GROUP), dict):
+        options = {k: v for k, v in run[GROUP].items() if f"{GROUP}.{k}" in given}
+        run[GROUP] = run[GROUP] | taken_back(options, run[GROUP])
     check_references(run)
     return Composed(_plain(OmegaConf.create(run), resolve=True), choices, overrides)
 

@@ -85,7 +85,7 @@ def test_the_jobs_of_a_sweep_have_such_names(command: Command, home: Path, tmp_p
     assert done.returncode == 0, done.stderr
     jobs = yaml.safe_load((tmp_path / "08" / "sweep.yaml").read_text())["jobs"]
     assert [job["config"]["dataset"]["key"] for job in jobs] == ["0", "1e3"]
-    assert "nothing to do" in command("resume=08").stdout
+    assert "2 of 2 jobs finished" in command("resume=08").stdout
     assert command("-m", *ARRAY, *words).returncode == 0
 
 

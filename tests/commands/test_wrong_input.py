@@ -86,7 +86,7 @@ CASES: list[tuple[str, str]] = [
         "model=stacked architecture.hidden_sizes=[]",
         "give architecture=dense some architecture.hidden_sizes",
     ),
-    ("architecture.expansion_factor=2", "give a number for one of them and null for the other"),
+    ("architecture.n_latents=9 architecture.expansion_factor=2", "give a number for one of them and null for the other"),
     # Folders
     ("hydra.run.dir=taken", "hydra.run.dir=taken is not an empty folder"),
     ("-m hydra.run.dir=x seed=1,2", "not used in a sweep; give hydra.sweep.dir=FOLDER"),
