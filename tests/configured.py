@@ -31,7 +31,9 @@ def configured(*overrides: str) -> RunConfig:
         group, _, option = key.rpartition(".")
         section = config[group] if group else config
         section[option] = given[key]
-    own = {key.partition(".")[2]: value for key, value in given.items() if key.startswith(f"{GROUP}.")}
+    own = {
+        key.partition(".")[2]: value for key, value in given.items() if key.startswith(f"{GROUP}.")
+    }
     config[GROUP] |= taken_back(own, config[GROUP])
     return check(config)
 

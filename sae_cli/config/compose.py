@@ -90,8 +90,8 @@ def read_words(words: Sequence[str], multirun: bool) -> tuple[list[list[str]], H
 
 
 def _default(key: str) -> Any:
-    """Give the value that a setting has by itself."""
-    return OmegaConf.select(compose(PRIMARY), key, default=None)
+    """Give the value that a setting has by itself, as it is written."""
+    return OmegaConf.select(OmegaConf.create(_unresolved(compose(PRIMARY))), key, default=None)
 
 
 def _check_choice(override: Override) -> None:

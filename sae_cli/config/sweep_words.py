@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from hydra.core.override_parser.types import Glob, IntervalSweep, Override
+from omegaconf import OmegaConf
 
 from sae_cli.config.texts import TEXTS
 from sae_cli.core.errors import ConfigError
@@ -42,8 +43,6 @@ def refuse_sweep(override: Override, default: Callable[[str], Any]) -> ConfigErr
             f"{line} are several values; add -m to sweep over them, or quote a name that holds a "
             f"comma: '{key}=\"{values}\"'"
         )
-    if isinstance(default(key), list):
-        return ConfigError(
-            f"{line}: add -m to sweep over it, or write {key}=[{values}] for a list"
-        )
+    if OmegaConf.is_list(default(key)):
+        return ConfigError(f"{line}: add -m to sweep over it, or write {key}=[{values}] for a list")
     return ConfigError(f"{line} are several values; add -m to sweep over them, or give one")

@@ -125,5 +125,5 @@ def test_a_comma_is_quoted_as_the_message_says(
     (home / "x.npz").rename(tmp_path / "a,b.npz")
     done = command(*ARRAY, "dataset.path=a,b.npz", "dataset.key=0")
     assert done.returncode == 2
-    (advice,) = [part for part in done.stderr.split("'") if part.startswith("dataset.path=\"")]
+    (advice,) = [part for part in done.stderr.split("'") if part.startswith('dataset.path="')]
     assert command(*ARRAY, advice, "dataset.key=0").returncode == 0

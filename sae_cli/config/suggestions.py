@@ -1,0 +1,79 @@
+"""What is suggested for a key that does not exist: something that this very run would take."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sae_cli.config.compose import CONF, PAGES
+from sae_cli.core.errors import ALIKE
+from sae_cli.core.synonyms import LACKING, meanings, plain_name
+
+
+def suggest(key: str, run: Mapping[str, Any], *, multirun: bool) -> str:
+    """Word a suggestion for an unknown key, with what joins it to the message; or an empty text.
+
+    Args:
+        key: as it was given.
+        run: the configuration without it; what it holds can be set.
+        multirun: whether a sweep is asked for.
+    """
+    keys = _settable(run, multirun)
+    name = plain_name(key)
+    meant = [words for words in meanings(key) if _is_accepted(words, keys, run)]
+    same = [one for one in keys if one.rpartition(".")[2] == name]
+    if meant or same:
+        return _did_you_mean(meant[:1] or same)
+    if name in LACKING:
+        return f": {LACKING[name]}"
+    elsewhere = [f"{group}.{name}, with {choices}" for group, choices in _pages_with(name)]
+    return _did_you_mean(elsewhere or _alike(key, keys))
+
+
+def _did_you_mean(found: Sequence[str]) -> str:
+    return f"; did you mean {' or '.join(found)}?" if found else ""
+
+
+def _settable(run: Mapping[str, Any], multirun: bool) -> list[str]:
+    keys = ["resume", "hydra.sweep.dir" if multirun else "hydra.run.dir", *run]
+    for group, section in run.items():
+        if isinstance(section, Mapping):
+            keys += [f"{group}.{option}" for option in section if option != "name"]
+    return keys
+
+
+def _is_accepted(words: str, keys: Sequence[str], run: Mapping[str, Any]) -> bool:
+    """Tell whether a run takes these words; those after the first are options of its choice."""
+    key, equals, choice = words.split()[0].partition("=")
+    if not equals or "." in key:
+        return key in keys
+    # An experiment brings its own model.
+    free = key != "model" or run.get("experiment") is None
+    return free and (CONF / key / f"{choice}.yaml").is_file()
+
+
+def _alike(key: str, keys: Sequence[str]) -> list[str]:
+    """Give the key whose last part is spelled most like that of the given one, if any is alike."""
+    names = {one.rpartition(".")[2]: one for one in reversed(keys)}
+    close = difflib.get_close_matches(plain_name(key), list(names), n=1, cutoff=ALIKE)
+    return [names[name] for name in close]
+
+
+def _pages_with(option: str) -> list[tuple[str, str]]:
+    """Give each group that has pages with an option, and those pages as choices."""
+    found = []
+    for group in sorted(folder for folder in CONF.iterdir() if folder.is_dir()):
+        pages = [] if group.name in PAGES else choices_with(group, option)
+        if pages:
+            found.append((group.name, " or ".join(f"{group.name}={page}" for page in pages)))
+    return found
+
+
+def choices_with(group: Path, option: str) -> list[str]:
+    """Name the pages in the folder of a group that have an option."""
+    pages = sorted(group.glob("*.yaml"))
+    return [page.stem for page in pages if option in yaml.safe_load(page.read_text("utf-8"))]
