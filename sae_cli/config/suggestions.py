@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +32,8 @@ def suggest(key: str, run: Mapping[str, Any], *, multirun: bool) -> str:
         return _did_you_mean(meant[:1] or same)
     if name in LACKING:
         return f": {LACKING[name]}"
-    elsewhere = [f"{group}.{name}, with {choices}" for group, choices in _pages_with(name)]
-    return _did_you_mean(elsewhere or _alike(key, keys))
+    options = [words for words in meanings(key) if re.fullmatch(r"\w+\.\w+", words)]
+    return _did_you_mean(_elsewhere(options or [f"{g}.{name}" for g in run]) or _alike(key, keys))
 
 
 def _did_you_mean(found: Sequence[str]) -> str:
@@ -63,17 +65,23 @@ def _alike(key: str, keys: Sequence[str]) -> list[str]:
     return [names[name] for name in close]
 
 
-def _pages_with(option: str) -> list[tuple[str, str]]:
-    """Give each group that has pages with an option, and those pages as choices."""
+def _elsewhere(options: Sequence[str]) -> list[str]:
+    """Give those options that other choices of their groups have, each with these choices."""
     found = []
-    for group in sorted(folder for folder in CONF.iterdir() if folder.is_dir()):
-        pages = [] if group.name in PAGES else choices_with(group, option)
-        if pages:
-            found.append((group.name, " or ".join(f"{group.name}={page}" for page in pages)))
+    for option in options:
+        group, _, name = option.partition(".")
+        pages = choices_with(CONF / group, name)
+        if pages and group not in PAGES:
+            choices = " or ".join(f"{group}={page}" for page in pages)
+            found.append(f"{option}, with {choices}")
     return found
 
 
 def choices_with(group: Path, option: str) -> list[str]:
     """Name the pages in the folder of a group that have an option."""
-    pages = sorted(group.glob("*.yaml"))
-    return [page.stem for page in pages if option in yaml.safe_load(page.read_text("utf-8"))]
+    return [page.stem for page in sorted(group.glob("*.yaml")) if option in _options(page)]
+
+
+@cache
+def _options(page: Path) -> frozenset[str]:
+    return frozenset(yaml.safe_load(page.read_text("utf-8")))

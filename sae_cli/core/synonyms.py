@@ -101,8 +101,8 @@ LACKING = {
         ("wandb", "tensorboard", "mlflow", "logger", "tracker", "neptune"), _NO_TRACKER
     ),
     **dict.fromkeys(
-        ("k", "topk", "top_k", "n_active"),
-        "no activation keeps a given number of codes; penalty.weight sets how sparse they are",
+        ("k", "topk", "top_k", "n_active", "l0"),
+        "no activation keeps a given number of codes; penalty=l1 makes them sparse",
     ),
     **dict.fromkeys(
         ("num_workers", "workers", "n_workers"),
