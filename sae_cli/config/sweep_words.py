@@ -43,6 +43,9 @@ def refuse_sweep(override: Override, default: Callable[[str], Any]) -> ConfigErr
             f"{line} are several values; add -m to sweep over them, or quote a name that holds a "
             f"comma: '{key}=\"{values}\"'"
         )
-    if OmegaConf.is_list(default(key)):
-        return ConfigError(f"{line}: add -m to sweep over it, or write {key}=[{values}] for a list")
+    if OmegaConf.is_list(default(key)) and "(" not in values:
+        each = ",".join(f"[{value}]" for value in values.split(","))
+        return ConfigError(
+            f"{line}: write {key}=[{values}] for one list, or -m {key}={each} to sweep over several"
+        )
     return ConfigError(f"{line} are several values; add -m to sweep over them, or give one")

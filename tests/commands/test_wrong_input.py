@@ -60,7 +60,10 @@ CASES: list[tuple[str, str]] = [
     ("penalty=[l1,kl]", "choose a page by its name, penalty=NAME"),
     ("penalty={weight:1}", "choose a page by its name, penalty=NAME"),
     ("penalty=l1,kl", "penalty=l1,kl are several values; add -m to sweep over them"),
-    ("architecture.hidden_sizes=9,8", "or write architecture.hidden_sizes=[9,8] for a list"),
+    (
+        "architecture.hidden_sizes=9,8",
+        "write architecture.hidden_sizes=[9,8] for one list, or -m arch",
+    ),
     ("device=gpu", "did you mean cuda?"),
     ("+experiment=hands_on_tied", "experiment is chosen twice"),
     ("experiment=hands_on_tied model=ae", "experiment=hands_on_tied brings its own model"),

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import pytest
+import yaml
 
 from sae_cli.config.asked import read
 from sae_cli.config.compose import CONF
@@ -45,24 +46,22 @@ def test_the_table_leads_to_what_the_run_takes(model: str) -> None:
         if found.startswith(": "):
             assert found == f": {LACKING[name]}"
             continue
-        for words in re.fullmatch(r"; did you mean (.*)\?", found)[1].split(" or "):  # type: ignore[index]
-            choices = re.findall(r"(?<![\w.])(\w+)=(\w+)", words)
-            taken = (
-                _run(
-                    f"model={model}",
-                    *(f"{group}={name}" for group, name in choices if group != "model"),
-                )
-                if choices
-                else run
-            )
-            for word in re.findall(r"[\w.]+(?:=\w+)?", words.replace(", with", "")):
-                key, equals, choice = word.partition("=")
-                if not equals:
-                    assert key in {*_keys(taken), *keys}, (name, word)
-                elif "." in key:
-                    check(_run(f"model={model}", word))
-                else:
-                    assert (CONF / key / f"{choice}.yaml").is_file(), (name, word)
+        for word in re.findall(r"[\w.]+(?:=\w+)?", found.partition("did you mean")[2]):
+            key, equals, choice = word.partition("=")
+            if word in {"or", "with"}:
+                continue
+            if not equals:
+                assert key in {*keys, *_options_of_choices(found)}, (name, word)
+            elif "." in key:
+                check(_run(f"model={model}", word))
+            else:
+                assert (CONF / key / f"{choice}.yaml").is_file(), (name, word)
+
+
+def _options_of_choices(text: str) -> Iterator[str]:
+    for group, choice in re.findall(r"(?<![\w.])(\w+)=(\w+)", text):
+        page = yaml.safe_load((CONF / group / f"{choice}.yaml").read_text())
+        yield from (f"{group}.{option}" for option in page)
 
 
 def test_the_table_speaks_of_what_exists() -> None:
