@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("HOME", str(folder))
     x = np.random.default_rng(0).normal(size=(100, 8)).astype("f4")
-    np.savez(folder / "x.npz", **{"0": x, "1e3": 3 * x, "classes": np.arange(100) % 2})
+    arrays: dict[str, Any] = {"0": x, "1e3": 3 * x}
+    np.savez(folder / "x.npz", **arrays)
     np.save(folder / "labels.npy", np.arange(100) % 2)
     return folder
 
