@@ -81,7 +81,6 @@ def _meaning(error: Exception) -> tuple[int | None, str]:
     memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if memory or (isinstance(error, RuntimeError) and any(s in str(error) for s in NO_MEMORY)):
         return MACHINE, (
-            "out of memory; lower batch_size, architecture.hidden_sizes or the number of latents "
-            "(give architecture.n_latents)"
+            "out of memory; lower batch_size, architecture.n_latents or architecture.hidden_sizes"
         )
     return None, ""
