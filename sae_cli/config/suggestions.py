@@ -12,8 +12,10 @@ from typing import Any
 import yaml
 
 from sae_cli.config.compose import CONF, PAGES
-from sae_cli.core.errors import ALIKE
 from sae_cli.core.synonyms import LACKING, meanings, plain_name
+
+# There are many keys, so one that is only a little alike is often meant by nobody.
+ALIKE = 0.7
 
 
 def suggest(key: str, run: Mapping[str, Any], *, multirun: bool) -> str:

@@ -32,7 +32,7 @@ MACHINE_GAVE_OUT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EN
 # A longer text of an error loses its middle.
 MAX_TEXT = 4000
 # Names less alike than this have nothing to do with each other.
-ALIKE = 0.7
+ALIKE = 0.65
 
 
 class SaeError(Exception):

@@ -55,7 +55,7 @@ def test_what_was_saved_comes_back(
 
 
 def test_a_loaded_model_does_not_lie_in_its_file(tmp_path: Path, configure: Configure) -> None:
-    config = configure()
+    config = configure("architecture.n_latents=64")
     before = saved(tmp_path, config)
     loaded, _ = read_model(tmp_path, config)
     file = tmp_path / "model.safetensors"
@@ -67,7 +67,7 @@ def test_a_loaded_model_does_not_lie_in_its_file(tmp_path: Path, configure: Conf
 
 
 def test_tensors_that_do_not_fit_are_named(tmp_path: Path, configure: Configure) -> None:
-    config = configure()
+    config = configure("architecture.n_latents=64")
     tensors = saved(tmp_path, config)
     names = list(tensors)
     tensors[names[0]] = tensors[names[0]].double()
@@ -96,7 +96,7 @@ def test_tensors_that_do_not_fit_are_named(tmp_path: Path, configure: Configure)
 def test_sizes_are_compared_before_memory_is_taken(
     tmp_path: Path, configure: Configure, architecture: dict[str, Any]
 ) -> None:
-    config = configure()
+    config = configure("architecture.n_latents=64")
     saved(tmp_path, config)
     config.parts["architecture"].update(architecture)
     with pytest.raises(ConfigError, match=r"does not fit|makes .* latents"):
