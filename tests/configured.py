@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from sae_cli.config.compose import CONF, PAGES, compose_run, hydra_ready
 from sae_cli.config.schema import GROUPS, RunConfig, check
+from sae_cli.config.widths import GROUP, taken_back
 
 
 def configured(*overrides: str) -> RunConfig:
@@ -30,6 +31,10 @@ def configured(*overrides: str) -> RunConfig:
         group, _, option = key.rpartition(".")
         section = config[group] if group else config
         section[option] = given[key]
+    own = {
+        key.partition(".")[2]: value for key, value in given.items() if key.startswith(f"{GROUP}.")
+    }
+    config[GROUP] |= taken_back(own, config[GROUP])
     return check(config)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from sae_cli.assembly.parts import Parts
 from sae_cli.assembly.ranges import check_range
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
+from sae_cli.core.paths import full_path
 from sae_cli.datasets import DATASETS, Dataset
 from sae_cli.model.architectures.architecture import SEES_AXES
 
@@ -44,8 +44,8 @@ def locate(config: RunConfig) -> RunConfig:
 def _absolute(path: str | list[str]) -> str | list[str]:
     """Make a path absolute, or each of a list of them."""
     if isinstance(path, str):
-        return str(Path(path).expanduser().absolute())
-    return [str(Path(one).expanduser().absolute()) for one in path]
+        return str(full_path(path))
+    return [str(full_path(one)) for one in path]
 
 
 def check_data(config: RunConfig, parts: Parts, data: Dataset) -> None:

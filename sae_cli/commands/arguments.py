@@ -10,7 +10,9 @@ from typing import Any
 import yaml
 
 from sae_cli.commands.parser import Parser
+from sae_cli.config.texts import TEXTS, read_text
 from sae_cli.core.errors import ConfigError
+from sae_cli.core.paths import full_path
 
 CFG_VALUES = ("job", "hydra", "all")
 
@@ -70,6 +72,9 @@ def changes(overrides: Sequence[str]) -> dict[str, Any]:
     found = {}
     for override in overrides:
         key, _, value = override.partition("=")
+        if key in TEXTS:
+            found[key] = read_text(key, value)
+            continue
         try:
             found[key] = yaml.safe_load(value)
         except yaml.YAMLError:
@@ -98,7 +103,7 @@ def _parser() -> Parser:
 def _pages(given: str | None) -> Path | None:
     if given is None:
         return None
-    folder = Path(given).absolute()
+    folder = full_path(given)
     if not folder.is_dir():
         raise ConfigError(f"--config-dir {given}: no such folder")
     return folder

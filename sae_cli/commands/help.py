@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
+from sae_cli.run_folder.plain_yaml import as_yaml
 
 TEXT = """\
 sae-train trains auto-encoders, sparse ones above all, into a folder per run.
@@ -36,5 +36,5 @@ def help_text(choices: Mapping[str, Sequence[str]], configuration: Mapping[str, 
         configuration: what the command line would train.
     """
     lines = [f"{group}: {', '.join(names)}" for group, names in choices.items()]
-    settings = yaml.safe_dump(dict(configuration), sort_keys=False)
+    settings = as_yaml(dict(configuration)).decode()
     return TEXT.format(choices="\n".join(lines), settings=settings)

@@ -25,6 +25,7 @@ from omegaconf import DictConfig
 from sae_cli.config.compose import hydra_ready
 from sae_cli.config.hydra_errors import explain_errors
 from sae_cli.config.hydra_settings import compose_launcher
+from sae_cli.config.typed_text import quote
 from sae_cli.core.errors import Stopped, in_one_line
 from sae_cli.core.signals import handle_signals
 from sae_cli.core.text import counted
@@ -65,7 +66,7 @@ class HydraLauncher(Launcher):
             raise Stopped(number)
 
         with hydra_ready(self._pages) as hydra, handle_signals(stop):
-            folder = f"hydra.sweep.dir={_quote(str(sweep.path))}"
+            folder = f"hydra.sweep.dir={quote(str(sweep.path))}"
             with explain_errors():
                 launcher = Plugins.instance().instantiate_launcher(
                     hydra_context=HydraContext(hydra.config_loader, Callbacks()),
@@ -134,9 +135,3 @@ def _wait(folders: Iterable[Path]) -> None:
     """Wait until no process is at work in any of the folders."""
     while any(is_locked(folder) for folder in folders):
         time.sleep(POLL_SECONDS)
-
-
-def _quote(text: str) -> str:
-    """Quote a value of Hydra's command line."""
-    escaped = text.replace("'", "\\'")
-    return f"'{escaped}'"

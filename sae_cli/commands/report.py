@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
 from sae_cli.commands.exits import DONE, run_guarded
 from sae_cli.commands.limits import check_memory
 from sae_cli.commands.parser import Parser
 from sae_cli.core.errors import ConfigError
+from sae_cli.core.paths import full_path
 from sae_cli.core.text import short
 
 
@@ -20,7 +20,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     given = _parser().take_apart(arguments)
-    folders = [Path(folder).expanduser().absolute() for folder in given.folders]
+    folders = [full_path(folder) for folder in given.folders]
     for folder in folders:
         if not folder.is_dir():
             raise ConfigError(f"{short(folder)}: no such folder; give those of runs or sweeps")
@@ -29,7 +29,7 @@ def _run(arguments: Sequence[str]) -> int:
     from sae_cli.results.gather import gather, rows
     from sae_cli.results.markdown import check_target, page, write_page
 
-    into = None if given.into is None else Path(given.into).expanduser().absolute()
+    into = None if given.into is None else full_path(given.into)
     if into is not None:
         check_target(into)
     runs, unfinished = gather(folders)

@@ -13,6 +13,7 @@ from sae_cli.commands.limits import check_memory
 from sae_cli.commands.parser import Parser
 from sae_cli.config.folder_names import unique_stamp
 from sae_cli.core.errors import ConfigError
+from sae_cli.core.paths import full_path
 from sae_cli.core.text import short
 from sae_cli.run_folder.layout import holds_sweep, status_of
 
@@ -31,14 +32,14 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     given = _parser().take_apart(arguments)
-    folder = Path(given.folder).expanduser().absolute()
+    folder = full_path(given.folder)
     if not folder.is_dir():
         raise ConfigError(f"{given.folder}: no such folder; give that of a run, or of a sweep")
     for override in given.changes:
         if "=" not in override:
             raise ConfigError(f"{override!r} is not a setting; write key=value without spaces")
     found = changes(given.changes)
-    into = Path(given.into or f"outputs/{unique_stamp()}_reproduced_{folder.name}").absolute()
+    into = full_path(given.into or f"outputs/{unique_stamp()}_reproduced_{folder.name}")
     if not holds_sweep(folder):
         return DONE if _one(given, folder, into, found) else DIFFERENT
     return DONE if _all_jobs(given, folder, into, found) else DIFFERENT

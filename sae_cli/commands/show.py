@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from sae_cli.commands.arguments import Arguments
 from sae_cli.commands.help import help_text
 from sae_cli.config.asked import Asked, read
 from sae_cli.config.hydra_shows import choices, complete, hydra_settings, print_hydra_help
 from sae_cli.core.errors import ConfigError
+from sae_cli.run_folder.plain_yaml import as_yaml
 
 
 def show(arguments: Arguments) -> None:
@@ -30,7 +29,7 @@ def show(arguments: Arguments) -> None:
         print_hydra_help()
     else:
         shown = _part(_configuration(arguments, asked), arguments.package)
-        print(yaml.safe_dump(shown, sort_keys=False), end="")
+        print(as_yaml(shown).decode(), end="")
 
 
 def _configuration(arguments: Arguments, asked: Asked) -> dict[str, Any]:

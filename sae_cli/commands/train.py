@@ -17,6 +17,7 @@ from sae_cli.commands.exits import DONE, run_guarded
 from sae_cli.commands.limits import check_memory
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.garbage import not_collecting
+from sae_cli.core.paths import full_path
 from sae_cli.run_folder.layout import holds_run, holds_sweep, is_free
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def _run(arguments: Arguments) -> int:
         return DONE
     check_memory()
     if arguments.resume is not None:
-        return _resume(arguments, Path(arguments.resume).expanduser().absolute())
+        return _resume(arguments, full_path(arguments.resume))
     with not_collecting():
         from sae_cli.config.asked import read
 
@@ -146,20 +147,25 @@ def _folder(words: HydraWords, first: Composed, multirun: bool) -> Path:
         raise ConfigError("hydra.run.dir is not used in a sweep; give hydra.sweep.dir=FOLDER")
     if not multirun and "sweep" in words.folders:
         raise ConfigError("hydra.sweep.dir is used in a sweep only; give -m, or hydra.run.dir=")
-    kind = "sweep" if multirun else "run"
-    folder = Path(first.folder_name(words.folder(kind)))
-    if any(mark in str(folder.absolute()) for mark in ("\\", "${", "\n")):
+    if not multirun and words.launcher:
         raise ConfigError(
-            f"{folder.absolute()} holds a backslash or ${{, which Hydra does not take in the name "
+            f"{words.launcher[0]}: a launcher starts the jobs of a sweep; add -m, or leave it out"
+        )
+    kind = "sweep" if multirun else "run"
+    given = first.folder_name(words.folder(kind))
+    folder = full_path(given)
+    if any(mark in str(folder) for mark in ("\\", "${", "\n")):
+        raise ConfigError(
+            f"{folder} holds a backslash or ${{, which Hydra does not take in the name "
             f"of a folder; give another with hydra.{kind}.dir="
         )
     resumes = holds_sweep(folder) if multirun else holds_run(folder)
     if not resumes and not is_free(folder):
         raise ConfigError(
-            f"hydra.{kind}.dir={folder} is not an empty folder; choose another, or leave it out "
+            f"hydra.{kind}.dir={given} is not an empty folder; choose another, or leave it out "
             "for a new one"
         )
-    return folder.absolute()
+    return folder
 
 
 @contextmanager

@@ -41,7 +41,7 @@ def read(words: Sequence[str], *, multirun: bool, pages: Path | None) -> Asked:
             jobs, hydra = read_words(words, multirun)
         runs = []
         for job in jobs:
-            with explain_errors(job):
+            with explain_errors(job, multirun=multirun):
                 runs.append(compose_run(job))
         if hydra.launcher:
             with explain_errors():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ from sae_cli.config.composed import Composed
 from sae_cli.config.folder_names import unique_stamp
 from sae_cli.config.hydra_pages import OF_USER, PageLoader, check_references, guard_pages
 from sae_cli.config.hydra_settings import HydraWords, split_words
+from sae_cli.config.sweep_words import check_sweep, refuse_sweep
+from sae_cli.config.typed_text import quote_texts
+from sae_cli.config.widths import GROUP, taken_back
 from sae_cli.core.errors import ConfigError
 
 HERE = Path(__file__).parents[1]
@@ -56,6 +60,7 @@ def hydra_ready(pages: Path | None = None) -> Iterator[Hydra]:
     finally:
         GlobalHydra.instance().clear()
         forget()
+        _groups.cache_clear()
 
 
 def read_words(words: Sequence[str], multirun: bool) -> tuple[list[list[str]], HydraWords]:
@@ -67,20 +72,30 @@ def read_words(words: Sequence[str], multirun: bool) -> tuple[list[list[str]], H
             is not for the command line.
     """
     loader = GlobalHydra.instance().config_loader()
-    parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(words))
+    groups = _groups()
+    texts = [quote_texts(word, groups) for word in words]
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(texts)
     own, of_hydra = split_words(parsed)
-    groups = loader.list_groups("")
     for override in own:
         if override.is_delete() and override.key_or_group in PAGES:
             raise ConfigError(f"{override.input_line}: a run needs one; choose another instead")
         if override.key_or_group in groups and not override.is_delete():
             _check_choice(override)
+        if override.is_sweep_override():
+            check_sweep(override, groups)
+            if not multirun:
+                raise refuse_sweep(override, _default)
     if not multirun:
         return [[str(override.input_line) for override in own]], of_hydra
     jobs = [job for batch in BasicSweeper.split_arguments(own, None) for job in batch]
     if not jobs:
         raise ConfigError(f"{' '.join(words)} sweeps over nothing; give KEY=A,B,C")
     return jobs, of_hydra
+
+
+def _default(key: str) -> Any:
+    """Give the value that a setting has by itself, as it is written."""
+    return OmegaConf.select(OmegaConf.create(compose_choices([])[0]), key, default=None)
 
 
 def _check_choice(override: Override) -> None:
@@ -104,7 +119,9 @@ def compose_run(overrides: Sequence[str]) -> Composed:
         ConfigError: an experiment with another model; a page without its package line; a page or
             an override that would do more than set options.
     """
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    # A choice() or range() of a sweep has left its values without quotes.
+    overrides = [quote_texts(word, _groups()) for word in overrides]
+    parsed = OverridesParser.create().parse_overrides(overrides)
     for override in parsed:
         check_references({override.key_or_group: override.value()})
     config, choices = compose_choices(parsed)
@@ -122,9 +139,12 @@ def compose_run(overrides: Sequence[str]) -> Composed:
         )
     for group, own in _find_replaced(parsed, run, choices).items():
         run[group] = own | {k: v for k, v in run[group].items() if f"{group}.{k}" in given}
+    if isinstance(run.get(GROUP), dict):
+        options = {k: v for k, v in run[GROUP].items() if f"{GROUP}.{k}" in given}
+        run[GROUP] = run[GROUP] | taken_back(options, run[GROUP])
     if check_references(run):
         run = plain(OmegaConf.create(run), resolve=True)
-    return Composed(run, choices, list(overrides))
+    return Composed(run, choices, overrides)
 
 
 def _find_replaced(
@@ -143,3 +163,8 @@ def _find_replaced(
     replaced = [group for group in groups if by_pages.get(group) != choices[group]]
     own = own_pages(tuple(lines[group] for group in replaced)) if replaced else {}
     return {group: own[group] for group in replaced}
+
+
+@cache
+def _groups() -> list[str]:
+    return list(GlobalHydra.instance().config_loader().list_groups(""))

@@ -8,27 +8,26 @@ from contextlib import contextmanager
 from typing import Any
 
 import yaml
-from hydra import compose
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sae_cli.config.chosen_pages import PRIMARY
-from sae_cli.config.compose import CONF
+from sae_cli.config.compose import CONF, PAGES, compose_run
+from sae_cli.config.suggestions import choices_with, suggest
 from sae_cli.core.errors import ConfigError, nearest
 
 
 @contextmanager
-def explain_errors(overrides: Sequence[str] = ()) -> Iterator[None]:
+def explain_errors(overrides: Sequence[str] = (), *, multirun: bool = False) -> Iterator[None]:
     """Turn what Hydra and OmegaConf raise inside into a ConfigError; for use in ``hydra_ready``.
 
     Args:
         overrides: of the run that is composed.
+        multirun: whether it is a job of a sweep.
     """
     try:
         yield
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-        raise ConfigError(one_line(error, overrides)) from error
+        raise ConfigError(one_line(error, overrides, multirun)) from error
     except (ValueError, AssertionError) as error:
         # Hydra raises these for something that is not a page or an override.
         raise ConfigError(" ".join(str(error).split())) from error
@@ -37,7 +36,7 @@ def explain_errors(overrides: Sequence[str] = ()) -> Iterator[None]:
         raise ConfigError(f"the pages cannot be composed: {text}") from error
 
 
-def one_line(error: BaseException, overrides: Sequence[str]) -> str:
+def one_line(error: BaseException, overrides: Sequence[str], multirun: bool = False) -> str:
     """Word for a user what was wrong with composing one job."""
     for cause in _chain(error):
         if isinstance(cause, yaml.MarkedYAMLError) and cause.problem_mark is not None:
@@ -53,9 +52,6 @@ def one_line(error: BaseException, overrides: Sequence[str]) -> str:
             f"{error.override}: cannot be read as key=value; quote values with special "
             "characters (key='\"a b\"'), lists are [a,b], and there are no spaces around the ="
         )
-    if text.startswith("Ambiguous value"):
-        given = text.splitlines()[0].partition("'")[2].rstrip("'")
-        return f"{given}: add -m to sweep over it, or write [a,b] for a list"
     missing = re.match(r"(?:In '(?P<page>[^']*)': )?Could not find '(?P<given>[^']*)'", text)
     if isinstance(error, MissingConfigException) and missing:
         return _missing_choice(missing["given"], text)
@@ -64,7 +60,16 @@ def one_line(error: BaseException, overrides: Sequence[str]) -> str:
         return f"{twice['group']} is chosen twice; write {twice['group']}=NAME once, without a +"
     override = re.match(r"Could not override '(?P<key>[^']*)'", text)
     if override:
-        return _unknown_key(override["key"], overrides)
+        return _unknown_key(override["key"], overrides, multirun)
+    added = re.match(r"Could not append to config. An item is already at '(?P<key>[^']*)'", text)
+    if added:
+        return f"{added['key']} is set already; write {added['key']}=VALUE without the +"
+    again = re.match(r"(?P<group>[\w/]+) appears more than once in the final defaults list", text)
+    if again:
+        return f"{again['group']} is chosen already; write {again['group']}=NAME without the +"
+    deleted = re.match(r"Could not delete from config. '(?P<key>[^']*)' does not exist", text)
+    if deleted:
+        return f"~{deleted['key']}: there is no {deleted['key']} to leave out"
     return " ".join(text.split())
 
 
@@ -86,56 +91,40 @@ def _missing_choice(given: str, text: str) -> str:
     )
 
 
-def _unknown_key(key: str, overrides: Sequence[str]) -> str:
+def _unknown_key(key: str, overrides: Sequence[str], multirun: bool) -> str:
     """Word the error of a key that no page has, or that another choice of the group has."""
     group, _, option = key.partition(".")
     if group == "hydra":
         return (
             f"unknown key {key}: the launcher has no such option; choose one that has with "
-            "hydra/launcher=NAME, whose options `--cfg hydra -p hydra.launcher` shows"
+            "hydra/launcher=NAME; `sae-train --cfg hydra -p hydra.launcher hydra/launcher=NAME` "
+            "shows its options"
         )
-    if option and (CONF / group).is_dir():
-        choice, takes = _chosen(group, overrides)
-        others = _choices_with(group, option)
+    run, choices = _with_choices_alone(overrides)
+    near = suggest(key, run, multirun=multirun)
+    if option == "name" and group in PAGES:
+        return f"{key} is not an option; choose a page by its name, {group}=NAME"
+    if option and group in PAGES:
+        of_pages = f": a {group} is a page that sets the options of other groups"
+        return f"unknown key {key}{of_pages if near[:1] != ':' else ''}{near}"
+    if option and group in run and (CONF / group).is_dir():
+        choice, takes = choices[group], [name for name in run[group] if name != "name"]
+        others = choices_with(CONF / group, option)
         if others:
             nothing = f" (there is no {group} to {option})" if choice == "none" else ""
             return (
                 f"{key}: {group}={choice} has no option {option}{nothing}; choose one that has: "
                 f"{', '.join(f'{group}={other}' for other in others)}"
             )
-        near = nearest(option, takes, f"{group}.")
-        return f"unknown key {key}: {group}={choice} takes {', '.join(takes)}{near}"
-    known = _known_keys()
-    same = sorted({name for name in known if name.rpartition(".")[2] == key})
-    near = f"; did you mean {' or '.join(same)}?" if same else nearest(key, known)
+        own = nearest(option, takes, f"{group}.")
+        listed = f"{group}={choice} takes {', '.join(takes) or 'no options'}"
+        return f"unknown key {key}: {listed}{own or near.replace(':', ';', 1)}"
     return f"unknown key {key}{near or '; `sae-train --help` lists the settings'}"
 
 
-def _chosen(group: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
-    """Give the group's choice and the options it has."""
+def _with_choices_alone(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give the configuration, and the choices in it, that the chosen pages make."""
     groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()}
     choosing = [text for text in overrides if text.lstrip("+").partition("=")[0] in groups]
-    config = compose(PRIMARY, choosing, return_hydra_config=True)
-    takes = [str(name) for name in config[group] if name != "name"]
-    return str(config.hydra.runtime.choices[group]), takes
-
-
-def _choices_with(group: str, option: str) -> list[str]:
-    folder = CONF / group
-    pages = sorted(folder.glob("*.yaml")) if folder.is_dir() else []
-    return [page.stem for page in pages if option in _keys(page)]
-
-
-def _known_keys() -> list[str]:
-    groups = [folder for folder in sorted(CONF.iterdir()) if folder.is_dir()]
-    keys = [key for key in _keys(CONF / f"{PRIMARY}.yaml") if key != "defaults"]
-    for group in groups:
-        keys.append(group.name)
-        if group.name not in {"model", "experiment"}:
-            for page in group.glob("*.yaml"):
-                keys += [f"{group.name}.{key}" for key in _keys(page)]
-    return sorted(set(keys))
-
-
-def _keys(page: Any) -> list[str]:
-    return [str(key) for key in OmegaConf.load(page)]
+    composed = compose_run(choosing)
+    return composed.run, composed.choices

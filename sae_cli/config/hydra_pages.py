@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, final
@@ -26,6 +27,7 @@ from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sae_cli.config.widths import GROUP, taken_back
 from sae_cli.core.errors import ConfigError
 
 # Hydra calls this the provider of pages that are not ours.
@@ -72,7 +74,18 @@ class FileConfigSource(file_config_source.FileConfigSource):
 
 @final
 class PageLoader(ConfigLoaderImpl):
-    """Hydra's composer; it refuses a page that comes to stand among Hydra's own settings."""
+    """Hydra's composer; it refuses a page that comes to stand among Hydra's own settings.
+
+    A page that gives a width one way takes back the other way of pages below.
+    """
+
+    _options_below: set[str]
+
+    def _compose_config_from_defaults_list(
+        self, defaults: list[ResultDefault], repo: IConfigRepository
+    ) -> DictConfig:
+        self._options_below = set()
+        return super()._compose_config_from_defaults_list(defaults, repo)
 
     def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
         result = super()._load_single_config(default, repo)
@@ -81,6 +94,13 @@ class PageLoader(ConfigLoaderImpl):
             content = OmegaConf.to_container(result.config, resolve=False)
             if isinstance(content, dict) and "hydra" in content:
                 raise hydra_setting_error(page, f"hydra{_first_key(content['hydra'])}")
+            given = content.get(GROUP) if isinstance(content, dict) else None
+            if isinstance(given, dict):
+                if unset := taken_back(given, self._options_below):
+                    # This is a copy, because Hydra keeps pages for the next composition.
+                    config = OmegaConf.merge(result.config, {GROUP: unset})
+                    result = replace(result, config=config)
+                self._options_below |= {str(option) for option in given}
         return result
 
 

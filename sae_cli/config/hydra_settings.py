@@ -18,6 +18,7 @@ from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 
 from sae_cli.config.hydra_pages import check_references
+from sae_cli.config.texts import TEXTS
 from sae_cli.core.errors import ConfigError
 
 # These patterns name the folders of a run and of a sweep where the command line does not.
@@ -31,7 +32,10 @@ LAUNCHING = (
     *("hydra.output_subdir=null", "hydra.sweep.subdir=."),
     *("hydra/job_logging=none", "hydra/hydra_logging=none"),
 )
-ALLOWED = "of Hydra's own settings only hydra.run.dir, hydra.sweep.dir and hydra/launcher are"
+ALLOWED = (
+    "of Hydra's own settings only hydra.run.dir, hydra.sweep.dir, hydra/launcher and its options "
+    "hydra.launcher.OPTION are"
+)
 # Messages name each key of these parts of the settings in full.
 NAMED_IN_FULL = {"run", "sweep", "job"}
 
@@ -64,11 +68,10 @@ def split_words(overrides: Sequence[Override]) -> tuple[list[Override], HydraWor
     for override in filter(_is_hydra, overrides):
         key = override.key_or_group.replace("/", ".")
         check_references({key: override.value()}, functions=True)
+        if key.startswith("hydra.sweeper"):
+            raise _not_to_change(key)
         if override.is_sweep_override():
-            raise ConfigError(
-                f"{override.input_line}: Hydra's own settings are the same for every job; give one "
-                "value, or quote it"
-            )
+            raise _not_to_sweep(override)
         if override.package is not None:
             raise _not_to_change("hydra")
         if key in {"hydra.run.dir", "hydra.sweep.dir"}:
@@ -85,13 +88,21 @@ def _is_hydra(override: Override) -> bool:
     return root == "hydra" or "hydra" in (override.package or "")
 
 
+def _not_to_sweep(override: Override) -> ConfigError:
+    line, key = str(override.input_line), override.key_or_group
+    name = line.partition("=")[2]
+    quoted = f", or quote a name that holds a comma: '{key}=\"{name}\"'" if key in TEXTS else ""
+    return ConfigError(
+        f"{line}: Hydra's own settings are the same for every job; give one value{quoted}"
+    )
+
+
 def _folder(override: Override) -> str:
     value = override.value()
-    named = isinstance(value, (str, int, float)) and not isinstance(value, bool)
-    if not named or override.type is not OverrideType.CHANGE:
+    if not isinstance(value, str) or override.type is not OverrideType.CHANGE:
         key = override.key_or_group
         raise ConfigError(f"{override.input_line}: give the name of one folder, {key}=FOLDER")
-    return str(value)
+    return value
 
 
 def _not_to_change(key: str) -> ConfigError:
@@ -99,7 +110,8 @@ def _not_to_change(key: str) -> ConfigError:
     if part and part not in {field.name for field in fields(HydraConf)}:
         return ConfigError(f"unknown key {key}; {ALLOWED} for the command line")
     named = f"hydra.{part}" if part and part not in NAMED_IN_FULL else key
-    return ConfigError(f"{named} is not for a page or the command line to change; {ALLOWED}")
+    hint = "; a sweep tries every combination of -m KEY=A,B,C" if part == "sweeper" else ""
+    return ConfigError(f"{named} is not for a page or the command line to change; {ALLOWED}{hint}")
 
 
 def compose_launcher(words: Sequence[str]) -> DictConfig:

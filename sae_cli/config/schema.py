@@ -138,9 +138,10 @@ def check(config: Mapping[str, Any]) -> RunConfig:
             raise ConfigError(f"{group} is missing: give {group}=NAME")
     given = {key: value for key, value in config.items() if key not in GROUPS}
     settings = Settings(**validate(Settings, given, "", "the settings are"))
-    _check_metric("sort_by", settings.sort_by)
+    heads = GROUPS["head"].check(config["head"])["name"] != "none"
+    _check_metric("sort_by", settings.sort_by, metric_names() if heads else _without_heads())
     for number, entry in enumerate(settings.published):
-        _check_metric(f"published.{number}.metric", entry.metric)
+        _check_metric(f"published.{number}.metric", entry.metric, metric_names())
     parts = {group: registry.check(config[group]) for group, registry in GROUPS.items()}
     if parts["head"]["name"] == "none" and settings.sort_by.rpartition("/")[2] in OF_HEADS:
         raise ConfigError(
@@ -150,9 +151,13 @@ def check(config: Mapping[str, Any]) -> RunConfig:
     return RunConfig(settings, parts)
 
 
-def _check_metric(key: str, name: str) -> None:
+def _check_metric(key: str, name: str, offered: list[str]) -> None:
     if name not in metric_names():
         raise ConfigError(
-            f"{key}={name} is not a metric; choose one of {', '.join(metric_names())}"
-            + nearest(name, metric_names())
+            f"{key}={name} is not a metric; choose one of {', '.join(offered)}"
+            + nearest(name, offered)
         )
+
+
+def _without_heads() -> list[str]:
+    return [name for name in metric_names() if name.rpartition("/")[2] not in OF_HEADS]

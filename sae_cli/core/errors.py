@@ -26,6 +26,8 @@ import unicodedata
 from collections.abc import Iterable
 from typing import ClassVar
 
+from sae_cli.core.synonyms import meanings
+
 # These errors are the machine's fault, not the request's.
 MACHINE_GAVE_OUT = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOMEM),
@@ -33,6 +35,8 @@ MACHINE_GAVE_OUT = {
 }
 # A longer text of an error loses its middle.
 MAX_TEXT = 2000
+# Names less alike than this have nothing to do with each other.
+ALIKE = 0.65
 
 
 class SaeError(Exception):
@@ -110,9 +114,16 @@ def _escape(character: str) -> str:
 
 
 def nearest(given: str, allowed: Iterable[str], prefix: str = "") -> str:
-    """Suggest the allowed name nearest to the given one: ``; did you mean X?``, or an empty text.
+    """Suggest the allowed name nearest to the given one, in meaning before letters: ``; did you
+    mean X?``, or an empty text.
 
-    ``prefix`` stands before the suggested name and plays no part in the comparison.
+    ``prefix`` stands before the suggested name and plays no part in the comparison of letters.
     """
-    close = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.5)
+    names = list(allowed)
+    for meant in meanings(given):
+        choice = meant.rpartition("=")[2]
+        for name in names:
+            if f"{prefix}{name}" == meant or ("=" in meant and name == choice):
+                return f"; did you mean {prefix}{name}?"
+    close = difflib.get_close_matches(given, names, n=1, cutoff=ALIKE)
     return f"; did you mean {prefix}{close[0]}?" if close else ""

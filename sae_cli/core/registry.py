@@ -135,6 +135,9 @@ def _describe(fault: Any, prefix: str, fields: list[str], takes: str) -> str:
         hint = nearest(
             str(given), context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         )
+    if fault["type"] == "string_type":
+        allowed = "must be text; put it in quotes"
+        hint = f" (in a page '...', on the command line '{key}=\"...\"')"
     if fault["type"] == "list_type":
         hint = f", for example {key}=[{_yaml(given)}]"
     return f"{key}={_yaml(given)}: {allowed}{hint}"

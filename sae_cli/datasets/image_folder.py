@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sae_cli.core.options import Count
+from sae_cli.core.paths import full_path
 from sae_cli.core.shapes import UNIT
 from sae_cli.datasets.class_folders import ClassFolders, list_class_folders
 from sae_cli.datasets.dataset import DATASETS, Dataset, Split
@@ -40,7 +41,7 @@ def image_folder(
         ConfigError: no such folder, no classes, a class without pictures, an unreadable picture,
             or a split would be empty.
     """
-    folder = Path(path).expanduser().absolute()
+    folder = full_path(path)
     found = list_class_folders(folder)
     n = len(found.paths)
     rows = _rows(found, val, test, split_seed)

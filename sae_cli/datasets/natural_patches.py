@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import Positive
+from sae_cli.core.paths import full_path
 from sae_cli.core.shapes import REALS
 from sae_cli.datasets.dataset import DATASETS, Dataset, Split
 from sae_cli.datasets.formats.picture import describe_first, read_picture
@@ -70,7 +71,7 @@ def natural_patches(
         ConfigError: scikit-learn is not installed; no pictures; one is unreadable or too small;
             all training patches are flat.
     """
-    sources = _photographs() if path is None else own_pictures(Path(path).expanduser().absolute())
+    sources = _photographs() if path is None else own_pictures(full_path(path))
     drawn, n_first = _draw(sources.pictures, (train, val, test), patch_size, patch_seed)
     transform, mean = _fit(drawn[0], zca_epsilon if whiten == "zca" else None)
     side = (1, patch_size, patch_size)

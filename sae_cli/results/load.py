@@ -14,6 +14,7 @@ from torch import Tensor
 from sae_cli.assembly.network import Network
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
+from sae_cli.core.paths import open_home
 from sae_cli.datasets.inputs import DataRecord
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.results.examples import as_seen
@@ -136,7 +137,7 @@ def load_run(folder: str | Path) -> Run:
     Raises:
         ConfigError: the folder does not hold a finished run, or holds a damaged one.
     """
-    path = Path(folder)
+    path = open_home(folder)
     for name in (CONFIG, MODEL):
         if not (path / name).is_file():
             raise ConfigError(f"{path} holds no finished run: there is no {name} in it")

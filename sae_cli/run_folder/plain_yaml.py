@@ -73,6 +73,20 @@ class _PlainDumper(yaml.SafeDumper):
         return True
 
 
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    """Quote names that another reader of YAML would take for numbers: 1e3, 08."""
+    try:
+        float(text)
+    except ValueError:
+        style = None
+    else:
+        style = "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_PlainDumper.add_representer(str, _represent_text)
+
+
 class _PlainLoader(yaml.SafeLoader):
     """SafeLoader without what a run's configuration never has and a hostile one may.
 

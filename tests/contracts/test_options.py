@@ -28,6 +28,10 @@ DATASETS = ("digits",)
 # What an option has to be tried with, to matter at all.
 BESIDE: dict[str, dict[str, Any]] = {
     "expansion_factor": {"n_latents": None, "expansion_factor": 0.25},
+    **{
+        f"architecture.{name}.n_latents": {"n_latents": 64, "expansion_factor": None}
+        for name in ("dictionary", "predictive_dictionary", "unrolled")
+    },
     "follow_encoder": {"prediction_weight": 0.5},
     "architecture.conv.strides": {"pools": [1]},
     "architecture.conv_group.pool": {"channels": [9, 9]},

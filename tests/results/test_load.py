@@ -87,7 +87,9 @@ def test_a_model_of_another_configuration_is_refused(folder: Path, tmp_path: Pat
     other = tmp_path / "other"
     shutil.copytree(folder, other)
     config = (other / "config.yaml").read_text()
-    (other / "config.yaml").write_text(config.replace("n_latents: 64", "n_latents: 63"))
+    (other / "config.yaml").write_text(
+        config.replace("expansion_factor: 1.0", "expansion_factor: 0.9")
+    )
     with pytest.raises(ConfigError, match="does not fit"):
         load_run(other)
 

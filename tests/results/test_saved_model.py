@@ -76,7 +76,7 @@ def test_how_the_data_were_made_comes_back(tmp_path: Path, configure: Configure)
 
 
 def test_a_loaded_model_does_not_lie_in_its_file(tmp_path: Path, configure: Configure) -> None:
-    config = configure()
+    config = configure("architecture.n_latents=64")
     before = saved(tmp_path, config)
     loaded = read_model(tmp_path, config)
     file = tmp_path / "model.safetensors"
@@ -88,7 +88,7 @@ def test_a_loaded_model_does_not_lie_in_its_file(tmp_path: Path, configure: Conf
 
 
 def test_tensors_that_do_not_fit_are_named(tmp_path: Path, configure: Configure) -> None:
-    config = configure()
+    config = configure("architecture.n_latents=64")
     tensors = saved(tmp_path, config)
     names = list(tensors)
     tensors[names[0]] = tensors[names[0]].double()
@@ -117,7 +117,7 @@ def test_tensors_that_do_not_fit_are_named(tmp_path: Path, configure: Configure)
 def test_sizes_are_compared_before_memory_is_taken(
     tmp_path: Path, configure: Configure, architecture: dict[str, Any]
 ) -> None:
-    config = configure()
+    config = configure("architecture.n_latents=64")
     saved(tmp_path, config)
     config.parts["architecture"].update(architecture)
     with pytest.raises(ConfigError, match=r"does not fit|makes .* latents"):

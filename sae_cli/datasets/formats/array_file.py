@@ -25,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sae_cli.core.errors import ConfigError
+from sae_cli.core.paths import full_path
 from sae_cli.datasets.formats.npy import map_npy, npz_keys, read_npz
 
 # NumPy does not know bfloat16, so it is mapped as integers of the same size.
@@ -70,7 +71,7 @@ def open_array_file(given: str, option: str) -> ArrayFile:
     Raises:
         ConfigError: missing, of another ending, or damaged.
     """
-    path = Path(given).expanduser().absolute()
+    path = full_path(given)
     suffix = path.suffix.lower()
     if suffix not in OPENERS:
         raise ConfigError(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from sae_cli.core.errors import ConfigError
+from sae_cli.core.paths import full_path
 
 # A connection that stays silent for this long is given up.
 TIMEOUT_SECONDS = 30.0
@@ -45,10 +46,7 @@ def root_folder(root: str) -> Path:
     Raises:
         ConfigError: there is a file in the way, or no such user.
     """
-    try:
-        folder = Path(root).expanduser().absolute()
-    except RuntimeError as error:
-        raise ConfigError(f"dataset.root={root}: {error}; give the whole path") from None
+    folder = full_path(root)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"dataset.root={root} is a file; give the folder of the data set's files")
     return folder
