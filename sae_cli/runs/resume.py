@@ -199,7 +199,12 @@ def _check_length(made: Prepared, saved: TrainState) -> None:
 def _record(
     folder: RunFolder, made: Prepared, recorded: RunConfig, saved: TrainState | None
 ) -> None:
-    """Record in the folder that the run resumes, and what has changed since it began."""
+    """Record in the folder that the run resumes, and what has changed since it began.
+
+    The status comes first: a finished run that is to train on has not finished from here on,
+    whenever it is killed.
+    """
+    folder.set_status("running")
     if saved is None:
         # A run that was stopped before its first checkpoint begins anew.
         folder.write_metrics("")
@@ -219,4 +224,3 @@ def _record(
         folder.write_environment(about | {"resumed": resumed})
     if made.config != recorded:
         folder.write_config(made.config.as_dict())
-    folder.set_status("running")
