@@ -6,6 +6,7 @@
       SaeError
         ConfigError       2        wrong input that the user can mend
         DivergedError     3        the loss or a weight is not finite
+        MovedError        4        the folder of a run at work is no longer in its place
         CheckpointError   6        no checkpoint can be used
         InUseError        75       another process is at work in the folder
       OSError, MemoryError
@@ -50,6 +51,12 @@ class DivergedError(SaeError):
     """The loss or a weight is no longer a finite number."""
 
     exit_code = 3
+
+
+class MovedError(SaeError):
+    """The folder that a process works in was moved, removed or replaced."""
+
+    exit_code = 4
 
 
 class CheckpointError(SaeError):

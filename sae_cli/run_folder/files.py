@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sae_cli.core.errors import ConfigError
+from sae_cli.run_folder.lock import check_in_place
 
 TEMPORARY = ".tmp"
 
@@ -36,6 +37,7 @@ def write_atomically(target: Path, content: bytes) -> None:
 
     Raises:
         OSError: the disk is full, for example; the old file stays.
+        MovedError: as ``check_in_place``.
     """
     with write_beside(target, content) as temporary:
         temporary.replace(target)
@@ -47,7 +49,9 @@ def write_beside(target: Path, content: bytes) -> Iterator[Path]:
 
     Raises:
         OSError: the disk is full, for example; the temporary file is removed.
+        MovedError: as ``check_in_place``.
     """
+    check_in_place(target)
     target.parent.mkdir(exist_ok=True)
     # The name has the process in it, because jobs of a sweep may write its results at once.
     temporary = target.with_name(f"{target.name}.{os.getpid()}{TEMPORARY}")
@@ -56,6 +60,7 @@ def write_beside(target: Path, content: bytes) -> Iterator[Path]:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        check_in_place(target)
         yield temporary
     except OSError as error:
         with suppress(OSError):
@@ -67,7 +72,13 @@ def write_beside(target: Path, content: bytes) -> Iterator[Path]:
 
 
 def append_line(target: Path, line: str) -> None:
-    """Add a line to a text file."""
+    """Add a line to a text file.
+
+    Raises:
+        OSError: the disk is full, for example.
+        MovedError: as ``check_in_place``.
+    """
+    check_in_place(target)
     try:
         with target.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(line + "\n")

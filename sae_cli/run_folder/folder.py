@@ -38,7 +38,7 @@ from sae_cli.run_folder.layout import (
     holds_run,
     is_free,
 )
-from sae_cli.run_folder.lock import LOCK, lock
+from sae_cli.run_folder.lock import LOCK, check_in_place, lock
 from sae_cli.run_folder.plain_yaml import as_yaml
 
 
@@ -99,6 +99,7 @@ class RunFolder:
 
     def _withdraw(self) -> None:
         """Remove the traces of a run whose training never began."""
+        check_in_place(self.path)
         for name in BEFORE_TRAINING - {LOCK, LOG}:
             (self.path / name).unlink(missing_ok=True)
 

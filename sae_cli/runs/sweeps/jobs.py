@@ -8,12 +8,12 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import final
 
-from sae_cli.core.errors import Stopped
+from sae_cli.core.errors import MovedError, Stopped
 from sae_cli.core.text import short
 from sae_cli.run_folder.files import refuse_link
 from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.layout import SWEEP, holds_run, holds_sweep, resume_command, status_of
-from sae_cli.run_folder.lock import lock
+from sae_cli.run_folder.lock import is_locked, lock
 from sae_cli.runs.resume import begin_or_resume
 from sae_cli.runs.sweeps.sweep import (
     RESULTS,
@@ -107,8 +107,11 @@ def run_job(sweep: Sweep, number: int) -> None:
     write_results(sweep)
     try:
         begin_or_resume(job.config, path, job.overrides)
+    except MovedError:
+        raise
     except Exception as error:
-        if not holds_run(path):
+        # Another process may be about to begin a run there.
+        if not holds_run(path) and not is_locked(path):
             folder = RunFolder(path)
             folder.write_overrides(job.overrides)
             folder.log(traceback.format_exc())
