@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
-from sae_cli.core.errors import MACHINE_GAVE_OUT, ConfigError, SaeError, Stopped
+from sae_cli.core.errors import MACHINE_GAVE_OUT, ConfigError, SaeError, Stopped, in_one_line
 from sae_cli.core.signals import SIGNALS, stopping_at_once
 
 DONE, MACHINE = 0, 4
@@ -63,8 +63,9 @@ def run_guarded(run: Callable[[], int], *, show_traceback: bool) -> int:
         if code is None:
             raise
         if show_traceback:
-            traceback.print_exc()
-        print(f"error: {text}", file=sys.stderr)
+            for line in traceback.format_exc().splitlines():
+                print(in_one_line(line), file=sys.stderr)
+        print(in_one_line(f"error: {text}"), file=sys.stderr)
         return code
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from sae_cli.commands.exits import DONE, run_guarded
 from sae_cli.commands.parser import Parser
 from sae_cli.core.errors import ConfigError
-from sae_cli.core.text import short
+from sae_cli.core.text import say, short
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -37,7 +37,7 @@ def _run(arguments: Sequence[str]) -> int:
         print(text, end="")
     else:
         write_page(into, text)
-        print(f"{len(found)} rows from {len(runs)} finished runs: {short(into)}")
+        say(f"{len(found)} rows from {len(runs)} finished runs: {short(into)}")
     return DONE
 
 

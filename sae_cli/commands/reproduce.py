@@ -12,7 +12,7 @@ from sae_cli.commands.exits import DONE, run_guarded
 from sae_cli.commands.parser import Parser
 from sae_cli.config.folder_names import unique_stamp
 from sae_cli.core.errors import ConfigError
-from sae_cli.core.text import short
+from sae_cli.core.text import say, short
 from sae_cli.run_folder.layout import holds_sweep, status_of
 
 DIFFERENT = 1
@@ -91,7 +91,9 @@ def _all_jobs(given: argparse.Namespace, sweep: Path, into: Path, found: dict[st
         raise ConfigError(f"{short(sweep)}: none of its {len(jobs)} jobs has finished")
     same = []
     for number, name in enumerate(finished):
-        print(f"\njob {number + 1} of {len(finished)}: {name}", flush=True)
+        say()
+        say(f"job {number + 1} of {len(finished)}: {name}")
         same.append(_one(given, sweep / name, into / name, found))
-    print(f"\n{sum(same)} of {len(finished)} jobs as they were")
+    say()
+    say(f"{sum(same)} of {len(finished)} jobs as they were")
     return all(same)

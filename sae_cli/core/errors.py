@@ -81,7 +81,7 @@ class Stopped(BaseException):
 
     def __init__(self, number: int, saved: str = "") -> None:
         name = signal.Signals(number).name
-        super().__init__(f"stopped by {name}{': ' if saved else ''}{saved}")
+        super().__init__(in_one_line(f"stopped by {name}{': ' if saved else ''}{saved}"))
         self.number = number
 
     @property

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import safetensors.torch
 from torch import Tensor
 
-from sae_cli.core.errors import ConfigError
+from sae_cli.core.errors import ConfigError, in_one_line
 from sae_cli.core.shapes import DataShape
 from sae_cli.core.text import short
 from sae_cli.run_folder.checkpoints import Checkpoints
@@ -131,9 +131,9 @@ class RunFolder:
         """Write ``metrics.jsonl`` anew."""
         self._write(METRICS, text.encode())
 
-    def log(self, line: str) -> None:
-        """Add one line to ``train.log``."""
-        append_line(self.path / LOG, line)
+    def log(self, text: str) -> None:
+        """Add a line, or the lines of a traceback, to ``train.log``, harmless for a terminal."""
+        append_line(self.path / LOG, "\n".join(map(in_one_line, text.split("\n"))))
 
     def save_model(self, tensors: Mapping[str, Tensor], shape: DataShape) -> None:
         """Write ``model.safetensors``, with the shape of the data it was trained on."""

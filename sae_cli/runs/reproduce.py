@@ -13,7 +13,7 @@ from sae_cli.config.schema import RESUMABLE, RunConfig, check
 from sae_cli.core.differences import ABSENT, diff
 from sae_cli.core.errors import CheckpointError, ConfigError
 from sae_cli.core.signals import stopping_in_time
-from sae_cli.core.text import short
+from sae_cli.core.text import say, short
 from sae_cli.results.compare import compare_metrics, compare_tensors, report
 from sae_cli.results.saved_config import read_config
 from sae_cli.run_folder.checkpoints import Checkpoints
@@ -50,18 +50,18 @@ def reproduce(
         made, then = _prepare_again(path, changes)
         found = _differences(path, then, made)
         for line in found:
-            print(f"changed since: {line}")
+            say(f"changed since: {line}")
         _check_data(made, then, changed_data)
         begin(made, into, [], progress, stop)
     metrics, tensors = compare_metrics(path, into), compare_tensors(path, into)
-    print()
+    say()
     for line in (*report("metrics", metrics), *report("tensors", tensors)):
-        print(line)
+        say(line)
     identical = all(one.same for one in (*metrics, *tensors))
     verdict = "identical" if identical else "different"
-    print(f"{verdict}: {short(path)} and {short(into)}")
+    say(f"{verdict}: {short(path)} and {short(into)}")
     if not identical:
-        print(f"changed since: {'; '.join(found) or 'nothing that is recorded'}")
+        say(f"changed since: {'; '.join(found) or 'nothing that is recorded'}")
     return identical
 
 
@@ -73,12 +73,12 @@ def check_environment(path: Path, changes: Mapping[str, Any]) -> bool:
     """
     made, then = _prepare_again(path, changes)
     for line in describe(then):
-        print(line)
+        say(line)
     found = _differences(path, then, made)
-    print()
+    say()
     for line in found:
-        print(f"changed since: {line}")
-    print(f"{len(found)} changed" if found else "nothing that is recorded has changed")
+        say(f"changed since: {line}")
+    say(f"{len(found)} changed" if found else "nothing that is recorded has changed")
     return not found
 
 

@@ -16,7 +16,7 @@ from sae_cli.config.schema import FREE, RESUMABLE, RunConfig, check
 from sae_cli.core.differences import diff
 from sae_cli.core.errors import CheckpointError, ConfigError
 from sae_cli.core.signals import stopping_in_time
-from sae_cli.core.text import short
+from sae_cli.core.text import say, short
 from sae_cli.results.saved_config import read_config
 from sae_cli.run_folder.files import read_json
 from sae_cli.run_folder.folder import RunFolder
@@ -75,10 +75,10 @@ def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
         config = recorded.changed(changes)
         same_length = config.settings.epochs == recorded.settings.epochs
         if same_length and _has_finished(path):
-            print(f"{short(path)} has finished; nothing to do (epochs=MORE would train on)")
+            say(f"{short(path)} has finished; nothing to do (epochs=MORE would train on)")
             return read_json(path / SUMMARY)
         progress = Progress()
-        saved = folder.checkpoints.load(print)
+        saved = folder.checkpoints.load(say)
         if saved is not None:
             _check_config(recorded, saved)
         # Only the command line may ask for a download, because a folder may come from anyone.
@@ -213,11 +213,11 @@ def _record(
         try:
             about = read_json(folder.path / ENVIRONMENT)
         except ConfigError as error:
-            print(f"{error}; it is written anew, without what has changed since the run began")
+            say(f"{error}; it is written anew, without what has changed since the run began")
             about = made.about
         found = [str(one) for one in changes_of_environment(about, made.about)]
         for line in found:
-            print(f"changed since the run began: {line}; the last bits may differ")
+            say(f"changed since the run began: {line}; the last bits may differ")
         resumption = {"started": made.about["started"], "step": saved.step, "differs": found}
         before = about.get("resumed")
         resumed = [*(before if isinstance(before, list) else []), resumption]

@@ -8,8 +8,8 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import final
 
-from sae_cli.core.errors import MovedError, Stopped
-from sae_cli.core.text import short
+from sae_cli.core.errors import MovedError, Stopped, in_one_line
+from sae_cli.core.text import say, short
 from sae_cli.run_folder.files import refuse_link
 from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.layout import SWEEP, holds_run, holds_sweep, resume_command, status_of
@@ -83,16 +83,16 @@ def run_sweep(sweep: Sweep, launcher: Launcher) -> int:
         try:
             launcher.launch(sweep)
         except Stopped as stopped:
-            say = f"the other jobs wait; resume with: {resume_command(sweep.path)}"
-            raise Stopped(stopped.number, say) from None
+            hint = f"the other jobs wait; resume with: {resume_command(sweep.path)}"
+            raise Stopped(stopped.number, hint) from None
         finally:
             rows = write_results(sweep)
             varied = varied_keys([job.overrides for job in sweep.jobs])
             for line in results_table(sweep, rows, varied):
-                print(line)
+                say(line)
             finished = len([row for row in rows if row["status"] == "finished"])
             results = short(sweep.path / RESULTS)
-            print(f"{finished} of {len(rows)} jobs finished; results: {results}")
+            say(f"{finished} of {len(rows)} jobs finished; results: {results}")
     return len(rows) - finished
 
 
@@ -101,9 +101,10 @@ def run_job(sweep: Sweep, number: int) -> None:
     job = sweep.jobs[number]
     path = sweep.path / job.folder
     if status_of(path) == "finished":
-        print(f"job {number + 1} of {len(sweep.jobs)} has finished: {' '.join(job.overrides)}")
+        say(f"job {number + 1} of {len(sweep.jobs)} has finished: {' '.join(job.overrides)}")
         return
-    print(f"\njob {number + 1} of {len(sweep.jobs)}: {' '.join(job.overrides)}", flush=True)
+    say()
+    say(f"job {number + 1} of {len(sweep.jobs)}: {' '.join(job.overrides)}")
     write_results(sweep)
     try:
         begin_or_resume(job.config, path, job.overrides)
@@ -116,6 +117,6 @@ def run_job(sweep: Sweep, number: int) -> None:
             folder.write_overrides(job.overrides)
             folder.log(traceback.format_exc())
             folder.set_status("failed", error=str(error))
-        print(f"error in job {path.name}: {error}", file=sys.stderr, flush=True)
+        print(in_one_line(f"error in job {path.name}: {error}"), file=sys.stderr, flush=True)
     finally:
         write_results(sweep)
