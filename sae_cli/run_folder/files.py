@@ -71,6 +71,12 @@ def write_beside(target: Path, content: bytes) -> Iterator[Path]:
         os.fsync(folder)
 
 
+def remove_temporaries(folder: Path) -> None:
+    """Remove the files of a process that was killed while it wrote them beside their targets."""
+    for file in folder.glob(f"*{TEMPORARY}"):
+        file.unlink()
+
+
 def append_line(target: Path, line: str) -> None:
     """Add a line to a text file.
 

@@ -24,7 +24,13 @@ from sae_cli.core.errors import ConfigError, in_one_line
 from sae_cli.core.shapes import DataShape
 from sae_cli.core.text import short
 from sae_cli.run_folder.checkpoints import Checkpoints
-from sae_cli.run_folder.files import TEMPORARY, append_line, as_json, check_links, write_atomically
+from sae_cli.run_folder.files import (
+    append_line,
+    as_json,
+    check_links,
+    remove_temporaries,
+    write_atomically,
+)
 from sae_cli.run_folder.layout import (
     BEFORE_TRAINING,
     CONFIG,
@@ -105,8 +111,10 @@ class RunFolder:
 
     def clean(self) -> None:
         """Remove the temporary files of a process that was killed while it wrote."""
-        for file in (*self.path.glob(f"*{TEMPORARY}"), *self.path.glob(f"*/*{TEMPORARY}")):
-            file.unlink()
+        remove_temporaries(self.path)
+        for folder in self.path.iterdir():
+            if folder.is_dir():
+                remove_temporaries(folder)
 
     def set_status(self, status: str, **details: Any) -> None:
         """Write the status: ``running``, ``finished``, ``interrupted`` or ``failed``."""

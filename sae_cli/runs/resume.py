@@ -17,6 +17,7 @@ from sae_cli.core.differences import diff
 from sae_cli.core.errors import CheckpointError, ConfigError
 from sae_cli.core.signals import stopping_in_time
 from sae_cli.core.text import say, short
+from sae_cli.results.finished import has_finished
 from sae_cli.results.saved_config import read_config
 from sae_cli.run_folder.files import read_json
 from sae_cli.run_folder.folder import RunFolder
@@ -25,8 +26,8 @@ from sae_cli.run_folder.layout import (
     ENVIRONMENT,
     SUMMARY,
     holds_run,
+    holds_sweep,
     resume_command,
-    status_of,
 )
 from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.active_run import Progress
@@ -74,9 +75,15 @@ def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
         recorded = read_config(path / CONFIG)
         config = recorded.changed(changes)
         same_length = config.settings.epochs == recorded.settings.epochs
-        if same_length and _has_finished(path):
+        if same_length and has_finished(path):
             say(f"{short(path)} has finished; nothing to do (epochs=MORE would train on)")
             return read_json(path / SUMMARY)
+        if not same_length and holds_sweep(path.parent):
+            raise ConfigError(
+                f"epochs={config.settings.epochs}: {short(path)} is a job of the sweep in "
+                f"{short(path.parent)}, whose results.csv compares runs of the same length; copy "
+                "the folder elsewhere, and resume the copy"
+            )
         progress = Progress()
         saved = folder.checkpoints.load(say)
         if saved is not None:
@@ -90,14 +97,6 @@ def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
         folder.clean()
         _record(folder, made, recorded, saved)
         return train_in(folder, made, progress, stop, saved)
-
-
-def _has_finished(path: Path) -> bool:
-    """Tell whether a run has finished; a summary that was damaged since is made again."""
-    try:
-        return status_of(path) == "finished" and bool(read_json(path / SUMMARY))
-    except ConfigError:
-        return False
 
 
 def _free_changes(recorded: RunConfig, given: RunConfig, path: Path) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from typing import final
 
 from sae_cli.core.errors import MovedError, Stopped, in_one_line
 from sae_cli.core.text import say, short
-from sae_cli.run_folder.files import refuse_link
+from sae_cli.results.finished import has_finished
+from sae_cli.run_folder.files import refuse_link, remove_temporaries
 from sae_cli.run_folder.folder import RunFolder
-from sae_cli.run_folder.layout import SWEEP, holds_run, holds_sweep, resume_command, status_of
+from sae_cli.run_folder.layout import SWEEP, holds_run, holds_sweep, resume_command
 from sae_cli.run_folder.lock import is_locked, lock
 from sae_cli.runs.resume import begin_or_resume
 from sae_cli.runs.sweeps.sweep import (
@@ -76,6 +77,7 @@ def run_sweep(sweep: Sweep, launcher: Launcher) -> int:
     with lock(sweep.path):
         for name in (SWEEP, RESULTS, *(job.folder for job in sweep.jobs)):
             refuse_link(sweep.path / name)
+        remove_temporaries(sweep.path)
         if holds_sweep(sweep.path):
             check_same(read_sweep(sweep.path), sweep)
         else:
@@ -100,7 +102,7 @@ def run_job(sweep: Sweep, number: int) -> None:
     """Run one job; an error is shown, logged in the job's folder, and stops no other job."""
     job = sweep.jobs[number]
     path = sweep.path / job.folder
-    if status_of(path) == "finished":
+    if has_finished(path):
         say(f"job {number + 1} of {len(sweep.jobs)} has finished: {' '.join(job.overrides)}")
         return
     say()

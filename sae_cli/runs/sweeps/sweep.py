@@ -15,8 +15,8 @@ from sae_cli.core.differences import diff
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.text import short, table
 from sae_cli.results.notes import threshold_notes, undefined_notes
-from sae_cli.run_folder.files import read_json, write_atomically
-from sae_cli.run_folder.layout import SUMMARY, SWEEP, status_of
+from sae_cli.run_folder.files import write_atomically
+from sae_cli.run_folder.layout import SWEEP, read_summary, status_of
 from sae_cli.run_folder.plain_yaml import as_yaml, read_yaml
 from sae_cli.training.metrics import higher_is_better
 
@@ -122,7 +122,7 @@ def _row(path: Path, job: Job) -> dict[str, Any]:
     row: dict[str, Any] = {"job": job.folder, "status": status_of(folder)}
     row |= dict(override.split("=", 1) for override in job.overrides if "=" in override)
     if row["status"] == "finished":
-        summary = read_json(folder / SUMMARY)
+        summary = read_summary(folder)
         row |= {key: value for key, value in summary.items() if key not in {"status", "seconds"}}
     return row
 
