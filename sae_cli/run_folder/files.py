@@ -32,6 +32,14 @@ def refuse_link(path: Path) -> None:
         raise ConfigError(f"{path} is a link, which no run makes; put the file itself there")
 
 
+def refuse_hard_link(path: Path, about: os.stat_result) -> None:
+    """Raise ConfigError for a file with two names that is written in place, as for a link."""
+    if about.st_nlink > 1:
+        raise ConfigError(
+            f"{path} is a hard link, which no run makes; put a copy of the file itself there"
+        )
+
+
 def write_atomically(target: Path, content: bytes) -> None:
     """Write beside the target, flush to disk, rename: readers see the old file or the new one.
 
@@ -82,11 +90,16 @@ def append_line(target: Path, line: str) -> None:
 
     Raises:
         OSError: the disk is full, for example.
+        ConfigError: it is a link.
         MovedError: as ``check_in_place``.
     """
     check_in_place(target)
+    refuse_link(target)
     try:
-        with target.open("a", encoding="utf-8", errors="backslashreplace") as file:
+        with open(
+            target, "a", encoding="utf-8", errors="backslashreplace", opener=_open_no_link
+        ) as file:
+            refuse_hard_link(target, os.fstat(file.fileno()))
             file.write(line + "\n")
     except OSError as error:
         error.filename = error.filename or str(target)
@@ -125,6 +138,11 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    """Open a file to write into it; neither follow a link nor wait for the reader of a pipe."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
 
 
 @contextmanager

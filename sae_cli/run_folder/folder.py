@@ -28,6 +28,7 @@ from sae_cli.run_folder.files import (
     append_line,
     as_json,
     check_links,
+    refuse_hard_link,
     remove_temporaries,
     write_atomically,
 )
@@ -76,7 +77,7 @@ class RunFolder:
                     "for a new one"
                 )
             # What looks like the remains of a run may be a link.
-            check_links(self.path)
+            self._check_links()
             self.clean()
             try:
                 self.set_status("running")
@@ -100,8 +101,15 @@ class RunFolder:
                 "folder of one, or begin anew without resume="
             )
         with lock(self.path):
-            check_links(self.path)
+            self._check_links()
             yield
+
+    def _check_links(self) -> None:
+        """Raise ConfigError for what would have this run write elsewhere, or wait."""
+        check_links(self.path)
+        for path in (self.path / METRICS, self.path / LOG):
+            if path.exists():
+                refuse_hard_link(path, path.stat())
 
     def _withdraw(self) -> None:
         """Remove the traces of a run whose training never began."""

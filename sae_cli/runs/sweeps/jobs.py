@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import traceback
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from typing import final
 
-from sae_cli.core.errors import MovedError, Stopped, in_one_line
+from sae_cli.core.errors import ConfigError, MovedError, Stopped, in_one_line
 from sae_cli.core.text import say, short
 from sae_cli.results.finished import has_finished
 from sae_cli.run_folder.files import refuse_link, remove_temporaries
@@ -115,10 +116,12 @@ def run_job(sweep: Sweep, number: int) -> None:
     except Exception as error:
         # Another process may be about to begin a run there.
         if not holds_run(path) and not is_locked(path):
-            folder = RunFolder(path)
-            folder.write_overrides(job.overrides)
-            folder.log(traceback.format_exc())
-            folder.set_status("failed", error=str(error))
+            # What the error is about, such as a link, may keep this from being written, too.
+            with suppress(ConfigError):
+                folder = RunFolder(path)
+                folder.write_overrides(job.overrides)
+                folder.log(traceback.format_exc())
+                folder.set_status("failed", error=str(error))
         print(in_one_line(f"error in job {path.name}: {error}"), file=sys.stderr, flush=True)
     finally:
         write_results(sweep)
