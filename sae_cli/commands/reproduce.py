@@ -89,6 +89,10 @@ def _all_jobs(given: argparse.Namespace, sweep: Path, into: Path, found: dict[st
     finished = [job.folder for job in jobs if status_of(sweep / job.folder) == "finished"]
     if not finished:
         raise ConfigError(f"{short(sweep)}: none of its {len(jobs)} jobs has finished")
+    from sae_cli.runs.reproduce import look
+
+    for name in finished:
+        look(sweep / name, found)
     same = []
     for number, name in enumerate(finished):
         say()

@@ -7,7 +7,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from sae_cli.core.errors import ConfigError
-from sae_cli.run_folder.layout import METRICS, MODEL, read_metrics, status_of
+from sae_cli.run_folder.files import read_file
+from sae_cli.run_folder.layout import MODEL, read_whole_metrics, status_of
 
 
 def has_finished(folder: Path) -> bool:
@@ -17,17 +18,17 @@ def has_finished(folder: Path) -> bool:
 
 def _metrics_are_whole(folder: Path) -> bool:
     try:
-        return bool(read_metrics(folder)) and (folder / METRICS).read_bytes().endswith(b"\n")
+        read_whole_metrics(folder)
     except ConfigError:
         return False
+    return True
 
 
 def _model_opens(folder: Path) -> bool:
     """Tell whether the model's header fits the size of its file."""
-    if not (folder / MODEL).is_file():
-        return False
     try:
+        read_file(folder / MODEL, 0)
         with safe_open(folder / MODEL, "pt"):
             return True
-    except (SafetensorError, OSError):
+    except (SafetensorError, OSError, ValueError):
         return False

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sae_cli.config.schema import RunConfig, check
+from sae_cli.core.errors import ConfigError
 from sae_cli.datasets.mnist import FASHION_MNIST
 from sae_cli.run_folder.plain_yaml import read_yaml
 
@@ -21,7 +22,10 @@ def read_config(path: Path) -> RunConfig:
     """
     config = read_yaml(path, MAX_BYTES)
     _upgrade_(config)
-    return check(config)
+    try:
+        return check(config)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def _upgrade_(config: dict[str, Any]) -> None:

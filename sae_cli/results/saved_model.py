@@ -18,6 +18,7 @@ from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import MAX_WIDTH, Count, Width
 from sae_cli.core.registry import STRICT
 from sae_cli.core.shapes import DataShape
+from sae_cli.run_folder.files import read_file
 from sae_cli.run_folder.layout import CONFIG, MODEL
 
 MAX_AXES = 8
@@ -45,6 +46,8 @@ def read_model(folder: Path, config: RunConfig) -> tuple[Network, DataShape]:
     path = folder / MODEL
     parts = build_network_parts(config)
     try:
+        # safetensors takes a file that may not be read for one that is not there.
+        read_file(path, 0)
         with safe_open(path, "pt") as file:
             shape = _shape((file.metadata() or {})["shape"])
             # The blueprint takes no memory, whatever the configuration asks for.

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from sae_cli.core.errors import ConfigError
+from sae_cli.core.text import say
 from sae_cli.run_folder.lock import check_in_place
 
 TEMPORARY = ".tmp"
+# File systems without a flush of folders say these.
+NO_FLUSH = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 def check_links(folder: Path) -> None:
@@ -73,10 +79,10 @@ def write_beside(target: Path, content: bytes) -> Iterator[Path]:
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
-        error.filename = error.filename or f"{target} ({len(content):,} bytes)"
+        if error.filename in (None, str(temporary)):
+            error.filename = f"{target} ({len(content):,} bytes)"
         raise
-    with _open_folder(target.parent) as folder:
-        os.fsync(folder)
+    _sync_folder(target.parent)
 
 
 def remove_temporaries(folder: Path) -> None:
@@ -106,6 +112,19 @@ def append_line(target: Path, line: str) -> None:
         raise
 
 
+def read_file(path: Path, max_bytes: int = -1) -> bytes:
+    """Read a file, or the first bytes of it; do not wait where there is a pipe in its place.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is a pipe or a device.
+    """
+    with open(path, "rb", opener=_open_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("it is not a file")
+        return file.read(max_bytes)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON file of a run folder.
 
@@ -113,7 +132,7 @@ def read_json(path: Path) -> dict[str, Any]:
         ConfigError: it cannot be read, or does not hold keys.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_file(path))
     except (OSError, ValueError, RecursionError) as error:
         raise read_error(path, error) from None
     if not isinstance(content, dict):
@@ -145,10 +164,28 @@ def _open_no_link(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
 
 
-@contextmanager
-def _open_folder(folder: Path) -> Iterator[int]:
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Flush the names of a folder's files to disk, where the file system can."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        yield descriptor
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_FLUSH:
+            error.filename = str(folder)
+            raise
+        _say_no_flush(os.fstat(descriptor).st_dev)
     finally:
         os.close(descriptor)
+
+
+@cache
+def _say_no_flush(device: int) -> None:
+    """Say it once for a device."""
+    say(
+        "this file system cannot flush folders to disk; a power failure may take the newest files "
+        "of the run, which then resumes from an earlier checkpoint"
+    )

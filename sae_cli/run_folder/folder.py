@@ -108,7 +108,7 @@ class RunFolder:
         """Raise ConfigError for what would have this run write elsewhere, or wait."""
         check_links(self.path)
         for path in (self.path / METRICS, self.path / LOG):
-            if path.exists():
+            if path.is_file():
                 refuse_hard_link(path, path.stat())
 
     def _withdraw(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.text import short
-from sae_cli.run_folder.files import TEMPORARY, read_error, read_json
+from sae_cli.run_folder.files import TEMPORARY, read_error, read_file, read_json
 from sae_cli.run_folder.lock import LOCK, is_locked
 
 STATUS = "status.json"
@@ -84,13 +84,29 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     Raises:
         ConfigError: it cannot be read.
     """
-    path = folder / METRICS
+    return _read_lines(folder / METRICS)[0]
+
+
+def read_whole_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Read the lines of ``metrics.jsonl`` of a finished run.
+
+    Raises:
+        ConfigError: it cannot be read, is empty, or its last line was cut off.
+    """
+    lines, rest = _read_lines(folder / METRICS)
+    if rest or not lines:
+        raise read_error(folder / METRICS, ValueError("it is cut off"))
+    return lines
+
+
+def _read_lines(path: Path) -> tuple[list[dict[str, Any]], str]:
+    """Read the whole lines, and what is left of the last one."""
     try:
-        *whole, _ = path.read_text(encoding="utf-8").split("\n")
+        *whole, rest = read_file(path).decode().split("\n")
         lines = [json.loads(line) for line in whole]
         if not all(isinstance(line, dict) for line in lines):
             raise ValueError("a line holds no keys")
-        return lines
+        return lines, rest
     except (OSError, ValueError, RecursionError) as error:
         raise read_error(path, error) from None
 

@@ -49,6 +49,7 @@ def lock(folder: Path) -> Iterator[None]:
             file = stack.enter_context(_lock_file(folder))
         except OSError as error:
             if error.errno in MACHINE_GAVE_OUT:
+                error.filename = error.filename or str(folder)
                 raise
             raise ConfigError(
                 f"cannot write into {folder}: {error.strerror}; choose another folder with "

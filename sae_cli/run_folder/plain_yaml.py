@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from sae_cli.core.errors import ConfigError
+from sae_cli.run_folder.files import read_file
 
 # A configuration has a level for its parts and one for their lists; a sweep's has two more.
 MAX_DEPTH = 8
@@ -43,8 +44,7 @@ def read_texts(path: Path, max_bytes: int) -> list[str]:
 
 def _read(path: Path, max_bytes: int) -> Any:
     try:
-        with path.open("rb") as file:
-            content = file.read(max_bytes + 1)
+        content = read_file(path, max_bytes + 1)
         if len(content) > max_bytes:
             raise ConfigError(
                 f"{path} is not a configuration: it has more than {max_bytes} bytes; give the file "

@@ -68,22 +68,19 @@ def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
                 f"{key}: a run is resumed with its own settings; with resume= only "
                 f"{', '.join(RESUMABLE)} can be given"
             )
+    # A finished run is only read, because it may lie where nothing can be written.
+    if (summary := _nothing_to_do(path, changes)) is not None:
+        return summary
     folder = RunFolder(path)
     with ExitStack() as stack:
         stop = stack.enter_context(stopping_in_time())
         stack.enter_context(folder.reopen())
+        # Another process may have finished it in the meantime.
+        if (summary := _nothing_to_do(path, changes)) is not None:
+            return summary
         recorded = read_config(path / CONFIG)
         config = recorded.changed(changes)
-        same_length = config.settings.epochs == recorded.settings.epochs
-        if same_length and has_finished(path):
-            say(f"{short(path)} has finished; nothing to do (epochs=MORE would train on)")
-            return read_json(path / SUMMARY)
-        if not same_length and holds_sweep(path.parent):
-            raise ConfigError(
-                f"epochs={config.settings.epochs}: {short(path)} is a job of the sweep in "
-                f"{short(path.parent)}, whose results.csv compares runs of the same length; copy "
-                "the folder elsewhere, and resume the copy"
-            )
+        _check_job(path, recorded, config)
         progress = Progress()
         saved = folder.checkpoints.load(say)
         if saved is not None:
@@ -97,6 +94,28 @@ def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
         folder.clean()
         _record(folder, made, recorded, saved)
         return train_in(folder, made, progress, stop, saved)
+
+
+def _nothing_to_do(path: Path, changes: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Say that a run has finished and give its summary; None if it has not, or is to be longer."""
+    if not holds_run(path):
+        return None
+    recorded = read_config(path / CONFIG)
+    longer = recorded.changed(changes).settings.epochs != recorded.settings.epochs
+    if longer or not has_finished(path):
+        return None
+    say(f"{short(path)} has finished; nothing to do (epochs=MORE would train on)")
+    return read_json(path / SUMMARY)
+
+
+def _check_job(path: Path, recorded: RunConfig, config: RunConfig) -> None:
+    """Raise ConfigError if a sweep's job is to get another length than the other jobs."""
+    if config.settings.epochs != recorded.settings.epochs and holds_sweep(path.parent):
+        raise ConfigError(
+            f"epochs={config.settings.epochs}: {short(path)} is a job of the sweep in "
+            f"{short(path.parent)}, whose results.csv compares runs of the same length; copy the "
+            "folder elsewhere, and resume the copy"
+        )
 
 
 def _free_changes(recorded: RunConfig, given: RunConfig, path: Path) -> dict[str, Any]:

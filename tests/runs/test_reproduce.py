@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from sae_cli.core.errors import ConfigError
-from sae_cli.results.compare import compare_metrics, compare_tensors
+from sae_cli.results.compare import Results, compare_metrics, compare_tensors, read_results
 from sae_cli.runs.reproduce import check_environment, reproduce
 from sae_cli.runs.train import train
 from tests.conftest import Command, Configure, slow
@@ -113,18 +113,22 @@ def test_one_number_of_the_configuration(
 def test_differences_are_named(run: Path, tmp_path: Path) -> None:
     """One value of the metrics differs, and one weight by one bit."""
     shutil.copytree(run, tmp_path / "other")
+
+    def both() -> tuple[Results, Results]:
+        return read_results(run), read_results(tmp_path / "other")
+
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     lines[1]["val/l0"] += 0.5
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (tmp_path / "other" / "metrics.jsonl").write_text(text)
-    (found,) = [one for one in compare_metrics(run, tmp_path / "other") if not one.same]
+    (found,) = [one for one in compare_metrics(*both()) if not one.same]
     assert (found.name, found.note) == ("val/l0", "since epoch 1, by up to 0.5000")
 
     tensors = safetensors.torch.load_file(run / "model.safetensors")
     bits = tensors["encoder.1.weight"].view(torch.int32)
     bits[0, 0] ^= 1
     safetensors.torch.save_file(tensors, tmp_path / "other" / "model.safetensors")
-    (off,) = [one for one in compare_tensors(run, tmp_path / "other") if not one.same]
+    (off,) = [one for one in compare_tensors(*both()) if not one.same]
     assert off.name == "encoder.1.weight"
     assert off.note.startswith(f"1 of {bits.numel()} values, by up to ")
 
