@@ -8,10 +8,7 @@ from typing import Any
 from sae_cli.config.schema import RunConfig, check
 from sae_cli.core.errors import ConfigError
 from sae_cli.datasets.mnist import FASHION_MNIST
-from sae_cli.run_folder.plain_yaml import read_yaml
-
-# A run writes about 2 kB.
-MAX_BYTES = 1 << 16
+from sae_cli.run_folder.plain_yaml import MAX_CONFIG_BYTES, read_yaml
 
 
 def read_config(path: Path) -> RunConfig:
@@ -20,7 +17,7 @@ def read_config(path: Path) -> RunConfig:
     Raises:
         ConfigError: it cannot be read, is too large, is more than plain YAML, or is wrong.
     """
-    config = read_yaml(path, MAX_BYTES)
+    config = read_yaml(path, MAX_CONFIG_BYTES)
     _upgrade_(config)
     try:
         return check(config)

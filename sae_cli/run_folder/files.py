@@ -24,12 +24,13 @@ NO_FLUSH = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 def check_links(folder: Path) -> None:
     """Raise ConfigError for a link in a run folder, or for a pipe or device, which may block."""
-    for parent, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            path = Path(parent) / name
-            refuse_link(path)
-            if not (path.is_file() or path.is_dir()):
-                raise ConfigError(f"{path} is neither a file nor a folder; remove it")
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                check_links(Path(entry.path))
+            elif not entry.is_file(follow_symlinks=False):
+                refuse_link(Path(entry.path))
+                raise ConfigError(f"{entry.path} is neither a file nor a folder; remove it")
 
 
 def refuse_link(path: Path) -> None:

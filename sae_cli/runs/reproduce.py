@@ -9,7 +9,8 @@ from typing import Any
 from sae_cli.assembly.environment import changes_of_environment
 from sae_cli.assembly.parts import build_parts
 from sae_cli.assembly.prepare import Prepared, prepare
-from sae_cli.config.schema import RESUMABLE, RunConfig, check
+from sae_cli.config.schema import RunConfig, check
+from sae_cli.config.settings import RESUMABLE
 from sae_cli.core.differences import ABSENT, diff
 from sae_cli.core.errors import CheckpointError, ConfigError
 from sae_cli.core.signals import stopping_in_time

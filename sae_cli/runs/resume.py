@@ -12,7 +12,8 @@ from sae_cli.assembly.environment import changes_of_environment
 from sae_cli.assembly.parts import Parts, build_parts
 from sae_cli.assembly.prepare import Prepared, prepare
 from sae_cli.assembly.stages import lr_schedule, steps_per_epoch
-from sae_cli.config.schema import FREE, RESUMABLE, RunConfig, check
+from sae_cli.config.schema import RunConfig, check
+from sae_cli.config.settings import FREE, RESUMABLE
 from sae_cli.core.differences import diff
 from sae_cli.core.errors import CheckpointError, ConfigError
 from sae_cli.core.signals import stopping_in_time

@@ -39,7 +39,7 @@ def test_a_folder_that_is_moved_during_its_run(
     run = tmp_path / "run"
     shutil.copytree(whole, tmp_path / "other")
     expected = contents(tmp_path / "other")
-    before = partial(replace_at_step, run, other and tmp_path / other)
+    before = partial(replace_at_step, run, None if other is None else tmp_path / other)
     done = forked(*WORDS, "hydra.run.dir=run", before=before)
     assert done.code == 4
     assert "run is no longer the folder that this process works in" in done.error

@@ -30,11 +30,10 @@ from sae_cli.core.shapes import DataShape
 from sae_cli.datasets import DATASETS
 from sae_cli.datasets.formats.array_file import open_array_file
 from sae_cli.datasets.formats.idx import read_idx
-from sae_cli.results.gather import machine
-from sae_cli.results.saved_config import MAX_BYTES
+from sae_cli.results.finished_run import machine
 from sae_cli.run_folder.files import read_json
 from sae_cli.run_folder.folder import RunFolder
-from sae_cli.run_folder.plain_yaml import read_texts
+from sae_cli.run_folder.plain_yaml import MAX_CONFIG_BYTES, read_texts
 from sae_cli.runs.reproduce import describe
 from sae_cli.runs.sweeps.sweep import read_sweep, sweep_of
 from tests.configured import configured
@@ -187,7 +186,9 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         "sweep.yaml": of_run("sweep.yaml", lambda: read_sweep(folder), yaml_faults),
         "environment.json": of_run("environment.json", _environment, json_faults),
         "overrides.yaml": of_run(
-            "overrides.yaml", lambda: read_texts(folder / "overrides.yaml", MAX_BYTES), yaml_faults
+            "overrides.yaml",
+            lambda: read_texts(folder / "overrides.yaml", MAX_CONFIG_BYTES),
+            yaml_faults,
         ),
         "last.pt": Reader(
             make_reader(folder / "run"),
