@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from types import TracebackType
 
 from sae_cli.core.errors import MACHINE_GAVE_OUT, ConfigError, SaeError, Stopped, in_one_line
 from sae_cli.core.signals import SIGNALS, stopping_at_once
@@ -48,6 +49,15 @@ def _open_output() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    sys.excepthook = _print_traceback
+
+
+def _print_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print a traceback; the message of an error may quote a stranger's file."""
+    for line in "".join(traceback.format_exception(kind, error, trace)).splitlines():
+        print(in_one_line(line), file=sys.stderr)
 
 
 def run_guarded(run: Callable[[], int], *, show_traceback: bool) -> int:
@@ -63,8 +73,7 @@ def run_guarded(run: Callable[[], int], *, show_traceback: bool) -> int:
         if code is None:
             raise
         if show_traceback:
-            for line in traceback.format_exc().splitlines():
-                print(in_one_line(line), file=sys.stderr)
+            _print_traceback(type(error), error, error.__traceback__)
         print(in_one_line(f"error: {text}"), file=sys.stderr)
         return code
 

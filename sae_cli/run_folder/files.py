@@ -133,7 +133,7 @@ def read_json(path: Path) -> dict[str, Any]:
         ConfigError: it cannot be read, or does not hold keys.
     """
     try:
-        content = json.loads(read_file(path))
+        content = json.loads(read_file(path).decode())
     except (OSError, ValueError, RecursionError) as error:
         raise read_error(path, error) from None
     if not isinstance(content, dict):
