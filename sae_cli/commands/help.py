@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from sae_cli.core.errors import in_one_line
+
 TEXT = """\
 sae-train trains auto-encoders, sparse ones above all, into a folder per run.
 
@@ -35,6 +37,7 @@ def help_text(choices: Mapping[str, Sequence[str]], configuration: Mapping[str, 
         choices: group -> the names of its pages.
         configuration: what the command line would train.
     """
-    lines = [f"{group}: {', '.join(names)}" for group, names in choices.items()]
+    # Pages may have names that command a terminal.
+    lines = [in_one_line(f"{group}: {', '.join(names)}") for group, names in choices.items()]
     settings = yaml.safe_dump(dict(configuration), sort_keys=False)
     return TEXT.format(choices="\n".join(lines), settings=settings)

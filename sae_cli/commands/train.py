@@ -16,6 +16,7 @@ from sae_cli.commands.arguments import Arguments, changes, parse
 from sae_cli.commands.exits import DONE, run_guarded
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.garbage import not_collecting
+from sae_cli.core.text import say
 from sae_cli.run_folder.layout import holds_run, holds_sweep, is_free
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def _run(arguments: Arguments) -> int:
     if arguments.shows == "version":
         from importlib.metadata import version
 
-        print(f"sae-train {version('sae-train')}")
+        say(f"sae-train {version('sae-train')}")
         return DONE
     if arguments.shows is not None:
         from sae_cli.commands.show import show
@@ -68,7 +69,7 @@ def _train(asked: Composed, folder: Path) -> None:
     if sys.stdout.isatty():
         # Importing torch takes seconds, in which a person would see nothing.
         with suppress(OSError):
-            print("preparing", *(f"{k}={asked.choices[k]}" for k in SHOWN), flush=True)
+            say(f"preparing {' '.join(f'{k}={asked.choices[k]}' for k in SHOWN)}")
     with not_collecting():
         config, parts = _check(asked)
         from sae_cli.runs.resume import begin_or_resume

@@ -22,7 +22,7 @@ TEXT = "\x1b]0;title\x07\x1b[2J\nidentical: run and again\r\x9b2J\u202e"
 SHOWN = r"\x1b]0;title\x07\x1b[2J\nidentical: run and again\r\x9b2J\u202e"
 # These may print by themselves: the page and YAML are text of many lines, escaped as they are made.
 PRINTING = {"core/text.py", "commands/exits.py", "commands/report.py", "commands/show.py"}
-PRINTING |= {"commands/train.py", "runs/sweeps/jobs.py"}
+PRINTING |= {"runs/sweeps/jobs.py"}
 
 
 def check_harmless(text: str) -> None:
@@ -96,6 +96,13 @@ def test_the_folder_of_a_stranger(stopped: Path, tmp_path: Path, forked: Forked)
     ended(forked(f"resume={name}"), 0)
     ended(Forked(tmp_path, "sae_report")(name, "--into", f"{name}.md"), 0)
     ended(Forked(tmp_path, "sae_reproduce")(name, "--into", f"{name}2"), 0)
+
+
+def test_the_pages_of_a_stranger(tmp_path: Path, forked: Forked) -> None:
+    name = TEXT.replace("/", "").strip()
+    (tmp_path / "pages" / "model").mkdir(parents=True)
+    (tmp_path / "pages" / "model" / f"{name}.yaml").write_text("# @package _global_\n")
+    ended(forked("--config-dir", "pages", "--help"), 0)
 
 
 @pytest.mark.parametrize("stage", [TEXT, r"$\frac$", 3, None])
