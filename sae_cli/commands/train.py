@@ -119,6 +119,12 @@ def _resume(arguments: Arguments, folder: Path) -> int:
         from sae_cli.runs.resume import resume
 
     resume(folder, changes(arguments.overrides))
+    if holds_sweep(folder.parent):
+        from sae_cli.runs.sweeps.sweep import read_sweep, write_results
+
+        # The run has ended well, whatever keeps the table of its sweep from being written.
+        with suppress(ConfigError, OSError):
+            write_results(read_sweep(folder.parent))
     return DONE
 
 

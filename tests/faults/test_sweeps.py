@@ -72,6 +72,15 @@ def test_a_summary_that_was_made_up(sweep: Path, forked: Forked) -> None:
     assert (sweep / "results.csv").read_text().splitlines()[-1].startswith('"1_')
 
 
+def test_a_job_that_is_resumed_by_itself(sweep: Path, sweep_once: Path, forked: Forked) -> None:
+    """The table of the sweep has it at once."""
+    (job,) = sweep.glob("1_*")
+    for file in (job / "summary.json", sweep / "results.csv"):
+        file.unlink()
+    assert forked(f"resume={job}").code == 0
+    assert outcome(sweep) == outcome(sweep_once)
+
+
 def test_a_job_that_is_extended_by_itself(sweep: Path, tmp_path: Path, forked: Forked) -> None:
     (job,) = sweep.glob("1_*")
     before = contents(sweep)
