@@ -89,10 +89,13 @@ def _all_jobs(given: argparse.Namespace, sweep: Path, into: Path, found: dict[st
     finished = [job.folder for job in jobs if status_of(sweep / job.folder) == "finished"]
     if not finished:
         raise ConfigError(f"{short(sweep)}: none of its {len(jobs)} jobs has finished")
+    from sae_cli.run_folder.folder import RunFolder
     from sae_cli.runs.reproduce import look
 
     for name in finished:
         look(sweep / name, found)
+        if not given.check:
+            RunFolder(into / name).check_free()
     same = []
     for number, name in enumerate(finished):
         say()

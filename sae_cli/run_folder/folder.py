@@ -62,6 +62,14 @@ class RunFolder:
         self.path = path
         self.checkpoints = Checkpoints(path / "checkpoints")
 
+    def check_free(self) -> None:
+        """Raise ConfigError unless a run may begin here."""
+        if not is_free(self.path):
+            raise ConfigError(
+                f"{short(self.path)} is not an empty folder; choose another, or leave it out for a "
+                "new one"
+            )
+
     @contextmanager
     def claim(self) -> Iterator[None]:
         """Hold the folder for a run that begins in it.
@@ -71,11 +79,7 @@ class RunFolder:
             InUseError: another process is at work in it.
         """
         with lock(self.path):
-            if not is_free(self.path):
-                raise ConfigError(
-                    f"{short(self.path)} is not an empty folder; choose another, or leave it out "
-                    "for a new one"
-                )
+            self.check_free()
             # What looks like the remains of a run may be a link.
             self._check_links()
             self.clean()

@@ -19,6 +19,7 @@ from sae_cli.results.compare import Results, compare_metrics, compare_tensors, r
 from sae_cli.results.saved_config import read_config
 from sae_cli.run_folder.checkpoints import Checkpoints
 from sae_cli.run_folder.files import read_json
+from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.layout import CONFIG, ENVIRONMENT, holds_run, resume_command, status_of
 from sae_cli.runs.active_run import Progress
 from sae_cli.runs.train import begin
@@ -49,6 +50,7 @@ def reproduce(
     with stopping_in_time() as stop:
         progress = Progress()
         config, then, before = look(path, changes)
+        RunFolder(into).check_free()
         made = _prepare_again(config, changes)
         found = _differences(path, then, made)
         for line in found:

@@ -154,6 +154,20 @@ def test_the_command_on_a_sweep(reproducing: Command, command: Command, tmp_path
         again = tmp_path / "again" / model.parent.name / model.name
         assert again.read_bytes() == model.read_bytes()
 
+    # Nothing is trained for the first job when the second cannot be.
+    for taken, name in ((tmp_path / "third", "notes"), (tmp_path / "fourth", "config.yaml")):
+        (taken / jobs[1].parent.name).mkdir(parents=True)
+        (taken / jobs[1].parent.name / name).touch()
+        wrong = reproducing("sweep", "--into", taken.name)
+        assert wrong.returncode == 2 and "is not an empty folder" in wrong.stderr
+        assert not (taken / jobs[0].parent.name).exists()
+    model = jobs[1].read_bytes()
+    jobs[1].write_bytes(model[:100])
+    wrong = reproducing("sweep", "--into", "fifth")
+    assert wrong.returncode == 2 and "model.safetensors cannot be read" in wrong.stderr
+    assert not (tmp_path / "fifth").exists()
+    jobs[1].write_bytes(model)
+
     record = jobs[0].parent / "environment.json"
     record.write_text(record.read_text().replace('"threads": 1', '"threads": 7'))
     checked = reproducing("--check", str(jobs[0].parent))
