@@ -59,6 +59,8 @@ def lock(folder: Path) -> Iterator[None]:
         if not has_folder:
             _HELD[folder].append((folder / LOCK, os.fstat(file)))
         try:
+            # Another process may have removed the folder after it was opened here.
+            check_in_place(folder)
             _sign(folder, file)
             yield
         finally:

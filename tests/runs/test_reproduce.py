@@ -161,12 +161,12 @@ def test_the_command_on_a_sweep(reproducing: Command, command: Command, tmp_path
         wrong = reproducing("sweep", "--into", taken.name)
         assert wrong.returncode == 2 and "is not an empty folder" in wrong.stderr
         assert not (taken / jobs[0].parent.name).exists()
-    model = jobs[1].read_bytes()
-    jobs[1].write_bytes(model[:100])
+    weights = jobs[1].read_bytes()
+    jobs[1].write_bytes(weights[:100])
     wrong = reproducing("sweep", "--into", "fifth")
     assert wrong.returncode == 2 and "model.safetensors cannot be read" in wrong.stderr
     assert not (tmp_path / "fifth").exists()
-    jobs[1].write_bytes(model)
+    jobs[1].write_bytes(weights)
 
     record = jobs[0].parent / "environment.json"
     record.write_text(record.read_text().replace('"threads": 1', '"threads": 7'))
