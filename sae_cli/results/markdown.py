@@ -151,7 +151,8 @@ def _variant(settings: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    # YAML has dates, too.
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -188,6 +189,19 @@ def test_a_folder_from_a_stranger_stays_within_its_cells(runs: Path) -> None:
     assert "'epochs=1; reboot'" in row and "hydra" not in row and "word" not in row
     (machine,) = (line for line in text.splitlines() if line.startswith("- 2 runs"))
     assert r"\<script\>" in machine and r"\[d\]" in machine and r"\`\`c\`\`" in machine
+
+
+def test_options_from_a_stranger_are_shown_as_they_stand(runs: Path) -> None:
+    """They are not held against the schema, and can be anything that YAML has."""
+    for seed, option in (("0", "2001-01-01"), ("1", "{a | b: [.nan, null, x]}")):
+        page = (runs / seed / "config.yaml").read_text()
+        page = re.sub("n_latents: .*", f"n_latents: {option}", page)
+        (runs / seed / "config.yaml").write_text(page)
+    variants = {row[1] for row in table(made(runs).replace(r"\|", "¦"))}
+    assert variants == {
+        '`architecture.n_latents="2001-01-01"`',
+        '`architecture.n_latents={"a ¦ b": [NaN, null, "x"]}`',
+    }
 
 
 def test_files_that_could_hang_or_lead_elsewhere_are_refused(runs: Path) -> None:
