@@ -30,7 +30,9 @@ from sae_cli.core.shapes import DataShape
 from sae_cli.datasets import DATASETS
 from sae_cli.datasets.formats.array_file import open_array_file
 from sae_cli.datasets.formats.idx import read_idx
-from sae_cli.results.finished_run import machine
+from sae_cli.results.finished_run import machine, read_finished
+from sae_cli.results.gather import rows
+from sae_cli.results.markdown import page
 from sae_cli.run_folder.files import read_json
 from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.plain_yaml import MAX_CONFIG_BYTES, read_texts
@@ -71,6 +73,9 @@ class Reader:
 COUNTS = {
     "config.yaml": 600,
     "model.safetensors": 500,
+    "report of config.yaml": 300,
+    "report of summary.json": 100,
+    "report of environment.json": 100,
     "summary.json": 200,
     "metrics.jsonl": 200,
     "npy": 500,
@@ -131,6 +136,10 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         changed = [str(one) for one in changes_of_environment(then, now)]
         return describe(then), changed, machine(then)
 
+    def _report() -> object:
+        run = read_finished(folder)
+        return page(rows([run]), [run], 0, "sae-report")
+
     def of_picture(ending: str, form: str) -> Reader:
         content = io.BytesIO()
         image = Image.fromarray((x[:30].reshape(12, 5, 3) * 50 + 128).astype(np.uint8))
@@ -157,6 +166,9 @@ def make_readers(folder: Path) -> dict[str, Reader]:
 
     return {
         "config.yaml": of_run("config.yaml", lambda: load_run(folder), yaml_faults),
+        "report of config.yaml": of_run("config.yaml", _report, yaml_faults),
+        "report of summary.json": of_run("summary.json", _report, json_faults),
+        "report of environment.json": of_run("environment.json", _report, json_faults),
         "model.safetensors": of_run(
             "model.safetensors", lambda: load_run(folder), safetensors_faults
         ),
