@@ -8,8 +8,9 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from types import TracebackType
 
-from sae_cli.core.errors import MACHINE_GAVE_OUT, ConfigError, SaeError, Stopped
+from sae_cli.core.errors import MACHINE_GAVE_OUT, ConfigError, SaeError, Stopped, in_one_line
 from sae_cli.core.signals import SIGNALS, stopping_at_once
 
 DONE, MACHINE = 0, 4
@@ -50,6 +51,15 @@ def _open_output() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    sys.excepthook = _print_traceback
+
+
+def _print_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print a traceback; the message of an error may quote a stranger's file."""
+    for line in "".join(traceback.format_exception(kind, error, trace)).splitlines():
+        print(in_one_line(line), file=sys.stderr)
 
 
 def run_guarded(run: Callable[[], int], *, show_traceback: bool) -> int:
@@ -65,8 +75,8 @@ def run_guarded(run: Callable[[], int], *, show_traceback: bool) -> int:
         if code is None:
             raise
         if show_traceback:
-            traceback.print_exc()
-        print(f"error: {text}", file=sys.stderr)
+            _print_traceback(type(error), error, error.__traceback__)
+        print(in_one_line(f"error: {text}"), file=sys.stderr)
         return code
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sae_cli.core.errors import in_one_line
 from sae_cli.run_folder.plain_yaml import as_yaml
 
 TEXT = """\
@@ -35,6 +36,7 @@ def help_text(choices: Mapping[str, Sequence[str]], configuration: Mapping[str, 
         choices: group -> the names of its pages.
         configuration: what the command line would train.
     """
-    lines = [f"{group}: {', '.join(names)}" for group, names in choices.items()]
+    # Pages may have names that command a terminal.
+    lines = [in_one_line(f"{group}: {', '.join(names)}") for group, names in choices.items()]
     settings = as_yaml(dict(configuration)).decode()
     return TEXT.format(choices="\n".join(lines), settings=settings)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Sequence
 
 from sae_cli.commands.exits import DONE, run_guarded
-from sae_cli.commands.limits import check_memory
 from sae_cli.commands.parser import Parser
-from sae_cli.core.errors import ConfigError
+from sae_cli.core.errors import ConfigError, in_one_line
 from sae_cli.core.paths import full_path
-from sae_cli.core.text import short
+from sae_cli.core.text import say, short
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -24,22 +24,23 @@ def _run(arguments: Sequence[str]) -> int:
     for folder in folders:
         if not folder.is_dir():
             raise ConfigError(f"{short(folder)}: no such folder; give those of runs or sweeps")
-    check_memory()
-    # torch is imported here, because a typo should not wait for it.
+    # pydantic takes its time, and a typo should not wait for it.
     from sae_cli.results.gather import gather, rows
     from sae_cli.results.markdown import check_target, page, write_page
 
     into = None if given.into is None else full_path(given.into)
     if into is not None:
         check_target(into)
-    runs, unfinished = gather(folders)
+    runs, left_out = gather(folders)
+    for line in left_out:
+        print(in_one_line(f"left out: {line}"), file=sys.stderr)
     found = rows(runs)
-    text = page(found, runs, unfinished, shlex.join(["sae-report", *arguments]))
+    text = page(found, runs, len(left_out), shlex.join(["sae-report", *arguments]))
     if into is None:
         print(text, end="")
     else:
         write_page(into, text)
-        print(f"{len(found)} rows from {len(runs)} finished runs: {short(into)}")
+        say(f"{len(found)} rows from {len(runs)} finished runs: {short(into)}")
     return DONE
 
 

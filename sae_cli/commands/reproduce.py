@@ -14,7 +14,7 @@ from sae_cli.commands.parser import Parser
 from sae_cli.config.folder_names import unique_stamp
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.paths import full_path
-from sae_cli.core.text import short
+from sae_cli.core.text import say, short
 from sae_cli.run_folder.layout import holds_sweep, status_of
 
 DIFFERENT = 1
@@ -92,9 +92,18 @@ def _all_jobs(given: argparse.Namespace, sweep: Path, into: Path, found: dict[st
     finished = [job.folder for job in jobs if status_of(sweep / job.folder) == "finished"]
     if not finished:
         raise ConfigError(f"{short(sweep)}: none of its {len(jobs)} jobs has finished")
+    from sae_cli.run_folder.folder import RunFolder
+    from sae_cli.runs.reproduce import look
+
+    for name in finished:
+        look(sweep / name, found)
+        if not given.check:
+            RunFolder(into / name).check_free()
     same = []
     for name in finished:
-        print(f"\njob {name} ({len(finished)} in all)", flush=True)
+        say()
+        say(f"job {name} ({len(finished)} in all)")
         same.append(_one(given, sweep / name, into / name, found))
-    print(f"\n{sum(same)} of {len(finished)} jobs as they were")
+    say()
+    say(f"{sum(same)} of {len(finished)} jobs as they were")
     return all(same)

@@ -18,6 +18,7 @@ from sae_cli.commands.limits import check_memory
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.garbage import not_collecting
 from sae_cli.core.paths import full_path
+from sae_cli.core.text import say
 from sae_cli.run_folder.layout import holds_run, holds_sweep, is_free
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _run(arguments: Arguments) -> int:
     if arguments.shows == "version":
         from importlib.metadata import version
 
-        print(f"sae-train {version('sae-train')}")
+        say(f"sae-train {version('sae-train')}")
         return DONE
     if arguments.shows is not None:
         from sae_cli.commands.show import show
@@ -71,7 +72,7 @@ def _train(asked: Composed, folder: Path) -> None:
     if sys.stdout.isatty():
         # Importing torch takes seconds, in which a person would see nothing.
         with suppress(OSError):
-            print("preparing", *(f"{k}={asked.choices[k]}" for k in SHOWN), flush=True)
+            say(f"preparing {' '.join(f'{k}={asked.choices[k]}' for k in SHOWN)}")
     with not_collecting():
         config, parts = _check(asked)
         from sae_cli.runs.resume import begin_or_resume
@@ -121,6 +122,12 @@ def _resume(arguments: Arguments, folder: Path) -> int:
         from sae_cli.runs.resume import resume
 
     resume(folder, changes(arguments.overrides))
+    if holds_sweep(folder.parent):
+        from sae_cli.runs.sweeps.sweep import read_sweep, write_results
+
+        # The run has ended well, whatever keeps the table of its sweep from being written.
+        with suppress(ConfigError, OSError):
+            write_results(read_sweep(folder.parent))
     return DONE
 
 

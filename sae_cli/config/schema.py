@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-import pydantic
-
-from sae_cli.config.published import Published
+from sae_cli.config.settings import Settings
 from sae_cli.core.errors import ConfigError, nearest
-from sae_cli.core.options import Count, Natural, Positive
-from sae_cli.core.registry import STRICT, Registry, validate
+from sae_cli.core.registry import Registry, validate
 from sae_cli.datasets import DATASETS
 from sae_cli.model.activations.activation import ACTIVATIONS
 from sae_cli.model.architectures import ARCHITECTURES
@@ -26,6 +23,7 @@ from sae_cli.training.metrics import metric_names
 from sae_cli.training.optimizers import OPTIMIZERS
 from sae_cli.training.schedules import SCHEDULES
 
+# In the order of ``settings.GROUP_NAMES``.
 GROUPS: dict[str, Registry[Any]] = {
     registry.kind: registry
     for registry in (
@@ -45,42 +43,8 @@ GROUPS: dict[str, Registry[Any]] = {
 }
 
 
-# These keys change no number of a run: what it says, saves and draws, and where its data are.
-FREE = (
-    *("checkpoint_steps", "checkpoint_minutes", "profile", "progress", "pictures", "sort_by"),
-    *("published", "dataset.path", "dataset.root", "dataset.download"),
-)
 # Only a run with a head has these metrics.
 OF_HEADS = ("accuracy", "head", "head_raw")
-# These keys may change when a run is resumed.
-RESUMABLE = ("epochs", *FREE)
-
-
-class Settings(pydantic.BaseModel):
-    """The settings of the run as a whole; ``conf/train.yaml`` explains each key."""
-
-    model_config = STRICT
-
-    model: str
-    experiment: str | None
-    seed: Natural
-    epochs: Count
-    batch_size: Count
-    unit_norm: bool
-    compile: Literal["auto", "on", "off"]
-    checkpoint_steps: Count | None
-    checkpoint_minutes: Positive | None
-    profile: bool
-    progress: bool
-    pictures: bool
-    sort_by: str
-    published: list[Published]
-
-    @pydantic.field_validator("compile", mode="before")
-    @classmethod
-    def _yaml_switch(cls, given: Any) -> Any:
-        """Turn truth values back into words, because YAML reads on and off as truth values."""
-        return {True: "on", False: "off"}[given] if isinstance(given, bool) else given
 
 
 @dataclass(frozen=True)

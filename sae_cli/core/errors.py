@@ -7,6 +7,7 @@
         ConfigError       2        wrong input that the user can mend
         DivergedError     3        the loss or a weight is not finite
         MachineError      4        the machine gave out before anything was begun
+        MovedError        4        the folder of a run at work is no longer in its place
         CheckpointError   6        no checkpoint can be used
         InUseError        75       another process is at work in the folder
       OSError, MemoryError
@@ -66,6 +67,12 @@ class MachineError(SaeError):
     exit_code = 4
 
 
+class MovedError(SaeError):
+    """The folder that a process works in was moved, removed or replaced."""
+
+    exit_code = 4
+
+
 class CheckpointError(SaeError):
     """No checkpoint of the run can be used."""
 
@@ -88,7 +95,7 @@ class Stopped(BaseException):
 
     def __init__(self, number: int, saved: str = "") -> None:
         name = signal.Signals(number).name
-        super().__init__(f"stopped by {name}{': ' if saved else ''}{saved}")
+        super().__init__(in_one_line(f"stopped by {name}{': ' if saved else ''}{saved}"))
         self.number = number
 
     @property

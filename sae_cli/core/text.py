@@ -6,6 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sae_cli.core.errors import in_one_line
+
+
+def say(line: str = "") -> None:
+    """Print one line; what it quotes from a file can neither break it nor command the terminal."""
+    print(in_one_line(line), flush=True)
+
 
 def short(path: Path) -> str:
     """Shorten a path inside the current folder."""

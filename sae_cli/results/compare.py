@@ -10,13 +10,31 @@ from typing import Any, NamedTuple
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from sae_cli.core.errors import ConfigError
 from sae_cli.core.text import number, table
-from sae_cli.run_folder.files import read_json
-from sae_cli.run_folder.layout import MODEL, SUMMARY, read_metrics
+from sae_cli.run_folder.files import read_error, read_file, read_json
+from sae_cli.run_folder.layout import MODEL, SUMMARY, read_whole_metrics
 
 # These keys of a summary are not results.
 NO_RESULT = {"status", "seconds"}
+
+
+class Results(NamedTuple):
+    """What a run has computed: the lines of metrics, the summary, and the tensors by name."""
+
+    metrics: list[dict[str, Any]]
+    summary: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+
+def read_results(folder: Path) -> Results:
+    """Read what is compared of a finished run.
+
+    Raises:
+        ConfigError: a file cannot be read.
+    """
+    return Results(
+        read_whole_metrics(folder), read_json(folder / SUMMARY), _tensors(folder / MODEL)
+    )
 
 
 class Found(NamedTuple):
@@ -32,13 +50,9 @@ class Found(NamedTuple):
     note: str
 
 
-def compare_metrics(then: Path, now: Path) -> list[Found]:
-    """Compare every value of ``metrics.jsonl`` and ``summary.json``, metric by metric.
-
-    Raises:
-        ConfigError: a file cannot be read.
-    """
-    before, after = read_metrics(then), read_metrics(now)
+def compare_metrics(then: Results, now: Results) -> list[Found]:
+    """Compare every value of ``metrics.jsonl`` and ``summary.json``, metric by metric."""
+    before, after = then.metrics, now.metrics
     found = [Found("lines of metrics.jsonl", *_same(len(before), len(after)))]
     lines = list(zip(before, after, strict=False))
     for name in dict.fromkeys(key for line in before + after for key in line):
@@ -47,7 +61,7 @@ def compare_metrics(then: Path, now: Path) -> list[Found]:
         largest = max((_distance(old, new) for old, new, _ in off), default=0.0)
         note = f"since epoch {off[0][2]}, by up to {number(largest)}" if off else ""
         found.append(Found(name, not off, note))
-    return found + list(_compare_summaries(read_json(then / SUMMARY), read_json(now / SUMMARY)))
+    return found + list(_compare_summaries(then.summary, now.summary))
 
 
 def _compare_summaries(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Found]:
@@ -57,13 +71,9 @@ def _compare_summaries(then: Mapping[str, Any], now: Mapping[str, Any]) -> Itera
             yield Found(f"{key} in the end", *_same(then.get(key), now.get(key)))
 
 
-def compare_tensors(then: Path, now: Path) -> list[Found]:
-    """Compare every tensor of ``model.safetensors``.
-
-    Raises:
-        ConfigError: a file cannot be read.
-    """
-    before, after = _tensors(then / MODEL), _tensors(now / MODEL)
+def compare_tensors(then: Results, now: Results) -> list[Found]:
+    """Compare every tensor of ``model.safetensors``."""
+    before, after = then.tensors, now.tensors
     return [_tensor(name, before.get(name), after.get(name)) for name in {**before, **after}]
 
 
@@ -85,10 +95,11 @@ def _kind(tensor: Tensor | None) -> str:
 
 def _tensors(file: Path) -> dict[str, Tensor]:
     try:
+        read_file(file, 0)
         with safe_open(file, "pt") as opened:
             return {name: opened.get_tensor(name) for name in sorted(opened.keys())}
-    except (SafetensorError, OSError) as error:
-        raise ConfigError(f"{file} cannot be read ({' '.join(str(error).split())})") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise read_error(file, error) from None
 
 
 def _same(then: Any, now: Any) -> tuple[bool, str]:

@@ -11,7 +11,8 @@ from typing import Any
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.text import counted, precision, short
-from sae_cli.results.gather import FinishedRun, Row, machine
+from sae_cli.results.finished_run import FinishedRun
+from sae_cli.results.gather import Row
 from sae_cli.results.notes import is_counted, threshold_notes, undefined_notes
 from sae_cli.run_folder.files import refuse_link, write_atomically
 
@@ -32,8 +33,10 @@ def page(rows: Sequence[Row], runs: Sequence[FinishedRun], unfinished: int, comm
         unfinished: how many runs were left out.
         command: the command that makes the page.
     """
-    left_out = f" Left out: {counted(unfinished, 'unfinished run')}." if unfinished else ""
-    machines = Counter(machine(run.record) for run in runs)
+    left_out = (
+        f" Left out: {counted(unfinished, 'unfinished or damaged run')}." if unfinished else ""
+    )
+    machines = Counter(run.machine for run in runs)
     return "\n".join(
         [
             MARKER,
@@ -148,7 +151,8 @@ def _variant(settings: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    # YAML has dates, too.
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

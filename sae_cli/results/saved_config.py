@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from sae_cli.config.schema import RunConfig, check
+from sae_cli.core.errors import ConfigError
 from sae_cli.core.shapes import REALS, UNIT
 from sae_cli.datasets.inputs import DataRecord, Inputs
 from sae_cli.datasets.mnist import FASHION_MNIST
-from sae_cli.run_folder.plain_yaml import read_yaml
+from sae_cli.run_folder.plain_yaml import MAX_CONFIG_BYTES, read_yaml
 
-# A run writes about 2 kB.
-MAX_BYTES = 1 << 16
 # What the values of data sets were divided by before model files recorded it.
 EARLIER_DIVISORS = {"digits": 16.0, "natural_patches": 1.0} | dict.fromkeys(
     ("cifar10", "fashion_mnist", "image_folder", "kmnist", "mnist", "mnist_5k"), 255.0
@@ -26,7 +25,11 @@ def read_config(path: Path) -> RunConfig:
     Raises:
         ConfigError: it cannot be read, is too large, is more than plain YAML, or is wrong.
     """
-    return check_saved(read_yaml(path, MAX_BYTES))
+    config = read_yaml(path, MAX_CONFIG_BYTES)
+    try:
+        return check_saved(config)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def check_saved(config: Mapping[str, Any]) -> RunConfig:

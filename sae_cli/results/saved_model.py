@@ -21,6 +21,7 @@ from sae_cli.core.registry import STRICT
 from sae_cli.core.shapes import DataShape, Interval
 from sae_cli.datasets.axes import Axes
 from sae_cli.datasets.inputs import DataRecord, Inputs
+from sae_cli.run_folder.files import read_file
 from sae_cli.run_folder.layout import CONFIG, MODEL
 
 MAX_AXES = 8
@@ -84,6 +85,8 @@ def read_model(folder: Path, config: RunConfig) -> SavedModel:
     path = folder / MODEL
     parts = build_network_parts(config)
     try:
+        # safetensors takes a file that may not be read for one that is not there.
+        read_file(path, 0)
         with safe_open(path, "pt") as file:
             shape, record = _data((file.metadata() or {})["shape"])
             # The blueprint takes no memory, whatever the configuration asks for.

@@ -60,12 +60,16 @@ class Checkpoints:
         """Read ``last.pt``, and no other.
 
         Raises:
-            CheckpointError: it is damaged or missing.
+            CheckpointError: it is damaged or missing, or cannot be read.
         """
         file = self.folder / LAST
         if not file.is_file():
             raise CheckpointError(f"there is no {file}")
-        return unpack(file.read_bytes(), str(file))
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise CheckpointError(f"{file} cannot be read ({error.strerror})") from None
+        return unpack(content, str(file))
 
     def load(self, say: Callable[[str], None]) -> TrainState | None:
         """Read the last checkpoint that is whole; None if there are no checkpoints.

@@ -20,11 +20,18 @@ import numpy.typing as npt
 import safetensors.torch
 from torch import Tensor
 
-from sae_cli.core.errors import ConfigError
+from sae_cli.core.errors import ConfigError, in_one_line
 from sae_cli.core.shapes import DataShape
 from sae_cli.core.text import short
 from sae_cli.run_folder.checkpoints import Checkpoints
-from sae_cli.run_folder.files import TEMPORARY, append_line, as_json, check_links, write_atomically
+from sae_cli.run_folder.files import (
+    append_line,
+    as_json,
+    check_links,
+    refuse_hard_link,
+    remove_temporaries,
+    write_atomically,
+)
 from sae_cli.run_folder.layout import (
     BEFORE_TRAINING,
     CONFIG,
@@ -38,7 +45,7 @@ from sae_cli.run_folder.layout import (
     holds_run,
     is_free,
 )
-from sae_cli.run_folder.lock import LOCK, lock
+from sae_cli.run_folder.lock import LOCK, check_in_place, lock
 from sae_cli.run_folder.plain_yaml import as_yaml
 
 
@@ -55,6 +62,14 @@ class RunFolder:
         self.path = path
         self.checkpoints = Checkpoints(path / "checkpoints")
 
+    def check_free(self) -> None:
+        """Raise ConfigError unless a run may begin here."""
+        if not is_free(self.path):
+            raise ConfigError(
+                f"{short(self.path)} is not an empty folder; choose another, or leave it out for a "
+                "new one"
+            )
+
     @contextmanager
     def claim(self) -> Iterator[None]:
         """Hold the folder for a run that begins in it.
@@ -64,13 +79,9 @@ class RunFolder:
             InUseError: another process is at work in it.
         """
         with lock(self.path):
-            if not is_free(self.path):
-                raise ConfigError(
-                    f"{short(self.path)} is not an empty folder; choose another, or leave it out "
-                    "for a new one"
-                )
+            self.check_free()
             # What looks like the remains of a run may be a link.
-            check_links(self.path)
+            self._check_links()
             self.clean()
             try:
                 self.set_status("running")
@@ -94,18 +105,28 @@ class RunFolder:
                 "folder of one, or begin anew without resume="
             )
         with lock(self.path):
-            check_links(self.path)
+            self._check_links()
             yield
+
+    def _check_links(self) -> None:
+        """Raise ConfigError for what would have this run write elsewhere, or wait."""
+        check_links(self.path)
+        for path in (self.path / METRICS, self.path / LOG):
+            if path.is_file():
+                refuse_hard_link(path, path.stat())
 
     def _withdraw(self) -> None:
         """Remove the traces of a run whose training never began."""
+        check_in_place(self.path)
         for name in BEFORE_TRAINING - {LOCK, LOG}:
             (self.path / name).unlink(missing_ok=True)
 
     def clean(self) -> None:
         """Remove the temporary files of a process that was killed while it wrote."""
-        for file in (*self.path.glob(f"*{TEMPORARY}"), *self.path.glob(f"*/*{TEMPORARY}")):
-            file.unlink()
+        remove_temporaries(self.path)
+        for folder in self.path.iterdir():
+            if folder.is_dir():
+                remove_temporaries(folder)
 
     def set_status(self, status: str, **details: Any) -> None:
         """Write the status: ``running``, ``finished``, ``interrupted`` or ``failed``."""
@@ -130,9 +151,9 @@ class RunFolder:
         """Write ``metrics.jsonl`` anew."""
         self._write(METRICS, text.encode())
 
-    def log(self, line: str) -> None:
-        """Add one line to ``train.log``."""
-        append_line(self.path / LOG, line)
+    def log(self, text: str) -> None:
+        """Add a line, or the lines of a traceback, to ``train.log``, harmless for a terminal."""
+        append_line(self.path / LOG, "\n".join(map(in_one_line, text.split("\n"))))
 
     def save_model(
         self,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
+from sae_cli.core.errors import ConfigError
 from sae_cli.core.text import short
-from sae_cli.run_folder.files import TEMPORARY, read_error, read_json
+from sae_cli.run_folder.files import TEMPORARY, read_error, read_file, read_json
 from sae_cli.run_folder.lock import LOCK, is_locked
 
 STATUS = "status.json"
@@ -20,6 +22,7 @@ MODEL = "model.safetensors"
 SUMMARY = "summary.json"
 LOG = "train.log"
 SWEEP = "sweep.yaml"
+ENDED = ("finished", "interrupted", "failed")
 # A run whose training did not begin leaves only these, so nothing is lost when it starts again.
 BEFORE_TRAINING = {LOCK, STATUS, OVERRIDES, ENVIRONMENT, LOG}
 
@@ -44,14 +47,35 @@ def is_free(folder: Path) -> bool:
 
 
 def status_of(folder: Path) -> str:
-    """Read the status of a run; ``waiting`` before it began.
+    """Give the status of a run; ``waiting`` before it began.
 
-    A killed run could not write that it ended: ``running`` without a lock means ``interrupted``.
+    A run that must be resumed is ``interrupted``: a killed one could not write that it ended, so
+    that it is ``running`` without a lock; a status or a summary may have been lost since.
     """
-    if not (folder / STATUS).is_file():
-        return "waiting"
-    status = str(read_json(folder / STATUS).get("status"))
-    return "interrupted" if status == "running" and not is_locked(folder) else status
+    try:
+        status = read_json(folder / STATUS).get("status")
+        if status == "finished":
+            read_summary(folder)
+    except ConfigError:
+        status = None
+    if status in ENDED or (status == "running" and is_locked(folder)):
+        return str(status)
+    return "interrupted" if status == "running" or holds_run(folder) else "waiting"
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Read the metrics of ``summary.json``; None in place of what is not a number.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    summary = read_json(folder / SUMMARY)
+    return {key: value if _is_number(value) else None for key, value in summary.items()}
+
+
+def _is_number(value: object) -> bool:
+    # JSON integers can be too large for a float.
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
@@ -60,13 +84,29 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     Raises:
         ConfigError: it cannot be read.
     """
-    path = folder / METRICS
+    return _read_lines(folder / METRICS)[0]
+
+
+def read_whole_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Read the lines of ``metrics.jsonl`` of a finished run.
+
+    Raises:
+        ConfigError: it cannot be read, is empty, or its last line was cut off.
+    """
+    lines, rest = _read_lines(folder / METRICS)
+    if rest or not lines:
+        raise read_error(folder / METRICS, ValueError("it is cut off"))
+    return lines
+
+
+def _read_lines(path: Path) -> tuple[list[dict[str, Any]], str]:
+    """Read the whole lines, and what is left of the last one."""
     try:
-        *whole, _ = path.read_text(encoding="utf-8").split("\n")
+        *whole, rest = read_file(path).decode().split("\n")
         lines = [json.loads(line) for line in whole]
         if not all(isinstance(line, dict) for line in lines):
             raise ValueError("a line holds no keys")
-        return lines
+        return lines, rest
     except (OSError, ValueError, RecursionError) as error:
         raise read_error(path, error) from None
 

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from sae_cli.core.errors import ConfigError
+from sae_cli.run_folder.files import read_file
 
 # A configuration has a level for its parts and one for their lists; a sweep's has two more.
 MAX_DEPTH = 8
 MAX_DIGITS = 100
+# A run writes about 2 kB.
+MAX_CONFIG_BYTES = 1 << 16
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+HALF_LETTER = re.compile(r"\\u[dD][89a-fA-F]")
+# YAML merges mappings with ``<<``, and has a use for ``=``.
+NO_VALUES = ("tag:yaml.org,2002:merge", "tag:yaml.org,2002:value")
+# The parser in C, where it is installed, takes a tenth of the time.
+_EVENTS: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# These rules say what a text without quotes stands for.
+_RULES: Any = yaml.SafeLoader("")
 
 
 def read_yaml(path: Path, max_bytes: int) -> dict[str, Any]:
@@ -43,14 +57,13 @@ def read_texts(path: Path, max_bytes: int) -> list[str]:
 
 def _read(path: Path, max_bytes: int) -> Any:
     try:
-        with path.open("rb") as file:
-            content = file.read(max_bytes + 1)
+        content = read_file(path, max_bytes + 1)
         if len(content) > max_bytes:
             raise ConfigError(
                 f"{path} is not a configuration: it has more than {max_bytes} bytes; give the file "
                 "as a run wrote it"
             )
-        return yaml.load(content.decode("utf-8"), Loader=_PlainLoader)
+        return _load(content.decode("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     # Numbers of too many digits and dates that no calendar has raise plain ValueErrors.
@@ -87,39 +100,78 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
 _PlainDumper.add_representer(str, _represent_text)
 
 
-class _PlainLoader(yaml.SafeLoader):
-    """SafeLoader without what a run's configuration never has and a hostile one may.
+def _load(content: str) -> Any:
+    """Build the values of a document from its events.
 
-    Aliases multiply (a "billion laughs"), tags ask for conversions, depth fills the stack, and
-    readers disagree which of two equal keys counts.
+    Refuse what a run's configuration never has and a hostile one may: aliases multiply (a "billion
+    laughs"), tags ask for conversions, depth fills the stack, and readers disagree which of two
+    equal keys counts.
     """
+    # The parser in C refuses halves of letters, which names of files can have.
+    loader = yaml.SafeLoader if HALF_LETTER.search(content) else _EVENTS
+    events = iter(yaml.parse(content, Loader=loader))
+    # The document begins, unless there is none.
+    if not isinstance(next(islice(events, 1, None)), yaml.DocumentStartEvent):
+        return None
+    value = _build(events, 0)
+    following = next(islice(events, 1, None))
+    if not isinstance(following, yaml.StreamEndEvent):
+        raise _refused("only one document is read", following)
+    return value
 
-    _depth = 0
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-        if isinstance(event, yaml.AliasEvent):
-            raise _refused("aliases are not read", event)
-        if getattr(event, "tag", None) is not None:
-            raise _refused("tags are not read", event)
-        if self._depth == MAX_DEPTH:
-            raise _refused(f"more than {MAX_DEPTH} levels are not read", event)
-        self._depth += 1
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        if node is not None and node.tag in NUMBERS and len(node.value) > MAX_DIGITS:
-            raise _refused(f"numbers of more than {MAX_DIGITS} digits are not read", node)
-        return node
+def _build(events: Iterator[Any], depth: int) -> Any:
+    """Build the next value."""
+    return _built(next(events), events, depth)
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        given: set[str] = set()
-        for key, _ in node.value:
-            if key.tag != yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG:
-                raise _refused("only text can be a key", key)
-            if key.value in given:
-                raise _refused(f"the key {key.value} is given twice", key)
-            given.add(key.value)
-        return super().construct_mapping(node, deep=deep)
+
+def _built(event: Any, events: Iterator[Any], depth: int) -> Any:
+    """Build the value that begins with an event."""
+    if isinstance(event, yaml.AliasEvent):
+        raise _refused("aliases are not read", event)
+    if event.tag is not None:
+        raise _refused("tags are not read", event)
+    if depth == MAX_DEPTH:
+        raise _refused(f"more than {MAX_DEPTH} levels are not read", event)
+    if isinstance(event, yaml.ScalarEvent):
+        return _scalar(event)
+    values: list[Any] = []
+    if isinstance(event, yaml.SequenceStartEvent):
+        while not isinstance(event := next(events), yaml.SequenceEndEvent):
+            values.append(_built(event, events, depth + 1))
+        return values
+    mapping: dict[str, Any] = {}
+    while not isinstance(event := next(events), yaml.MappingEndEvent):
+        key = _built(event, events, depth + 1)
+        if not isinstance(key, str):
+            raise _refused("only text can be a key", event)
+        if key in mapping:
+            raise _refused(f"the key {key} is given twice", event)
+        mapping[key] = _build(events, depth + 1)
+    return mapping
+
+
+def _scalar(event: Any) -> Any:
+    """Give the value of a text: without quotes it may be a number, a truth value or nothing."""
+    if not event.implicit[0]:
+        return event.value
+    # A long text is not kept.
+    value = _value if len(event.value) <= MAX_DIGITS else _value.__wrapped__
+    try:
+        return value(event.value)
+    except ValueError as error:
+        raise _refused(str(error), event) from None
+
+
+# The same few texts stand in every configuration.
+@lru_cache(1 << 12)
+def _value(text: str) -> Any:
+    tag = _RULES.resolve(yaml.ScalarNode, text, (True, False))
+    if tag in NUMBERS and len(text) > MAX_DIGITS:
+        raise ValueError(f"numbers of more than {MAX_DIGITS} digits are not read")
+    if tag in NO_VALUES:
+        raise ValueError(f"{text} is not read without quotes")
+    return _RULES.construct_document(yaml.ScalarNode(tag, text))
 
 
 def _refused(problem: str, at: Any) -> yaml.YAMLError:

@@ -10,6 +10,7 @@ from typing import Any, final
 
 from tqdm import tqdm
 
+from sae_cli.core.errors import in_one_line
 from sae_cli.core.text import number
 from sae_cli.model.objective import Terms
 
@@ -43,7 +44,8 @@ class Console:
         self._last_epoch = 0
 
     def say(self, line: str) -> None:
-        """Print a line above the bar, and log it."""
+        """Print a line above the bar, and log it; it is made harmless as ``core.text.say`` does."""
+        line = in_one_line(line)
         self._log(line)
         try:
             tqdm.write(line, file=sys.stdout)

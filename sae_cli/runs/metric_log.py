@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 from sae_cli.run_folder.files import as_json
 
 MetricLine = Mapping[str, Any]
-# Every line has these keys.
-KEYS = {"stage", "epoch", "step"}
+# Every line has these keys; all others are metrics.
+KEYS = {"stage": str, "epoch": int, "step": int}
 
 
 @final
@@ -39,14 +39,26 @@ class MetricLog:
         """All lines, as the file holds them."""
         return "".join(self._texts)
 
-    def restore(self, text: str) -> None:
+    def restore(self, text: str, stages: Sequence[str]) -> None:
         """Replace the lines by those of an earlier log, without telling the listeners.
+
+        Args:
+            stages: the names that its lines may have.
 
         Raises:
             ValueError: a line does not hold metrics.
         """
         texts = text.splitlines(keepends=True)
         lines = [json.loads(line) for line in texts]
-        if not lines or not all(isinstance(line, dict) and line.keys() >= KEYS for line in lines):
+        if not lines or not all(_is_line(line) and line["stage"] in stages for line in lines):
             raise ValueError("its lines of metrics are not right")
         self.lines, self._texts = list(lines), texts
+
+
+def _is_line(line: object) -> bool:
+    """Tell whether a value from a file is a line of metrics."""
+    return (
+        isinstance(line, dict)
+        and line.keys() >= KEYS.keys()
+        and all(isinstance(value, KEYS.get(key, int | float | None)) for key, value in line.items())
+    )

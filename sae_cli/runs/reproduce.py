@@ -9,15 +9,17 @@ from typing import Any
 from sae_cli.assembly.environment import changes_of_environment
 from sae_cli.assembly.parts import build_parts
 from sae_cli.assembly.prepare import Prepared, prepare
-from sae_cli.config.schema import RESUMABLE, RunConfig
+from sae_cli.config.schema import RunConfig
+from sae_cli.config.settings import RESUMABLE
 from sae_cli.core.differences import ABSENT, diff
 from sae_cli.core.errors import CheckpointError, ConfigError
 from sae_cli.core.signals import stopping_in_time
-from sae_cli.core.text import short
-from sae_cli.results.compare import compare_metrics, compare_tensors, report
+from sae_cli.core.text import say, short
+from sae_cli.results.compare import Results, compare_metrics, compare_tensors, read_results, report
 from sae_cli.results.saved_config import check_saved, read_config
 from sae_cli.run_folder.checkpoints import Checkpoints
 from sae_cli.run_folder.files import read_json
+from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.layout import CONFIG, ENVIRONMENT, holds_run, resume_command, status_of
 from sae_cli.runs.active_run import Progress
 from sae_cli.runs.train import begin
@@ -47,21 +49,24 @@ def reproduce(
     """
     with stopping_in_time() as stop:
         progress = Progress()
-        made, then = _prepare_again(path, changes)
+        config, then, before = look(path, changes)
+        RunFolder(into).check_free()
+        made = _prepare_again(config, changes)
         found = _differences(path, then, made)
         for line in found:
-            print(f"changed since: {line}")
+            say(f"changed since: {line}")
         _check_data(made, then, changed_data)
         begin(made, into, [], progress, stop)
-    metrics, tensors = compare_metrics(path, into), compare_tensors(path, into)
-    print()
+    after = read_results(into)
+    metrics, tensors = compare_metrics(before, after), compare_tensors(before, after)
+    say()
     for line in (*report("metrics", metrics), *report("tensors", tensors)):
-        print(line)
+        say(line)
     identical = all(one.same for one in (*metrics, *tensors))
     verdict = "identical" if identical else "different"
-    print(f"{verdict}: {short(path)} and {short(into)}")
+    say(f"{verdict}: {short(path)} and {short(into)}")
     if not identical:
-        print(f"changed since: {'; '.join(found) or 'nothing that is recorded'}")
+        say(f"changed since: {'; '.join(found) or 'nothing that is recorded'}")
     return identical
 
 
@@ -71,14 +76,15 @@ def check_environment(path: Path, changes: Mapping[str, Any]) -> bool:
     Raises:
         ConfigError: the folder is damaged, or the data are missing.
     """
-    made, then = _prepare_again(path, changes)
+    config, then, _ = look(path, changes)
+    made = _prepare_again(config, changes)
     for line in describe(then):
-        print(line)
+        say(line)
     found = _differences(path, then, made)
-    print()
+    say()
     for line in found:
-        print(f"changed since: {line}")
-    print(f"{len(found)} changed" if found else "nothing that is recorded has changed")
+        say(f"changed since: {line}")
+    say(f"{len(found)} changed" if found else "nothing that is recorded has changed")
     return not found
 
 
@@ -90,8 +96,15 @@ def describe(record: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _prepare_again(path: Path, changes: Mapping[str, Any]) -> tuple[Prepared, dict[str, Any]]:
-    """Prepare the run anew; give it with the record of the environment that it ran in."""
+def look(path: Path, changes: Mapping[str, Any]) -> tuple[RunConfig, dict[str, Any], Results]:
+    """Read all of a finished run's folder that a reproduction needs, before anything is trained.
+
+    Returns:
+        its configuration with the changes, the record of its environment, and its results.
+
+    Raises:
+        ConfigError: the run has not finished, or its folder is damaged.
+    """
     if not holds_run(path) or status_of(path) != "finished":
         finish = f"; finish it: {resume_command(path)}" if holds_run(path) else ""
         raise ConfigError(f"{short(path)} holds no finished run{finish}")
@@ -102,8 +115,11 @@ def _prepare_again(path: Path, changes: Mapping[str, Any]) -> tuple[Prepared, di
                 "can be given"
             )
     config = read_config(path / CONFIG).changed(changes)
-    made = prepare(config, build_parts(config), download="dataset.download" in changes)
-    return made, read_json(path / ENVIRONMENT)
+    return config, read_json(path / ENVIRONMENT), read_results(path)
+
+
+def _prepare_again(config: RunConfig, changes: Mapping[str, Any]) -> Prepared:
+    return prepare(config, build_parts(config), download="dataset.download" in changes)
 
 
 def _differences(path: Path, then: Mapping[str, Any], made: Prepared) -> list[str]:

@@ -12,11 +12,13 @@ from sae_cli.assembly.environment import changes_of_environment
 from sae_cli.assembly.parts import Parts, build_parts
 from sae_cli.assembly.prepare import Prepared, prepare
 from sae_cli.assembly.stages import lr_schedule, steps_per_epoch
-from sae_cli.config.schema import FREE, RESUMABLE, RunConfig
+from sae_cli.config.schema import RunConfig
+from sae_cli.config.settings import FREE, RESUMABLE
 from sae_cli.core.differences import diff
 from sae_cli.core.errors import CheckpointError, ConfigError
 from sae_cli.core.signals import stopping_in_time
-from sae_cli.core.text import short
+from sae_cli.core.text import say, short
+from sae_cli.results.finished import has_finished
 from sae_cli.results.saved_config import check_saved, read_config, with_axes_of
 from sae_cli.run_folder.files import read_json
 from sae_cli.run_folder.folder import RunFolder
@@ -25,8 +27,8 @@ from sae_cli.run_folder.layout import (
     ENVIRONMENT,
     SUMMARY,
     holds_run,
+    holds_sweep,
     resume_command,
-    status_of,
 )
 from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.active_run import Progress
@@ -71,18 +73,21 @@ def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
                 f"{key}: a run is resumed with its own settings; with resume= only "
                 f"{', '.join(RESUMABLE)} can be given"
             )
+    # A finished run is only read, because it may lie where nothing can be written.
+    if (summary := _nothing_to_do(path, changes)) is not None:
+        return summary
     folder = RunFolder(path)
     with ExitStack() as stack:
         stop = stack.enter_context(stopping_in_time())
         stack.enter_context(folder.reopen())
+        # Another process may have finished it in the meantime.
+        if (summary := _nothing_to_do(path, changes)) is not None:
+            return summary
         recorded = read_config(path / CONFIG)
         config = recorded.changed(changes)
-        same_length = config.settings.epochs == recorded.settings.epochs
-        if same_length and _has_finished(path):
-            print(f"{short(path)} has finished; nothing to do (epochs=MORE would train on)")
-            return read_json(path / SUMMARY)
+        _check_job(path, recorded, config)
         progress = Progress()
-        saved = folder.checkpoints.load(print)
+        saved = folder.checkpoints.load(say)
         if saved is not None:
             _check_config(recorded, saved)
         # Only the command line may ask for a download, because a folder may come from anyone.
@@ -96,12 +101,26 @@ def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
         return train_in(folder, made, progress, stop, saved)
 
 
-def _has_finished(path: Path) -> bool:
-    """Tell whether a run has finished; a summary that was damaged since is made again."""
-    try:
-        return status_of(path) == "finished" and bool(read_json(path / SUMMARY))
-    except ConfigError:
-        return False
+def _nothing_to_do(path: Path, changes: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Say that a run has finished and give its summary; None if it has not, or is to be longer."""
+    if not holds_run(path):
+        return None
+    recorded = read_config(path / CONFIG)
+    longer = recorded.changed(changes).settings.epochs != recorded.settings.epochs
+    if longer or not has_finished(path):
+        return None
+    say(f"{short(path)} has finished; nothing to do (epochs=MORE would train on)")
+    return read_json(path / SUMMARY)
+
+
+def _check_job(path: Path, recorded: RunConfig, config: RunConfig) -> None:
+    """Raise ConfigError if a sweep's job is to get another length than the other jobs."""
+    if config.settings.epochs != recorded.settings.epochs and holds_sweep(path.parent):
+        raise ConfigError(
+            f"epochs={config.settings.epochs}: {short(path)} is a job of the sweep in "
+            f"{short(path.parent)}, whose results.csv compares runs of the same length; copy the "
+            "folder elsewhere, and resume the copy"
+        )
 
 
 def _free_changes(recorded: RunConfig, given: RunConfig, path: Path) -> dict[str, Any]:
@@ -203,7 +222,12 @@ def _check_length(made: Prepared, saved: TrainState) -> None:
 def _record(
     folder: RunFolder, made: Prepared, recorded: RunConfig, saved: TrainState | None
 ) -> None:
-    """Record in the folder that the run resumes, and what has changed since it began."""
+    """Record in the folder that the run resumes, and what has changed since it began.
+
+    The status comes first: a finished run that is to train on has not finished from here on,
+    whenever it is killed.
+    """
+    folder.set_status("running")
     if saved is None:
         # A run that was stopped before its first checkpoint begins anew.
         folder.write_metrics("")
@@ -212,15 +236,14 @@ def _record(
         try:
             about = read_json(folder.path / ENVIRONMENT)
         except ConfigError as error:
-            print(f"{error}; it is written anew, without what has changed since the run began")
+            say(f"{error}; it is written anew, without what has changed since the run began")
             about = made.about
         found = [str(one) for one in changes_of_environment(about, made.about)]
         for line in found:
-            print(f"changed since the run began: {line}; the last bits may differ")
+            say(f"changed since the run began: {line}; the last bits may differ")
         resumption = {"started": made.about["started"], "step": saved.step, "differs": found}
         before = about.get("resumed")
         resumed = [*(before if isinstance(before, list) else []), resumption]
         folder.write_environment(about | {"resumed": resumed})
     if made.config != recorded:
         folder.write_config(made.config.as_dict())
-    folder.set_status("running")

@@ -34,7 +34,7 @@ def restore_run(run: ActiveRun, state: TrainState) -> None:
             stage.objective.load_state_dict(state.objectives[stage.name])
         run.generators.order.set_state(state.order)
         run.generators.noise.set_state(state.noise)
-        run.log.restore(state.metrics)
+        run.log.restore(state.metrics, [stage.name for stage in run.training.stages])
     progress.epoch, progress.step = state.epoch, state.step
     progress.best_epoch, progress.best_loss = state.best_epoch, state.best_loss
     progress.saved_step, progress.earlier_seconds = state.step, state.seconds

@@ -14,7 +14,7 @@ from sae_cli.assembly.parts import Parts, build_parts
 from sae_cli.assembly.prepare import Prepared, prepare
 from sae_cli.assembly.ranges import range_notes
 from sae_cli.config.schema import RunConfig
-from sae_cli.core.errors import Stopped
+from sae_cli.core.errors import MovedError, Stopped
 from sae_cli.core.signals import Stop, stopping_in_time
 from sae_cli.core.text import short, table
 from sae_cli.datasets import Split
@@ -90,8 +90,8 @@ def train_in(
         folder.write_summary(summary)
     except BaseException as error:
         run.console.end()
-        # On a full disk this fails too, and only the first error counts.
-        with suppress(OSError):
+        # On a full disk, or in a folder that was moved, this fails too; the first error counts.
+        with suppress(OSError, MovedError):
             _mark(run, error)
         if isinstance(error, Stopped):
             saved_at = f"the last checkpoint is of step {progress.saved_step}"

@@ -12,7 +12,8 @@ import yaml
 
 from sae_cli.config.asked import read
 from sae_cli.config.compose import CONF
-from sae_cli.config.schema import GROUPS, Settings, check
+from sae_cli.config.schema import GROUPS, check
+from sae_cli.config.settings import Settings
 from sae_cli.config.suggestions import suggest
 from sae_cli.core.errors import nearest
 from sae_cli.core.synonyms import LACKING, SYNONYMS, meanings

@@ -12,7 +12,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from sae_cli.config.asked import read
-from sae_cli.config.schema import GROUPS, Settings
+from sae_cli.config.schema import GROUPS
+from sae_cli.config.settings import Settings
 from sae_cli.config.texts import TEXTS, read_text
 from sae_cli.config.typed_text import quote, quote_texts
 from sae_cli.run_folder.plain_yaml import as_yaml

@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pytest
 
-from sae_cli.config.schema import FREE, GROUPS, RunConfig, Settings, check
+from sae_cli.config.schema import GROUPS, RunConfig, check
+from sae_cli.config.settings import FREE, Settings
 from sae_cli.core.errors import ConfigError, DivergedError
 from sae_cli.runs.train import train
 from tests.contracts.small import MODELS, of_model, part_of, with_parts

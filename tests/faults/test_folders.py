@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,43 @@ def test_a_link_in_a_folder_to_begin_in(name: str, tmp_path: Path, forked: Forke
     assert done.code == 2
     assert "link" in done.error
     assert (tmp_path / "outside").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "train.log", ".lock"])
+def test_a_hard_link_in_a_stopped_run(
+    name: str, stopped: Path, whole: Path, tmp_path: Path, forked: Forked
+) -> None:
+    """A run writes into these files where they are, and so into another's, whose they are too."""
+    (stopped / name).unlink(missing_ok=True)
+    (tmp_path / "outside").write_text("mine\n")
+    os.link(tmp_path / "outside", stopped / name)
+    before = contents(tmp_path)
+    done = forked("resume=run")
+    assert done.code == 2
+    assert f"{name} is a " in done.error and "hard link" in done.error
+    assert contents(tmp_path) == before
+    (stopped / name).unlink()
+    finish_like(stopped, whole)
+
+
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+@pytest.mark.parametrize("name", ["train.log", ".lock"])
+def test_a_link_in_the_folder_of_a_job(
+    name: str, link: Callable[[Path, Path], None], tmp_path: Path, forked: Forked
+) -> None:
+    """Not even the error of the job is logged through it; the other jobs run."""
+    words = ("-m", *WORDS, "epochs=1", "seed=0,1", "hydra.sweep.dir=sweep")
+    assert forked(*words).code == 0
+    (job,) = (tmp_path / "sweep").glob("1_*")
+    shutil.rmtree(job)
+    job.mkdir()
+    (tmp_path / "outside").write_text("mine\n")
+    link(tmp_path / "outside", job / name)
+    done = forked(*words)
+    assert done.code == 1
+    assert "link" in done.error
+    assert (tmp_path / "outside").read_text() == "mine\n"
+    assert "1 of 2 jobs finished" in done.out
 
 
 @pytest.mark.parametrize("name", ["train.log", "metrics.jsonl"])

@@ -31,11 +31,12 @@ from sae_cli.datasets import DATASETS
 from sae_cli.datasets.formats.array_file import open_array_file
 from sae_cli.datasets.formats.idx import read_idx
 from sae_cli.datasets.inputs import DataRecord, Inputs
-from sae_cli.results.gather import machine
-from sae_cli.results.saved_config import MAX_BYTES
+from sae_cli.results.finished_run import machine, read_finished
+from sae_cli.results.gather import rows
+from sae_cli.results.markdown import page
 from sae_cli.run_folder.files import read_json
 from sae_cli.run_folder.folder import RunFolder
-from sae_cli.run_folder.plain_yaml import read_texts
+from sae_cli.run_folder.plain_yaml import MAX_CONFIG_BYTES, read_texts
 from sae_cli.runs.reproduce import describe
 from sae_cli.runs.sweeps.sweep import read_sweep, sweep_of
 from tests.configured import configured
@@ -73,6 +74,9 @@ class Reader:
 COUNTS = {
     "config.yaml": 600,
     "model.safetensors": 500,
+    "report of config.yaml": 300,
+    "report of summary.json": 100,
+    "report of environment.json": 100,
     "summary.json": 200,
     "metrics.jsonl": 200,
     "npy": 500,
@@ -134,6 +138,10 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         changed = [str(one) for one in changes_of_environment(then, now)]
         return describe(then), changed, machine(then)
 
+    def _report() -> object:
+        run = read_finished(folder)
+        return page(rows([run]), [run], 0, "sae-report")
+
     def of_picture(ending: str, form: str) -> Reader:
         content = io.BytesIO()
         image = Image.fromarray((x[:30].reshape(12, 5, 3) * 50 + 128).astype(np.uint8))
@@ -160,6 +168,9 @@ def make_readers(folder: Path) -> dict[str, Reader]:
 
     return {
         "config.yaml": of_run("config.yaml", lambda: load_run(folder), yaml_faults),
+        "report of config.yaml": of_run("config.yaml", _report, yaml_faults),
+        "report of summary.json": of_run("summary.json", _report, json_faults),
+        "report of environment.json": of_run("environment.json", _report, json_faults),
         "model.safetensors": of_run(
             "model.safetensors", lambda: load_run(folder), safetensors_faults
         ),
@@ -189,7 +200,9 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         "sweep.yaml": of_run("sweep.yaml", lambda: read_sweep(folder), yaml_faults),
         "environment.json": of_run("environment.json", _environment, json_faults),
         "overrides.yaml": of_run(
-            "overrides.yaml", lambda: read_texts(folder / "overrides.yaml", MAX_BYTES), yaml_faults
+            "overrides.yaml",
+            lambda: read_texts(folder / "overrides.yaml", MAX_CONFIG_BYTES),
+            yaml_faults,
         ),
         "last.pt": Reader(
             make_reader(folder / "run"),

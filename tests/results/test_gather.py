@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from sae_cli.config.schema import GROUPS
+from sae_cli.config.settings import GROUP_NAMES
 from sae_cli.core.errors import ConfigError
 from sae_cli.results.gather import MAX_DEPTH, Row, gather, rows
 from sae_cli.results.markdown import MARKER, NOTHING, check_target, page, write_page
@@ -34,8 +39,8 @@ def runs(configure: Configure, tmp_path: Path) -> Path:
 
 
 def made(*folders: Path) -> str:
-    found, unfinished = gather(folders)
-    return page(rows(found), found, unfinished, "sae-report")
+    found, left_out = gather(folders)
+    return page(rows(found), found, len(left_out), "sae-report")
 
 
 def edit(path: Path, **changed: Any) -> None:
@@ -134,9 +139,9 @@ def test_of_two_equal_runs_the_later_counts(runs: Path) -> None:
 def test_a_run_that_has_not_finished_is_left_out_and_counted(runs: Path) -> None:
     edit(runs / "1" / "status.json", status="interrupted")
     text = made(runs)
-    assert "1 finished run by" in text and "Left out: 1 unfinished run." in text
+    assert "1 finished run by" in text and "Left out: 1 unfinished or damaged run." in text
     edit(runs / "0" / "status.json", status="failed")
-    with pytest.raises(ConfigError, match=r"no finished run in .* \(2 that have not finished\)"):
+    with pytest.raises(ConfigError, match=r"no finished run in .* \(2 that have not finished or "):
         gather([runs])
 
 
@@ -161,7 +166,7 @@ def test_folders_are_searched_to_a_depth_and_links_not_followed(runs: Path) -> N
     assert len(gather([outer])[0]) == 2
     assert len(gather([outer, deep / "0", outer])[0]) == 2
     (outer / "empty").mkdir()
-    with pytest.raises(ConfigError, match=r"\(0 that have not finished\); give run folders"):
+    with pytest.raises(ConfigError, match=r"\(0 that have not .*\); give run folders"):
         gather([outer / "empty"])
 
 
@@ -186,15 +191,61 @@ def test_a_folder_from_a_stranger_stays_within_its_cells(runs: Path) -> None:
     assert r"\<script\>" in machine and r"\[d\]" in machine and r"\`\`c\`\`" in machine
 
 
+def test_options_from_a_stranger_are_shown_as_they_stand(runs: Path) -> None:
+    """They are not held against the schema, and can be anything that YAML has."""
+    for seed, option in (("0", "2001-01-01"), ("1", "{a | b: [.nan, null, x]}")):
+        page = (runs / seed / "config.yaml").read_text()
+        page = re.sub("n_latents: .*", f"n_latents: {option}", page)
+        (runs / seed / "config.yaml").write_text(page)
+    variants = {row[1] for row in table(made(runs).replace(r"\|", "¦"))}
+    assert variants == {
+        '`architecture.n_latents="2001-01-01"`',
+        '`architecture.n_latents={"a ¦ b": [NaN, null, "x"]}`',
+    }
+
+
 def test_files_that_could_hang_or_lead_elsewhere_are_refused(runs: Path) -> None:
     (runs / "0" / "summary.json").unlink()
     (runs / "0" / "summary.json").symlink_to("/dev/zero")
-    with pytest.raises(ConfigError, match="is a link"):
-        gather([runs])
+    _, left_out = gather([runs])
+    assert left_out == [f"{runs / '0'}: interrupted"]
+    (runs / "0" / "summary.json").unlink()
+    shutil.copy(runs / "1" / "summary.json", runs / "0" / "summary.json")
+    (runs / "0" / "more").symlink_to("/dev/zero")
+    _, (line,) = gather([runs])
+    assert "more is a link" in line
     shutil.rmtree(runs / "0")
     (runs / "1" / "overrides.yaml").write_text("a: 1")
     with pytest.raises(ConfigError, match="is not a list of texts"):
         gather([runs])
+
+
+def test_good_runs_are_gathered_and_the_others_named(
+    runs: Path, reporting: Command, tmp_path: Path
+) -> None:
+    for name in ("interrupted", "damaged", "empty"):
+        shutil.copytree(runs / "0", tmp_path / name)
+    edit(tmp_path / "interrupted" / "status.json", status="interrupted")
+    (tmp_path / "damaged" / "environment.json").write_text("{")
+    (tmp_path / "empty" / "config.yaml").write_text("")
+    done = reporting("runs", "interrupted", "damaged", "empty", "--into", "page.md")
+    assert (done.returncode, done.stdout) == (0, "1 rows from 2 finished runs: page.md\n")
+    one, two, three = done.stderr.splitlines()
+    assert one == "left out: interrupted: interrupted"
+    assert "damaged/environment.json cannot be read" in two
+    assert "empty/config.yaml is not a configuration" in three
+    assert "Left out: 3 unfinished or damaged runs." in (tmp_path / "page.md").read_text()
+
+
+def test_a_report_does_not_wait_for_torch() -> None:
+    """Thousands of runs are read in less time than torch and the whole schema take."""
+    code = "import sys, sae_cli.results.markdown; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_the_names_of_groups_are_those_of_the_registries() -> None:
+    assert tuple(GROUPS) == GROUP_NAMES
 
 
 def test_only_its_own_page_is_overwritten(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from sae_cli.core.errors import ConfigError
-from sae_cli.results.compare import compare_metrics, compare_tensors
+from sae_cli.results.compare import Results, compare_metrics, compare_tensors, read_results
 from sae_cli.runs.reproduce import check_environment, reproduce
 from sae_cli.runs.train import train
 from tests.conftest import Command, Configure, slow
@@ -113,18 +113,22 @@ def test_one_number_of_the_configuration(
 def test_differences_are_named(run: Path, tmp_path: Path) -> None:
     """One value of the metrics differs, and one weight by one bit."""
     shutil.copytree(run, tmp_path / "other")
+
+    def both() -> tuple[Results, Results]:
+        return read_results(run), read_results(tmp_path / "other")
+
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     lines[1]["val/l0"] += 0.5
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (tmp_path / "other" / "metrics.jsonl").write_text(text)
-    (found,) = [one for one in compare_metrics(run, tmp_path / "other") if not one.same]
+    (found,) = [one for one in compare_metrics(*both()) if not one.same]
     assert (found.name, found.note) == ("val/l0", "since epoch 1, by up to 0.5000")
 
     tensors = safetensors.torch.load_file(run / "model.safetensors")
     bits = tensors["encoder.1.weight"].view(torch.int32)
     bits[0, 0] ^= 1
     safetensors.torch.save_file(tensors, tmp_path / "other" / "model.safetensors")
-    (off,) = [one for one in compare_tensors(run, tmp_path / "other") if not one.same]
+    (off,) = [one for one in compare_tensors(*both()) if not one.same]
     assert off.name == "encoder.1.weight"
     assert off.note.startswith(f"1 of {bits.numel()} values, by up to ")
 
@@ -149,6 +153,20 @@ def test_the_command_on_a_sweep(reproducing: Command, command: Command, tmp_path
     for model in jobs:
         again = tmp_path / "again" / model.parent.name / model.name
         assert again.read_bytes() == model.read_bytes()
+
+    # Nothing is trained for the first job when the second cannot be.
+    for taken, name in ((tmp_path / "third", "notes"), (tmp_path / "fourth", "config.yaml")):
+        (taken / jobs[1].parent.name).mkdir(parents=True)
+        (taken / jobs[1].parent.name / name).touch()
+        wrong = reproducing("sweep", "--into", taken.name)
+        assert wrong.returncode == 2 and "is not an empty folder" in wrong.stderr
+        assert not (taken / jobs[0].parent.name).exists()
+    weights = jobs[1].read_bytes()
+    jobs[1].write_bytes(weights[:100])
+    wrong = reproducing("sweep", "--into", "fifth")
+    assert wrong.returncode == 2 and "model.safetensors cannot be read" in wrong.stderr
+    assert not (tmp_path / "fifth").exists()
+    jobs[1].write_bytes(weights)
 
     record = jobs[0].parent / "environment.json"
     record.write_text(record.read_text().replace('"threads": 1', '"threads": 7'))

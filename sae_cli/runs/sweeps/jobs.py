@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 import traceback
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from typing import final
 
-from sae_cli.core.errors import Stopped
-from sae_cli.core.text import short
-from sae_cli.run_folder.files import refuse_link
+from sae_cli.core.errors import ConfigError, MovedError, Stopped, in_one_line
+from sae_cli.core.text import say, short
+from sae_cli.results.finished import has_finished
+from sae_cli.run_folder.files import refuse_link, remove_temporaries
 from sae_cli.run_folder.folder import RunFolder
-from sae_cli.run_folder.layout import SWEEP, holds_run, holds_sweep, resume_command, status_of
+from sae_cli.run_folder.layout import SWEEP, holds_run, holds_sweep, resume_command
 from sae_cli.run_folder.lock import is_locked, lock
 from sae_cli.runs.resume import begin_or_resume
 from sae_cli.runs.sweeps.sweep import (
@@ -83,6 +85,7 @@ def run_sweep(sweep: Sweep, launcher: Launcher) -> int:
     with lock(sweep.path):
         for name in (SWEEP, RESULTS, *(job.folder for job in sweep.jobs)):
             refuse_link(sweep.path / name)
+        remove_temporaries(sweep.path)
         if holds_sweep(sweep.path):
             recorded = read_sweep(sweep.path)
             check_same(recorded, sweep)
@@ -93,18 +96,18 @@ def run_sweep(sweep: Sweep, launcher: Launcher) -> int:
             launcher.launch(sweep)
         except Stopped as stopped:
             left = _left_at_work(sweep) if launcher.jobs_go_on else "the other jobs wait;"
-            say = f"{left} resume with: {resume_command(sweep.path)}"
-            raise Stopped(stopped.number, say) from None
+            hint = f"{left} resume with: {resume_command(sweep.path)}"
+            raise Stopped(stopped.number, hint) from None
         finally:
             rows = write_results(sweep)
             varied = varied_keys([job.overrides for job in sweep.jobs])
             for line in (*results_table(sweep, rows, varied), *failure_notes(sweep, rows)):
-                print(line)
+                say(line)
             finished = len([row for row in rows if row["status"] == "finished"])
             results = short(sweep.path / RESULTS)
-            print(f"{finished} of {len(rows)} jobs finished; results: {results}")
+            say(f"{finished} of {len(rows)} jobs finished; results: {results}")
     if finished < len(rows):
-        print(f"resume with: {resume_command(sweep.path)}")
+        say(f"resume with: {resume_command(sweep.path)}")
     return len(rows) - finished
 
 
@@ -119,17 +122,23 @@ def run_job(sweep: Sweep, number: int) -> None:
     """Run one job; an error is shown, logged in the job's folder, and stops no other job."""
     job = sweep.jobs[number]
     path = sweep.path / job.folder
-    if status_of(path) == "finished":
-        print(f"job {number} ({len(sweep.jobs)} in all) has finished: {' '.join(job.overrides)}")
+    if has_finished(path):
+        say(f"job {number} ({len(sweep.jobs)} in all) has finished: {' '.join(job.overrides)}")
         return
-    print(f"\njob {number} ({len(sweep.jobs)} in all): {' '.join(job.overrides)}", flush=True)
+    say()
+    say(f"job {number} ({len(sweep.jobs)} in all): {' '.join(job.overrides)}")
     write_results(sweep)
     try:
         begin_or_resume(job.config, path, job.overrides, threads=sweep.threads)
+    except MovedError:
+        raise
     except Exception as error:
-        if not holds_run(path):
-            _record(path, job.overrides, str(error), traceback.format_exc())
-        print(f"error in job {path.name}: {error}", file=sys.stderr, flush=True)
+        # Another process may be about to begin a run there.
+        if not holds_run(path) and not is_locked(path):
+            # What the error is about, such as a link, may keep this from being written, too.
+            with suppress(ConfigError):
+                _record(path, job.overrides, str(error), traceback.format_exc())
+        print(in_one_line(f"error in job {path.name}: {error}"), file=sys.stderr, flush=True)
     finally:
         write_results(sweep)
 
@@ -139,8 +148,8 @@ def record_failure(sweep: Sweep, number: int, reason: str) -> None:
     job = sweep.jobs[number]
     path = sweep.path / job.folder
     _record(path, job.overrides, reason, reason)
-    say = f"{reason}; resume with: {resume_command(sweep.path)}"
-    print(f"error in job {job.folder}: {say}", file=sys.stderr, flush=True)
+    hint = f"{reason}; resume with: {resume_command(sweep.path)}"
+    print(in_one_line(f"error in job {job.folder}: {hint}"), file=sys.stderr, flush=True)
     write_results(sweep)
 
 

@@ -18,7 +18,7 @@ from sae_cli.core.text import short, table
 from sae_cli.results.notes import threshold_notes, undefined_notes
 from sae_cli.results.saved_config import check_saved, with_axes_of
 from sae_cli.run_folder.files import read_json, write_atomically
-from sae_cli.run_folder.layout import STATUS, SUMMARY, SWEEP, status_of
+from sae_cli.run_folder.layout import STATUS, SWEEP, read_summary, status_of
 from sae_cli.run_folder.plain_yaml import as_yaml, read_yaml
 from sae_cli.training.metrics import higher_is_better
 
@@ -151,7 +151,7 @@ def _row(path: Path, job: Job) -> dict[str, Any]:
     row: dict[str, Any] = {"job": job.folder, "status": status_of(folder)}
     row |= dict(override.split("=", 1) for override in job.overrides if "=" in override)
     if row["status"] == "finished":
-        summary = read_json(folder / SUMMARY)
+        summary = read_summary(folder)
         row |= {key: value for key, value in summary.items() if key not in {"status", "seconds"}}
     return row
 

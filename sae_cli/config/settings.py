@@ -1,0 +1,51 @@
+"""The settings of a run as a whole, and the names of its groups, known without importing torch."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pydantic
+
+from sae_cli.config.published import Published
+from sae_cli.core.options import Count, Natural, Positive
+from sae_cli.core.registry import STRICT
+
+# The groups of parts; ``schema.GROUPS`` has their registries.
+GROUP_NAMES = (
+    *("dataset", "architecture", "activation", "penalty", "corruption", "reconstruction"),
+    *("inference", "head", "schedule", "optimizer", "lr_schedule", "device"),
+)
+# These keys change no number of a run: what it says, saves and draws, and where its data are.
+FREE = (
+    *("checkpoint_steps", "checkpoint_minutes", "profile", "progress", "pictures", "sort_by"),
+    *("published", "dataset.path", "dataset.root", "dataset.download"),
+)
+# These keys may change when a run is resumed.
+RESUMABLE = ("epochs", *FREE)
+
+
+class Settings(pydantic.BaseModel):
+    """The settings of the run as a whole; ``conf/train.yaml`` explains each key."""
+
+    model_config = STRICT
+
+    model: str
+    experiment: str | None
+    seed: Natural
+    epochs: Count
+    batch_size: Count
+    unit_norm: bool
+    compile: Literal["auto", "on", "off"]
+    checkpoint_steps: Count | None
+    checkpoint_minutes: Positive | None
+    profile: bool
+    progress: bool
+    pictures: bool
+    sort_by: str
+    published: list[Published]
+
+    @pydantic.field_validator("compile", mode="before")
+    @classmethod
+    def _yaml_switch(cls, given: Any) -> Any:
+        """Turn truth values back into words, because YAML reads on and off as truth values."""
+        return {True: "on", False: "off"}[given] if isinstance(given, bool) else given

@@ -1,0 +1,125 @@
+"""A finished run as a report needs it, read as plain data and without importing torch.
+
+Hundreds of runs are read in a second, because the options of their parts are taken as they stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sae_cli.config.settings import FREE, GROUP_NAMES, Settings
+from sae_cli.core.errors import ConfigError
+from sae_cli.core.registry import validate
+from sae_cli.run_folder.files import check_links, read_json
+from sae_cli.run_folder.layout import CONFIG, ENVIRONMENT, OVERRIDES, read_summary
+from sae_cli.run_folder.plain_yaml import MAX_CONFIG_BYTES, read_texts, read_yaml
+
+# Runs of a group may differ in these settings.
+OWN = ("seed", *FREE)
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """The content of a finished run's folder.
+
+    Attributes:
+        settings: of the run as a whole, checked.
+        parts: group -> the chosen part's ``name`` and options, as the run wrote them.
+        overrides: what the command line changed.
+        summary: the metrics of the final weights.
+        started: when, in ISO 8601.
+        machine: the versions, the machine and the code that it was made with, in one line.
+    """
+
+    settings: Settings
+    parts: dict[str, dict[str, Any]]
+    overrides: list[str]
+    summary: dict[str, Any]
+    started: str
+    machine: str
+
+    @property
+    def seed(self) -> int:
+        return self.settings.seed
+
+    @property
+    def system(self) -> str:
+        """Its experiment, or its model and data set if it has none."""
+        return (
+            self.settings.experiment or f"{self.settings.model} on {self.parts['dataset']['name']}"
+        )
+
+    def group_settings(self) -> dict[str, Any]:
+        """Dotted keys and values of the settings that the runs of a group share."""
+        flat = self.settings.model_dump() | {
+            f"{group}.{option}": value
+            for group, part in self.parts.items()
+            for option, value in part.items()
+        }
+        return {key: value for key, value in flat.items() if key not in OWN}
+
+    def metric(self, name: str) -> float | None:
+        """A metric of the summary, or None if it is missing or not finite."""
+        value = self.summary.get(name)
+        return None if value is None else float(value)
+
+
+def read_finished(path: Path) -> FinishedRun:
+    """Read the folder of a finished run.
+
+    Raises:
+        ConfigError: a file of it is damaged, missing or a link.
+    """
+    check_links(path)
+    config = read_yaml(path / CONFIG, MAX_CONFIG_BYTES)
+    record = read_json(path / ENVIRONMENT)
+    try:
+        return FinishedRun(
+            _settings(config),
+            {group: _part(config, group) for group in GROUP_NAMES},
+            read_texts(path / OVERRIDES, MAX_CONFIG_BYTES),
+            read_summary(path),
+            str(record.get("started")),
+            machine(record),
+        )
+    except ConfigError as error:
+        if str(path) in str(error):
+            raise
+        raise ConfigError(f"{path / CONFIG}: {error}") from None
+
+
+def _settings(config: Mapping[str, Any]) -> Settings:
+    given = {key: value for key, value in config.items() if key not in GROUP_NAMES}
+    return Settings(**validate(Settings, given, "", "the settings are"))
+
+
+def _part(config: Mapping[str, Any], group: str) -> dict[str, Any]:
+    part = config.get(group)
+    if not isinstance(part, dict) or not isinstance(part.get("name"), str):
+        raise ConfigError(f"{group} is not a part with a name")
+    return part
+
+
+def machine(record: Mapping[str, Any]) -> str:
+    """Word the versions, the machine and the code of a run in one line."""
+    packages = [f"{name} {_text(record, 'packages', name)}" for name in ("torch", "numpy")]
+    gpu = _text(record, "hardware", "gpu")
+    return "; ".join(
+        [
+            f"Python {_text(record, 'python')}, {', '.join(packages)}",
+            f"{_text(record, 'hardware', 'processor')}, {_text(record, 'hardware', 'cores')} "
+            f"cores, {'no GPU' if gpu == 'none' else gpu}",
+            _text(record, "hardware", "platform"),
+            f"code {_text(record, 'code', 'sha256')[:12]}",
+        ]
+    )
+
+
+def _text(record: Any, *keys: str) -> str:
+    """Give a value as text, or ``none`` if it is missing. The record may be a stranger's."""
+    for key in keys:
+        record = record.get(key) if isinstance(record, Mapping) else None
+    return "none" if record is None else str(record)
