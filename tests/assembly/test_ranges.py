@@ -66,7 +66,7 @@ def test_a_divisor_of_the_page_counts(configure: Configure, tmp_path: Path) -> N
 def test_a_weight_that_is_too_large_is_named(configure: Configure, tmp_path: Path) -> None:
     """Data of a fair size are not at fault."""
     words = given(tmp_path, X.clip(-1, 1))
-    config = configure(*words, "model=sparse_l1", "penalty.weight=1e308")
+    config = configure(*words, "model=sparse_l1", "penalty.weight=3e38")
     with pytest.raises(
         DivergedError, match=r"no learning rate mends; give a lower penalty.weight$"
     ):

@@ -93,7 +93,7 @@ def test_killed_at_some_calls(scene: str, tmp_path: Path) -> None:
     assert walk(scene, tmp_path, (8**n for n in range(1, 9))) > 1
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("scene", SCENES)
 def test_killed_at_every_call(scene: str, tmp_path: Path) -> None:
     kills = walk(scene, tmp_path, itertools.count(1))

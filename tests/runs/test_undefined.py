@@ -123,8 +123,8 @@ def test_notes_are_left_out_where_there_is_nothing_to_say() -> None:
 
 
 def test_small_values_train_and_are_measured(configure: Configure, tmp_path: Path) -> None:
-    """In SI units: every square of a float32 value would vanish."""
-    x = np.random.default_rng(0).normal(0, 1e-24, (100, 6)).astype(np.float32)
+    """In SI units: the squares of small errors vanish in float32."""
+    x = np.random.default_rng(0).normal(0, 1e-22, (100, 6)).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
     data = ("dataset=array", f"dataset.path={tmp_path / 'x.npy'}", "dataset.shuffle_seed=null")
     summary = train(
