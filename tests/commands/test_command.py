@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 import yaml
 
-from tests.conftest import Command, fresh_command
+from tests.conftest import Command, fresh_command, slow
 from tests.forked import Done, Forked
 
 SMALL = ("dataset.test=1500", "epochs=2", "pictures=false")
@@ -109,7 +109,7 @@ def test_checkpoints_hold_tensors_and_plain_types(finished: tuple[Path, str]) ->
 
 @pytest.mark.parametrize(
     "choice",
-    ["model=sparse_kl", "model=denoising optimizer=adam lr_schedule=cosine", "model=stacked"],
+    ["model=stacked", *slow(["model=sparse_kl", "model=denoising lr_schedule=cosine"])],
 )
 def test_one_seed_gives_one_result_to_the_bit(
     command: Command, tmp_path: Path, choice: str

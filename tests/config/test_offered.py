@@ -16,6 +16,7 @@ from sae_cli.commands.train import _folder
 from sae_cli.config.asked import read
 from sae_cli.config.schema import RunConfig, check
 from sae_cli.core.errors import ConfigError
+from tests.conftest import slow
 
 # These are refused by the parts, which are built for no other line.
 TOGETHER = ("activation=relu", "model=ae penalty=kl")
@@ -124,7 +125,7 @@ def _value(run: dict[str, Any], key: str) -> str:
     return "null" if value is None else str(value).replace("'", "")
 
 
-@pytest.mark.parametrize("line", WRONG)
+@pytest.mark.parametrize("line", [*WRONG[::6], *slow(one for i, one in enumerate(WRONG) if i % 6)])
 def test_what_a_message_offers_is_taken(
     line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import slow
 from tests.faults.file_calls import killed_at, outcome
 from tests.faults.runs import config_of, stop
 from tests.forked import Done, Forked
@@ -88,7 +89,7 @@ def _differing(trial: Path, expected: dict[str, object], number: int, done: Done
     return f"killed at call {number}: {', '.join(names)} differ; {done.out}"
 
 
-@pytest.mark.parametrize("scene", [scene for scene in SCENES if scene != "pictures"])
+@pytest.mark.parametrize("scene", ["begin", "extend", *slow(["stages", "resume", "sweep"])])
 def test_killed_at_some_calls(scene: str, tmp_path: Path) -> None:
     assert walk(scene, tmp_path, (8**n for n in range(1, 9))) > 1
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sae_cli.run_folder.lock import lock
+from tests.conftest import slow
 from tests.faults.runs import WORDS, config_of, contents, finish_like, stop
 from tests.forked import Forked
 from tests.killing import start
@@ -95,8 +96,8 @@ def test_a_hard_link_in_a_stopped_run(
     finish_like(stopped, whole)
 
 
-@pytest.mark.parametrize("link", [os.link, os.symlink])
-@pytest.mark.parametrize("name", ["train.log", ".lock"])
+@pytest.mark.parametrize("link", [os.link, *slow([os.symlink])])
+@pytest.mark.parametrize("name", ["train.log", *slow([".lock"])])
 def test_a_link_in_the_folder_of_a_job(
     name: str, link: Callable[[Path, Path], None], tmp_path: Path, forked: Forked
 ) -> None:
