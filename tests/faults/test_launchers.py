@@ -103,7 +103,17 @@ def parent_of(pid: int) -> int:
 
 
 def nobody_left(group: int) -> bool:
-    """Whether a process group has no process any more; zombies of a killed parent do not count."""
+    """Whether a process group ends; its processes notice within a second that the first is gone."""
+    ends = time.monotonic() + 20
+    while not _is_empty(group):
+        if time.monotonic() > ends:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def _is_empty(group: int) -> bool:
+    """Whether a group has no process any more; zombies of a killed parent do not count."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
