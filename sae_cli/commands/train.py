@@ -18,7 +18,7 @@ from sae_cli.commands.limits import check_memory
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.garbage import not_collecting
 from sae_cli.core.paths import full_path
-from sae_cli.core.text import say
+from sae_cli.core.text import counted, say, short
 from sae_cli.run_folder.layout import holds_run, holds_sweep, is_free
 
 if TYPE_CHECKING:
@@ -59,12 +59,23 @@ def _run(arguments: Arguments) -> int:
     with not_collecting():
         from sae_cli.config.asked import read
 
-        asked = read(arguments.overrides, multirun=arguments.multirun, pages=arguments.pages)
+        asked = read(
+            arguments.overrides,
+            multirun=arguments.multirun,
+            pages=arguments.pages,
+            announce=_announce if arguments.multirun else lambda n_jobs: None,
+        )
     folder = _folder(asked.hydra, asked.runs[0], arguments.multirun)
     if arguments.multirun:
         return SWEEP_FAILED if _sweep(asked, folder, arguments.pages) else DONE
     _train(asked.runs[0], folder)
     return DONE
+
+
+def _announce(n_jobs: int) -> None:
+    """Say what is about to be checked; with hundreds of jobs it takes seconds."""
+    with suppress(OSError):
+        say(f"checking {counted(n_jobs, 'job')}")
 
 
 def _train(asked: Composed, folder: Path) -> None:
@@ -111,6 +122,8 @@ def _resume(arguments: Arguments, folder: Path) -> int:
             f"resume={arguments.resume}: no such folder; give that of a run, or of a sweep"
         )
     if holds_sweep(folder):
+        with suppress(OSError):
+            say(f"checking the jobs of {short(folder)}")
         from sae_cli.runs.sweeps.jobs import resume_sweep
 
         if arguments.overrides:
@@ -123,7 +136,8 @@ def _resume(arguments: Arguments, folder: Path) -> int:
 
     resume(folder, changes(arguments.overrides))
     if holds_sweep(folder.parent):
-        from sae_cli.runs.sweeps.sweep import read_sweep, write_results
+        from sae_cli.runs.sweeps.results import write_results
+        from sae_cli.runs.sweeps.sweep import read_sweep
 
         # The run has ended well, whatever keeps the table of its sweep from being written.
         with suppress(ConfigError, OSError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,13 +25,20 @@ class Asked:
     hydra: HydraWords
 
 
-def read(words: Sequence[str], *, multirun: bool, pages: Path | None) -> Asked:
+def read(
+    words: Sequence[str],
+    *,
+    multirun: bool,
+    pages: Path | None,
+    announce: Callable[[int], None] = lambda n_jobs: None,
+) -> Asked:
     """Compose every run that the words of a command line ask for.
 
     Args:
         words: ``key=value`` and the like.
         multirun: whether they ask for a sweep.
         pages: the user's own folder of pages, absolute.
+        announce: told the number of runs before they are composed, which may take seconds.
 
     Raises:
         ConfigError: on the first fault.
@@ -39,6 +46,7 @@ def read(words: Sequence[str], *, multirun: bool, pages: Path | None) -> Asked:
     with hydra_ready(pages):
         with explain_errors():
             jobs, hydra = read_words(words, multirun)
+        announce(len(jobs))
         runs = []
         for job in jobs:
             with explain_errors(job, multirun=multirun):

@@ -52,6 +52,8 @@ def status_of(folder: Path) -> str:
     A run that must be resumed is ``interrupted``: a killed one could not write that it ended, so
     that it is ``running`` without a lock; a status or a summary may have been lost since.
     """
+    if not folder.is_dir():
+        return "waiting"
     try:
         status = read_json(folder / STATUS).get("status")
         if status == "finished":

@@ -17,7 +17,8 @@ from sae_cli.results.notes import threshold_notes, undefined_notes
 from sae_cli.run_folder.layout import read_metrics
 from sae_cli.runs.reproduce import reproduce
 from sae_cli.runs.resume import resume
-from sae_cli.runs.sweeps.sweep import results_table, sweep_of, write_results
+from sae_cli.runs.sweeps.results import results_table, write_results
+from sae_cli.runs.sweeps.sweep import sweep_of
 from sae_cli.runs.train import train
 from tests.conftest import SMALL, Configure
 

@@ -17,16 +17,14 @@ from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.layout import SWEEP, holds_run, holds_sweep, resume_command
 from sae_cli.run_folder.lock import is_locked, lock
 from sae_cli.runs.resume import begin_or_resume
-from sae_cli.runs.sweeps.sweep import (
+from sae_cli.runs.sweeps.results import (
     RESULTS,
-    Sweep,
-    check_same,
     failure_notes,
-    read_sweep,
     results_table,
     varied_keys,
     write_results,
 )
+from sae_cli.runs.sweeps.sweep import Sweep, check_same, read_sweep
 
 
 class Launcher(ABC):
@@ -92,6 +90,7 @@ def run_sweep(sweep: Sweep, launcher: Launcher) -> int:
             sweep = recorded
         else:
             sweep.write()
+        write_results(sweep)
         try:
             launcher.launch(sweep)
         except Stopped as stopped:
@@ -127,7 +126,6 @@ def run_job(sweep: Sweep, number: int) -> None:
         return
     say()
     say(f"job {number} ({len(sweep.jobs)} in all): {' '.join(job.overrides)}")
-    write_results(sweep)
     try:
         begin_or_resume(job.config, path, job.overrides, threads=sweep.threads)
     except MovedError:
