@@ -18,39 +18,21 @@ from sae_cli.run_folder.layout import read_metrics
 from sae_cli.runs.resume import begin_or_resume
 from sae_cli.runs.saver import Saver
 from tests.conftest import Configure, slow
+from tests.contracts.kinds import KINDS, VARIANTS
 from tests.contracts.small import MODELS, one_of_each_architecture
 from tests.killing import results
 
 # The run has 97 digits, 4 steps an epoch.
 SMALL = ("dataset.val=20", "dataset.test=1680", "epochs=2", "pictures=false", "device=cpu")
-GREEDY = ("schedule=greedy", "schedule.layer_epochs=[1]")
 QUICK = one_of_each_architecture()
 REST = [page for page in MODELS if page not in QUICK]
-# Stages have epochs of their own.
-SHORTER = {"stacked": ("schedule.layer_epochs=[1]",), "drsae": ("head.epochs=1",)}
-HEAD = ("head=classifier", "head.epochs=1", "head.fine_tune_epochs=1")
-VARIANTS: dict[str, tuple[str, ...]] = {
-    "greedy conv": ("model=conv", *GREEDY),
-    "greedy group": ("model=conv_group_sparse", "architecture.channels=[4,8]", *GREEDY),
-    "greedy lateral": (
-        *("model=sparse_l1", "penalty=lateral_learned", "architecture.hidden_sizes=[16]"),
-        *("architecture.hidden_activations=[relu]", *GREEDY),
-    ),
-    "drsae fine-tuned": ("model=drsae", *HEAD, "head.n_labels=70"),
-    "head with all terms": ("model=denoising", *HEAD, "head.unsupervised_terms=true"),
-    "head alone": ("model=ae", "schedule=none", *HEAD),
-    "vae warming up": ("model=vae", "penalty.warmup_steps=7"),
-    "lateral_learned": ("model=lateral_inhibition", "penalty=lateral_learned"),
-    "unit_norm": ("model=sparse_l1", "unit_norm=true"),
-}
-CASES = {page: (f"model={page}", *SHORTER.get(page, ())) for page in MODELS} | VARIANTS
 
 
 @pytest.mark.parametrize("case", [*QUICK, *VARIANTS, *slow(REST)])
 def test_stopped_and_resumed(
     case: str, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = configure(*SMALL, *CASES[case])
+    config = configure(*SMALL, *KINDS[case])
     begin_or_resume(config, tmp_path / "whole", [])
     lines = read_metrics(tmp_path / "whole")
     epochs = [(b, (a["step"], b["step"])) for a, b in pairwise(lines) if b["step"] > a["step"]]

@@ -2,14 +2,16 @@
 
     python -m tests.soak.kill_and_resume --kills 200
 
-Models, optimizers, stages and the instants of the kills are drawn anew with each ``--seed``. Some
-kills are SIGKILL, some are signals that a run answers with a checkpoint of its own accord.
+Runs of every kind are killed in turn; their options and the instants of the kills are drawn anew
+with each ``--seed``. Some kills are SIGKILL, some are signals that a run answers with a checkpoint
+of its own accord.
 Exit code 1 when a run comes out otherwise by a single bit.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import signal
 import sys
@@ -19,9 +21,11 @@ from random import Random
 
 from sae_cli.config.schema import RunConfig
 from tests.configured import configured
+from tests.contracts.kinds import KINDS
 from tests.killing import finish, results, start
 
-MODELS = (
+# The digits that these see may be corrupted in any way.
+CORRUPTIBLE = (
     *("ae", "linear", "tied", "overcomplete", "denoising"),
     *("sparse_l1", "sparse_l2", "sparse_kl", "sparse_target", "stacked"),
 )
@@ -30,11 +34,10 @@ LR_SCHEDULES = ("constant", "cosine", "linear_decay")
 SIGNALS = (signal.SIGKILL,) * 4 + (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
-def drawn(random: Random) -> tuple[str, RunConfig]:
-    """A configuration, and what it is called."""
-    model = random.choice(MODELS)
+def drawn(kind: str, random: Random) -> tuple[str, RunConfig]:
+    """A configuration of this kind, and what it is called."""
     words = [
-        f"model={model}",
+        *KINDS[kind],
         f"optimizer={random.choice(OPTIMIZERS)}",
         "optimizer.learning_rate=0.0005",
         f"lr_schedule={random.choice(LR_SCHEDULES)}",
@@ -42,19 +45,24 @@ def drawn(random: Random) -> tuple[str, RunConfig]:
         f"batch_size={random.choice([7, 32, 97])}",
         f"epochs={random.choice([5, 10, 20])}",
         f"checkpoint_steps={random.choice([1, 3, 10])}",
-        f"corruption={random.choice(['none', 'gaussian', 'masking', 'dropout'])}",
-        *("dataset.test=1500", "pictures=false", "device=cpu"),
+        *("dataset.val=20", "dataset.test=1680", "pictures=false", "device=cpu"),
     ]
-    if model == "stacked":
-        words.append("schedule.layer_epochs=[2]")
+    if kind in CORRUPTIBLE:
+        words.append(f"corruption={random.choice(['none', 'gaussian', 'masking', 'dropout'])}")
     return " ".join(words), configured(*words)
 
 
 def soak(kills: int, random: Random, folder: Path) -> tuple[int, int, int]:
-    """The kills that were done, the runs that were killed, and how many came out otherwise."""
+    """Kill runs of every kind in turn.
+
+    Returns:
+        the kills that were done, the runs that were killed, and how many came out otherwise.
+    """
     done, runs, wrong = 0, 0, 0
-    while done < kills:
-        name, config = drawn(random)
+    for kind in itertools.cycle(KINDS):
+        if done >= kills:
+            break
+        name, config = drawn(kind, random)
         whole, run = folder / f"{runs}_whole", folder / f"{runs}_killed"
         seconds = finish(config, whole)
         before = done

@@ -1,0 +1,25 @@
+"""Runs of every kind: each page of a model, and what pages of models leave out, as overrides."""
+
+from __future__ import annotations
+
+from tests.contracts.small import MODELS
+
+GREEDY = ("schedule=greedy", "schedule.layer_epochs=[1]")
+# Stages have epochs of their own.
+SHORTER = {"stacked": ("schedule.layer_epochs=[1]",), "drsae": ("head.epochs=1",)}
+HEAD = ("head=classifier", "head.epochs=1", "head.fine_tune_epochs=1")
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "greedy conv": ("model=conv", *GREEDY),
+    "greedy group": ("model=conv_group_sparse", "architecture.channels=[4,8]", *GREEDY),
+    "greedy lateral": (
+        *("model=sparse_l1", "penalty=lateral_learned", "architecture.hidden_sizes=[16]"),
+        *("architecture.hidden_activations=[relu]", *GREEDY),
+    ),
+    "drsae fine-tuned": ("model=drsae", *HEAD, "head.n_labels=70"),
+    "head with all terms": ("model=denoising", *HEAD, "head.unsupervised_terms=true"),
+    "head alone": ("model=ae", "schedule=none", *HEAD),
+    "vae warming up": ("model=vae", "penalty.warmup_steps=7"),
+    "lateral_learned": ("model=lateral_inhibition", "penalty=lateral_learned"),
+    "unit_norm": ("model=sparse_l1", "unit_norm=true"),
+}
+KINDS = {page: (f"model={page}", *SHORTER.get(page, ())) for page in MODELS} | VARIANTS
