@@ -87,7 +87,7 @@ def train_in(
     """
     run = activate(made, folder, progress, stop, resumed)
     try:
-        with bus_errors_raised():
+        with bus_errors_raised(stop):
             summary = _train(run)
         summary |= {"seconds": round(progress.seconds, 3)}
         folder.write_summary(summary)

@@ -105,8 +105,11 @@ class MappedFile:
         return left
 
     def has_shrunk(self) -> bool:
-        """Tell whether there is less of the file than was mapped."""
-        return os.fstat(self._descriptor).st_size < self._size
+        """Tell whether there is less of the file than was mapped, or none that can be reached."""
+        try:
+            return os.fstat(self._descriptor).st_size < self._size
+        except OSError:
+            return True
 
     def replace_(self) -> bool:
         """Have zeros read in place of a file that cannot be; ``look`` raises from then on.
