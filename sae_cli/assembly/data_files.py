@@ -30,11 +30,12 @@ def check_files(made: Prepared) -> list[str]:
     return [
         *(
             f"{file.path} was replaced, moved or removed: this run reads the file that was there "
-            "before; if it stops, it can be resumed only with that file"
+            "before, and needs the same values if it is to be resumed"
             for file in left
         ),
         *(
-            f"{file.path} was touched or written to: it holds the same values"
+            f"{file.path} was touched or written to: it holds the same values; if it held others "
+            "in between, the run has learnt of those, too"
             for file in changed
             if file not in left
         ),

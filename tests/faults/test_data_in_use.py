@@ -282,8 +282,10 @@ def test_the_cache_is_changed_during_a_run(
     for name, n in (("train", 60), ("t10k", 20)):
         write_idx(tmp_path / f"{name}-images-idx3-ubyte.gz", rng.integers(0, 256, (n, 28, 28), "B"))
         write_idx(tmp_path / f"{name}-labels-idx1-ubyte.gz", rng.integers(0, 10, n, "B"))
-    own = ("model=ae", "dataset=kmnist", f"dataset.root={tmp_path}", "dataset.verify=false")
-    own += ("dataset.val=10", "epochs=4", "batch_size=10", "device=cpu", "pictures=false")
+    own = (
+        *("model=ae", "dataset=kmnist", f"dataset.root={tmp_path}", "dataset.verify=false"),
+        *("dataset.val=10", "epochs=4", "batch_size=10", "device=cpu", "pictures=false"),
+    )
     assert forked(*own, "hydra.run.dir=whole").code == 0
     before = partial(in_the_cache, fault, tmp_path / "cache")
     done = forked(*own, "hydra.run.dir=run", before=before)

@@ -75,7 +75,7 @@ class MappedFile:
             ConfigError: it has become shorter, or was while a value was read.
             MachineError: a value could not be read, and nobody has changed the file.
         """
-        now, before = os.fstat(self._descriptor), self._seen
+        now, before = self._stat(), self._seen
         changed = any(
             getattr(now, kind) != getattr(before, kind)
             for kind in ("st_size", "st_mtime_ns", "st_ctime_ns")
@@ -88,12 +88,21 @@ class MappedFile:
         if self._lost and changed:
             raise ConfigError(f"{self.path} was written to while it was read; {MEND}")
         if self._lost:
-            raise MachineError(
-                f"{self.path} could not be read, as when a disk or a network fails (the file "
-                "itself has not changed); see to that, and resume the run, or begin anew"
-            )
+            raise self._unreadable("the file itself has not changed")
         self._seen = now
         return changed
+
+    def _stat(self) -> os.stat_result:
+        try:
+            return os.fstat(self._descriptor)
+        except OSError as error:
+            raise self._unreadable(error.strerror or "") from None
+
+    def _unreadable(self, why: str) -> MachineError:
+        return MachineError(
+            f"{self.path} could not be read ({why}), as when a disk or a network fails; see to "
+            "that, and resume the run, or begin anew"
+        )
 
     def has_left(self) -> bool:
         """Tell once that the path no longer leads to this file; its values can still be read."""
