@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sae_cli.assembly import compute
 from sae_cli.assembly.compute import prepare_process, settle
@@ -14,7 +15,9 @@ from sae_cli.assembly.environment import environment
 from sae_cli.assembly.parts import Parts
 from sae_cli.assembly.stages import Training, build_training, lr_schedule
 from sae_cli.config.schema import RunConfig
+from sae_cli.core.errors import ConfigError
 from sae_cli.datasets import Dataset
+from sae_cli.datasets.formats.bus_errors import bus_errors_raised
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,13 @@ class Prepared:
     Attributes:
         config: the configuration, with all that it left open decided.
         about: the environment, the data and the device, as ``environment.json`` records them.
+        labels: of the training data as they were read, before a head was to see fewer; or None.
     """
 
     config: RunConfig
     training: Training
     about: dict[str, Any]
+    labels: Tensor | None
 
     @property
     def fingerprint(self) -> str:
@@ -47,8 +52,15 @@ def prepare(
         threads: how many a long step takes; None for all that this process may use.
 
     Raises:
-        ConfigError: the data are missing or unfit, or the network does not fit them.
+        ConfigError: the data are missing or unfit, or change while they are read; or the network
+            does not fit them.
+        MachineError: the data cannot be read to their end.
     """
+    with bus_errors_raised():
+        return _prepare(config, parts, download, threads)
+
+
+def _prepare(config: RunConfig, parts: Parts, download: bool, threads: int | None) -> Prepared:
     # An earlier run of this process may have computed on fewer.
     torch.set_num_threads(threads or compute.AVAILABLE_THREADS)
     data = read_dataset(config, download=download)
@@ -60,7 +72,12 @@ def prepare(
     config = settle(locate(config), training, threads)
     prepare_process(config)
     about = environment() | {"dataset": _about(data), "device": str(training.device.torch)}
-    return Prepared(config, training, about)
+    for file in data.files:
+        if file.look():
+            raise ConfigError(
+                f"{file.path} was written to while it was read; begin when it is complete"
+            )
+    return Prepared(config, training, about, data.train.labels)
 
 
 def _about(data: Dataset) -> dict[str, Any]:

@@ -6,7 +6,7 @@
       SaeError
         ConfigError       2        wrong input that the user can mend
         DivergedError     3        the loss or a weight is not finite
-        MachineError      4        the machine gave out before anything was begun
+        MachineError      4        the machine gave out before anything was begun, or lost a file
         MovedError        4        the folder of a run at work is no longer in its place
         CheckpointError   6        no checkpoint can be used
         InUseError        75       another process is at work in the folder
@@ -62,7 +62,7 @@ class DivergedError(SaeError):
 
 
 class MachineError(SaeError):
-    """The machine gives less than a command needs."""
+    """The machine gives less than a command needs, or can no longer read its data."""
 
     exit_code = 4
 

@@ -148,7 +148,8 @@ def _labels(file: ArrayFile, labels: str, n_rows: int) -> Tensor:
             f"dataset.labels={labels}: {what} is of {_dtype(found)} {tuple(found.shape)}; the "
             f"labels must be integers of the shape ({n_rows},), one for each example"
         )
-    classes = found.to(torch.int64)
+    # A copy is small, and stays what it is when the file changes.
+    classes = found.to(torch.int64, copy=True)
     low, high = int(classes.min()), int(classes.max())
     # Numbers as large as the number of examples are ids or hashes, not classes.
     if low < 0 or high >= n_rows:

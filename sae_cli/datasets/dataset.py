@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sae_cli.core.registry import Registry
 from sae_cli.core.shapes import DataShape, Interval
+from sae_cli.datasets.formats.mapped import MappedFile, mapped_files
 from sae_cli.datasets.inputs import AS_STORED, DataRecord, Inputs
 from sae_cli.datasets.rows import take_rows
 from sae_cli.datasets.stream import stream, too_large
@@ -125,6 +126,13 @@ class Dataset:
     @property
     def shape(self) -> DataShape:
         return DataShape(self.train.input_shape, self.n_classes)
+
+    @property
+    def files(self) -> list[MappedFile]:
+        """The files that values are still read from; none where all are in memory or on a GPU."""
+        stored = [split.stored for split in (self.train, self.val, self.test)]
+        starts = {tensor.data_ptr() for tensor in stored if tensor.device.type == "cpu"}
+        return [file for file in mapped_files() if any(map(file.holds, starts))]
 
     @property
     def record(self) -> DataRecord:

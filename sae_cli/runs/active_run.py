@@ -6,6 +6,7 @@ import math
 import time
 from dataclasses import dataclass, field
 
+from sae_cli.assembly.data_files import check_files
 from sae_cli.assembly.prepare import Prepared
 from sae_cli.assembly.stages import Training
 from sae_cli.assembly.streams import generators
@@ -50,14 +51,12 @@ class ActiveRun:
     """What all stages of a run share.
 
     Attributes:
-        fingerprint: of the data.
+        made: what it was made of.
         stop: whether a signal has asked to stop.
         resumed: the checkpoint that the run resumes from, or None.
     """
 
-    config: RunConfig
-    training: Training
-    fingerprint: str
+    made: Prepared
     generators: Generators
     progress: Progress
     log: MetricLog
@@ -65,6 +64,23 @@ class ActiveRun:
     console: Console
     stop: Stop
     resumed: TrainState | None
+
+    @property
+    def config(self) -> RunConfig:
+        return self.made.config
+
+    @property
+    def training(self) -> Training:
+        return self.made.training
+
+    def check_data(self) -> None:
+        """Raise an error unless what was read of the data is what the run began with.
+
+        Raises:
+            ConfigError, MachineError: as ``check_files``.
+        """
+        for line in check_files(self.made):
+            self.console.say(line)
 
     def state_of(self, stage: Stage) -> TrainState | None:
         """Give the checkpoint that this stage resumes from, or None where it begins."""
@@ -84,9 +100,7 @@ def activate(
     log = MetricLog()
     log.listeners += [folder.append_metrics, console.show_metrics]
     return ActiveRun(
-        made.config,
-        made.training,
-        made.fingerprint,
+        made,
         generators(made.config.settings.seed, made.training.device.torch),
         progress,
         log,

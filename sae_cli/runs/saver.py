@@ -98,12 +98,14 @@ class Saver:
             run.stop.check()
 
     def save(self, *, best: bool) -> None:
-        """Save a checkpoint.
+        """Save a checkpoint, unless it would hold what was learnt of other data.
 
         Raises:
+            ConfigError, MachineError: the data changed, or can no longer be read.
             DivergedError: a weight is not finite, or a moment of its gradients (the square of a
                 gradient can overflow while weight and loss do not).
         """
+        self._run.check_data()
         moments = [tensor for tensors in self._optimizer.state.values() for tensor in tensors]
         found = {"weights": self._optimizer.parameters, "moments of the gradients": moments}
         for what, tensors in found.items():
@@ -130,7 +132,7 @@ class Saver:
         progress, training = run.progress, run.training
         return TrainState(
             config=run.config.as_dict(),
-            data=run.fingerprint,
+            data=run.made.fingerprint,
             model=training.autoencoder.state_dict(),
             objectives={s.name: s.objective.state_dict() for s in training.stages},
             optimizer=self._optimizer.state_dict(),

@@ -27,6 +27,7 @@ def train_stage(run: ActiveRun, stage: Stage) -> None:
 
     Raises:
         DivergedError: a term of the loss or a weight is not finite.
+        ConfigError, MachineError: the data changed, or can no longer be read.
         Stopped: a signal has asked to.
         CheckpointError: the checkpoint to resume from does not fit.
     """
@@ -106,6 +107,8 @@ def _epochs(
     try:
         yield from epochs
     except BrokenError as error:
+        # Other data are a reason of their own.
+        run.check_data()
         if position.epoch == 0 and error.done == 0:
             # The first loss is that of weights which have not moved.
             raise hopeless(run, stage, str(error)) from None
@@ -137,6 +140,7 @@ class _Validation:
         values = evaluate(
             stage.autoencoder, stage.objective, self._val, self._baseline, run.training.device
         )
+        run.check_data()
         metrics = {f"train/{name}": value for name, value in train_terms.items()}
         metrics |= {f"val/{name}": value for name, value in values.items()}
         run.log.append(

@@ -18,6 +18,7 @@ from sae_cli.core.errors import MovedError, Stopped
 from sae_cli.core.signals import Stop, stopping_in_time
 from sae_cli.core.text import short, table
 from sae_cli.datasets import Split
+from sae_cli.datasets.formats.bus_errors import bus_errors_raised
 from sae_cli.pictures import render
 from sae_cli.results.notes import undefined_notes
 from sae_cli.run_folder.folder import RunFolder
@@ -86,7 +87,9 @@ def train_in(
     """
     run = activate(made, folder, progress, stop, resumed)
     try:
-        summary = _train(run) | {"seconds": round(progress.seconds, 3)}
+        with bus_errors_raised(stop):
+            summary = _train(run)
+        summary |= {"seconds": round(progress.seconds, 3)}
         folder.write_summary(summary)
     except BaseException as error:
         run.console.end()
@@ -119,6 +122,7 @@ def _train(run: ActiveRun) -> dict[str, Any]:
     _introduce(run)
     _train_stages(run)
     final = _closing_metrics(run)
+    run.check_data()
     data = run.training.dataset
     tensors = run.training.network.saved.state_dict()
     run.folder.save_model(tensors, data.shape, data.record.as_dict())
@@ -129,6 +133,7 @@ def _train(run: ActiveRun) -> dict[str, Any]:
         for picture in draw(run):
             run.folder.save_picture(picture.name, render(picture), picture.numbers)
             run.stop.check()
+        run.check_data()
     return {
         "status": "finished",
         "best_epoch": run.progress.best_epoch,

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.paths import full_path
+from sae_cli.datasets.formats.mapped import map_array
 from sae_cli.datasets.formats.npy import map_npy, npz_keys, read_npz
 
 # NumPy does not know bfloat16, so it is mapped as integers of the same size.
@@ -123,8 +124,8 @@ def _open_safetensors(path: Path) -> ArrayFile:
         shape, start = tuple(entry["shape"]), 8 + length + entry["data_offsets"][0]
         if 0 in shape:
             return torch.empty(shape)
-        with _reading(path):
-            array = np.memmap(path, dtype.newbyteorder("<"), "r", start, shape)
+        with _reading(path), path.open("rb") as opened:
+            array = map_array(path, opened, dtype.newbyteorder("<"), shape, start)
         tensor = _tensor(array, what)
         return tensor.view(torch.bfloat16) if entry["dtype"] == "BF16" else tensor
 

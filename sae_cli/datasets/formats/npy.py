@@ -11,10 +11,13 @@ import math
 import os
 import zipfile
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
+import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
+
+from sae_cli.datasets.formats.mapped import map_array
 
 # A byte of a deflate stream gives at most this many bytes.
 DEFLATE_MAX_RATIO = 1032
@@ -27,10 +30,20 @@ HEADERS = {(1, 0): (2, npy.read_array_header_1_0), (2, 0): (4, npy.read_array_he
 
 
 class Header(NamedTuple):
-    """Sizes that a .npy file announces: that of the header and that of the array."""
+    """What a .npy file announces: the size of its header, and its array.
+
+    Attributes:
+        by_columns: whether the first axis varies fastest (Fortran's order).
+    """
 
     header_bytes: int
-    array_bytes: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    by_columns: bool
+
+    @property
+    def array_bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 def map_npy(path: Path) -> NDArray[Any]:
@@ -41,10 +54,9 @@ def map_npy(path: Path) -> NDArray[Any]:
     """
     with path.open("rb") as file:
         header = _header(file)
-        found = os.fstat(file.fileno()).st_size
-    _check_length(header, found)
-    # np.load would take a .npz or a pickle by any name.
-    return npy.open_memmap(path, mode="r")
+        _check_length(header, os.fstat(file.fileno()).st_size)
+        order: Literal["C", "F"] = "F" if header.by_columns else "C"
+        return map_array(path, file, header.dtype, header.shape, header.header_bytes, order)
 
 
 def npz_keys(path: Path) -> list[str]:
@@ -97,7 +109,7 @@ def _header(file: BinaryIO) -> Header:
     if length > MAX_HEADER:
         raise ValueError(f"its header has {length} bytes, more than {MAX_HEADER}")
     try:
-        shape, _, dtype = parse(io.BytesIO(start + file.read(length)))
+        shape, by_columns, dtype = parse(io.BytesIO(start + file.read(length)))
     except (RecursionError, MemoryError):
         # Python's own parser raises these where brackets or signs pile up.
         raise ValueError("its header describes no array") from None
@@ -106,7 +118,7 @@ def _header(file: BinaryIO) -> Header:
     # A 0 counts as 1, because NumPy's product in 64 bits may overflow before it meets the 0.
     if min(shape, default=0) < 0 or math.prod(max(1, n) for n in shape) * dtype.itemsize >= 2**62:
         raise ValueError(f"its header announces the shape {shape}")
-    return Header(npy.MAGIC_LEN + size + length, math.prod(shape) * dtype.itemsize)
+    return Header(npy.MAGIC_LEN + size + length, shape, dtype, by_columns)
 
 
 def _check_length(header: Header, found: int) -> None:

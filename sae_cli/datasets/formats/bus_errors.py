@@ -1,0 +1,64 @@
+"""Bus errors: a mapped file has become shorter, or its disk fails, while a value of it is read.
+
+The system repeats the read when a handler returns, forever if the page is still not there, and
+Python calls its own handlers only after the read. So this one is called by the system itself. It
+has zeros read instead, and an error is raised before anything that was made of them is used.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sae_cli.core.signals import Stop
+from sae_cli.datasets.formats.mapped import mapped_files
+
+HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_int)
+# Threads that read at the same time all meet the error; one who meets it again and again is not
+# helped by zeros in the files that are known here.
+MOST_IN_VAIN = 1000
+
+
+@contextmanager
+def bus_errors_raised(stop: Stop | None = None) -> Iterator[None]:
+    """Raise what ``MappedFile.look`` raises at the end of a block that has met a bus error.
+
+    A bus error that is not of a mapped file ends the process, as it does without this.
+
+    Args:
+        stop: is asked to stop, so that the end of the block comes soon.
+
+    Raises:
+        ConfigError, MachineError: as ``MappedFile.look``, in place of any error of the block.
+    """
+    set_handler = ctypes.CDLL(None).signal
+    set_handler.restype, set_handler.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
+    one_by_one, in_vain = threading.Lock(), 0
+
+    def handle(number: int) -> None:
+        nonlocal in_vain
+        with one_by_one:
+            files = [file for file in mapped_files() if not file.is_lost]
+            shrunk = [file for file in files if file.has_shrunk()]
+            if any([file.replace_() for file in shrunk or files]):
+                in_vain = 0
+            else:
+                in_vain += 1
+            if in_vain > MOST_IN_VAIN:
+                set_handler(number, None)
+        if stop is not None:
+            stop.number = signal.SIGBUS
+
+    handler = HANDLER(handle)
+    before = set_handler(signal.SIGBUS, ctypes.cast(handler, ctypes.c_void_p))
+    lost_before = [file for file in mapped_files() if file.is_lost]
+    try:
+        yield
+    finally:
+        set_handler(signal.SIGBUS, before)
+        for file in mapped_files():
+            if file.is_lost and file not in lost_before:
+                file.look()

@@ -1,0 +1,165 @@
+"""Files that are mapped into memory, and what becomes of them while they are read.
+
+A mapping shows what its file holds now, not what it held when it was mapped. Whoever reads one for
+hours looks at the file from time to time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import weakref
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, final
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from sae_cli.core.errors import ConfigError, MachineError
+
+# The same number on Linux, macOS and BSD; Python's mmap does not have it.
+MAP_FIXED = 0x10
+MEND = (
+    "put it back as it was and resume the run, whose checkpoints are from before that, or begin "
+    "anew"
+)
+
+_MAPPED: list[MappedFile] = []
+
+
+@final
+class MappedFile:
+    """A file that is mapped, for as long as its array lives.
+
+    Args:
+        path: where the file was opened.
+        file: the open file.
+        array: all of the mapping from ``offset`` on.
+
+    Attributes:
+        path: as given; another file may have come there since.
+    """
+
+    def __init__(self, path: Path, file: BinaryIO, array: NDArray[Any], offset: int) -> None:
+        self.path = path
+        self._array = weakref.ref(array)
+        # The path may lead elsewhere later; a descriptor stays with the file that is mapped.
+        self._descriptor = os.dup(file.fileno())
+        weakref.finalize(array, os.close, self._descriptor)
+        self._seen = os.fstat(self._descriptor)
+        self._size = self._seen.st_size
+        self._in_place, self._lost = True, False
+        ahead = offset % mmap.ALLOCATIONGRANULARITY
+        self._address, self._n_bytes = array.ctypes.data - ahead, array.nbytes + ahead
+
+    @property
+    def is_mapped(self) -> bool:
+        return self._array() is not None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether zeros are read in its place."""
+        return self._lost
+
+    def holds(self, address: int) -> bool:
+        """Tell whether an address of memory lies in the mapping."""
+        return self._address <= address < self._address + self._n_bytes
+
+    def look(self) -> bool:
+        """Tell whether the file may have been written to since the last look.
+
+        Times are compared, so that a file of the same values may count as written to.
+
+        Raises:
+            ConfigError: it has become shorter, or was while a value was read.
+            MachineError: a value could not be read, and nobody has changed the file.
+        """
+        now, before = self._stat(), self._seen
+        changed = any(
+            getattr(now, kind) != getattr(before, kind)
+            for kind in ("st_size", "st_mtime_ns", "st_ctime_ns")
+        )
+        if now.st_size < self._size:
+            raise ConfigError(
+                f"{self.path} became shorter while it was read ({now.st_size} bytes now, "
+                f"{self._size} before); {MEND}"
+            )
+        if self._lost and changed:
+            raise ConfigError(f"{self.path} was written to while it was read; {MEND}")
+        if self._lost:
+            raise self._unreadable("the file itself has not changed")
+        self._seen = now
+        return changed
+
+    def _stat(self) -> os.stat_result:
+        try:
+            return os.fstat(self._descriptor)
+        except OSError as error:
+            raise self._unreadable(error.strerror or "") from None
+
+    def _unreadable(self, why: str) -> MachineError:
+        return MachineError(
+            f"{self.path} could not be read ({why}), as when a disk or a network fails; see to "
+            "that, and resume the run, or begin anew"
+        )
+
+    def has_left(self) -> bool:
+        """Tell once that the path no longer leads to this file; its values can still be read."""
+        try:
+            in_place = os.path.samestat(self._seen, self.path.stat())
+        except OSError:
+            in_place = False
+        left, self._in_place = self._in_place and not in_place, in_place
+        return left
+
+    def has_shrunk(self) -> bool:
+        """Tell whether there is less of the file than was mapped, or none that can be reached."""
+        try:
+            return os.fstat(self._descriptor).st_size < self._size
+        except OSError:
+            return True
+
+    def replace_(self) -> bool:
+        """Have zeros read in place of a file that cannot be; ``look`` raises from then on.
+
+        Returns:
+            whether the system did so.
+        """
+        self._lost = True
+        flags = MAP_FIXED | mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        replace = ctypes.CDLL(None).mmap
+        replace.restype = ctypes.c_void_p
+        replace.argtypes = [
+            *(ctypes.c_void_p, ctypes.c_size_t),
+            *(ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long),
+        ]
+        found = replace(self._address, self._n_bytes, mmap.PROT_READ, flags, -1, 0)
+        return bool(found == self._address)
+
+
+def map_array(
+    path: Path,
+    file: BinaryIO,
+    dtype: DTypeLike,
+    shape: tuple[int, ...],
+    offset: int,
+    order: Literal["C", "F"] = "C",
+) -> NDArray[Any]:
+    """Map an array of an open file, read-only.
+
+    Args:
+        path: of the file.
+        offset: of the array in the file, in bytes.
+
+    Raises:
+        ValueError, OSError: the file is shorter.
+    """
+    array = np.memmap(file, dtype, "r", offset, shape, order)
+    _MAPPED[:] = [*mapped_files(), MappedFile(path, file, array, offset)]
+    return array
+
+
+def mapped_files() -> list[MappedFile]:
+    """List the files that this process has mapped and still reads."""
+    return [file for file in _MAPPED if file.is_mapped]
