@@ -29,7 +29,9 @@ def command(run: Callable[[list[str]], int]) -> None:
     _open_output()
     try:
         with stopping_at_once():
-            code = run(sys.argv[1:])
+            given = sys.argv[1:]
+            # The import of the command itself may be what finds no memory.
+            code = run_guarded(lambda: run(given), show_traceback="--traceback" in given)
     except Stopped as stopped:
         # The terminal may have been closed.
         with suppress(OSError):
