@@ -20,7 +20,8 @@ def check_limits() -> None:
     """Check that what a command needs fits this process, and have it told before its time ends.
 
     Raises:
-        MachineError: the imports do not fit, or too few threads can be started.
+        MachineError: the imports do not fit, too few threads can be started, or there is no
+            time to save in.
     """
     _leave_time()
     check_threads(available_threads(), NUMPY_POOLS)
@@ -35,7 +36,11 @@ def _leave_time() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
     if hard == resource.RLIM_INFINITY:
         return
-    last = max(1, hard - min(SAVING_SECONDS, max(1, hard // SAVING_SHARE)))
+    last = hard - min(SAVING_SECONDS, max(1, hard // SAVING_SHARE))
+    if last < 1:
+        raise MachineError(
+            f"the limit of {hard} s of processor time (ulimit -t) is too low to train in; raise it"
+        )
     if soft == resource.RLIM_INFINITY or soft > last:
         resource.setrlimit(resource.RLIMIT_CPU, (last, hard))
 
