@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.abc
 import os
 import resource
@@ -89,6 +90,27 @@ def _no_thread(threads: int) -> None:
 
 # The keys are the values of OMP_NUM_THREADS.
 no_thread = {threads: partial(_no_thread, threads) for threads in (1, 2)}
+
+
+def no_fork() -> None:
+    """Have no process be started."""
+
+    def fail() -> Never:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    PATCH.setattr(os, "fork", fail)
+
+
+def no_watching_thread() -> None:
+    """Have the thread that ends a job with its parent not be started."""
+    start = threading.Thread.start
+
+    def fail(thread: threading.Thread) -> None:
+        if thread.name == "end-with-parent":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    PATCH.setattr(threading.Thread, "start", fail)
 
 
 def little_time() -> None:

@@ -96,6 +96,25 @@ def test_too_few_threads(threads: int, words: str, tmp_path: Path, forked: Forke
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("cause", "said"),
+    [
+        (limits.no_fork, "Resource temporarily unavailable"),
+        (limits.no_watching_thread, "can't start new thread"),
+    ],
+)
+def test_a_job_whose_process_cannot_start(
+    cause: Before, said: str, tmp_path: Path, forked: Forked
+) -> None:
+    words = ("-m", *WORDS, "seed=0,1", "hydra/launcher=basic", "hydra.sweep.dir=sweep")
+    done = forked(*words, before=cause)
+    assert done.code == 1, done.err
+    for line, number in zip(done.err.splitlines(), range(2), strict=True):
+        assert line.startswith(f"error in job {number}_") and said in line
+    assert [status(run) for run in (tmp_path / "sweep").glob("[01]_*")] == ["failed"] * 2
+    assert forked("resume=sweep").code == 0
+
+
 # With so many processes OpenBLAS complains; with one more OpenMP ends the process.
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
