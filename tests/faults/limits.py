@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib.abc
+import mmap
 import os
 import resource
 import sys
@@ -14,7 +15,9 @@ from functools import partial
 from types import ModuleType
 from typing import Never
 
+import numpy as np
 import pytest
+import torch
 
 from sae_cli.run_folder import checkpoints, files
 from tests.faults.causes import KEPT
@@ -54,6 +57,25 @@ def _no_new_file(number: int) -> None:
 def no_new_file(number: int) -> partial[None]:
     """Have no file be made after the step, for want of what the error number says."""
     return partial(_no_new_file, number)
+
+
+def no_memory_for_data() -> None:
+    """Have a file of data not be mapped for want of memory, whose error names no file."""
+
+    def fail(*given: object, **options: object) -> Never:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    PATCH.setattr(np, "memmap", fail)
+    PATCH.setattr(mmap, "mmap", fail)
+
+
+def no_memory_for_a_checkpoint() -> None:
+    """Have the tensors of a checkpoint find no memory, which PyTorch says in a RuntimeError."""
+
+    def fail(*given: object, **options: object) -> Never:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+
+    PATCH.setattr(torch, "load", fail)
 
 
 def no_inode() -> None:

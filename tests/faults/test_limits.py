@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import slow
@@ -85,6 +86,26 @@ def test_a_run_that_cannot_record_that_it_resumes(
     assert status(stopped) == "failed"
     assert contents(stopped / "checkpoints") == before
     finish_like(stopped, whole)
+
+
+def test_memory_ends_while_a_checkpoint_is_read(stopped: Path, whole: Path, forked: Forked) -> None:
+    """The checkpoint is good, so the run does not fall back to the one before."""
+    before = contents(stopped)
+    done = forked("resume=run", before=limits.no_memory_for_a_checkpoint)
+    assert done.code == 4, done.err
+    assert "out of memory" in done.error
+    assert contents(stopped) == before
+    finish_like(stopped, whole)
+
+
+def test_memory_ends_while_data_are_read(tmp_path: Path, forked: Forked) -> None:
+    """The file is not called damaged."""
+    np.save(tmp_path / "data.npy", np.zeros((200, 8), "f4"))
+    words = ("dataset=array", "dataset.path=data.npy", "hydra.run.dir=run")
+    done = forked(*words, before=limits.no_memory_for_data)
+    assert done.code == 4, done.err
+    assert "Cannot allocate memory" in done.error
+    assert [path.name for path in tmp_path.iterdir()] == ["data.npy"]
 
 
 @pytest.mark.parametrize(("threads", "words"), [(2, ""), (1, "device.threads=2")])
