@@ -10,6 +10,7 @@ import ctypes
 import os
 import shutil
 import sys
+from functools import cache
 
 import torch
 
@@ -17,6 +18,7 @@ from sae_cli.assembly.flops import multiply_adds
 from sae_cli.assembly.stages import Training
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
+from sae_cli.core.threads import check_threads
 from sae_cli.training.devices import Device
 from sae_cli.training.gradients.autograd import Autograd
 from sae_cli.training.gradients.by_hand import ByHand, can_differentiate
@@ -27,6 +29,9 @@ from sae_cli.training.stage import Stage
 # PyTorch would use as many threads as there are cores, or OMP_NUM_THREADS, which launchers set for
 # their workers.
 AVAILABLE_THREADS = torch.get_num_threads()
+
+# One is OpenMP's, and one PyTorch's own.
+TORCH_POOLS = 2
 
 # Below this number the products of a step are so short that two threads mostly wait for each other,
 # and far longer when another process has one of the cores.
@@ -94,9 +99,25 @@ def describe(config: RunConfig) -> str:
     return f"{threads} thread{'s' if threads > 1 else ''}{compiling}"
 
 
+def use_threads(n: int) -> None:
+    """Have PyTorch compute on this many threads.
+
+    Raises:
+        MachineError: this process may not start them.
+    """
+    _check_once(n)
+    torch.set_num_threads(n)
+
+
+@cache
+def _check_once(n: int) -> None:
+    # A second trial would come on top of the threads that PyTorch has started since the first.
+    check_threads(n, TORCH_POOLS)
+
+
 def prepare_process(config: RunConfig) -> None:
     """Set up this process for a settled configuration."""
-    torch.set_num_threads(config.parts["device"]["threads"])
+    use_threads(config.parts["device"]["threads"])
     if sys.platform == "linux":
         _keep_freed_memory()
 

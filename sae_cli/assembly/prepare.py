@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from sae_cli.assembly import compute
-from sae_cli.assembly.compute import prepare_process, settle
+from sae_cli.assembly.compute import prepare_process, settle, use_threads
 from sae_cli.assembly.data import check_data, locate, read_dataset
 from sae_cli.assembly.environment import environment
 from sae_cli.assembly.parts import Parts
@@ -62,7 +61,7 @@ def prepare(
 
 def _prepare(config: RunConfig, parts: Parts, download: bool, threads: int | None) -> Prepared:
     # An earlier run of this process may have computed on fewer.
-    torch.set_num_threads(threads or compute.AVAILABLE_THREADS)
+    use_threads(threads or compute.AVAILABLE_THREADS)
     data = read_dataset(config, download=download)
     check_data(config, parts, data)
     training = build_training(config, parts, data)

@@ -10,14 +10,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 
-from sae_cli.core.errors import MACHINE_GAVE_OUT, ConfigError, SaeError, Stopped, in_one_line
+from sae_cli.core.errors import (
+    CheckpointError,
+    ConfigError,
+    SaeError,
+    Stopped,
+    in_one_line,
+)
+from sae_cli.core.machine import gave_out, is_library, is_memory
 from sae_cli.core.signals import SIGNALS, stopping_at_once
 
 DONE, MACHINE = 0, 4
-# PyTorch says these in plain RuntimeErrors of the CPU, of CUDA and its libraries, and of threads.
-NO_MEMORY = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED", "bad_alloc", "new thread")
-# The system's loader says these of a library that does not fit, without an error number.
-NOT_LOADED = ("failed to map segment", "annot allocate memory", "Too many open files")
 
 
 def command(run: Callable[[list[str]], int]) -> None:
@@ -29,7 +32,9 @@ def command(run: Callable[[list[str]], int]) -> None:
     _open_output()
     try:
         with stopping_at_once():
-            code = run(sys.argv[1:])
+            given = sys.argv[1:]
+            # The import of the command itself may be what finds no memory.
+            code = run_guarded(lambda: run(given), show_traceback="--traceback" in given)
     except Stopped as stopped:
         # The terminal may have been closed.
         with suppress(OSError):
@@ -82,27 +87,25 @@ def run_guarded(run: Callable[[], int], *, show_traceback: bool) -> int:
 
 def _meaning(error: Exception) -> tuple[int | None, str]:
     """Give the exit code and the line of an error; None for a bug."""
+    if isinstance(error, (ConfigError, CheckpointError)):
+        # Readers take what a file raises for its fault, even if it is the machine's.
+        behind = error.__context__
+        if isinstance(behind, Exception) and gave_out(behind):
+            return _meaning(behind)
     if isinstance(error, SaeError):
         return error.exit_code, str(error)
-    numbered = isinstance(error, OSError) and error.errno is not None
-    if isinstance(error, (ImportError, OSError)) and not numbered and _says(error, NOT_LOADED):
+    if is_library(error):
         return MACHINE, (
             f"a library cannot be loaded ({error}); raise the limits of this process (ulimit -a), "
             "and the run can be resumed"
         )
     if isinstance(error, OSError):
         text = f"{error.filename or 'input or output'}: {error.strerror or error}"
-        if error.errno in MACHINE_GAVE_OUT:
+        if gave_out(error):
             return MACHINE, f"{text}; what was saved before is kept, and the run can be resumed"
         return ConfigError.exit_code, text
-    # The name must do, because torch is not imported for a typo.
-    memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    if memory or (isinstance(error, RuntimeError) and _says(error, NO_MEMORY)):
+    if is_memory(error):
         return MACHINE, (
             "out of memory; lower batch_size, architecture.n_latents or architecture.hidden_sizes"
         )
     return None, ""
-
-
-def _says(error: Exception, texts: tuple[str, ...]) -> bool:
-    return any(text in str(error) for text in texts)

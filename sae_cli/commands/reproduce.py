@@ -9,7 +9,7 @@ from typing import Any
 
 from sae_cli.commands.arguments import changes
 from sae_cli.commands.exits import DONE, run_guarded
-from sae_cli.commands.limits import check_memory
+from sae_cli.commands.limits import check_limits
 from sae_cli.commands.parser import Parser
 from sae_cli.config.folder_names import unique_stamp
 from sae_cli.core.errors import ConfigError
@@ -75,7 +75,7 @@ def _parser() -> Parser:
 
 
 def _one(given: argparse.Namespace, folder: Path, into: Path, found: dict[str, Any]) -> bool:
-    check_memory()
+    check_limits()
     # Here, because torch takes its time, and a typo should not wait for it.
     from sae_cli.runs.reproduce import check_environment, reproduce
 

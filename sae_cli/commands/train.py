@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sae_cli.commands.arguments import Arguments, changes, parse
 from sae_cli.commands.exits import DONE, run_guarded
-from sae_cli.commands.limits import check_memory
+from sae_cli.commands.limits import check_limits
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.garbage import not_collecting
 from sae_cli.core.paths import full_path
@@ -53,7 +53,7 @@ def _run(arguments: Arguments) -> int:
 
         show(arguments)
         return DONE
-    check_memory()
+    check_limits()
     if arguments.resume is not None:
         return _resume(arguments, full_path(arguments.resume))
     with not_collecting():

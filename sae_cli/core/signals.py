@@ -10,8 +10,12 @@ from types import FrameType
 
 from sae_cli.core.errors import Stopped
 
-# SIGHUP is sent when the terminal is closed, SIGUSR1 or SIGUSR2 by a cluster before a time limit.
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
+# SIGHUP is sent when the terminal is closed, SIGUSR1 or SIGUSR2 by a cluster before a time limit,
+# SIGXCPU by the system at a limit of processor time.
+SIGNALS = (
+    *(signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP),
+    signal.SIGXCPU,
+)
 
 Handler = Callable[[int, FrameType | None], None]
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from sae_cli.core.bar import Bar
 from sae_cli.core.options import Count
 from sae_cli.core.paths import full_path
 from sae_cli.core.shapes import UNIT
@@ -48,7 +48,7 @@ def image_folder(
     decoded = np.empty((n, channels, size, size), np.uint8)
     n_first = 0
     # With disable=None the bar stays quiet where the output is not a terminal.
-    for row, picture in enumerate(tqdm(found.paths, "decoding pictures", disable=None)):
+    for row, picture in enumerate(Bar(found.paths, "decoding pictures", disable=None)):
         image, is_first = read_picture(picture, "L" if channels == 1 else "RGB")
         decoded[row] = _centre_square(image, size, channels)
         n_first += is_first

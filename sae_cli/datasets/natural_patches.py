@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from tqdm import tqdm
 
+from sae_cli.core.bar import Bar
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import Positive
 from sae_cli.core.paths import full_path
@@ -123,7 +123,7 @@ def _draw(
     n_pictures = [sum(split in picture.splits for picture in pictures) for split in ALL_SPLITS]
     filled, n_cut, n_first = [0, 0, 0], [0, 0, 0], 0
     # With disable=None the bar stays quiet where the output is not a terminal.
-    for picture in tqdm(pictures, "cutting patches", disable=None):
+    for picture in Bar(pictures, "cutting patches", disable=None):
         image, is_first = read_picture(picture.path, "L")
         n_first += is_first
         pixels = np.asarray(image)

@@ -18,6 +18,7 @@ from typing import Any, final
 import torch
 
 from sae_cli.core.errors import CheckpointError
+from sae_cli.core.machine import gave_out
 from sae_cli.run_folder.files import write_atomically, write_beside
 from sae_cli.run_folder.train_state import TrainState
 
@@ -136,6 +137,9 @@ def unpack(content: bytes, name: str) -> TrainState:
         ) from None
     # A file that was made up may raise anything.
     except Exception as error:
+        # A good checkpoint is not set aside because memory is short.
+        if gave_out(error):
+            raise
         raise CheckpointError(f"{name} cannot be read ({type(error).__name__})") from None
     return TrainState.from_state_dict(state, name)
 

@@ -86,6 +86,22 @@ def write_beside(target: Path, content: bytes) -> Iterator[Path]:
     _sync_folder(target.parent)
 
 
+def overwrite(target: Path, content: bytes) -> None:
+    """Write over a small file, in the room that it has: the last resort on a full disk.
+
+    A kill in between may leave half of it, unlike ``write_atomically``.
+
+    Raises:
+        OSError: not even that is possible.
+        MovedError: as ``check_in_place``.
+    """
+    check_in_place(target)
+    with open(target, "r+b", opener=_open_no_link) as file:
+        refuse_hard_link(target, os.fstat(file.fileno()))
+        file.write(content)
+        file.truncate()
+
+
 def remove_temporaries(folder: Path) -> None:
     """Remove the files of a process that was killed while it wrote them beside their targets."""
     for file in folder.glob(f"*{TEMPORARY}"):

@@ -9,8 +9,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, final
@@ -20,7 +21,7 @@ import numpy.typing as npt
 import safetensors.torch
 from torch import Tensor
 
-from sae_cli.core.errors import ConfigError, in_one_line
+from sae_cli.core.errors import MACHINE_GAVE_OUT, ConfigError, MovedError, in_one_line
 from sae_cli.core.shapes import DataShape
 from sae_cli.core.text import short
 from sae_cli.run_folder.checkpoints import Checkpoints
@@ -28,6 +29,7 @@ from sae_cli.run_folder.files import (
     append_line,
     as_json,
     check_links,
+    overwrite,
     refuse_hard_link,
     remove_temporaries,
     write_atomically,
@@ -61,6 +63,8 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.checkpoints = Checkpoints(path / "checkpoints")
+        self._status: str | None = None
+        self._reserve: int | None = None
 
     def check_free(self) -> None:
         """Raise ConfigError unless a run may begin here."""
@@ -84,8 +88,9 @@ class RunFolder:
             self._check_links()
             self.clean()
             try:
-                self.set_status("running")
-                yield
+                with self._ending():
+                    self.set_status("running")
+                    yield
             except BaseException:
                 if not holds_run(self.path):
                     self._withdraw()
@@ -106,7 +111,32 @@ class RunFolder:
             )
         with lock(self.path):
             self._check_links()
+            with self._ending():
+                yield
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        """Leave no run that has ended as one that is at work.
+
+        A descriptor is kept in reserve, because the end is written even where no further file
+        can be opened.
+        """
+        self._reserve = os.open(os.devnull, os.O_RDONLY)
+        try:
             yield
+        except BaseException as error:
+            if self._status == "running" and holds_run(self.path):
+                # The first error counts.
+                with suppress(OSError, MemoryError, MovedError):
+                    self.end(error)
+            raise
+        finally:
+            self._free_reserve()
+
+    def _free_reserve(self) -> None:
+        if self._reserve is not None:
+            os.close(self._reserve)
+            self._reserve = None
 
     def _check_links(self) -> None:
         """Raise ConfigError for what would have this run write elsewhere, or wait."""
@@ -130,7 +160,28 @@ class RunFolder:
 
     def set_status(self, status: str, **details: Any) -> None:
         """Write the status: ``running``, ``finished``, ``interrupted`` or ``failed``."""
-        self._write_json(STATUS, {"status": status, "pid": os.getpid(), **details})
+        content = _as_file({"status": status, "pid": os.getpid(), **details})
+        try:
+            self._write(STATUS, content)
+        except OSError as error:
+            # A run that ended may not look like one at work because there is no room to say so.
+            if self._status != "running" or error.errno not in MACHINE_GAVE_OUT:
+                raise
+            overwrite(self.path / STATUS, content)
+        self._status = status
+
+    def end(self, error: BaseException, **details: Any) -> str:
+        """Say how a run ended that did not finish, and give its status.
+
+        Args:
+            details: beside the error, in ``status.json``.
+        """
+        self._free_reserve()
+        status = "failed" if isinstance(error, Exception) else "interrupted"
+        self.set_status(status, error=str(error) or type(error).__name__, **details)
+        trace = "".join(traceback.format_exception(error))
+        self.log(trace if status == "failed" else str(error))
+        return status
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the complete configuration."""
@@ -186,7 +237,11 @@ class RunFolder:
         self._write_json(SUMMARY, summary)
 
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        self._write(name, (as_json(content) + "\n").encode())
+        self._write(name, _as_file(content))
 
     def _write(self, name: str, content: bytes) -> None:
         write_atomically(self.path / name, content)
+
+
+def _as_file(content: Mapping[str, Any]) -> bytes:
+    return (as_json(content) + "\n").encode()

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
-from tqdm import tqdm
-
+from sae_cli.core.bar import Bar
 from sae_cli.core.errors import in_one_line
 from sae_cli.core.text import number
 from sae_cli.model.objective import Terms
-
-# tqdm's own lock is shared between processes, and starts another process to look after it.
-tqdm.set_lock(threading.RLock())
 
 
 @final
@@ -40,7 +35,7 @@ class Console:
         self._show = bar and sys.stderr.isatty()
         self._several_stages = several_stages
         self._target = target
-        self._bar: tqdm[Any] | None = None
+        self._bar: Bar | None = None
         self._last_epoch = 0
 
     def say(self, line: str) -> None:
@@ -48,7 +43,7 @@ class Console:
         line = in_one_line(line)
         self._log(line)
         try:
-            tqdm.write(line, file=sys.stdout)
+            Bar.write(line, file=sys.stdout)
             sys.stdout.flush()
         except OSError:
             # The reader (`| head`, a terminal) has gone, or its disk is full; the run continues.
@@ -68,7 +63,7 @@ class Console:
         """
         self.end()
         self._last_epoch = last_epoch
-        self._bar = tqdm(total=steps, desc=stage, unit="step", leave=False, disable=not self._show)
+        self._bar = Bar(total=steps, desc=stage, unit="step", leave=False, disable=not self._show)
 
     def step(self, terms: Terms) -> None:
         """Advance the bar by a step; terms are read from the device only when it is redrawn."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -94,7 +93,7 @@ def train_in(
     except BaseException as error:
         run.console.end()
         # On a full disk, or in a folder that was moved, this fails too; the first error counts.
-        with suppress(OSError, MovedError):
+        with suppress(OSError, MemoryError, MovedError):
             _mark(run, error)
         if isinstance(error, Stopped):
             saved_at = f"the last checkpoint is of step {progress.saved_step}"
@@ -109,11 +108,7 @@ def train_in(
 
 def _mark(run: ActiveRun, error: BaseException) -> None:
     """Say in the folder how the run ended."""
-    status = "failed" if isinstance(error, Exception) else "interrupted"
-    run.folder.set_status(
-        status, error=str(error) or type(error).__name__, saved_step=run.progress.saved_step
-    )
-    run.folder.log(traceback.format_exc() if status == "failed" else str(error))
+    status = run.folder.end(error, saved_step=run.progress.saved_step)
     run.console.say(f"run folder: {short(run.folder.path)} ({status})")
 
 

@@ -13,7 +13,7 @@ import threading
 import time
 from functools import cache
 
-from sae_cli.core.errors import Stopped
+from sae_cli.core.errors import SaeError, Stopped
 from sae_cli.core.signals import SIGNALS, handle_signals, stopping_at_once
 from sae_cli.runs.sweeps.jobs import record_failure, run_job
 from sae_cli.runs.sweeps.sweep import Sweep
@@ -68,6 +68,9 @@ def _run(sweep: Sweep, number: int, parent: int) -> None:
             run_job(sweep, number)
     except Stopped as stopped:
         sys.exit(stopped.exit_code)
+    except (SaeError, OSError, RuntimeError) as error:
+        # The machine gives no thread, or no room for the results; the job itself has its own end.
+        record_failure(sweep, number, str(error))
 
 
 def _check_end(sweep: Sweep, number: int, code: int) -> None:

@@ -1,0 +1,25 @@
+"""Progress bars that start no thread and no process, which a limit may forbid."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, final
+
+from tqdm import tqdm
+
+
+@final
+class Bar(tqdm):  # type: ignore[type-arg]
+    """A bar of tqdm without its monitor, a thread that wakes a bar whose steps became slow.
+
+    This one looks at the clock in each step instead.
+    """
+
+    monitor_interval = 0
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **({"miniters": 1} | options))
+
+
+# tqdm's own lock is shared between processes, and starts another process to look after it.
+Bar.set_lock(threading.RLock())
