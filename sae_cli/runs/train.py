@@ -120,7 +120,7 @@ def _train(run: ActiveRun) -> dict[str, Any]:
     _train_stages(run)
     final = _closing_metrics(run)
     data = run.training.dataset
-    tensors = run.training.network.saved.state_dict()
+    tensors = run.training.network.saved.state_dict() | data.record.tensors
     run.folder.save_model(tensors, data.shape, data.record.as_dict())
     model = run.training.autoencoder
     for line in _closing_table(final, model.activation.active_above, run.config.target_activity):
