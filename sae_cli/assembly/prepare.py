@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from sae_cli.assembly.parts import Parts
 from sae_cli.assembly.stages import Training, build_training, lr_schedule
 from sae_cli.config.schema import RunConfig
 from sae_cli.datasets import Dataset
+from sae_cli.datasets.look import Look, look_at
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,13 @@ class Prepared:
     Attributes:
         config: the configuration, with all that it left open decided.
         about: the environment, the data and the device, as ``environment.json`` records them.
+        look: at the training examples, where these are flat numbers.
     """
 
     config: RunConfig
     training: Training
     about: dict[str, Any]
+    look: Look | None
 
     @property
     def fingerprint(self) -> str:
@@ -60,7 +63,10 @@ def prepare(
     config = settle(locate(config), training, threads)
     prepare_process(config)
     about = environment() | {"dataset": _about(data), "device": str(training.device.torch)}
-    return Prepared(config, training, about)
+    look = look_at(data.train) if len(data.shape.input_shape) == 1 else None
+    if look is not None:
+        about["look"] = asdict(look)
+    return Prepared(config, training, about, look)
 
 
 def _about(data: Dataset) -> dict[str, Any]:

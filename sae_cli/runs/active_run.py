@@ -11,6 +11,7 @@ from sae_cli.assembly.stages import Training
 from sae_cli.assembly.streams import generators
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.signals import Stop
+from sae_cli.datasets.look import Look
 from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.console import Console
@@ -51,6 +52,7 @@ class ActiveRun:
 
     Attributes:
         fingerprint: of the data.
+        look: at the training examples, where these are flat numbers.
         stop: whether a signal has asked to stop.
         resumed: the checkpoint that the run resumes from, or None.
     """
@@ -58,6 +60,7 @@ class ActiveRun:
     config: RunConfig
     training: Training
     fingerprint: str
+    look: Look | None
     generators: Generators
     progress: Progress
     log: MetricLog
@@ -87,6 +90,7 @@ def activate(
         made.config,
         made.training,
         made.fingerprint,
+        made.look,
         generators(made.config.settings.seed, made.training.device.torch),
         progress,
         log,

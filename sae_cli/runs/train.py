@@ -10,11 +10,13 @@ from typing import Any
 
 from sae_cli.assembly.class_notes import class_notes
 from sae_cli.assembly.compute import describe
+from sae_cli.assembly.look_notes import look_lines, look_notes
 from sae_cli.assembly.parts import Parts, build_parts
 from sae_cli.assembly.prepare import Prepared, prepare
 from sae_cli.assembly.ranges import range_notes
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import MovedError, Stopped
+from sae_cli.core.shapes import REALS
 from sae_cli.core.signals import Stop, stopping_in_time
 from sae_cli.core.text import short, table
 from sae_cli.datasets import Split
@@ -150,6 +152,10 @@ def _introduce(run: ActiveRun) -> None:
         f"{run.training.device.torch}, {describe(run.config)}"
     )
     notes = range_notes(run.config, data)
+    if run.look is not None:
+        any_values = model.output_activation.interval == REALS
+        found = look_notes(run.config, run.look, any_values=any_values, ranged=bool(notes))
+        notes = [*look_lines(run.look), *notes, *found]
     if run.training.network.head is not None:
         notes += class_notes(run.config.parts["dataset"], data)
     for line in notes:
