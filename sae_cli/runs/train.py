@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sae_cli.assembly.class_notes import class_notes
+from sae_cli.assembly.closing_notes import closing_notes
 from sae_cli.assembly.compute import describe
 from sae_cli.assembly.look_notes import look_lines, look_notes
 from sae_cli.assembly.parts import Parts, build_parts
@@ -125,7 +126,8 @@ def _train(run: ActiveRun) -> dict[str, Any]:
     tensors = run.training.network.saved.state_dict() | data.record.tensors
     run.folder.save_model(tensors, data.shape, data.record.as_dict())
     model = run.training.autoencoder
-    for line in _closing_table(final, model.activation.active_above, run.config.target_activity):
+    shown = _closing_table(final, model.activation.active_above, run.config.target_activity)
+    for line in shown + closing_notes(run.config, run.training, run.look, run.log.lines, final):
         run.console.say(line)
     if run.config.settings.pictures:
         for picture in draw(run):
