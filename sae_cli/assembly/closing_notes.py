@@ -32,27 +32,30 @@ def closing_notes(
     training: Training,
     look: Look | None,
     lines: Lines,
-    final: Mapping[str, float],
+    final: Mapping[str, Any],
+    *,
+    in_sweep: bool,
 ) -> list[str]:
     """Say what a finished training is likely to suffer from, one line each.
 
     Args:
         look: at the training examples, where these are flat numbers.
         lines: of ``metrics.jsonl``.
-        final: the closing metrics.
+        final: the closing metrics; None in place of one without a value.
+        in_sweep: whether the run is a job of a sweep, which is not extended by itself.
     """
     own = [stage for stage in training.stages if stage.objective.head is None]
     found = [
         *_dead(config, training, look, final),
         *_poor(config, training, look, final),
-        *(_falling(config, training, own[-1], lines) if own else ()),
+        *(_falling(config, training, own[-1], lines, in_sweep) if own else ()),
         *_without_effect(config, training, lines, final),
     ]
     return [f"note: {line}" for line in found]
 
 
 def _dead(
-    config: RunConfig, training: Training, look: Look | None, final: Mapping[str, float]
+    config: RunConfig, training: Training, look: Look | None, final: Mapping[str, Any]
 ) -> Iterator[str]:
     model = training.autoencoder
     # Latents of a map see one place of an image each, and where all images are dark they are dead.
@@ -75,10 +78,10 @@ def _has_exact_zeros(training: Training) -> bool:
 
 
 def _poor(
-    config: RunConfig, training: Training, look: Look | None, final: Mapping[str, float]
+    config: RunConfig, training: Training, look: Look | None, final: Mapping[str, Any]
 ) -> Iterator[str]:
     fvu = final["val/fvu"]
-    if fvu >= 1.0 and math.isfinite(fvu) and _reconstructs(training):
+    if fvu is not None and 1.0 <= fvu < math.inf and _reconstructs(training):
         ways = [*_centring(config, look), "more epochs", "another optimizer.learning_rate"]
         yield (
             f"val/fvu is {fvu:.3g}, and the mean of the examples in place of each would have 1: "
@@ -97,7 +100,9 @@ def _reconstructs(training: Training) -> bool:
     return bool(moved) and moved[-1].objective.reconstruction is not None
 
 
-def _falling(config: RunConfig, training: Training, stage: Stage, lines: Lines) -> Iterator[str]:
+def _falling(
+    config: RunConfig, training: Training, stage: Stage, lines: Lines, in_sweep: bool
+) -> Iterator[str]:
     losses = [line["val/loss"] for line in lines if line["stage"] == stage.name]
     epochs = len(losses) - 1
     if epochs < FEWEST_EPOCHS:
@@ -106,7 +111,8 @@ def _falling(config: RunConfig, training: Training, stage: Stage, lines: Lines) 
     # One epoch that was worse than those before it makes no loss that falls.
     before = min(losses[:-last])
     if 0.0 < losses[-1] < (1.0 - FALLING) * before:
-        extended = config.parts["lr_schedule"]["name"] == "constant" and len(training.stages) == 1
+        constant = config.parts["lr_schedule"]["name"] == "constant"
+        extended = constant and len(training.stages) == 1 and not in_sweep
         how = f" (resume=FOLDER epochs={2 * epochs} trains on)" if extended else ""
         within = "the last epoch" if last == 1 else f"the last {last} of {epochs} epochs"
         yield (
@@ -116,7 +122,7 @@ def _falling(config: RunConfig, training: Training, stage: Stage, lines: Lines) 
 
 
 def _without_effect(
-    config: RunConfig, training: Training, lines: Lines, final: Mapping[str, float]
+    config: RunConfig, training: Training, lines: Lines, final: Mapping[str, Any]
 ) -> Iterator[str]:
     if not _less_penalty(config):
         return

@@ -24,7 +24,7 @@ from sae_cli.datasets import Split
 from sae_cli.pictures import render
 from sae_cli.results.notes import undefined_notes
 from sae_cli.run_folder.folder import RunFolder
-from sae_cli.run_folder.layout import resume_command
+from sae_cli.run_folder.layout import holds_sweep, resume_command
 from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.active_run import ActiveRun, Progress, activate
 from sae_cli.runs.drawing import draw
@@ -127,7 +127,11 @@ def _train(run: ActiveRun) -> dict[str, Any]:
     run.folder.save_model(tensors, data.shape, data.record.as_dict())
     model = run.training.autoencoder
     shown = _closing_table(final, model.activation.active_above, run.config.target_activity)
-    for line in shown + closing_notes(run.config, run.training, run.look, run.log.lines, final):
+    in_sweep = holds_sweep(run.folder.path.parent)
+    shown += closing_notes(
+        run.config, run.training, run.look, run.log.lines, final, in_sweep=in_sweep
+    )
+    for line in shown:
         run.console.say(line)
     if run.config.settings.pictures:
         for picture in draw(run):

@@ -41,7 +41,8 @@ class Words:
         *,
         share: float = 0.1,
         look: Look | None = None,
-        **final: float,
+        in_sweep: bool = False,
+        **final: float | None,
     ) -> list[str]:
         stage = self.training.stages[-1].name
         lines: list[dict[str, Any]] = [
@@ -49,7 +50,7 @@ class Words:
             for i, loss in enumerate(losses)
         ]
         closing = GOOD | {key.replace("_", "/", 1): value for key, value in final.items()}
-        return closing_notes(self.config, self.training, look, lines, closing)
+        return closing_notes(self.config, self.training, look, lines, closing, in_sweep=in_sweep)
 
 
 @pytest.mark.parametrize("page", ["sparse_l1", "sparse_kl", "vae", "sparse_coding", "ae", "conv"])
@@ -99,7 +100,9 @@ def test_no_better_than_the_mean(configure: Configure) -> None:
     (note,) = words.of(val_fvu=1.25)
     assert note.startswith("note: val/fvu is 1.25, and the mean of the examples in place of each")
     assert words.of(val_fvu=0.99) == []
+    # It has no value where all examples are alike: NaN, or null where a run was resumed.
     assert words.of(val_fvu=float("nan")) == []
+    assert words.of(val_fvu=None) == []
 
 
 def test_reconstructions_that_nobody_trained_are_not_judged(configure: Configure) -> None:
@@ -128,6 +131,8 @@ def test_a_loss_that_still_falls(configure: Configure) -> None:
     assert words.of([-1.0 * epoch for epoch in range(21)]) == []
     cosine = Words(configure, "model=sparse_l1", "lr_schedule=cosine").of(falling)
     assert cosine[0].endswith("try more epochs")
+    # A job of a sweep cannot be extended.
+    assert words.of(falling, in_sweep=True)[0].endswith("try more epochs")
 
 
 def test_a_penalty_without_effect(configure: Configure) -> None:
