@@ -23,14 +23,19 @@ def read_dataset(config: RunConfig, *, download: bool = True) -> Dataset:
         download: whether it may be downloaded where the configuration says so.
 
     Raises:
-        ConfigError: files are missing, damaged or unfit.
+        ConfigError: files are missing, damaged or unfit, or scaled in two ways.
     """
     section = config.parts["dataset"]
+    if config.settings.unit_norm and section.get("scale") == "rms":
+        raise ConfigError(
+            "unit_norm=true would undo dataset.scale=rms; choose one of them, or "
+            "dataset.scale=unit_norm"
+        )
     if section.get("download") is True and not download:
         section = section | {"download": False}
     data = DATASETS.build(section)
     check_range(config, data)
-    return data.with_unit_norm() if config.settings.unit_norm else data
+    return data.with_unit_norm() if config.unit_norm else data
 
 
 def locate(config: RunConfig) -> RunConfig:

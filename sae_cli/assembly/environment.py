@@ -23,8 +23,9 @@ PACKAGES = (
     *("sae-train", "torch", "torchvision", "numpy", "pillow", "safetensors"),
     *("hydra-core", "omegaconf", "pydantic", "matplotlib"),
 )
-# These keys belong to one start of a run; its numbers do not depend on them.
-OWN = {"started", "command", "working_directory", "resumed"}
+# These keys belong to one start of a run; its numbers do not depend on them. A look tells of data
+# that have a fingerprint.
+OWN = {"started", "command", "working_directory", "resumed", "look"}
 # A patch is kept for people to read, so a whole data file in it is cut off.
 PATCH_CHARACTERS = 1 << 20
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import Tensor
@@ -17,6 +17,7 @@ from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
 from sae_cli.datasets import Dataset
 from sae_cli.datasets.formats.bus_errors import bus_errors_raised
+from sae_cli.datasets.look import Look, look_at
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,14 @@ class Prepared:
         config: the configuration, with all that it left open decided.
         about: the environment, the data and the device, as ``environment.json`` records them.
         labels: of the training data as they were read, before a head was to see fewer; or None.
+        look: at the training examples, where these are flat numbers.
     """
 
     config: RunConfig
     training: Training
     about: dict[str, Any]
     labels: Tensor | None
+    look: Look | None
 
     @property
     def fingerprint(self) -> str:
@@ -71,12 +74,15 @@ def _prepare(config: RunConfig, parts: Parts, download: bool, threads: int | Non
     config = settle(locate(config), training, threads)
     prepare_process(config)
     about = environment() | {"dataset": _about(data), "device": str(training.device.torch)}
+    look = look_at(data.train) if len(data.shape.input_shape) == 1 else None
+    if look is not None:
+        about["look"] = asdict(look)
     for file in data.files:
         if file.look():
             raise ConfigError(
                 f"{file.path} was written to while it was read; begin when it is complete"
             )
-    return Prepared(config, training, about, data.train.labels)
+    return Prepared(config, training, about, data.train.labels, look)
 
 
 def _about(data: Dataset) -> dict[str, Any]:

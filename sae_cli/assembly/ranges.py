@@ -42,8 +42,9 @@ def check_range(config: RunConfig, data: Dataset) -> None:
         fault = "whose squares are too large for float32, in which models compute"
     elif span.high - span.low < SMALLEST:
         fault = "whose squares are 0 in float32, in which models compute"
-    elif config.settings.unit_norm and not SMALLEST_NORM < norm < LARGEST:
-        fault = "whose norms, which unit_norm=true divides by, float32 cannot hold"
+    elif config.unit_norm and not SMALLEST_NORM < norm < LARGEST:
+        option = "unit_norm=true" if config.settings.unit_norm else "dataset.scale=unit_norm"
+        fault = f"whose norms, which {option} divides by, float32 cannot hold"
     if fault:
         ways = " or ".join(_divisors(config, span)) or "scale them"
         raise ConfigError(
@@ -69,13 +70,14 @@ def rescaling(config: RunConfig, span: Interval, above: float) -> str:
     """
     if not above < _size(span) < math.inf:
         return ""
-    ways = _divisors(config, span) + ([] if config.settings.unit_norm else ["unit_norm=true"])
+    ways = _divisors(config, span) + ([] if config.unit_norm else ["unit_norm=true"])
     return f"bring the data, which have values in {span}, to about 1 with {' or '.join(ways)}"
 
 
 def _divisors(config: RunConfig, span: Interval) -> list[str]:
     section = config.parts["dataset"]
-    if "divisor" not in section:
+    # What is scaled by its own size is not changed by a divisor.
+    if "divisor" not in section or section.get("scale") == "rms":
         return []
     size = _size(span) * section["divisor"]
     whole = size == round(size) and size < WHOLE

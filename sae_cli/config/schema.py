@@ -64,6 +64,11 @@ class RunConfig:
         """The mean activity that the penalty draws each latent to, where it has one."""
         return self.parts["penalty"].get("target")
 
+    @property
+    def unit_norm(self) -> bool:
+        """Whether each example is scaled to a norm of 1, by the setting or by its data set."""
+        return self.settings.unit_norm or self.parts["dataset"].get("scale") == "unit_norm"
+
     def as_dict(self) -> dict[str, Any]:
         """Give plain values, complete, as ``config.yaml`` holds and ``check`` takes them."""
         return self.settings.model_dump() | self.parts

@@ -35,6 +35,8 @@ class Settings(pydantic.BaseModel):
     epochs: Count
     batch_size: Count
     unit_norm: bool
+    # A configuration that was saved before this setting came has none.
+    clip_norm: Positive | None = None
     compile: Literal["auto", "on", "off"]
     checkpoint_steps: Count | None
     checkpoint_minutes: Positive | None

@@ -65,7 +65,11 @@ _GROUPS: dict[tuple[str, ...], str] = {
     "num_train_epochs steps train_steps training_steps",
     ("batch_size",): "batch batchsize bs mini_batch minibatch train_batch_size",
     ("seed",): "random_seed random_state rng",
-    ("unit_norm",): "normalise normalize normalise_inputs normalize_activations",
+    ("clip_norm",): "clip clip_grad clip_grad_norm clipnorm grad_clip grad_norm_clip "
+    "gradient_clip_val gradient_clipping max_grad_norm",
+    ("unit_norm",): "normalise normalize normalise_inputs",
+    ("dataset.scale", "unit_norm"): "normalise_activations normalize_activations scale_inputs",
+    ("dataset.centre",): "center centered centering centring mean_centering subtract_mean",
     ("device=cuda",): "cuda gpu",
     ("device",): "accelerator",
     ("device.precision",): "amp dtype fp16 bf16 mixed_precision",
@@ -107,10 +111,6 @@ LACKING = {
     **dict.fromkeys(
         ("num_workers", "workers", "n_workers"),
         "data are read into memory or mapped from their file, by no workers",
-    ),
-    **dict.fromkeys(
-        ("clip_grad", "grad_clip", "gradient_clip_val", "max_grad_norm"),
-        "gradients are not clipped; a smaller optimizer.learning_rate keeps steps small",
     ),
 }
 

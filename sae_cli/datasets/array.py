@@ -11,6 +11,7 @@ from sae_cli.core.errors import ConfigError, nearest
 from sae_cli.core.options import Positive
 from sae_cli.core.shapes import Interval
 from sae_cli.datasets.axes import Axes, check_axes, doubt
+from sae_cli.datasets.centre import Centre, Scale, centre_and_scale
 from sae_cli.datasets.dataset import DATASETS, Dataset, Split
 from sae_cli.datasets.formats.array_file import ArrayFile, open_array_file
 from sae_cli.datasets.formats.array_scan import interval_of
@@ -46,6 +47,8 @@ def array(
     test: Share,
     shuffle_seed: Seed | None,
     axes: Axes | None = None,
+    centre: Centre = False,
+    scale: Scale = "none",
 ) -> Dataset:
     """Read rows of ``(n, d)``, ``(n, c, h, w)`` or any ``(n, ...)``: train, then val, then test.
 
@@ -59,6 +62,10 @@ def array(
         shuffle_seed: draws the order of the rows; None keeps the order of the file.
         axes: what the axes of the array are. With None they are those that a model takes; a model
             that sees images or sequences is not trained if that is in doubt.
+        centre: subtract the mean or the geometric median of the training examples from all.
+        scale: ``rms`` divides all values by one number, so that the mean squared norm of the
+            (centred) training examples is the number of their values; ``unit_norm`` is the setting
+            of that name.
 
     Raises:
         ConfigError: the file is missing, damaged or of another kind; values are not finite or all
@@ -76,7 +83,7 @@ def array(
     stored_interval = interval_of(stored, what)
     interval = Interval(stored_interval.low / divisor, stored_interval.high / divisor)
     inputs = Inputs(axes, divisor)
-    return Dataset(
+    data = Dataset(
         train=Split(stored, rows.train, classes, inputs),
         val=Split(stored, rows.val, classes, inputs),
         test=Split(stored, rows.test, classes, inputs),
@@ -85,6 +92,7 @@ def array(
         source=f"{what}: {_dtype(stored)} {shape}, range {stored_interval}",
         axes_in_doubt=doubt(shape, what) if axes is None else "",
     )
+    return centre_and_scale(data, centre, scale)
 
 
 def _data_key(file: ArrayFile, key: str | None, labels: str | None) -> str | None:

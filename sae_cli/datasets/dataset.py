@@ -151,6 +151,15 @@ class Dataset:
             interval=Interval(low, 1.0),
         )
 
+    def with_inputs(self, inputs: Inputs) -> Dataset:
+        """A copy whose stored values become what a model sees in another way."""
+        return replace(
+            self,
+            train=replace(self.train, inputs=inputs),
+            val=replace(self.val, inputs=inputs),
+            test=replace(self.test, inputs=inputs),
+        )
+
     def to(self, device: torch.device) -> Dataset:
         """A copy whose values come out on ``device``; storage that splits share is moved once.
 
@@ -166,6 +175,7 @@ class Dataset:
 
         def move_split(split: Split) -> Split:
             labels = None if split.labels is None else move(split.labels)
+            split = replace(split, inputs=split.inputs.to(device))
             if streamed:
                 return replace(split, labels=labels, streamed_to=device)
             stored, rows = move(split.stored), move(split.rows)

@@ -61,7 +61,7 @@ def code_histogram(
             f"counts have shape {counts.shape} and edges {edges.shape}; needed: (bins,) and "
             f"(bins + 1,), at least 1 bin"
         )
-    figure, axes = _new_histogram(f"Code activations ({activation_name}): {counts.sum():,} codes")
+    figure, axes = new_histogram(f"Code activations ({activation_name}): {counts.sum():,} codes")
     axes.stairs(counts, edges, fill=True, color=FIRST, alpha=0.75)
     if counts.any():
         # The axis begins at half a code, so that a bin of one code still has a height.
@@ -74,7 +74,7 @@ def code_histogram(
     axes.axvline(active_above, color=SECOND, linestyle="--", linewidth=1.3, label=label)
     axes.set_xlabel("code value", fontsize=9)
     axes.set_ylabel("codes (log scale)" if counts.any() else "codes", fontsize=9)
-    _draw_legend(axes)
+    legend_above(axes)
     numbers = {"counts": counts.copy(), "edges": edges.copy()}
     return Picture(
         "code_histogram", figure, numbers | {"active_above": np.asarray(active_above, np.float64)}
@@ -99,7 +99,7 @@ def mean_histogram(means: Floats, *, target: float | None = None) -> Picture:
     mean = finite.mean() if finite.size else np.float64(np.nan)
     left_out = f", {len(means) - finite.size} not finite" if finite.size < len(means) else ""
     noun = "latent" if len(means) == 1 else "latents"
-    figure, axes = _new_histogram(f"Mean activity of each latent ({len(means):,} {noun}{left_out})")
+    figure, axes = new_histogram(f"Mean activity of each latent ({len(means):,} {noun}{left_out})")
     axes.stairs(counts, edges, fill=True, color=FIRST, alpha=0.75)
     if finite.size:
         axes.axvline(mean, color="0.15", linewidth=1.3, label=f"mean of all latents {mean:.3g}")
@@ -114,7 +114,7 @@ def mean_histogram(means: Floats, *, target: float | None = None) -> Picture:
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("mean code value over the validation set", fontsize=9)
     axes.set_ylabel("latents", fontsize=9)
-    _draw_legend(axes)
+    legend_above(axes)
     return Picture("mean_histogram", figure, numbers)
 
 
@@ -133,7 +133,8 @@ def _edges(values: Floats) -> Floats:
     return np.linspace(low, high, bins + 1)
 
 
-def _new_histogram(title: str) -> tuple[Figure, Axes]:
+def new_histogram(title: str) -> tuple[Figure, Axes]:
+    """Make a figure with a title and empty axes for bars."""
     figure = new_figure(6.4, 3.6, constrained=True)
     heading(figure, title)
     axes = figure.subplots()
@@ -142,7 +143,7 @@ def _new_histogram(title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _draw_legend(axes: Axes) -> None:
+def legend_above(axes: Axes) -> None:
     """Draw the legend above the axes, where no bar can reach it."""
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(

@@ -89,6 +89,12 @@ class View(Protocol):
         ...
 
     @property
+    def firing(self) -> tuple[Integers, int]:
+        """How many examples of the validation split activate each latent: ``(n_latents,)``; and
+        how many examples there are."""
+        ...
+
+    @property
     def codes(self) -> Floats:
         """The codes of the first test examples, more than ``examples``: ``(n, n_latents)``."""
         ...

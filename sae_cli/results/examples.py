@@ -2,7 +2,8 @@
 
 Channels that are last in the data file may be last here, too: the shape tells. What is divided in
 training may be given as the file has it, or divided: integers are as in the file, fractions as a
-model sees them. Where neither tells, the caller is asked; nothing is guessed.
+model sees them. Where neither tells, the caller is asked; nothing is guessed. A centre is
+subtracted, and a scale divided by, unless the caller says that ``x`` is as the model sees it.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ def as_seen(
         inputs,
         axes=inputs.axes if moved else None,
         divisor=inputs.divisor if divided else 1.0,
+        centre=None if as_stored is False else inputs.centre,
+        scale=1.0 if as_stored is False else inputs.scale,
     )
     values = left.apply_(given.reshape(len(given), *stored))
     if values.numel():
@@ -101,8 +104,9 @@ def _is_divided(
 ) -> bool:
     """Tell whether values are still to be divided, as those of the data file are; note doubts."""
     divisor, fractions = record.inputs.divisor, given.is_floating_point()
-    # With unit norm no divisor makes a difference.
-    if as_stored is not None or divisor == 1.0 or record.inputs.unit_norm:
+    # With unit norm no divisor makes a difference, unless a centre comes between the two.
+    unmoved = record.inputs.unit_norm and record.inputs.centre is None
+    if as_stored is not None or divisor == 1.0 or unmoved:
         return bool(as_stored) if as_stored is not None else not fractions
     ways = (
         f"as_stored=True if x is as in the data file (it is divided by {divisor:g} then), "

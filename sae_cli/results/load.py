@@ -75,6 +75,9 @@ class Run:
         file has them (images: 0 to 255), which are divided as in training. Values that the model
         was not trained on are warned of, once for a loaded run.
 
+        Where ``dataset.centre`` or ``dataset.scale`` was set, values come before both, and are
+        centred and scaled as in training; with ``as_stored=False`` they come after.
+
         Args:
             x: a tensor or array ``(batch, *input_shape)`` or ``(batch, n_features)``; or of the
                 shape that the data file has, where ``dataset.axes`` is ``channels_last``.
@@ -88,8 +91,10 @@ class Run:
 
     @torch.no_grad()
     def decode(self, codes: Any) -> Tensor:
-        """Decode codes ``(batch, n_latents)`` to reconstructions ``(batch, *input_shape)``, as the
-        model sees its data.
+        """Decode codes ``(batch, n_latents)`` to reconstructions ``(batch, *input_shape)``.
+
+        They are as the model sees its data, but for ``dataset.centre`` and ``dataset.scale``, which
+        are undone: ``decode(encode(x))`` is near ``x``. A norm that was scaled to 1 stays 1.
 
         Raises:
             ValueError: the shape is wrong.
@@ -102,7 +107,7 @@ class Run:
             )
         if not len(given):
             return torch.zeros(0, *self.input_shape)
-        return self.autoencoder.decode(given)
+        return self.record.inputs.with_centre_back(self.autoencoder.decode(given))
 
     @torch.no_grad()
     def classify(self, x: Any, *, as_stored: bool | None = None) -> Tensor:

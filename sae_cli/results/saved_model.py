@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple
 
 import pydantic
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from sae_cli.assembly.network import Network, build_blueprint, build_network, build_network_parts
 from sae_cli.config.schema import RunConfig
@@ -20,7 +21,7 @@ from sae_cli.core.options import MAX_WIDTH, Count, Positive, Width
 from sae_cli.core.registry import STRICT
 from sae_cli.core.shapes import DataShape, Interval
 from sae_cli.datasets.axes import Axes
-from sae_cli.datasets.inputs import DataRecord, Inputs
+from sae_cli.datasets.inputs import CENTRE, DataRecord, Inputs
 from sae_cli.run_folder.files import read_file
 from sae_cli.run_folder.layout import CONFIG, MODEL
 
@@ -46,11 +47,13 @@ class _Inputs(pydantic.BaseModel):
     integers: bool
     low: float | None
     high: float | None
+    centred: bool = False
+    scale: Positive = 1.0
 
-    def record(self) -> DataRecord:
+    def record(self, centre: Tensor | None) -> DataRecord:
         low = -math.inf if self.low is None else self.low
         high = math.inf if self.high is None else self.high
-        inputs = Inputs(self.axes, self.divisor, self.unit_norm)
+        inputs = Inputs(self.axes, self.divisor, self.unit_norm, centre, self.scale)
         return DataRecord(inputs, self.integers, Interval(low, high))
 
 
@@ -88,12 +91,14 @@ def read_model(folder: Path, config: RunConfig) -> SavedModel:
         # safetensors takes a file that may not be read for one that is not there.
         read_file(path, 0)
         with safe_open(path, "pt") as file:
-            shape, record = _data((file.metadata() or {})["shape"])
+            shape, inputs = _data((file.metadata() or {})["shape"])
             # The blueprint takes no memory, whatever the configuration asks for.
             expected = {
                 name: (DTYPE, tuple(tensor.shape))
                 for name, tensor in build_blueprint(config, parts, shape).saved.state_dict().items()
             }
+            if inputs is not None and inputs.centred:
+                expected[CENTRE] = (DTYPE, shape.input_shape)
             found = {name: _kind(file.get_slice(name)) for name in file.keys()}  # noqa: SIM118
             _compare(path, found, expected)
             tensors = {name: file.get_tensor(name) for name in expected}
@@ -102,13 +107,14 @@ def read_model(folder: Path, config: RunConfig) -> SavedModel:
     except (SafetensorError, KeyError, ValueError) as error:
         reason = "its shape is not given" if isinstance(error, KeyError) else error
         raise ConfigError(f"{path} is damaged or was not saved by sae-train ({reason})") from None
+    centre = tensors.pop(CENTRE, None)
     loaded = build_network(config, parts, shape)
     loaded.saved.load_state_dict(tensors)
     loaded.autoencoder.eval()
-    return SavedModel(loaded, shape, record)
+    return SavedModel(loaded, shape, None if inputs is None else inputs.record(centre))
 
 
-def _data(text: str) -> tuple[DataShape, DataRecord | None]:
+def _data(text: str) -> tuple[DataShape, _Inputs | None]:
     """Read a shape of data, and how they were made; raise ValueError if it is not that."""
     try:
         # No shape is longer than this; to parse more would only take memory.
@@ -120,7 +126,7 @@ def _data(text: str) -> tuple[DataShape, DataRecord | None]:
         raise ValueError(f"its shape is {text[:100]}, of more than {MAX_WIDTH} features")
     if given.inputs is not None and len(shape.input_shape) < N_AXES[given.inputs.axes]:
         raise ValueError(f"its shape is {text[:100]}, which has no axes {given.inputs.axes}")
-    return shape, None if given.inputs is None else given.inputs.record()
+    return shape, given.inputs
 
 
 def _kind(saved: Any) -> tuple[str, tuple[int, ...]]:

@@ -108,6 +108,13 @@ class RunView:
         return counts, edges
 
     @cached_property
+    def firing(self) -> tuple[Integers, int]:
+        counts = torch.zeros(self.n_latents, dtype=torch.int64, device=self._device.torch)
+        for codes in self._codes_of(self._data.val):
+            counts += (codes.abs() > self.active_above).sum(0)
+        return counts.cpu().numpy(), len(self._data.val)
+
+    @cached_property
     def codes(self) -> Floats:
         n_batches = -(-N_CODES // EVALUATION_BATCH)
         batches = islice(self._codes_of(self._data.test), n_batches)

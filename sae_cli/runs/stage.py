@@ -76,6 +76,7 @@ def _build_step(run: ActiveRun, stage: Stage) -> tuple[Optimizer, Step]:
         None if stage.supervised else run.training.corruption,
         run.generators.noise,
         run.config.settings.batch_size,
+        clip_norm=run.config.settings.clip_norm,
         n_sampled=stage.autoencoder.n_latents if samples else 0,
         after=stage.objective.after_step_,
     )

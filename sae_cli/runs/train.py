@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from sae_cli.assembly.class_notes import class_notes
+from sae_cli.assembly.closing_notes import closing_notes
 from sae_cli.assembly.compute import describe
+from sae_cli.assembly.look_notes import look_lines, look_notes
 from sae_cli.assembly.parts import Parts, build_parts
 from sae_cli.assembly.prepare import Prepared, prepare
 from sae_cli.assembly.ranges import range_notes
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import MovedError, Stopped
+from sae_cli.core.shapes import REALS
 from sae_cli.core.signals import Stop, stopping_in_time
 from sae_cli.core.text import short, table
 from sae_cli.datasets import Split
@@ -21,7 +24,7 @@ from sae_cli.datasets.formats.bus_errors import bus_errors_raised
 from sae_cli.pictures import render
 from sae_cli.results.notes import undefined_notes
 from sae_cli.run_folder.folder import RunFolder
-from sae_cli.run_folder.layout import resume_command
+from sae_cli.run_folder.layout import holds_sweep, resume_command
 from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.active_run import ActiveRun, Progress, activate
 from sae_cli.runs.drawing import draw
@@ -119,10 +122,15 @@ def _train(run: ActiveRun) -> dict[str, Any]:
     final = _closing_metrics(run)
     run.check_data()
     data = run.training.dataset
-    tensors = run.training.network.saved.state_dict()
+    tensors = run.training.network.saved.state_dict() | data.record.tensors
     run.folder.save_model(tensors, data.shape, data.record.as_dict())
     model = run.training.autoencoder
-    for line in _closing_table(final, model.activation.active_above, run.config.target_activity):
+    shown = _closing_table(final, model.activation.active_above, run.config.target_activity)
+    in_sweep = holds_sweep(run.folder.path.parent)
+    shown += closing_notes(
+        run.config, run.training, run.made.look, run.log.lines, final, in_sweep=in_sweep
+    )
+    for line in shown:
         run.console.say(line)
     if run.config.settings.pictures:
         for picture in draw(run):
@@ -150,6 +158,10 @@ def _introduce(run: ActiveRun) -> None:
         f"{run.training.device.torch}, {describe(run.config)}"
     )
     notes = range_notes(run.config, data)
+    if run.made.look is not None:
+        any_values = model.output_activation.interval == REALS
+        found = look_notes(run.config, run.made.look, any_values=any_values, ranged=bool(notes))
+        notes = [*look_lines(run.made.look), *notes, *found]
     if run.training.network.head is not None:
         notes += class_notes(run.config.parts["dataset"], data)
     for line in notes:

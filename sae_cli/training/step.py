@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import final
 
 import torch
@@ -42,6 +42,7 @@ class Step:
         corruption: of the input, or None.
         generator: of noise, on the device.
         batch_size: of all batches but the last of an epoch.
+        clip_norm: bound on the L2 norm of all gradients together, or None.
         n_sampled: number of latents whose codes are sampled.
         after: called after each step.
     """
@@ -54,9 +55,11 @@ class Step:
         generator: Generator,
         batch_size: int,
         *,
+        clip_norm: float | None = None,
         n_sampled: int = 0,
         after: Callable[[], None] | None = None,
     ) -> None:
+        self._clip_norm = clip_norm
         self._n_sampled = n_sampled
         self._after = after
         self._gradients = gradients
@@ -80,6 +83,8 @@ class Step:
     def _once(self, target: Tensor, labels: Tensor | None, learning_rate: float | Tensor) -> Terms:
         x = target if self._corruption is None else self._corruption(target, self._generator)
         terms, gradients = self._gradients(x, target, labels, self._noise(target))
+        if self._clip_norm is not None:
+            gradients = clip(gradients, self._clip_norm)
         self._optimizer.step(gradients, learning_rate)
         if self._after is not None:
             self._after()
@@ -127,6 +132,19 @@ class Step:
         """Restore saved sums."""
         self._sums.copy_(state["sums"])
         self._finite.copy_(state["finite"])
+
+
+@torch.no_grad()
+def clip(gradients: Sequence[Tensor], bound: float) -> list[Tensor]:
+    """Scale gradients down together so that the L2 norm of all their elements is at most ``bound``.
+
+    Shorter ones keep their bits. The norm is taken in float64, because squares of large gradients,
+    which are those to be clipped, are infinite in float32 (Pascanu et al. 2013).
+    """
+    norms = [torch.linalg.vector_norm(one, dtype=torch.float64) for one in gradients]
+    norm = torch.linalg.vector_norm(torch.stack(norms))
+    scale = (bound / norm.clamp(min=bound)).to(gradients[0].dtype)
+    return [one * scale for one in gradients]
 
 
 @final

@@ -96,6 +96,8 @@ def test_an_option_of_another_choice_is_named_with_it() -> None:
         ("sae.d_sae", "; did you mean architecture.n_latents?"),
         ("N-Hidden", "; did you mean architecture.n_latents?"),
         ("bacth_size", "; did you mean batch_size?"),
+        ("max_grad_norm", "; did you mean clip_norm?"),
+        ("mean_centering", "; did you mean dataset.centre, with dataset=array?"),
         ("l1", "; did you mean penalty=l1 penalty.weight?"),
     ],
 )

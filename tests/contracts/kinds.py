@@ -21,5 +21,6 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "vae warming up": ("model=vae", "penalty.warmup_steps=7"),
     "lateral_learned": ("model=lateral_inhibition", "penalty=lateral_learned"),
     "unit_norm": ("model=sparse_l1", "unit_norm=true"),
+    "clipped": ("model=sparse_l1", "clip_norm=0.05"),
 }
 KINDS = {page: (f"model={page}", *SHORTER.get(page, ())) for page in MODELS} | VARIANTS

@@ -108,8 +108,9 @@ def write_run(path: Path) -> None:
     model = build_network(config, build_network_parts(config), shape).saved
     run = RunFolder(path)
     run.write_config(config.as_dict())
-    record = DataRecord(Inputs(None, 255.0), True, Interval(0.0, 1.0))
-    run.save_model(model.state_dict(), shape, record.as_dict())
+    inputs = Inputs(None, 255.0, centre=torch.rand(1, 2, 3), scale=2.0)
+    record = DataRecord(inputs, True, Interval(0.0, 1.0))
+    run.save_model(model.state_dict() | record.tensors, shape, record.as_dict())
     for epoch in range(3):
         run.append_metrics({"stage": "fine_tune", "epoch": epoch, "val/loss": 0.25 * epoch})
     run.write_environment(environment())

@@ -67,6 +67,10 @@ class MadeUp:
     def code_counts(self) -> tuple[Integers, Floats]:
         return np.histogram(self.codes, bins=20)
 
+    @property
+    def firing(self) -> tuple[Integers, int]:
+        return (self.codes > self.active_above).sum(0), len(self.codes)
+
     def atoms(self, first: int) -> Floats:
         return random(min(first, self.n_latents), math.prod(self.input_shape), seed=4) - 0.5
 
@@ -107,6 +111,11 @@ GREY, COLOUR, VECTOR = (1, 8, 8), (3, 5, 5), (7,)
 VIEWS: dict[str, Callable[[], MadeUp]] = {
     "two latents with a prior": lambda: make_view(GREY, 2, has_prior=True, target=0.1),
     "two latents of vectors": lambda: make_view(VECTOR, 2, labels=None),
+    "a sparse code of vectors": lambda: make_view(
+        *(VECTOR, 20),
+        active_above=0.0,
+        codes=random(100, 20, seed=9) * (random(100, 20, seed=10) ** 2 > np.linspace(0.0, 1.0, 20)),
+    ),
     "a convolution on a torus of colour images": lambda: make_view(
         COLOUR, 16, filters=random(20, 3, 4, 4) - 0.5, sheet=(4, 4), wrap=True
     ),

@@ -83,7 +83,11 @@ def make_step(
     gradients = build_gradients(config, training.device, stage)
     optimizer: Optimizer = OPTIMIZERS.build(config.parts["optimizer"], gradients.parameters)
     generator = generators(config.settings.seed, training.device.torch).noise
-    return Step(gradients, optimizer, training.corruption, generator, batch_size), data
+    clip_norm = config.settings.clip_norm
+    step = Step(
+        gradients, optimizer, training.corruption, generator, batch_size, clip_norm=clip_norm
+    )
+    return step, data
 
 
 @pytest.mark.parametrize("page", [*PAGES[4:], *slow(PAGES[:4])], ids=" ".join)

@@ -1,0 +1,85 @@
+"""How often each latent fires: the few that never do, and those that nearly always do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from sae_cli.core.text import counted
+from sae_cli.pictures.chapters import Chapter, register
+from sae_cli.pictures.histograms import legend_above, new_histogram
+from sae_cli.pictures.picture import FIRST, SECOND, Floats, Integers, Picture, whole_numbers
+from sae_cli.pictures.view import View
+
+BINS_PER_DECADE = 5
+STEP = 10.0 ** (1.0 / BINS_PER_DECADE)
+
+
+@register(Chapter.ACTIVITY)
+def draw(view: View) -> Iterator[Picture]:
+    """Draw the histogram where codes can be exactly 0 and some are."""
+    if view.active_above > 0.0 or view.has_prior:
+        return
+    counts, n_examples = view.firing
+    if (counts < n_examples).any():
+        yield firing_histogram(counts, n_examples)
+
+
+def firing_histogram(counts: Integers, n_examples: int, *, dense_above: float = 0.1) -> Picture:
+    """Draw the shares of examples that activate each latent, on a log axis; dead ones beside it.
+
+    Most latents of a good dictionary fire on few examples each. One that fires on more than
+    ``dense_above`` of them is dense, and seldom stands for one thing.
+
+    Args:
+        counts: ``(n_latents,)``, how many examples activate each latent.
+        n_examples: of how many.
+
+    Numbers: ``shares`` ``(n_latents,)``, ``counts`` and ``edges`` of the bins, ``n_examples``,
+    ``dense_above``, and the number of latents of either kind, ``dead`` and ``dense``.
+
+    Raises:
+        ValueError: no latent or no example, more than one dimension, or more than all examples.
+    """
+    if counts.ndim != 1 or not len(counts) or not (0 <= counts.min() <= counts.max() <= n_examples):
+        raise ValueError(
+            f"counts have shape {counts.shape}; needed: (n_latents,), at least 1 latent, each "
+            f"count from 0 to {n_examples}"
+        )
+    shares = counts / max(1, n_examples)
+    edges = _edges(max(1, n_examples))
+    in_bins, _ = np.histogram(shares[counts > 0], bins=edges)
+    dead, dense = int((counts == 0).sum()), int((shares > dense_above).sum())
+    figure, axes = new_histogram(
+        f"How often latents fire ({counted(len(counts), 'latent')}, "
+        f"{counted(n_examples, 'example')})"
+    )
+    axes.stairs(in_bins, edges, fill=True, color=FIRST, alpha=0.75)
+    label = f"dense, over {dense_above:g}: {dense:,}"
+    axes.axvspan(dense_above, 1.0, color="0.45", alpha=0.18, linewidth=0, zorder=0, label=label)
+    # Nothing lies at 0 on a log axis, so dead latents have a bar of their own, left of the bins.
+    left, right = edges[0] / STEP**2, edges[0] / STEP
+    axes.stairs([dead], [left, right], fill=True, color=SECOND, label=f"dead, never: {dead:,}")
+    axes.set_xscale("log")
+    axes.set_xlim(edges[0] / STEP**3, 1.0)
+    powers = 10.0 ** np.arange(np.ceil(np.log10(edges[0])), 1)
+    axes.set_xticks([(left * right) ** 0.5, *powers], ["0", *(f"{power:g}" for power in powers)])
+    axes.minorticks_off()
+    axes.set_ylim(0, 1.06 * max(1, dead, in_bins.max()))
+    whole_numbers(axes.yaxis)
+    axes.set_xlabel("share of the validation set that activates a latent (log scale)", fontsize=9)
+    axes.set_ylabel("latents", fontsize=9)
+    legend_above(axes)
+    numbers = {
+        **{"shares": shares, "counts": in_bins, "edges": edges, "n_examples": n_examples},
+        **{"dense_above": dense_above, "dead": dead, "dense": dense},
+    }
+    return Picture("firing_histogram", figure, {k: np.asarray(v) for k, v in numbers.items()})
+
+
+def _edges(n_examples: int) -> Floats:
+    """Edges of bins from below the share of one example up to 1, equally wide on a log axis."""
+    n_bins = 1 + math.floor(BINS_PER_DECADE * math.log10(n_examples))
+    return 10.0 ** (np.arange(-n_bins, 1) / BINS_PER_DECADE)

@@ -1,0 +1,185 @@
+"""Words at the end of a run: each is said where it is true and helps, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sae_cli.assembly.closing_notes import closing_notes
+from sae_cli.assembly.data import read_dataset
+from sae_cli.assembly.parts import build_parts
+from sae_cli.assembly.stages import build_training
+from sae_cli.datasets import Split
+from sae_cli.datasets.look import Look, look_at
+from tests.conftest import Command, Configure
+
+GOOD = {"train/dead_latents": 0, "val/fvu": 0.2, "val/l0": 9.0}
+NEAR = look_at(Split(torch.randn(50, 4), torch.arange(50)))
+FAR = replace(NEAR, mean_over_spread=4.0)
+SMALL = ("dataset.test=1500", "device=cpu")
+FLAT = (1.0,) * 11
+
+
+class Words:
+    """The words on a run of these overrides with these figures."""
+
+    def __init__(self, configure: Configure, *overrides: str) -> None:
+        self.config = configure(*SMALL, *overrides)
+        self.training = build_training(
+            self.config, build_parts(self.config), read_dataset(self.config)
+        )
+
+    def of(
+        self,
+        losses: Sequence[float] = FLAT,
+        *,
+        share: float = 0.1,
+        look: Look | None = None,
+        in_sweep: bool = False,
+        **final: float | None,
+    ) -> list[str]:
+        stage = self.training.stages[-1].name
+        lines: list[dict[str, Any]] = [
+            {"stage": stage, "epoch": i, "val/loss": loss, "val/penalty": share * loss}
+            for i, loss in enumerate(losses)
+        ]
+        closing = GOOD | {key.replace("_", "/", 1): value for key, value in final.items()}
+        return closing_notes(self.config, self.training, look, lines, closing, in_sweep=in_sweep)
+
+
+@pytest.mark.parametrize("page", ["sparse_l1", "sparse_kl", "vae", "sparse_coding", "ae", "conv"])
+def test_a_good_run_has_no_word(page: str, configure: Configure) -> None:
+    assert Words(configure, f"model={page}").of() == []
+
+
+def test_dead_latents(configure: Configure) -> None:
+    words = Words(configure, "model=sparse_l1")
+    assert words.of(train_dead_latents=6) == []
+    (note,) = words.of(train_dead_latents=7)
+    assert note == (
+        "note: 7 of 64 latents are dead, because no training example activates them: try a smaller "
+        "optimizer.learning_rate or a smaller penalty.weight"
+    )
+    (note,) = Words(configure, "model=ae").of(train_dead_latents=30)
+    assert note.endswith("try a smaller optimizer.learning_rate")
+
+
+@pytest.mark.parametrize(
+    "page",
+    # Sigmoids are never 0, codes of a vae are drawn, those of sparse coding inferred, and those of
+    # a convolution have a place each.
+    ["sparse_kl", "sparse_target", "vae", "sparse_coding", "psd", "lista", "conv"],
+)
+def test_dead_latents_are_not_said_where_they_mean_nothing(page: str, configure: Configure) -> None:
+    assert Words(configure, f"model={page}").of(train_dead_latents=30) == []
+
+
+def test_a_centre_is_named_where_it_helps(configure: Configure, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(64, 64)))
+    path = f"dataset.path={tmp_path / 'x.npy'}"
+    given = ("model=sparse_l1", "dataset=array", path, "dataset.test=0.1")
+    words = Words(configure, *given)
+    for final in ({"train_dead_latents": 30}, {"val_fvu": 1.5}):
+        (note,) = words.of(look=FAR, **final)
+        assert "try dataset.centre=mean, " in note
+        (note,) = words.of(look=NEAR, **final)
+        assert "centre" not in note
+    centred = Words(configure, *given, "dataset.centre=mean")
+    (note,) = centred.of(look=FAR, train_dead_latents=30)
+    assert "centre" not in note
+
+
+def test_no_better_than_the_mean(configure: Configure) -> None:
+    words = Words(configure, "model=sparse_l1")
+    (note,) = words.of(val_fvu=1.25)
+    assert note.startswith("note: val/fvu is 1.25, and the mean of the examples in place of each")
+    assert words.of(val_fvu=0.99) == []
+    # It has no value where all examples are alike: NaN, or null where a run was resumed.
+    assert words.of(val_fvu=float("nan")) == []
+    assert words.of(val_fvu=None) == []
+
+
+def test_reconstructions_that_nobody_trained_are_not_judged(configure: Configure) -> None:
+    head = ("model=sparse_l1", "head=classifier", "head.epochs=1")
+    for given, said in (
+        ((*head, "head.fine_tune_epochs=0"), True),
+        ((*head, "head.fine_tune_epochs=1", "head.unsupervised_terms=true"), True),
+        ((*head, "head.fine_tune_epochs=1", "head.unsupervised_terms=false"), False),
+        ((*head, "head.fine_tune_epochs=0", "schedule=none"), False),
+    ):
+        assert bool(Words(configure, *given).of(val_fvu=2.0)) == said, given
+
+
+def test_a_loss_that_still_falls(configure: Configure) -> None:
+    words = Words(configure, "model=sparse_l1")
+    falling = [0.9**epoch for epoch in range(21)]
+    assert words.of(falling) == [
+        "note: the validation loss still fell by 19.0% in the last 2 of 20 epochs: try more epochs "
+        "(resume=FOLDER epochs=40 trains on)"
+    ]
+    assert words.of(falling[:5]) == []
+    assert "in the last epoch: try" in words.of(falling[:6])[0]
+    assert words.of([0.999**epoch for epoch in range(21)]) == []
+    # One bad epoch, and back to where it was.
+    assert words.of([1.0] * 19 + [1.5, 1.0]) == []
+    assert words.of([-1.0 * epoch for epoch in range(21)]) == []
+    cosine = Words(configure, "model=sparse_l1", "lr_schedule=cosine").of(falling)
+    assert cosine[0].endswith("try more epochs")
+    # A job of a sweep cannot be extended.
+    assert words.of(falling, in_sweep=True)[0].endswith("try more epochs")
+
+
+def test_a_penalty_without_effect(configure: Configure) -> None:
+    words = Words(configure, "model=sparse_kl")
+    assert words.of(share=2e-4) == [
+        "note: the penalty was never more than 0.0002 of the loss: try a larger penalty.weight"
+    ]
+    assert words.of(share=2e-3) == []
+    assert Words(configure, "model=sparse_kl", "penalty.weight=0").of(share=0.0) == []
+    assert Words(configure, "model=ae").of(share=0.0) == []
+
+
+def test_l1_without_zeros(configure: Configure) -> None:
+    tanh = Words(configure, "model=sparse_l1", "activation=tanh")
+    assert tanh.of(val_l0=64.0) == [
+        "note: every example activates all 64 latents in spite of penalty=l1: try activation=relu, "
+        "whose codes can be 0"
+    ]
+    assert "try a larger penalty.weight" in Words(configure, "model=sparse_l1").of(val_l0=64.0)[0]
+    assert tanh.of(val_l0=63.9) == []
+    # Group sparsity is of pools, and its codes need not be 0.
+    assert Words(configure, "model=topographic").of(val_l0=64.0) == []
+
+
+def test_an_array_far_from_zero_is_warned_of_and_mended(command: Command, tmp_path: Path) -> None:
+    """Activations whose mean is 4 times the spread kill latents; centred, none dies."""
+    rng = np.random.default_rng(0)
+    atoms = rng.normal(size=(32, 64))
+    x = (rng.random((512, 32)) * (rng.random((512, 32)) < 0.15)) @ atoms
+    x -= x.mean(0)
+    spread = np.sqrt((x**2).sum(1).mean())
+    mean = rng.normal(size=64)
+    mean *= 4.0 * spread / np.linalg.norm(mean)
+    np.save(tmp_path / "far.npy", (x + mean) * 8.0 / spread)
+    given = (
+        *("model=sparse_l1", "dataset=array", "dataset.path=far.npy", "epochs=20"),
+        *("pictures=false", "progress=false"),
+    )
+    out = command(*given, "hydra.run.dir=far").stdout
+    before, _, after = out.partition("epoch  0/20")
+    assert "note: the mean is 4 times the spread: dataset.centre=mean would remove it" in before
+    assert "latents are dead, because no training example activates them: try dataset.c" in after
+    centred = command(*given, "dataset.centre=mean", "hydra.run.dir=near").stdout
+    (dead,) = [line.split() for line in centred.splitlines() if line.startswith("dead_latents")]
+    assert dead == ["dead_latents", "0", "0", "0"]
+    assert "are dead" not in centred
+    assert "note: the mean" not in centred
+    log = (tmp_path / "far" / "train.log").read_text()
+    assert "latents are dead" in log
+    assert "note: the mean is 4 times" in log
