@@ -28,6 +28,11 @@ class Pass(NamedTuple):
     x_hat: Tensor
     predicted: Tensor | None = None
 
+    @property
+    def activated(self) -> Tensor:
+        """The codes that the activation has made."""
+        return self.codes if self.predicted is None else self.predicted
+
 
 Infer = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From ``x`` ``(batch, n_features)``, a dictionary ``(n_features, n_latents)`` and initial codes
@@ -120,10 +125,10 @@ class AutoEncoder(nn.Module):
         return Pass(pre_codes, codes, pre_x_hat, self.output_activation(pre_x_hat), predicted)
 
     @torch.no_grad()
-    def learn_(self, passed: Pass) -> None:
-        """Let the activation learn from a pass in training, if it does."""
+    def learn_(self, activated: Tensor) -> None:
+        """Let the activation learn, if it does, from what it made in a training pass."""
         if isinstance(self.activation, Learning):
-            self.activation.learn_(passed.codes if passed.predicted is None else passed.predicted)
+            self.activation.learn_(activated)
 
     @torch.no_grad()
     def _infer_codes(self, infer: Infer, x: Tensor, start: Tensor) -> Tensor:

@@ -189,4 +189,6 @@ class Tanh(Growing, OfNetwork):
         return self._count(activation(codes), norms) + self.pre_code_weight * below.sum(1)
 
     def _count(self, codes: Tensor, norms: Tensor) -> Tensor:
-        return torch.tanh(self.scale * codes.abs() * norms).sum(1)
+        # Unlike that of abs, the slope at 0 is 1: a code that a threshold cuts off has one, too.
+        magnitudes = torch.where(codes < 0.0, -codes, codes)
+        return torch.tanh(self.scale * magnitudes * norms).sum(1)

@@ -52,7 +52,7 @@ class Autograd(Gradients):
             terms["loss"], self.parameters, allow_unused=True, materialize_grads=True
         )
         if self._training:
-            self._autoencoder.learn_(passed)
+            self._autoencoder.learn_(passed.activated)
         detached = {name: value.detach() for name, value in terms.items()}
         return detached, lay_out(gradients, self.parameters)
 

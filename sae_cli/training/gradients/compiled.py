@@ -11,15 +11,14 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad
 
 from sae_cli.model.activations.activation import Learning
-from sae_cli.model.autoencoder import AutoEncoder, Pass
+from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.objective import Objective, Terms
 from sae_cli.training.devices import Device
 from sae_cli.training.gradients.autograd import Autograd, lay_out
 from sae_cli.training.gradients.gradients import Gradients
 
-
-Found = tuple[Tensor, tuple[Terms, Pass | None]]
-"""The loss, the terms, and the pass where the activation learns from it."""
+Found = tuple[Tensor, tuple[Terms, tuple[Tensor, ...]]]
+"""The loss, the terms, and the codes where the activation learns from them."""
 
 
 @final
@@ -41,7 +40,7 @@ class _Loss(nn.Module):
     ) -> Found:
         passed = self._device.run(self.autoencoder, x, noise, self._training)
         terms: Terms = self.objective(passed, target, labels)
-        return terms["loss"], (terms, passed if self._learns else None)
+        return terms["loss"], (terms, (passed.activated,) if self._learns else ())
 
 
 def can_compile(autoencoder: AutoEncoder) -> bool:
@@ -85,9 +84,7 @@ class Compiled(Gradients):
             noise: Tensor | None,
         ) -> Found:
             given = (x, target, labels, noise)
-            found: Found = functional_call(
-                module, parameters, given
-            )
+            found: Found = functional_call(module, parameters, given)
             return found
 
         # PyTorch compiles a limited number of programs of one function, and those of earlier stages
@@ -104,8 +101,8 @@ class Compiled(Gradients):
             return self._eager(x, target, labels, noise)
         with torch.no_grad():
             given: dict[str, Tensor] = dict(zip(self._names, self.parameters, strict=True))
-            gradients, (terms, passed) = self._compiled(given, x, target, labels, noise)
-            if passed is not None:
-                self._autoencoder.learn_(passed)
+            gradients, (terms, activated) = self._compiled(given, x, target, labels, noise)
+            for codes in activated:
+                self._autoencoder.learn_(codes)
             found = [gradients[name] for name in self._names]
             return terms, lay_out(found, self.parameters)
