@@ -91,7 +91,7 @@ def test_every_penalty_is_a_function_of_a_mean_over_examples(name: str) -> None:
     """An evaluation in pieces gives the same as one of the whole."""
     penalty = PENALTIES.build(yaml.safe_load((CONF / "penalty" / f"{name}.yaml").read_text()))
     assert penalty is not None
-    model = small(JumpReLU(threshold=0.4, bandwidth=0.1), n_latents=64)
+    model = small(JumpReLU(threshold=0.4, bandwidth=0.1), n_latents=64).requires_grad_(False)
     penalty = for_network(penalty, model)
     assert penalty is not None
     codes = torch.rand(7, 64).double()
