@@ -38,5 +38,5 @@ def small(
     with torch.no_grad():
         for parameter in made.parameters():
             if parameter.ndim == 1:
-                parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+                parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.3)
     return made.double()
