@@ -44,7 +44,7 @@ def centre_and_scale(data: Dataset, centre: Centre, scale: Scale) -> Dataset:
         return data
     inputs, about = data.train.inputs, [data.source]
     if centre is not False:
-        inputs = replace(inputs, centre=_centre_of(data.train, centre).to(torch.float32))
+        inputs = replace(inputs, centre=centre_of(data.train, centre).to(torch.float32))
         data = data.with_inputs(inputs)
         about.append(f"centred by the {centre.replace('_', ' ')}")
     if scale == "rms":
@@ -54,7 +54,7 @@ def centre_and_scale(data: Dataset, centre: Centre, scale: Scale) -> Dataset:
     return replace(data, interval=_interval(data), source="; ".join(about))
 
 
-def _centre_of(split: Split, centre: Centre) -> Tensor:
+def centre_of(split: Split, centre: Centre) -> Tensor:
     """Give the centre of a split, float64 ``(*input_shape)``."""
     if centre == "mean":
         flat = torch.from_numpy(sum(rows.sum(0) for rows in _rows(split)) / len(split))

@@ -20,7 +20,7 @@ from sae_cli.config.schema import GROUPS, RunConfig, check
 from sae_cli.config.settings import FREE, Settings
 from sae_cli.core.errors import ConfigError, DivergedError
 from sae_cli.runs.train import train
-from tests.contracts.small import MODELS, of_model, part_of, with_parts
+from tests.contracts.small import MODELS, of_model, page_of, part_of, with_parts
 
 # They choose pages, or how the same numbers are computed (tests/assembly/test_compute.py).
 NOT_ALONE = ("model", "experiment", "compile", "threads")
@@ -31,15 +31,18 @@ BESIDE: dict[str, dict[str, Any]] = {
     "expansion_factor": {"n_latents": None, "expansion_factor": 0.25},
     **{
         f"architecture.{name}.n_latents": {"n_latents": 64, "expansion_factor": None}
-        for name in ("dictionary", "predictive_dictionary", "unrolled")
+        for name in ("dictionary", "predictive_dictionary", "sae", "unrolled")
     },
     "follow_encoder": {"prediction_weight": 0.5},
     "architecture.conv.strides": {"pools": [1]},
     "architecture.conv_group.pool": {"channels": [9, 9]},
     "penalty.lateral_learned.bound": {"bound": 0.127},
 }
-# Of another part.
-ELSEWHERE = {"reconstruction.bce": {"architecture": {"output_activation": "sigmoid"}}}
+# Of another part; one with a name takes its place.
+ELSEWHERE = {
+    "reconstruction.bce": {"architecture": {"output_activation": "sigmoid"}},
+    "penalty.tanh": {"activation": page_of("activation/jumprelu.yaml")},
+}
 NUMBERS = (0.5, 0.3, 2.0, 0.1, 0.01)
 COUNTS = (9, 50)
 MOST_TRAININGS = 30
@@ -109,7 +112,7 @@ def changes(option: str) -> Iterator[tuple[RunConfig, dict[str, Any]]]:
     for base in bases(group, name):
         plain = base.as_dict()
         for elsewhere, section in ELSEWHERE.get(f"{group}.{name}", {}).items():
-            plain[elsewhere] = plain[elsewhere] | section
+            plain[elsewhere] = section if "name" in section else plain[elsewhere] | section
         plain[group] = plain[group] | BESIDE.get(key, BESIDE.get(option, {}))
         try:
             config = check(plain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import product
 from typing import cast, final
 
@@ -10,13 +11,18 @@ import torch
 from torch import Generator, Tensor, nn
 
 from sae_cli.core.shapes import DataShape
+from sae_cli.model.activations.activation import Activation
+from sae_cli.model.activations.jumprelu import JumpReLU
 from sae_cli.model.activations.pointwise import ActivationName, Pointwise
+from sae_cli.model.activations.topk import BatchTopK, TopK
 from sae_cli.model.architectures.dense import dense
 from sae_cli.model.autoencoder import AutoEncoder, Pass
 from sae_cli.model.objective import Objective
 from sae_cli.model.penalties.activity import KL, L1, L2, SquaredTarget
 from sae_cli.model.penalties.gaussian_kl import GaussianKL
 from sae_cli.model.penalties.penalty import Penalty
+from sae_cli.model.penalties.roles import for_network
+from sae_cli.model.penalties.weighted import L0
 from sae_cli.model.reconstruction import BCE, MSE, Reconstruction
 from sae_cli.training.devices import Device
 from sae_cli.training.gradients import derivatives
@@ -25,6 +31,7 @@ from sae_cli.training.gradients.by_hand import ByHand, can_differentiate
 from sae_cli.training.gradients.compiled import Compiled
 from sae_cli.training.gradients.gradients import Gradients
 from tests.conftest import slow
+from tests.model.sparse import small
 
 CPU = Device(torch.device("cpu"))
 N_FEATURES = 60
@@ -222,13 +229,49 @@ def test_compiled_as_by_autograd(unit_norm: bool) -> None:
     assert_same(compiled, autograd, *batch(7))
 
 
+@pytest.mark.parametrize(
+    ("activation", "penalty"),
+    [
+        (BatchTopK(k=3, threshold_rate=0.1), None),
+        pytest.param(TopK(k=3), None, marks=pytest.mark.slow),
+        pytest.param(
+            JumpReLU(threshold=0.1, bandwidth=0.5),
+            L0(weight=0.1, warmup_steps=3),
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_sparse_ones_compiled_as_by_autograd(
+    activation: Activation, penalty: Penalty | None
+) -> None:
+    x = torch.randn(8, 6, generator=Generator().manual_seed(0))
+    ways, learned = [], []
+    for way in (Compiled, Autograd):
+        trained = small(copy.deepcopy(activation), unit_norm_decoder=True).float()
+        objective = Objective(MSE(reduction="sum"), for_network(penalty, trained))
+        for _ in range(2):
+            objective.after_step_()
+        args = (8,) if way is Compiled else ()
+        assert not can_differentiate(trained, objective)
+        ways.append(way(trained, objective, CPU, *args)(x, x))
+        learned.append(dict(trained.named_buffers()))
+    (terms, gradients), (wanted_terms, wanted) = ways
+    for name, value in wanted_terms.items():
+        assert float(terms[name]) == pytest.approx(float(value), rel=1e-5)
+    for gradient, expected in zip(gradients, wanted, strict=True):
+        assert torch.allclose(gradient, expected, rtol=1e-4, atol=1e-5)
+    for name, buffer in learned[1].items():
+        assert buffer > 0.0
+        assert torch.allclose(learned[0][name], buffer)
+
+
 @pytest.mark.slow
 def test_any_number_of_networks_can_be_compiled() -> None:
     """A sweep compiles one after the other; PyTorch keeps eight programs of one function."""
     for number in range(10):
         objective = Objective(MSE(reduction="mean"), None)
-        small = dense_around(nn.Flatten(), nn.Linear(3 + number, 2))
-        compiled = Compiled(small, objective, CPU, 4)
+        tiny = dense_around(nn.Flatten(), nn.Linear(3 + number, 2))
+        compiled = Compiled(tiny, objective, CPU, 4)
         x = torch.rand(4, 3 + number, generator=Generator().manual_seed(0))
         terms, _ = compiled(x, torch.zeros(4, 2))
         assert torch.isfinite(terms["loss"])

@@ -1,0 +1,36 @@
+"""The centre of the training examples, which a bias begins with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sae_cli.assembly.data import read_dataset
+from sae_cli.assembly.parts import build_parts
+from sae_cli.assembly.stages import build_training
+from sae_cli.datasets.centre import geometric_median
+from tests.conftest import Configure
+
+X = torch.from_numpy(np.random.default_rng(0).lognormal(size=(400, 5)).astype(np.float32))
+
+
+@pytest.mark.parametrize("kind", ["zeros", "mean", "geometric_median"])
+def test_a_training_begins_there(kind: str, configure: Configure, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", X.numpy())
+    config = configure(
+        *("model=topk", "activation.k=2", "dataset=array", f"dataset.path={tmp_path / 'x.npy'}"),
+        *("unit_norm=true", f"architecture.bias_init={kind}", "device=cpu"),
+    )
+    data = read_dataset(config)
+    linear = build_training(config, build_parts(config), data).autoencoder.linear_decoder()
+    assert linear is not None and linear[1] is not None
+    train = torch.cat(list(data.train.batches(1000))).double()
+    expected = {
+        "zeros": torch.zeros(5).double(),
+        "mean": train.mean(0),
+        "geometric_median": geometric_median(train),
+    }
+    torch.testing.assert_close(linear[1].detach(), expected[kind].float())
