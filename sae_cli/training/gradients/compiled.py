@@ -17,7 +17,6 @@ from sae_cli.training.devices import Device
 from sae_cli.training.gradients.autograd import Autograd, lay_out
 from sae_cli.training.gradients.gradients import Gradients
 
-
 Found = tuple[Tensor, tuple[Terms, Pass | None]]
 """The loss, the terms, and the pass where the activation learns from it."""
 
@@ -85,9 +84,7 @@ class Compiled(Gradients):
             noise: Tensor | None,
         ) -> Found:
             given = (x, target, labels, noise)
-            found: Found = functional_call(
-                module, parameters, given
-            )
+            found: Found = functional_call(module, parameters, given)
             return found
 
         # PyTorch compiles a limited number of programs of one function, and those of earlier stages
