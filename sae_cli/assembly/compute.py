@@ -24,6 +24,7 @@ from sae_cli.training.gradients.autograd import Autograd
 from sae_cli.training.gradients.by_hand import ByHand, can_differentiate
 from sae_cli.training.gradients.compiled import Compiled, can_compile
 from sae_cli.training.gradients.gradients import Gradients
+from sae_cli.training.gradients.sparse import Sparse, can_be_sparse
 from sae_cli.training.stage import Stage
 
 # PyTorch would use as many threads as there are cores, or OMP_NUM_THREADS, which launchers set for
@@ -145,6 +146,8 @@ def build_gradients(config: RunConfig, device: Device, stage: Stage) -> Gradient
         return Compiled(model, objective, device, size, stage.trained, training=training)
     if _by_hand(device, stage):
         return ByHand(model, objective)
+    if _sparse(device, stage):
+        return Sparse(model, objective)
     return Autograd(model, objective, device, stage.trained, training=training)
 
 
@@ -152,7 +155,15 @@ def _by_hand(device: Device, stage: Stage) -> bool:
     return can_differentiate(stage.autoencoder, stage.objective) and not device.bfloat16
 
 
+def _sparse(device: Device, stage: Stage) -> bool:
+    on_cpu = device.torch.type == "cpu" and not device.bfloat16
+    return on_cpu and not stage.supervised and can_be_sparse(stage.autoencoder, stage.objective)
+
+
 def _compiling_pays(device: Device, stage: Stage, steps_per_epoch: int) -> bool:
+    # A compiler knows nothing of sparsity.
+    if _sparse(device, stage):
+        return False
     # A GPU repeats the step from a CUDA graph, which leaves a compiler little to gain.
     enough = CHAIN_STEPS if _by_hand(device, stage) else AUTOGRAD_STEPS
     return device.torch.type == "cpu" and stage.epochs * steps_per_epoch >= enough

@@ -1,0 +1,201 @@
+"""Gradients of a linear auto-encoder of few active codes, which touch only what is active.
+
+Of ``n_latents`` codes an example has ``k``, so that of the five dense products of a step only the
+encoder's is left: the others are sums over the active pairs of an example and a latent. Equations
+are those of autograd; the order of their sums is not, so that last bits differ.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, cast, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrize
+
+from sae_cli.model.activations.topk import BatchTopK, TopK
+from sae_cli.model.architectures.sae import SubtractBias
+from sae_cli.model.autoencoder import AutoEncoder, unpack
+from sae_cli.model.layers import UnitNorm
+from sae_cli.model.objective import Objective, Terms
+from sae_cli.model.reconstruction import MSE
+from sae_cli.training.gradients.autograd import lay_out
+from sae_cli.training.gradients.gradients import Gradients
+
+# As ``torch.nn.functional.normalize`` has it.
+SMALLEST_NORM = 1e-12
+# Where more than one of so many codes is active, dense products are as fast.
+SPARSE_FROM = 8
+
+
+class Pairs(NamedTuple):
+    """The active pairs of a batch, example by example.
+
+    Attributes:
+        codes: ``(n_pairs,)``, not negative.
+        latents: ``(n_pairs,)`` int64.
+        examples: ``(n_pairs,)`` int64, never falling.
+        starts: ``(batch,)`` int64, where the pairs of each example begin.
+    """
+
+    codes: Tensor
+    latents: Tensor
+    examples: Tensor
+    starts: Tensor
+
+
+def can_be_sparse(autoencoder: AutoEncoder, objective: Objective) -> bool:
+    """Whether :class:`Sparse` can, and pays: of ``architecture=sae`` with few TopK or BatchTopK
+    codes and a squared error, without a penalty or a head."""
+    activation = autoencoder.activation
+    return (
+        autoencoder.infer is None
+        and isinstance(activation, TopK | BatchTopK)
+        and activation.k * SPARSE_FROM <= autoencoder.n_latents
+        and _layers(autoencoder) is not None
+        and autoencoder.output_activation.name == "identity"
+        and objective.term_names == ["loss", "reconstruction"]
+        and type(objective.reconstruction) is MSE
+        and all(parameter.requires_grad for parameter in autoencoder.parameters())
+    )
+
+
+class _Layers(NamedTuple):
+    encoder: nn.Linear
+    decoder: nn.Linear
+    subtracts: bool
+    unit_norm: bool
+
+
+def _layers(autoencoder: AutoEncoder) -> _Layers | None:
+    """The two linear layers, or None if there are others."""
+    kept = (nn.Flatten, nn.Unflatten)
+    down = [part for part in unpack(autoencoder.encoder) if not isinstance(part, kept)]
+    up = [part for part in unpack(autoencoder.decoder) if not isinstance(part, kept)]
+    subtracts = isinstance(down[0], SubtractBias)
+    if len(down) != 1 + subtracts or len(up) != 1 or type(down[-1]) is not nn.Linear:
+        return None
+    if type(up[0]) is nn.Linear:
+        return _Layers(down[-1], up[0], subtracts, unit_norm=False)
+    if parametrize.type_before_parametrizations(up[0]) is not nn.Linear:
+        return None
+    constraints = list(up[0].parametrizations["weight"])  # type: ignore[index]
+    if len(constraints) != 1 or not isinstance(constraints[0], UnitNorm):
+        return None
+    return _Layers(down[-1], cast(nn.Linear, up[0]), subtracts, unit_norm=True)
+
+
+@final
+class Sparse(Gradients):
+    """Gradients by the active pairs alone.
+
+    Args:
+        autoencoder, objective: such that ``can_be_sparse`` holds.
+    """
+
+    def __init__(self, autoencoder: AutoEncoder, objective: Objective) -> None:
+        layers = _layers(autoencoder)
+        assert layers is not None and isinstance(objective.reconstruction, MSE)
+        self._layers = layers
+        self._activation = autoencoder.activation
+        self._objective, self._reconstruction = objective, objective.reconstruction
+        self.parameters = list(autoencoder.parameters())
+        self.term_names = objective.term_names
+        decoder = layers.decoder
+        self._raw = (
+            decoder.parametrizations["weight"].original  # type: ignore[index, union-attr]
+            if layers.unit_norm
+            else decoder.weight
+        )
+
+    @torch.no_grad()
+    def __call__(
+        self, x: Tensor, target: Tensor, labels: Tensor | None = None, noise: Tensor | None = None
+    ) -> tuple[Terms, list[Tensor]]:
+        encoder, decoder = self._layers.encoder, self._layers.decoder
+        seen, target = x.flatten(1), target.flatten(1)
+        if self._layers.subtracts:
+            seen = seen - decoder.bias
+        pairs = _select(self._activation, F.linear(seen, encoder.weight, encoder.bias))
+        atoms, norms = self._atoms()
+        decoded = _sum_rows(atoms, pairs.latents, pairs.starts, pairs.codes)
+        error = decoded.add_(decoder.bias).sub_(target)
+        divisor = self._reconstruction.divisor(target)
+        terms = self._objective.terms({"reconstruction": error.square().sum() / divisor})
+        of_output = error.mul_(2.0 / divisor)
+        of_codes = _along(of_output, atoms, pairs)
+        order, starts = _by_latent(pairs.latents, len(atoms))
+        examples = pairs.examples[order]
+        of_atoms = _sum_rows(of_output, examples, starts, pairs.codes[order])
+        of_encoder = _sum_rows(seen, examples, starts, of_codes[order])
+        of_biases = torch.zeros_like(encoder.bias).index_add_(0, pairs.latents, of_codes)
+        of_shared = of_output.sum(0)
+        if self._layers.subtracts:
+            of_shared -= of_biases @ encoder.weight
+        if norms is not None:
+            along = (of_atoms * atoms).sum(1, keepdim=True)
+            of_atoms.sub_(atoms * along).div_(norms)
+        found = {
+            id(encoder.weight): of_encoder,
+            id(encoder.bias): of_biases,
+            id(self._raw): of_atoms.t(),
+            id(decoder.bias): of_shared,
+        }
+        gradients = [found[id(parameter)] for parameter in self.parameters]
+        return terms, lay_out(gradients, self.parameters)
+
+    def _atoms(self) -> tuple[Tensor, Tensor | None]:
+        """The atoms ``(n_latents, n_features)``, and their norms before they were made 1."""
+        rows = self._raw.t().contiguous()
+        if not self._layers.unit_norm:
+            return rows, None
+        norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min_(SMALLEST_NORM)
+        return rows.div_(norms), norms
+
+
+def _select(activation: nn.Module, pre_codes: Tensor) -> Pairs:
+    """Keep the largest pre-codes ``(batch, n_latents)``."""
+    n, width = pre_codes.shape
+    if isinstance(activation, BatchTopK):
+        codes, places = activation.kept(pre_codes)
+        activation.learn_(codes)
+        order = places.argsort()
+        places = places[order]
+        examples = places // width
+        starts = torch.searchsorted(examples, torch.arange(n, device=places.device))
+        return Pairs(codes[order], places % width, examples, starts)
+    assert isinstance(activation, TopK)
+    codes, latents = activation.kept(pre_codes)
+    starts = torch.arange(0, n * activation.k, activation.k, device=pre_codes.device)
+    examples = torch.arange(n, device=pre_codes.device).repeat_interleave(activation.k)
+    return Pairs(codes.flatten(), latents.flatten(), examples, starts)
+
+
+def _by_latent(latents: Tensor, n_latents: int) -> tuple[Tensor, Tensor]:
+    """The order that sorts pairs by latent, and where those of each latent begin."""
+    # Integers of 32 bits are sorted five times as fast.
+    in_order, order = latents.int().sort(stable=True)
+    every = torch.arange(n_latents, dtype=torch.int32, device=latents.device)
+    return order, torch.searchsorted(in_order, every)
+
+
+def _sum_rows(rows: Tensor, taken: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
+    """Sum weighted rows of each bag: ``(n_bags, width)``.
+
+    Args:
+        rows: ``(n, width)``.
+        taken: ``(n_pairs,)``, numbers of rows, bag after bag.
+        starts: ``(n_bags,)``, where each bag begins.
+        weights: ``(n_pairs,)``.
+    """
+    return F.embedding_bag(taken, rows, starts, mode="sum", per_sample_weights=weights)
+
+
+def _along(gradient: Tensor, atoms: Tensor, pairs: Pairs) -> Tensor:
+    """The product of each pair's gradient ``(batch, n_features)`` and atom, 0 for a code of 0."""
+    ends = pairs.starts
+    products: Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(
+        gradient, atoms, pairs.latents, ends, pairs.examples, 0
+    )
+    return products * (pairs.codes > 0.0)

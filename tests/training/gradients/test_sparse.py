@@ -1,0 +1,113 @@
+"""Gradients by the active pairs alone, against autograd in float64 over dense codes."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from sae_cli.assembly.compute import build_gradients
+from sae_cli.assembly.parts import build_parts
+from sae_cli.assembly.prepare import prepare
+from sae_cli.core.shapes import DataShape
+from sae_cli.model.activations.topk import BatchTopK, TopK
+from sae_cli.model.architectures import ARCHITECTURES
+from sae_cli.model.autoencoder import AutoEncoder
+from sae_cli.model.objective import Objective
+from sae_cli.model.penalties.activity import L1
+from sae_cli.model.reconstruction import MSE, Reduction
+from sae_cli.training.devices import Device
+from sae_cli.training.gradients.autograd import Autograd
+from sae_cli.training.gradients.sparse import Sparse, can_be_sparse
+from tests.conftest import Configure
+
+CPU = Device(torch.device("cpu"))
+SAE: dict[str, Any] = {
+    "name": "sae",
+    "n_latents": 48,
+    "expansion_factor": None,
+    "subtract_bias": True,
+    "bias_init": "zeros",
+    "tied_init": False,
+    "unit_norm_decoder": True,
+    "init": "glorot_uniform",
+}
+
+
+def drawn(activation: TopK | BatchTopK, **options: Any) -> AutoEncoder:
+    """An auto-encoder of 12 features whose biases are not zero."""
+    generator = Generator().manual_seed(0)
+    made = ARCHITECTURES.build(SAE | options, DataShape((12,), None), activation, generator)
+    activation.fit_to_([made.n_latents])
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    return made
+
+
+def batch(n: int) -> Tensor:
+    return torch.randn(n, 12, generator=Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("activation", [TopK(k=5), BatchTopK(k=5, threshold_rate=0.1)])
+@pytest.mark.parametrize("unit_norm", [True, False])
+@pytest.mark.parametrize("subtract", [True, False])
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_against_autograd_in_float64(
+    activation: TopK | BatchTopK, unit_norm: bool, subtract: bool, reduction: Reduction
+) -> None:
+    model = drawn(activation, unit_norm_decoder=unit_norm, subtract_bias=subtract)
+    objective = Objective(MSE(reduction=reduction), None)
+    x, target = batch(33), batch(33) + 0.1
+    assert can_be_sparse(model, objective)
+    # A deep copy would still subtract the bias of the first decoder.
+    exact = drawn(
+        deepcopy(activation), unit_norm_decoder=unit_norm, subtract_bias=subtract
+    ).double()
+    terms, found = Sparse(model, objective)(x, target)
+    expected, gradients = Autograd(exact, objective, CPU)(x.double(), target.double())
+    assert float(terms["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-5)
+    for one, other in zip(found, gradients, strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=1e-6)
+    if isinstance(activation, BatchTopK):
+        learned = exact.activation
+        assert isinstance(learned, BatchTopK)
+        torch.testing.assert_close(activation.threshold.double(), learned.threshold.double())
+
+
+def test_a_latent_that_nobody_activates_has_no_gradient() -> None:
+    model = drawn(TopK(k=2))
+    with torch.no_grad():
+        model.encoder[-1].bias[7] = -100.0  # type: ignore[index]
+    names = [name for name, _ in model.named_parameters()]
+    _, gradients = Sparse(model, Objective(MSE(reduction="sum"), None))(batch(9), batch(9))
+    found = dict(zip(names, gradients, strict=True))
+    assert found["encoder.2.weight"][7].count_nonzero() == 0
+    assert found["encoder.2.weight"].count_nonzero() > 0
+    assert found["decoder.0.parametrizations.weight.original"][:, 7].count_nonzero() == 0
+
+
+def test_the_largest_of_millions_are_those_of_a_sort() -> None:
+    activation = BatchTopK(k=4, threshold_rate=0.1)
+    pre_codes = torch.randn(128, 1024, generator=Generator().manual_seed(2))
+    codes, places = activation.kept(pre_codes)
+    expected = pre_codes.flatten().sort(descending=True).values[:512]
+    assert torch.equal(codes.sort(descending=True).values, expected)
+    assert torch.equal(pre_codes.flatten()[places], codes)
+
+
+def test_where_it_does_not_fit_autograd_does() -> None:
+    objective = Objective(MSE(reduction="sum"), None)
+    assert not can_be_sparse(drawn(TopK(k=7)), objective)
+    assert not can_be_sparse(drawn(TopK(k=5)), Objective(MSE(reduction="sum"), L1(weight=1.0)))
+
+
+@pytest.mark.parametrize("page", ["topk", "batch_topk"])
+def test_runs_of_few_active_codes_take_it(page: str, configure: Configure) -> None:
+    config = configure(f"model={page}", "device=cpu")
+    training = prepare(config, build_parts(config)).training
+    made = build_gradients(config, training.device, training.stages[0])
+    assert type(made) is Sparse
