@@ -18,6 +18,7 @@ from sae_cli.core.shapes import DataShape
 from sae_cli.model.activations.activation import ACTIVATIONS
 from sae_cli.model.architectures import ARCHITECTURES
 from sae_cli.model.autoencoder import AutoEncoder
+from tests.contracts.small import page_of
 
 OPTIONS: dict[str, Any] = {
     "name": "dense",
@@ -37,8 +38,11 @@ def build(
     shape: DataShape = SHAPE, activation: str = "relu", seed: int = 0, **options: Any
 ) -> AutoEncoder:
     section = ARCHITECTURES.check(OPTIONS | options)
-    code = ACTIVATIONS.build({"name": activation, "active_above": 0.0})
-    return ARCHITECTURES.build(section, shape, code, Generator().manual_seed(seed))
+    page = page_of(f"activation/{activation}.yaml")
+    code = ACTIVATIONS.build(page | ({"k": 2} if "k" in page else {}))
+    made = ARCHITECTURES.build(section, shape, code, Generator().manual_seed(seed))
+    code.fit_to_([made.n_latents])
+    return made
 
 
 def count(model: nn.Module) -> int:
