@@ -109,6 +109,8 @@ def test_a_finished_sweep_started_again(command: Command, tmp_path: Path, whole:
     before = {job: snapshot(tmp_path / "sweep" / job) for job in statuses(whole)}
     again = command("resume=sweep")
     assert again.returncode == 0, again.stderr
+    # Checking hundreds of jobs takes seconds, in which a person would see nothing.
+    assert again.stdout.startswith("checking the jobs of sweep\n")
     assert again.stdout.count("has finished") == N_JOBS
     assert before == {job: snapshot(tmp_path / "sweep" / job) for job in statuses(whole)}
     check_same(tmp_path / "sweep", whole)
@@ -125,6 +127,7 @@ def test_a_failed_job_is_run_again(command: Command, tmp_path: Path) -> None:
         np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).random((60, 5), np.float32))
     done = command(*words, *folder)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("checking 2 jobs\n")
     assert list(statuses(tmp_path / "sweep").values()) == ["finished", "finished"]
 
 
