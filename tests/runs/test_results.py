@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sae_cli.run_folder.layout import read_summary
 from sae_cli.runs.sweeps import results
 from sae_cli.runs.sweeps.jobs import OneByOne, run_sweep
 from sae_cli.runs.sweeps.sweep import Sweep, sweep_of
@@ -39,7 +40,6 @@ def test_a_finished_job_is_read_once(sweep: Sweep, monkeypatch: pytest.MonkeyPat
         read[folder.name] += 1
         return read_summary(folder)
 
-    read_summary = results.read_summary
     monkeypatch.setattr(results, "read_summary", counted)
     assert run_sweep(sweep, OneByOne()) == 0
     assert list(read.values()) == [1] * N_JOBS
