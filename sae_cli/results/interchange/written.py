@@ -1,0 +1,35 @@
+"""What an exported dictionary is for: the examples it takes, told beside its tensors."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import safetensors.torch
+from torch import Tensor
+
+from sae_cli.results.interchange.dictionary import Dictionary
+
+
+class Exported(NamedTuple):
+    """A dictionary to write, and what its user has to know of the examples.
+
+    Attributes:
+        dictionary: takes examples ``(batch, d)`` as the data file has them, divided by nothing.
+        input_shape: of one example before it is made a row, channels first.
+        unit_norm: whether rows are scaled to an L2 norm of 1 first.
+    """
+
+    dictionary: Dictionary
+    input_shape: tuple[int, ...]
+    unit_norm: bool
+
+    def about(self) -> dict[str, Any]:
+        """Give plain values that say the same."""
+        return {"input_shape": list(self.input_shape), "unit_norm": self.unit_norm}
+
+
+def as_safetensors(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    """Pack tensors, contiguous, because safetensors takes no others."""
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    content: bytes = safetensors.torch.save(whole, metadata)
+    return content
