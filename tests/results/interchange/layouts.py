@@ -142,13 +142,17 @@ GIVEN: dict[str, tuple[Write, Rows, Rows]] = {
     ),
     "dictionary_learning AutoEncoderTopK": (
         learned(
-            LAYERS | {"b_dec": B_DEC, "k": K, "threshold": torch.tensor(-1.0)}, "AutoEncoderTopK"
+            LAYERS | {"b_dec": B_DEC, "k": K, "threshold": torch.tensor(-1.0)},
+            "AutoEncoderTopK",
+            k=1,
         ),
         TOP1,
         TOP1_OUT,
     ),
     "dictionary_learning BatchTopKSAE": (
-        learned(LAYERS | {"b_dec": B_DEC, "k": K, "threshold": torch.tensor(0.6)}, "BatchTopKSAE"),
+        learned(
+            LAYERS | {"b_dec": B_DEC, "k": K, "threshold": torch.tensor(0.6)}, "BatchTopKSAE", k=1
+        ),
         RELU,
         RELU_OUT,
     ),
@@ -157,6 +161,7 @@ GIVEN: dict[str, tuple[Write, Rows, Rows]] = {
             MATRICES
             | {"k": K, "threshold": torch.tensor(0.6), "group_sizes": torch.tensor([1, 3])},
             "MatryoshkaBatchTopKSAE",
+            k=1,
         ),
         RELU,
         RELU_OUT,

@@ -1,0 +1,181 @@
+"""Exported runs: what is in the files, and that they come back as what they were."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sae_cli import load_run
+from sae_cli.core.errors import ConfigError
+from sae_cli.datasets.inputs import Inputs
+from sae_cli.results.interchange.export import WRITERS, export
+from sae_cli.results.load import Run
+from sae_cli.run_folder.files import write_new_folder
+from tests.results.interchange.models import DIVISOR, MODELS, examples, expected, make_run
+
+COME_BACK = ("saelens", "dictionary_learning", "safetensors")
+models = pytest.mark.parametrize("overrides", MODELS.values(), ids=MODELS)
+
+
+def write(folder: Path, run: Run, name: str) -> Path:
+    write_new_folder(folder, WRITERS[name](export(run)))
+    return folder
+
+
+def activate(
+    pre_codes: NDArray[np.float32], about: dict[str, Any], tensors: dict[str, Tensor]
+) -> NDArray[np.float32]:
+    """The codes that the metadata of the plain file describe, in NumPy."""
+    if "threshold" in tensors:
+        return np.where(pre_codes > tensors["threshold"].numpy(), pre_codes, 0)
+    codes = np.maximum(pre_codes, 0)
+    if about["activation"] == "topk":
+        least = np.sort(pre_codes, axis=1)[:, -about["k"], None]
+        codes = np.where(pre_codes >= least, codes, 0)
+    return codes
+
+
+@models
+@pytest.mark.parametrize("name", COME_BACK)
+def test_what_is_exported_comes_back(tmp_path: Path, overrides: tuple[str, ...], name: str) -> None:
+    run, x = make_run(*overrides), examples()
+    back = load_run(write(tmp_path / "out", run, name))
+    codes, x_hat = expected(run, x)
+    np.testing.assert_allclose(back.encode(x), codes, atol=1e-5)
+    np.testing.assert_allclose(back.reconstruct(x).flatten(1), x_hat, atol=5e-5)
+    # What was loaded from a peer is exported in turn.
+    for other in COME_BACK:
+        again = load_run(write(tmp_path / other, back, other))
+        np.testing.assert_allclose(again.encode(x), codes, atol=1e-5)
+
+
+@models
+def test_plain_tensors_need_nothing_but_their_metadata(
+    tmp_path: Path, overrides: tuple[str, ...]
+) -> None:
+    run, x = make_run(*overrides), examples()
+    file = write(tmp_path / "out", run, "safetensors") / "dictionary.safetensors"
+    with safetensors.safe_open(file, "pt") as opened:
+        about = json.loads(opened.metadata()["sae_train_dictionary"])
+        t = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    assert about["input_shape"] == [1, 3, 4]
+    shapes = {"W_enc": (12, 20), "b_enc": (20,), "W_dec": (20, 12), "b_dec": (12,)}
+    assert {name: tuple(t[name].shape) for name in shapes} == shapes
+    codes = activate((x @ t["W_enc"] + t["b_enc"]).numpy(), about, t)
+    right, x_hat = expected(run, x)
+    np.testing.assert_allclose(codes, right, atol=1e-5)
+    np.testing.assert_allclose(codes @ t["W_dec"].numpy() + t["b_dec"].numpy(), x_hat, atol=5e-5)
+
+
+@models
+def test_the_graph_of_onnx_computes_the_same(tmp_path: Path, overrides: tuple[str, ...]) -> None:
+    """In onnx's own interpreter, which is written in NumPy."""
+    reference = pytest.importorskip("onnx.reference", reason="onnx (the extra export) is missing")
+    run, x = make_run(*overrides), examples()
+    session = reference.ReferenceEvaluator(str(write(tmp_path / "out", run, "onnx") / "model.onnx"))
+    codes, x_hat = session.run(["codes", "x_hat"], {"x": x.numpy()})
+    right, right_x_hat = expected(run, x)
+    np.testing.assert_allclose(codes, right, atol=1e-5)
+    np.testing.assert_allclose(x_hat, right_x_hat, atol=5e-5)
+
+
+def test_files_of_saelens(tmp_path: Path) -> None:
+    """The keys and tensors that sae-lens 6.54.12 itself writes for these architectures."""
+    common = {"d_in": 12, "d_sae": 20, "dtype": "float32", "device": "cpu"}
+    common |= {"normalize_activations": "none", "reshape_activations": "none"}
+    own = {
+        "relu": {"architecture": "standard"},
+        "topk": {"architecture": "topk", "k": 3, "rescale_acts_by_decoder_norm": False},
+        "batch_topk": {"architecture": "jumprelu"},
+        "jumprelu, nothing subtracted": {"architecture": "jumprelu"},
+    }
+    for name, keys in own.items():
+        folder = write(tmp_path / name, make_run(*MODELS[name]), "saelens")
+        config = json.loads((folder / "cfg.json").read_text())
+        assert config.pop("metadata")["sae_lens_version"] == "6.54.12"
+        subtracted = {"apply_b_dec_to_input": not name.endswith("subtracted")}
+        assert config == common | keys | subtracted
+        with safetensors.safe_open(folder / "sae_weights.safetensors", "pt") as file:
+            names = {"W_enc", "b_enc", "W_dec", "b_dec"}
+            thresholds = {"threshold"} if keys["architecture"] == "jumprelu" else set()
+            assert set(file.keys()) == names | thresholds
+
+
+def test_classes_of_dictionary_learning(tmp_path: Path) -> None:
+    """An AutoEncoder is scaled when it is loaded, so that its atoms have to have unit norm."""
+    classes = {
+        "relu": "AutoEncoderNew",
+        "dense relu": "AutoEncoderNew",
+        "topk": "AutoEncoderTopK",
+        "batch_topk": "BatchTopKSAE",
+        "jumprelu": "JumpReluAutoEncoder",
+    }
+    for name, expected_class in classes.items():
+        folder = write(tmp_path / name, make_run(*MODELS[name]), "dictionary_learning")
+        trainer = json.loads((folder / "config.json").read_text())["trainer"]
+        assert trainer["dict_class"] == expected_class
+        assert trainer.get("k") == (3 if "TopK" in expected_class else None)
+    unscaled = make_run(*MODELS["relu"], inputs=Inputs())
+    folder = write(tmp_path / "unscaled", unscaled, "dictionary_learning")
+    assert set(torch.load(folder / "ae.pt", weights_only=True)) == {
+        *("bias", "encoder.weight", "encoder.bias", "decoder.weight")
+    }
+
+
+def test_unit_norm_is_told_and_not_folded(tmp_path: Path) -> None:
+    run = make_run(*MODELS["topk"], inputs=Inputs(divisor=DIVISOR, unit_norm=True))
+    back = load_run(write(tmp_path / "out", run, "safetensors"))
+    x = examples()
+    assert back.record.inputs.unit_norm
+    np.testing.assert_allclose(back.encode(x), run.encode(x), atol=1e-5)
+    config = write(tmp_path / "saelens", run, "saelens") / "cfg.json"
+    assert json.loads(config.read_text())["metadata"]["unit_norm"] is True
+
+
+def test_a_loaded_dictionary_has_no_configuration(tmp_path: Path) -> None:
+    back = load_run(write(tmp_path / "out", make_run(*MODELS["topk"]), "saelens"))
+    with pytest.raises(ConfigError, match="has no configuration"):
+        _ = back.config
+    with pytest.raises(ConfigError, match=r"summary\.json cannot be read"):
+        _ = back.summary
+    with pytest.raises(ValueError, match="no classifier"):
+        back.classify(np.zeros((1, 12)))
+    with pytest.raises(ValueError, match=r"shape \(2, 11\); expected \(batch, 12\)"):
+        back.encode(np.zeros((2, 11)))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (("model=ae",), "its encoder is not one linear layer"),
+        (("model=stacked",), "its encoder is not one linear layer"),
+        (("model=vae", "architecture.hidden_sizes=[]"), "its activation is gaussian"),
+        (("model=linear",), "its activation is identity"),
+        (("model=sparse_kl", "architecture.hidden_sizes=[]"), "its activation is sigmoid"),
+        (("model=sparse_coding",), "its encoder is not one linear layer"),
+        (("model=psd",), "its encoder is not one linear layer"),
+        (("model=lista",), "its encoder is not one linear layer"),
+        (
+            (
+                "model=topk",
+                "architecture=dense",
+                "architecture.n_latents=20",
+                "activation.k=3",
+                "architecture.output_activation=sigmoid",
+            ),
+            "with identity output",
+        ),
+        (("model=sparse_l1", "activation=relu", "inference=fista"), "its codes are inferred"),
+    ],
+)
+def test_what_no_other_library_holds_is_one_line(overrides: tuple[str, ...], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        export(make_run(*overrides))
