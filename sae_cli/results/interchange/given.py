@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -112,7 +113,10 @@ def _open_torch(path: Path) -> Given:
         raise ValueError("it is compressed, as torch.save does not do")
     if unpacked > len(content):
         raise ValueError(f"it announces {unpacked} bytes, more than it has")
-    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        # PyTorch warns of kinds of tensors that are refused below.
+        warnings.simplefilter("ignore")
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     if not isinstance(state, dict):
         raise ValueError(f"it holds a {type(state).__name__}, not a dict of tensors")
     tensors = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}

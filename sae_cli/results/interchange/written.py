@@ -29,7 +29,7 @@ class Exported(NamedTuple):
 
 
 def as_safetensors(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
-    """Pack tensors, contiguous, because safetensors takes no others."""
-    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    """Pack tensors as copies, because safetensors takes neither views nor shared memory."""
+    whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     content: bytes = safetensors.torch.save(whole, metadata)
     return content

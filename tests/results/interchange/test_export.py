@@ -87,6 +87,16 @@ def test_the_graph_of_onnx_computes_the_same(tmp_path: Path, overrides: tuple[st
     np.testing.assert_allclose(x_hat, right_x_hat, atol=5e-5)
 
 
+@pytest.mark.parametrize("name", COME_BACK)
+def test_a_dictionary_of_one_latent(tmp_path: Path, name: str) -> None:
+    """Its weights are as good as their transposes, and tied ones lie in the same memory."""
+    overrides = ("model=sparse_l1", "activation=relu", "architecture.n_latents=1")
+    run, x = make_run(*overrides, "architecture.tied=true"), examples()
+    back = load_run(write(tmp_path / "out", run, name))
+    codes = run.encode(x / DIVISOR, as_stored=False)
+    np.testing.assert_allclose(back.encode(x), codes, atol=1e-5)
+
+
 def test_files_of_saelens(tmp_path: Path) -> None:
     """The keys and tensors that sae-lens 6.54.12 itself writes for these architectures."""
     common = {"d_in": 12, "d_sae": 20, "dtype": "float32", "device": "cpu"}
