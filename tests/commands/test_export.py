@@ -106,4 +106,4 @@ def _full() -> None:
     def fsync(file: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    os.fsync = fsync
+    os.fsync = fsync  # type: ignore[assignment]

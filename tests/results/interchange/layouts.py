@@ -70,7 +70,7 @@ def gemma(**names: str) -> Write:
     def write(folder: Path) -> Path:
         tensors = MATRICES | {"threshold": T}
         arrays = {names.get(name, name): tensor.numpy() for name, tensor in tensors.items()}
-        np.savez(folder / "params.npz", **arrays)
+        np.savez(folder / "params.npz", **arrays)  # type: ignore[arg-type]
         return folder / "params.npz"
 
     return write

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -67,7 +67,7 @@ def examples() -> Tensor:
     return DIVISOR * torch.randn(50, SHAPE.n_features, generator=torch.Generator().manual_seed(2))
 
 
-def expected(run: Run, x: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def expected(run: Run, x: Tensor) -> tuple[NDArray[Any], NDArray[Any]]:
     """The run's own codes and reconstructions of rows, both as the data file has them."""
     codes = run.encode(x / DIVISOR, as_stored=False)
     assert 0.02 < float((codes != 0.0).float().mean()) < 0.98

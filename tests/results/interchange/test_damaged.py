@@ -84,7 +84,7 @@ def compressed(folder: Path) -> Path:
 def objects(folder: Path) -> Path:
     arrays = {name: tensor.numpy() for name, tensor in JUMP.items()}
     arrays["b_enc"] = np.array([Evil()], dtype=object)
-    np.savez(folder / "params.npz", **arrays)
+    np.savez(folder / "params.npz", **arrays)  # type: ignore[arg-type]
     return folder
 
 

@@ -99,9 +99,9 @@ def test_a_dictionary_of_one_latent(tmp_path: Path, name: str) -> None:
 
 def test_files_of_saelens(tmp_path: Path) -> None:
     """The keys and tensors that sae-lens 6.54.12 itself writes for these architectures."""
-    common = {"d_in": 12, "d_sae": 20, "dtype": "float32", "device": "cpu"}
+    common: dict[str, Any] = {"d_in": 12, "d_sae": 20, "dtype": "float32", "device": "cpu"}
     common |= {"normalize_activations": "none", "reshape_activations": "none"}
-    own = {
+    own: dict[str, dict[str, Any]] = {
         "relu": {"architecture": "standard"},
         "topk": {"architecture": "topk", "k": 3, "rescale_acts_by_decoder_norm": False},
         "batch_topk": {"architecture": "jumprelu"},
