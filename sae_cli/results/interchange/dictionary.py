@@ -8,7 +8,7 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
-Kind = Literal["relu", "topk", "batch_topk", "jumprelu"]
+Kind = Literal["relu", "topk", "batch_topk", "jumprelu", "gated"]
 
 # Their codes are the pre-codes above a threshold of each latent.
 THRESHOLDED: frozenset[Kind] = frozenset({"batch_topk", "jumprelu"})
@@ -25,13 +25,15 @@ class Dictionary:
 
     Attributes:
         w_enc: ``(d, n)``.
-        b_enc: ``(n,)``.
+        b_enc: ``(n,)``; of the gate, for ``gated``.
         w_dec: ``(n, d)``, a row for each atom.
         b_dec: ``(d,)``.
         kind: of the activation; the codes of ``batch_topk`` are those of use, by thresholds.
         k: active codes of an example, for ``topk`` and ``batch_topk``.
         threshold: ``(n,)``, for ``batch_topk`` and ``jumprelu``; one below 0 acts as 0.
         subtract_bias: the encoder sees ``x - b_dec`` in place of ``x``.
+        b_mag, r_mag: ``(n,)``, for ``gated``: codes ``max(exp(r_mag) x W_enc + b_mag, 0)`` where
+            the gate ``x W_enc + b_enc`` is above 0.
 
     Raises:
         ValueError: shapes or numbers do not fit each other.
@@ -45,6 +47,8 @@ class Dictionary:
     k: int | None = None
     threshold: Tensor | None = None
     subtract_bias: bool = False
+    b_mag: Tensor | None = None
+    r_mag: Tensor | None = None
 
     def __post_init__(self) -> None:
         for name, tensor in self.tensors.items():
@@ -63,6 +67,8 @@ class Dictionary:
                 )
         if (self.threshold is not None) != (self.kind in THRESHOLDED):
             raise ValueError(f"thresholds do not go with the activation {self.kind}, or lack")
+        if {self.b_mag is not None, self.r_mag is not None} != {self.kind == "gated"}:
+            raise ValueError(f"magnitudes do not go with the activation {self.kind}, or lack")
         if (self.k is not None) != (self.kind in COUNTED) or not 1 <= (self.k or 1) <= n:
             raise ValueError(f"k is {self.k} with {n} latents and the activation {self.kind}")
         for name, tensor in self.tensors.items():
@@ -71,8 +77,9 @@ class Dictionary:
     @property
     def tensors(self) -> dict[str, Tensor]:
         """The tensors by their names here."""
-        found = {name: getattr(self, name) for name in ("w_enc", "b_enc", "w_dec", "b_dec")}
-        return found if self.threshold is None else found | {"threshold": self.threshold}
+        names = ("w_enc", "b_enc", "w_dec", "b_dec", "threshold", "b_mag", "r_mag")
+        found = {name: getattr(self, name) for name in names}
+        return {name: tensor for name, tensor in found.items() if tensor is not None}
 
     @property
     def n_features(self) -> int:
@@ -92,9 +99,11 @@ class Dictionary:
         """Give the same function with or without ``x - b_dec``: the encoder's bias makes up."""
         if subtract_bias == self.subtract_bias:
             return self
-        sign = 1.0 if subtract_bias else -1.0
-        b_enc = self.b_enc + sign * (self.b_dec @ self.w_enc)
-        return replace(self, b_enc=b_enc, subtract_bias=subtract_bias)
+        shift = (1.0 if subtract_bias else -1.0) * (self.b_dec @ self.w_enc)
+        b_mag = self.b_mag
+        if b_mag is not None and self.r_mag is not None:
+            b_mag = b_mag + self.r_mag.exp() * shift
+        return replace(self, b_enc=self.b_enc + shift, b_mag=b_mag, subtract_bias=subtract_bias)
 
     def of_values_times(self, scale: float) -> Dictionary:
         """Give the dictionary with the same codes of data that are ``scale`` times as large."""
@@ -115,4 +124,5 @@ class Dictionary:
             b_enc=self.b_enc * scale,
             w_dec=self.w_dec / scale[:, None],
             threshold=None if self.threshold is None else self.threshold * scale,
+            b_mag=None if self.b_mag is None else self.b_mag * scale,
         )

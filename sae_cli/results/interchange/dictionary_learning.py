@@ -1,7 +1,7 @@
 """dictionary_learning: ``ae.pt`` and ``config.json``, as of version 0.1.0.
 
-Read are all of its classes but the gated one, with the codes that the file's weights give: loading
-an ``AutoEncoder`` there may scale its atoms to unit norm, and its codes with them.
+Read are all of its classes, with the codes that the file's weights give: loading an ``AutoEncoder``
+there may scale its atoms to unit norm, and its codes with them.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from torch import Tensor
 from sae_cli.core.errors import ConfigError
 from sae_cli.results.interchange.dictionary import Dictionary, Kind
 from sae_cli.results.interchange.given import Given, Matrices
-from sae_cli.results.interchange.written import Exported
+from sae_cli.results.interchange.written import Exported, matrices
 
 WEIGHTS, CONFIG = "ae.pt", "config.json"
 LAYERS = frozenset({"encoder.weight", "encoder.bias", "decoder.weight"})
 MATRICES = frozenset({"W_enc", "b_enc", "W_dec", "b_dec", "threshold"})
+GATED = frozenset(
+    {"encoder.weight", "decoder.weight", "decoder_bias", "gate_bias", "mag_bias", "r_mag"}
+)
 # These two classes save the same tensors.
 COUNTED: dict[str, Kind] = {"AutoEncoderTopK": "topk", "BatchTopKSAE": "batch_topk"}
 CLASSES = {
@@ -29,6 +32,7 @@ CLASSES = {
     frozenset({*LAYERS, "b_dec", "k", "threshold"}): "AutoEncoderTopK or BatchTopKSAE",
     frozenset({*MATRICES, "k", "group_sizes"}): "MatryoshkaBatchTopKSAE",
     MATRICES: "JumpReluAutoEncoder",
+    GATED: "GatedAutoEncoder",
 }
 
 
@@ -50,6 +54,8 @@ def read(given: Given) -> Dictionary:
         if name == "JumpReluAutoEncoder":
             return Dictionary(*tensors, "jumprelu", threshold=given.load("threshold"))
         return _batch_topk(given, tensors)
+    if name == "GatedAutoEncoder":
+        return _gated(given)
     bias = next(key for key in ("bias", "decoder.bias", "b_dec") if key in given.names)
     w_enc, w_dec = _transposed(given, "encoder.weight"), _transposed(given, "decoder.weight")
     tensors = (w_enc, given.load("encoder.bias"), w_dec, given.load(bias))
@@ -83,13 +89,17 @@ def _tensors(dictionary: Dictionary) -> tuple[str, dict[str, Tensor]]:
     match dictionary.kind:
         case "jumprelu":
             folded = dictionary.with_bias_subtracted(False)
-            matrices = {
-                "W_enc": folded.w_enc,
-                "b_enc": folded.b_enc,
-                "W_dec": folded.w_dec,
-                "b_dec": folded.b_dec,
+            return "JumpReluAutoEncoder", matrices(folded)
+        case "gated":
+            shifted = dictionary.with_bias_subtracted(True)
+            return "GatedAutoEncoder", {
+                "encoder.weight": shifted.w_enc.t(),
+                "decoder.weight": shifted.w_dec.t(),
+                "decoder_bias": shifted.b_dec,
+                "gate_bias": shifted.b_enc,
+                "mag_bias": shifted.tensors["b_mag"],
+                "r_mag": shifted.tensors["r_mag"],
             }
-            return "JumpReluAutoEncoder", matrices | {"threshold": folded.tensors["threshold"]}
         case "relu":
             # An AutoEncoder's atoms are scaled to unit norm when it is loaded.
             unit = torch.allclose(dictionary.norms, torch.ones(dictionary.n_latents))
@@ -138,6 +148,19 @@ def _batch_topk(given: Given, tensors: Matrices) -> Dictionary:
     n_latents = len(tensors[1]) if tensors[1].ndim else 1
     return Dictionary(
         *tensors, "batch_topk", _whole(given, "k"), threshold.expand(n_latents), subtract_bias=True
+    )
+
+
+def _gated(given: Given) -> Dictionary:
+    return Dictionary(
+        _transposed(given, "encoder.weight"),
+        given.load("gate_bias"),
+        _transposed(given, "decoder.weight"),
+        given.load("decoder_bias"),
+        "gated",
+        subtract_bias=True,
+        b_mag=given.load("mag_bias"),
+        r_mag=given.load("r_mag"),
     )
 
 

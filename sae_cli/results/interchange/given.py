@@ -46,9 +46,12 @@ class Given:
         return self.path.suffix.lower()
 
     def matrices(self) -> Matrices:
-        """Load ``W_enc``, ``b_enc``, ``W_dec`` and ``b_dec``, the names that most libraries use."""
-        load = self.load
-        return load("W_enc"), load("b_enc"), load("W_dec"), load("b_dec")
+        """Load ``W_enc``, ``b_enc``, ``W_dec`` and ``b_dec``, the names that most libraries use.
+
+        The bias of a gated encoder is ``b_gate``.
+        """
+        load, bias = self.load, "b_gate" if "b_gate" in self.names else "b_enc"
+        return load("W_enc"), load(bias), load("W_dec"), load("b_dec")
 
     def config(self, name: str) -> dict[str, Any] | None:
         """Read the JSON file of that name beside it; None if there is none.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,36 @@ class Threshold(Activation):
         return torch.where(pre_codes > self.threshold, pre_codes, 0.0)
 
 
+@final
+class Gate(Activation):
+    """``max(exp(log_scale) (g - b) + magnitude_bias, 0)`` where the gate g, a pre-code, is above 0.
+
+    Rajamanoharan et al. 2024, Improving dictionary learning with gated sparse autoencoders.
+
+    Args:
+        encoder_layer: whose bias is b.
+        log_scale, magnitude_bias: ``(n,)``.
+    """
+
+    name = "gated"
+    interval = NON_NEGATIVE
+    active_above = 0.0
+
+    def __init__(self, encoder_layer: nn.Linear, log_scale: Tensor, magnitude_bias: Tensor) -> None:
+        super().__init__()
+        # In a tuple the layer is not registered a second time.
+        self._encoder_layer = (encoder_layer,)
+        self.log_scale: Tensor
+        self.register_buffer("log_scale", log_scale)
+        self.magnitude_bias: Tensor
+        self.register_buffer("magnitude_bias", magnitude_bias)
+
+    def forward(self, pre_codes: Tensor, noise: Tensor | None = None) -> Tensor:
+        shared = pre_codes - self._encoder_layer[0].bias
+        magnitude = self.log_scale.exp() * shared + self.magnitude_bias
+        return torch.where(pre_codes > 0.0, magnitude.relu(), 0.0)
+
+
 def build_autoencoder(dictionary: Dictionary, input_shape: tuple[int, ...]) -> AutoEncoder:
     """Build an auto-encoder with the dictionary's codes, in evaluation mode.
 
@@ -53,7 +83,7 @@ def build_autoencoder(dictionary: Dictionary, input_shape: tuple[int, ...]) -> A
     centring = [SubtractBias(decoder)] if dictionary.subtract_bias else []
     return AutoEncoder(
         nn.Sequential(nn.Flatten(), *centring, encoder),
-        _activation(dictionary),
+        _activation(dictionary, encoder),
         nn.Sequential(decoder, nn.Unflatten(1, input_shape)),
         Pointwise("identity"),
         dictionary.n_latents,
@@ -80,16 +110,13 @@ def take_dictionary(model: AutoEncoder) -> Dictionary:
         )
     weight, bias = decoder
     n_latents = layer.out_features
-    kind, k, threshold = _kind_of(model.activation, n_latents)
     return Dictionary(
         layer.weight.t(),
         torch.zeros(n_latents) if layer.bias is None else layer.bias,
         weight.t(),
         torch.zeros(len(weight)) if bias is None else bias,
-        kind,
-        k,
-        threshold,
-        subtract_bias,
+        subtract_bias=subtract_bias,
+        **_of_activation(model.activation, n_latents),
     )
 
 
@@ -102,25 +129,29 @@ def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
     return layer
 
 
-def _activation(dictionary: Dictionary) -> Activation:
+def _activation(dictionary: Dictionary, encoder: nn.Linear) -> Activation:
+    if dictionary.r_mag is not None and dictionary.b_mag is not None:
+        return Gate(encoder, dictionary.r_mag, dictionary.b_mag)
     if dictionary.threshold is not None:
         return Threshold(dictionary.kind, dictionary.k, dictionary.threshold)
     return Pointwise("relu") if dictionary.k is None else TopK(k=dictionary.k)
 
 
-def _kind_of(activation: Activation, n_latents: int) -> tuple[Kind, int | None, Tensor | None]:
-    """Give kind, k and thresholds of an activation; raise ConfigError for one without a kind."""
+def _of_activation(activation: Activation, n_latents: int) -> dict[str, Any]:
+    """Give what an activation says of a ``Dictionary``; raise ConfigError for any other one."""
     match activation:
         case Pointwise(name="relu"):
-            return "relu", None, None
-        case TopK():
-            return "topk", activation.k, None
-        case BatchTopK():
-            return "batch_topk", activation.k, activation.threshold.expand(n_latents)
-        case JumpReLU():
-            return "jumprelu", None, activation.threshold
-        case Threshold():
-            return activation.kind, activation.k, activation.threshold
+            return {"kind": "relu"}
+        case TopK(k=k):
+            return {"kind": "topk", "k": k}
+        case BatchTopK(k=k, threshold=threshold):
+            return {"kind": "batch_topk", "k": k, "threshold": threshold.expand(n_latents)}
+        case JumpReLU(threshold=threshold):
+            return {"kind": "jumprelu", "threshold": threshold}
+        case Threshold(kind=kind, k=k, threshold=threshold):
+            return {"kind": kind, "k": k, "threshold": threshold}
+        case Gate(log_scale=r_mag, magnitude_bias=b_mag):
+            return {"kind": "gated", "r_mag": r_mag, "b_mag": b_mag}
     raise ConfigError(f"its activation is {activation.name}; {ALLOWED}")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.results.interchange.dictionary import Dictionary
-from sae_cli.results.interchange.written import Exported
+from sae_cli.results.interchange.written import Exported, matrices
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,8 +59,9 @@ def write(exported: Exported) -> dict[str, bytes]:
         name: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width])
         for name, width in axes.items()
     }
+    bias = "b_gate" if dictionary.kind == "gated" else "b_enc"
     nodes = [
-        Node("Gemm", ["x", "W_enc", "b_enc"], ["pre_codes"]),
+        Node("Gemm", ["x", "W_enc", bias], ["pre_codes"]),
         *_activation(dictionary),
         Node("Gemm", ["codes", "W_dec", "b_dec"], ["x_hat"]),
     ]
@@ -92,6 +93,15 @@ def _activation(dictionary: Dictionary) -> list[Node]:
             Node("Greater", ["pre_codes", "threshold"], ["active"]),
             Node("Where", ["active", "pre_codes", "zero"], ["codes"]),
         ]
+    if dictionary.kind == "gated":
+        return [
+            Node("MatMul", ["x", "W_enc"], ["inner"]),
+            Node("Mul", ["inner", "gain"], ["gained"]),
+            Node("Add", ["gained", "b_mag"], ["magnitude"]),
+            Node("Relu", ["magnitude"], ["positive"]),
+            Node("Greater", ["pre_codes", "zero"], ["active"]),
+            Node("Where", ["active", "positive", "zero"], ["codes"]),
+        ]
     if dictionary.k is None:
         return [Node("Relu", ["pre_codes"], ["codes"])]
     return [
@@ -105,14 +115,13 @@ def _activation(dictionary: Dictionary) -> list[Node]:
 
 def _constants(dictionary: Dictionary) -> dict[str, NDArray[Any]]:
     """Give the constants by their names in the graph."""
-    arrays: dict[str, NDArray[Any]] = {
-        "W_enc": dictionary.w_enc.numpy(),
-        "b_enc": dictionary.b_enc.numpy(),
-        "W_dec": dictionary.w_dec.numpy(),
-        "b_dec": dictionary.b_dec.numpy(),
-    }
-    if dictionary.threshold is not None:
-        arrays["threshold"] = dictionary.threshold.clamp_min(0.0).numpy()
+    tensors = matrices(dictionary)
+    if "threshold" in tensors:
+        tensors["threshold"] = tensors["threshold"].clamp_min(0.0)
+    if "r_mag" in tensors:
+        tensors["gain"] = tensors.pop("r_mag").exp()
+    arrays: dict[str, NDArray[Any]] = {name: tensor.numpy() for name, tensor in tensors.items()}
+    if dictionary.kind == "gated" or dictionary.threshold is not None:
         arrays["zero"] = np.zeros((), np.float32)
     elif dictionary.k is not None:
         arrays["k"] = np.array([dictionary.k], np.int64)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import pydantic
 
 from sae_cli.core.options import MAX_WIDTH, Width
 from sae_cli.core.registry import STRICT
 from sae_cli.core.shapes import DataShape
-from sae_cli.results.interchange.dictionary import Dictionary
+from sae_cli.results.interchange.dictionary import Dictionary, Kind
 from sae_cli.results.interchange.given import Given
-from sae_cli.results.interchange.written import Exported, as_safetensors
+from sae_cli.results.interchange.written import Exported, as_safetensors, matrices
 
 FILE = "dictionary.safetensors"
 # There is only one key, because safetensors writes several in a random order.
 KEY = "sae_train_dictionary"
 MAX_TEXT = 1000
+# Tensors that only some activations have.
+OTHERS = ("threshold", "b_mag", "r_mag")
 
 
 class _About(pydantic.BaseModel):
@@ -24,7 +26,7 @@ class _About(pydantic.BaseModel):
 
     model_config = STRICT
 
-    activation: Literal["relu", "topk", "batch_topk", "jumprelu"]
+    activation: Kind
     k: Width | None
     input_shape: Annotated[list[Width], pydantic.Field(min_length=1, max_length=8)]
     unit_norm: bool
@@ -38,13 +40,8 @@ def owns(given: Given) -> bool:
 def read(given: Given) -> Dictionary:
     """Read the dictionary; raise ValueError if the file is damaged."""
     about = _about(given)
-    thresholds = "threshold" in given.names
-    return Dictionary(
-        *given.matrices(),
-        about.activation,
-        about.k,
-        given.load("threshold") if thresholds else None,
-    )
+    others: dict[str, Any] = {name: given.load(name) for name in OTHERS if name in given.names}
+    return Dictionary(*given.matrices(), about.activation, about.k, **others)
 
 
 def read_exported(given: Given, dictionary: Dictionary) -> Exported:
@@ -59,16 +56,8 @@ def read_exported(given: Given, dictionary: Dictionary) -> Exported:
 def write(exported: Exported) -> dict[str, bytes]:
     """Give the file's content, with the bias that is subtracted in the encoder's."""
     dictionary = exported.dictionary.with_bias_subtracted(False)
-    tensors = {
-        "W_enc": dictionary.w_enc,
-        "b_enc": dictionary.b_enc,
-        "W_dec": dictionary.w_dec,
-        "b_dec": dictionary.b_dec,
-    }
-    if dictionary.threshold is not None:
-        tensors["threshold"] = dictionary.threshold
     about = _About(activation=dictionary.kind, k=dictionary.k, **exported.about())
-    return {FILE: as_safetensors(tensors, {KEY: about.model_dump_json()})}
+    return {FILE: as_safetensors(matrices(dictionary), {KEY: about.model_dump_json()})}
 
 
 def _about(given: Given) -> _About:

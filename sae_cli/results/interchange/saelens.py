@@ -1,7 +1,7 @@
 """SAELens: ``sae_weights.safetensors`` and ``cfg.json``, as of sae-lens 6.54.
 
-Read are the architectures standard, topk, jumprelu, and the training folders of batchtopk and
-matryoshka_batchtopk; what follows from the decoder's norms is folded into the weights.
+Read are the architectures standard, topk, jumprelu, gated, and the training folders of batchtopk
+and matryoshka_batchtopk; what follows from the decoder's norms is folded into the weights.
 """
 
 from __future__ import annotations
@@ -18,17 +18,19 @@ from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import Positive, Width
 from sae_cli.results.interchange.dictionary import COUNTED, Dictionary, Kind
 from sae_cli.results.interchange.given import Given
-from sae_cli.results.interchange.written import Exported, as_safetensors
+from sae_cli.results.interchange.written import Exported, as_safetensors, matrices
 
 WEIGHTS, CONFIG = "sae_weights.safetensors", "cfg.json"
 # The version whose files these are; without one SAELens takes a file for one of before 6.0.
 VERSION = "6.54.12"
 TENSORS = frozenset({"W_enc", "b_enc", "W_dec", "b_dec"})
+GATED = frozenset({"W_enc", "b_gate", "b_mag", "r_mag", "W_dec", "b_dec"})
 # The architecture, and the name of its own tensor if it has one.
 READ: dict[str, tuple[Kind, tuple[str | None, ...]]] = {
     "standard": ("relu", (None,)),
     "topk": ("topk", (None,)),
     "jumprelu": ("jumprelu", ("threshold", "log_threshold")),
+    "gated": ("gated", (None,)),
     "batchtopk": ("batch_topk", ("topk_threshold",)),
     "matryoshka_batchtopk": ("batch_topk", ("topk_threshold",)),
 }
@@ -66,41 +68,39 @@ def read(given: Given) -> Dictionary:
     config = _config(given)
     kind, extras = READ[config.architecture]
     extra = next((name for name in extras if name is None or name in given.names), None)
-    expected = TENSORS | ({extra} if extra else set())
+    common = GATED if kind == "gated" else TENSORS
+    expected = common | ({extra} if extra else set())
     if given.names != expected or (extra is None and None not in extras):
         raise ValueError(
             f"it holds the tensors {', '.join(sorted(given.names))}, and architecture "
-            f"{config.architecture} has {', '.join(sorted(filter(None, {*TENSORS, *extras})))}"
+            f"{config.architecture} has {', '.join(sorted(filter(None, {*common, *extras})))}"
         )
-    matrices = given.matrices()
-    if tuple(matrices[0].shape) != (config.d_in, config.d_sae):
+    weights = given.matrices()
+    if tuple(weights[0].shape) != (config.d_in, config.d_sae):
         raise ValueError(
-            f"W_enc has shape {tuple(matrices[0].shape)}, and {CONFIG} says d_in={config.d_in} and "
+            f"W_enc has shape {tuple(weights[0].shape)}, and {CONFIG} says d_in={config.d_in} and "
             f"d_sae={config.d_sae}"
         )
-    dictionary = Dictionary(*matrices, "relu", subtract_bias=config.apply_b_dec_to_input)
+    dictionary = Dictionary(*weights, "relu", subtract_bias=config.apply_b_dec_to_input)
     if config.rescale_acts_by_decoder_norm and kind in COUNTED:
         # Codes, and what thresholds are compared with, are those of atoms of unit norm.
         tiny = torch.finfo(torch.float32).tiny
         dictionary = dictionary.with_codes_times(dictionary.norms.clamp_min(tiny))
     threshold = None if extra is None else _threshold(extra, given.load(extra), config.d_sae)
-    return replace(dictionary, kind=kind, k=_k(config, kind), threshold=threshold)
+    b_mag, r_mag = (given.load(n) if kind == "gated" else None for n in ("b_mag", "r_mag"))
+    k = _k(config, kind)
+    return replace(dictionary, kind=kind, k=k, threshold=threshold, b_mag=b_mag, r_mag=r_mag)
 
 
 def write(exported: Exported) -> dict[str, bytes]:
     """Give the content of the two files."""
     dictionary = exported.dictionary
-    tensors = {
-        "W_enc": dictionary.w_enc,
-        "b_enc": dictionary.b_enc,
-        "W_dec": dictionary.w_dec,
-        "b_dec": dictionary.b_dec,
-    }
     own: dict[str, Any] = {"architecture": "standard"}
     if dictionary.threshold is not None:
         # SAELens, too, has the codes of use of a BatchTopK as those of a JumpReLU.
-        tensors["threshold"] = dictionary.threshold
         own = {"architecture": "jumprelu"}
+    elif dictionary.kind == "gated":
+        own = {"architecture": "gated"}
     elif dictionary.k is not None:
         own = {"architecture": "topk", "k": dictionary.k, "rescale_acts_by_decoder_norm": False}
     config = {
@@ -114,7 +114,7 @@ def write(exported: Exported) -> dict[str, bytes]:
         "metadata": {"sae_lens_version": VERSION, **exported.about()},
     }
     text = json.dumps(config | own, indent=2) + "\n"
-    return {WEIGHTS: as_safetensors(tensors), CONFIG: text.encode()}
+    return {WEIGHTS: as_safetensors(matrices(dictionary)), CONFIG: text.encode()}
 
 
 def _config(given: Given) -> _Config:

@@ -28,6 +28,13 @@ class Exported(NamedTuple):
         return {"input_shape": list(self.input_shape), "unit_norm": self.unit_norm}
 
 
+def matrices(dictionary: Dictionary) -> dict[str, Tensor]:
+    """Give the tensors under the names that SAELens and most others have for them."""
+    gated = dictionary.kind == "gated"
+    names = {"w_enc": "W_enc", "b_enc": "b_gate" if gated else "b_enc", "w_dec": "W_dec"}
+    return {names.get(name, name): tensor for name, tensor in dictionary.tensors.items()}
+
+
 def as_safetensors(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
     """Pack tensors as copies, because safetensors takes neither views nor shared memory."""
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}

@@ -93,6 +93,19 @@ JUMP_OUT = [[1.109375, -0.25, -0.359375], [0.296875, 0.359375, 0.25]]
 JUMP_UNSUBTRACTED = [[0, 0, 0.5, 0], [0, 1.125, 0, 1.1875]]
 JUMP_UNSUBTRACTED_OUT = [[0.875, -0.25, -0.125], [0.203125, -0.203125, 0.53125]]
 
+GATED = [[0, 0, 0.894439, 0], [0, 0.780451, 0, 0.349463]]
+GATED_OUT = [[1.170829, -0.25, -0.420829], [0.412634, -0.573241, 0.445113]]
+R_MAG = torch.tensor([0, 0.5, -0.5, 1])
+GATES = {"W_enc": E, "b_gate": B_ENC, "b_mag": -B_ENC, "r_mag": R_MAG, "W_dec": D, "b_dec": B_DEC}
+LEARNED_GATES = {
+    "encoder.weight": E.T,
+    "decoder.weight": D.T,
+    "decoder_bias": B_DEC,
+    "gate_bias": B_ENC,
+    "mag_bias": -B_ENC,
+    "r_mag": R_MAG,
+}
+
 Rows = list[list[float]]
 
 # Codes and reconstructions of X that sae-lens 6.54.12, dictionary_learning 0.1.0 and eai-sparsify
@@ -104,6 +117,11 @@ GIVEN: dict[str, tuple[Write, Rows, Rows]] = {
         saelens(MATRICES, architecture="standard", apply_b_dec_to_input=False),
         UNSUBTRACTED,
         UNSUBTRACTED_OUT,
+    ),
+    "saelens in bfloat16": (
+        saelens({name: tensor.bfloat16() for name, tensor in MATRICES.items()}, dtype="bfloat16"),
+        RELU,
+        RELU_OUT,
     ),
     "saelens topk": (saelens(MATRICES, architecture="topk", k=1), TOP1, TOP1_OUT),
     "saelens topk, rescaled": (
@@ -170,6 +188,12 @@ GIVEN: dict[str, tuple[Write, Rows, Rows]] = {
         learned(MATRICES | {"threshold": T}, "JumpReluAutoEncoder"),
         JUMP_UNSUBTRACTED,
         JUMP_UNSUBTRACTED_OUT,
+    ),
+    "saelens gated": (saelens(GATES, architecture="gated"), GATED, GATED_OUT),
+    "dictionary_learning GatedAutoEncoder": (
+        learned(LEARNED_GATES, "GatedAutoEncoder"),
+        GATED,
+        GATED_OUT,
     ),
     "sparsify": (sparsify(), RELU, RELU_OUT),
     "gemma scope": (gemma(), JUMP_UNSUBTRACTED, JUMP_UNSUBTRACTED_OUT),

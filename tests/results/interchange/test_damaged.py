@@ -20,6 +20,7 @@ from sae_cli.core.errors import ConfigError
 from tests.results.interchange.layouts import (
     B_DEC,
     B_ENC,
+    GATES,
     LAYERS,
     MATRICES,
     D,
@@ -40,12 +41,6 @@ TOPK = LAYERS | {"b_dec": B_DEC, "k": K, "threshold": torch.tensor(-1.0)}
 class Evil:
     def __reduce__(self) -> Any:
         return os.mkdir, ("made",)
-
-
-def gated(folder: Path) -> Path:
-    gates = {"b_gate": B_ENC, "b_mag": -B_ENC, "r_mag": T}
-    rest = {name: tensor for name, tensor in MATRICES.items() if name != "b_enc"}
-    return saelens(rest | gates, architecture="gated")(folder)
 
 
 def torch_file(content: Any) -> Callable[[Path], Path]:
@@ -158,7 +153,11 @@ FAULTS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "cfg.json that is deep": (with_text("cfg.json", "[" * 10**5, saelens(MATRICES)), "cannot be"),
     "another width": (saelens(MATRICES, d_sae=5), "d_sae=5"),
     "a width that nothing has": (saelens(MATRICES, d_sae=10**30), "d_sae"),
-    "gated": (gated, "architecture is gated"),
+    "another architecture": (saelens(MATRICES, architecture="temporal"), "architecture is temp"),
+    "gates without magnitudes": (
+        saelens({k: v for k, v in GATES.items() if k != "r_mag"}, architecture="gated"),
+        "holds the tensors",
+    ),
     "layer norm": (saelens(MATRICES, normalize_activations="layer_norm"), "layer_norm"),
     "reshaped": (saelens(MATRICES, reshape_activations="hook_z"), "hook_z"),
     "topk of before 6.0": (saelens(MATRICES, activation_fn_str="topk"), "activation_fn is topk"),
@@ -217,6 +216,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Path], str]] = {
         plain(json.dumps(ABOUT | {"input_shape": [2**20] * 3})),
         "its metadata are",
     ),
+    "metadata of gates": (plain(json.dumps(ABOUT | {"activation": "gated"})), "magnitudes"),
     "metadata of another kind": (plain(json.dumps(ABOUT | {"activation": "jumprelu"})), "lack"),
 }
 

@@ -19,6 +19,7 @@ from sae_cli.datasets.inputs import Inputs
 from sae_cli.results.interchange.export import WRITERS, export
 from sae_cli.results.load import Run
 from sae_cli.run_folder.files import write_new_folder
+from tests.results.interchange.layouts import B_DEC, B_ENC, GATES, R_MAG, D, E, saelens
 from tests.results.interchange.models import DIVISOR, MODELS, examples, expected, make_run
 
 COME_BACK = ("saelens", "dictionary_learning", "safetensors")
@@ -138,6 +139,28 @@ def test_classes_of_dictionary_learning(tmp_path: Path) -> None:
     assert set(torch.load(folder / "ae.pt", weights_only=True)) == {
         *("bias", "encoder.weight", "encoder.bias", "decoder.weight")
     }
+
+
+@pytest.mark.parametrize("name", [*COME_BACK, "onnx"])
+@pytest.mark.parametrize("subtracted", [True, False])
+def test_gated_dictionaries_go_everywhere(tmp_path: Path, name: str, subtracted: bool) -> None:
+    config: dict[str, Any] = {"architecture": "gated", "apply_b_dec_to_input": subtracted}
+    (tmp_path / "first").mkdir()
+    run = load_run(saelens(GATES, **config)(tmp_path / "first"))
+    folder = write(tmp_path / "out", run, name)
+    x = torch.randn(50, 3, generator=torch.Generator().manual_seed(2))
+    inner = (x.numpy() - subtracted * B_DEC.numpy()) @ E.numpy()
+    magnitude = np.maximum(np.exp(R_MAG.numpy()) * inner - B_ENC.numpy(), 0)
+    right = np.where(inner + B_ENC.numpy() > 0, magnitude, 0)
+    if name == "onnx":
+        reference = pytest.importorskip("onnx.reference", reason="onnx (the extra export)")
+        session = reference.ReferenceEvaluator(str(folder / "model.onnx"))
+        codes, x_hat = session.run(["codes", "x_hat"], {"x": x.numpy()})
+    else:
+        back = load_run(folder)
+        codes, x_hat = back.encode(x).numpy(), back.reconstruct(x).numpy()
+    np.testing.assert_allclose(codes, right, atol=1e-6)
+    np.testing.assert_allclose(x_hat, right @ D.numpy() + B_DEC.numpy(), atol=1e-6)
 
 
 def test_unit_norm_is_told_and_not_folded(tmp_path: Path) -> None:

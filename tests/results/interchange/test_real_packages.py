@@ -18,10 +18,10 @@ from tests.results.interchange.models import MODELS, examples, expected, make_ru
 # These libraries bring language models with them, gigabytes that the project does not need. What
 # they gave for small dictionaries is in ``layouts``.
 TOLERANCE = 1e-5
-# SAELens itself loads training folders with another class, and an AutoEncoder of
-# dictionary_learning is scaled when it is loaded.
+# SAELens itself loads training folders with another class, and computes in bfloat16 what is saved
+# in it; an AutoEncoder of dictionary_learning is scaled when it is loaded.
 NOT_AS_WRITTEN = {"saelens jumprelu, logarithms", "saelens batchtopk in training"}
-NOT_AS_WRITTEN |= {"dictionary_learning AutoEncoder"}
+NOT_AS_WRITTEN |= {"saelens in bfloat16", "dictionary_learning AutoEncoder"}
 AS_WRITTEN = {name: case for name, case in GIVEN.items() if name not in NOT_AS_WRITTEN}
 OF_SAELENS = {name: case for name, case in AS_WRITTEN.items() if name.startswith("saelens")}
 OF_LEARNING = {name: case for name, case in AS_WRITTEN.items() if name.startswith("dictionary")}
@@ -76,6 +76,29 @@ def test_onnxruntime(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     session = runtime.InferenceSession(str(tmp_path / "out" / "model.onnx"))
     codes, x_hat = session.run(["codes", "x_hat"], {"x": examples().numpy()})
     compare(run, codes, x_hat)
+
+
+@pytest.mark.parametrize("name", [name for name in GIVEN if "gated" in name.lower()])
+@torch.no_grad()
+def test_gated_dictionaries(tmp_path: Path, name: str) -> None:
+    """Read from the one library, and written for all."""
+    lens, utils = library("sae_lens"), library("dictionary_learning.utils")
+    write_it, codes, x_hat = GIVEN[name]
+    run = export(load_run(write_it(tmp_path)))
+    folders = {name: tmp_path / name for name in ("saelens", "dictionary_learning", "onnx")}
+    for kind, folder in folders.items():
+        write_new_folder(folder, WRITERS[kind](run))
+    for sae in (
+        lens.SAE.load_from_disk(str(folders["saelens"])),
+        utils.load_dictionary(str(folders["dictionary_learning"]), "cpu")[0],
+    ):
+        np.testing.assert_allclose(sae.encode(X), codes, atol=1e-6)
+        np.testing.assert_allclose(sae.decode(sae.encode(X)), x_hat, atol=1e-6)
+    session = library("onnxruntime").InferenceSession(str(folders["onnx"] / "model.onnx"))
+    for found, right in zip(
+        session.run(["codes", "x_hat"], {"x": X.numpy()}), (codes, x_hat), strict=True
+    ):
+        np.testing.assert_allclose(found, right, atol=1e-6)
 
 
 @pytest.mark.parametrize(("write", "codes", "x_hat"), OF_SAELENS.values(), ids=OF_SAELENS)
