@@ -70,7 +70,7 @@ def read(given: Given) -> Dictionary:
     extra = next((name for name in extras if name is None or name in given.names), None)
     common = GATED if kind == "gated" else TENSORS
     expected = common | ({extra} if extra else set())
-    if given.names != expected or (extra is None and None not in extras):
+    if _names(given) != expected or (extra is None and None not in extras):
         raise ValueError(
             f"it holds the tensors {', '.join(sorted(given.names))}, and architecture "
             f"{config.architecture} has {', '.join(sorted(filter(None, {*common, *extras})))}"
@@ -144,6 +144,14 @@ def _config(given: Given) -> _Config:
                 f"architectures are {', '.join(READ)}, and the other keys are none and relu"
             )
     return config
+
+
+def _names(given: Given) -> frozenset[str]:
+    """Give the names of the tensors, without scales of 1, which old files have."""
+    scale = "scaling_factor"
+    if scale in given.names and bool((given.load(scale) == 1.0).all()):
+        return given.names - {scale}
+    return given.names
 
 
 def _unless_none(value: str) -> str | None:

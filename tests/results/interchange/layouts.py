@@ -112,7 +112,11 @@ Rows = list[list[float]]
 # 1.3.3 gave for these tensors.
 GIVEN: dict[str, tuple[Write, Rows, Rows]] = {
     "saelens standard": (saelens(MATRICES, architecture="standard"), RELU, RELU_OUT),
-    "saelens of before 6.0": (saelens(MATRICES, activation_fn_str="relu"), RELU, RELU_OUT),
+    "saelens of before 6.0": (
+        saelens(MATRICES | {"scaling_factor": torch.ones(4)}, activation_fn_str="relu"),
+        RELU,
+        RELU_OUT,
+    ),
     "saelens standard, nothing subtracted": (
         saelens(MATRICES, architecture="standard", apply_b_dec_to_input=False),
         UNSUBTRACTED,

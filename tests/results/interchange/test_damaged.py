@@ -168,6 +168,10 @@ FAULTS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "k above the latents": (saelens(MATRICES, architecture="topk", k=5), "k is 5 with 4"),
     "thresholds of another": (saelens(JUMP, architecture="standard"), "holds the tensors"),
     "no thresholds": (saelens(MATRICES, architecture="jumprelu"), "holds the tensors"),
+    "scales that are not 1": (
+        saelens(MATRICES | {"scaling_factor": T}),
+        "holds the tensors W_dec, W_enc, b_dec, b_enc, scaling_factor",
+    ),
     "one threshold": (
         saelens(MATRICES | {"threshold": T[:1]}, architecture="jumprelu"),
         r"threshold has shape \(1,\)",

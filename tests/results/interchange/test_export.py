@@ -26,6 +26,14 @@ COME_BACK = ("saelens", "dictionary_learning", "safetensors")
 models = pytest.mark.parametrize("overrides", MODELS.values(), ids=MODELS)
 
 
+def onnx() -> Any:
+    """The package with its interpreter; it is an extra, which a user may not have."""
+    pytest.importorskip("onnx.reference", reason="the extra export, which has onnx, is missing")
+    import onnx.reference
+
+    return onnx
+
+
 def write(folder: Path, run: Run, name: str) -> Path:
     write_new_folder(folder, WRITERS[name](export(run)))
     return folder
@@ -79,9 +87,10 @@ def test_plain_tensors_need_nothing_but_their_metadata(
 @models
 def test_the_graph_of_onnx_computes_the_same(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     """In onnx's own interpreter, which is written in NumPy."""
-    reference = pytest.importorskip("onnx.reference", reason="onnx (the extra export) is missing")
+    onnx()
     run, x = make_run(*overrides), examples()
-    session = reference.ReferenceEvaluator(str(write(tmp_path / "out", run, "onnx") / "model.onnx"))
+    file = write(tmp_path / "out", run, "onnx") / "model.onnx"
+    session = onnx().reference.ReferenceEvaluator(str(file))
     codes, x_hat = session.run(["codes", "x_hat"], {"x": x.numpy()})
     right, right_x_hat = expected(run, x)
     np.testing.assert_allclose(codes, right, atol=1e-5)
@@ -144,6 +153,8 @@ def test_classes_of_dictionary_learning(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [*COME_BACK, "onnx"])
 @pytest.mark.parametrize("subtracted", [True, False])
 def test_gated_dictionaries_go_everywhere(tmp_path: Path, name: str, subtracted: bool) -> None:
+    if name == "onnx":
+        onnx()
     config: dict[str, Any] = {"architecture": "gated", "apply_b_dec_to_input": subtracted}
     (tmp_path / "first").mkdir()
     run = load_run(saelens(GATES, **config)(tmp_path / "first"))
@@ -153,8 +164,7 @@ def test_gated_dictionaries_go_everywhere(tmp_path: Path, name: str, subtracted:
     magnitude = np.maximum(np.exp(R_MAG.numpy()) * inner - B_ENC.numpy(), 0)
     right = np.where(inner + B_ENC.numpy() > 0, magnitude, 0)
     if name == "onnx":
-        reference = pytest.importorskip("onnx.reference", reason="onnx (the extra export)")
-        session = reference.ReferenceEvaluator(str(folder / "model.onnx"))
+        session = onnx().reference.ReferenceEvaluator(str(folder / "model.onnx"))
         codes, x_hat = session.run(["codes", "x_hat"], {"x": x.numpy()})
     else:
         back = load_run(folder)
