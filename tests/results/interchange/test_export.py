@@ -40,11 +40,16 @@ def write(folder: Path, run: Run, name: str) -> Path:
 
 
 def activate(
-    pre_codes: NDArray[np.float32], about: dict[str, Any], tensors: dict[str, Tensor]
+    inner: NDArray[np.float32], about: dict[str, Any], tensors: dict[str, Tensor]
 ) -> NDArray[np.float32]:
     """The codes that the metadata of the plain file describe, in NumPy."""
-    if "threshold" in tensors:
-        return np.where(pre_codes > tensors["threshold"].numpy(), pre_codes, 0)
+    t = {name: tensor.numpy() for name, tensor in tensors.items()}
+    if about["activation"] == "gated":
+        magnitudes = np.maximum(np.exp(t["r_mag"]) * inner + t["b_mag"], 0)
+        return np.where(inner + t["b_gate"] > 0, magnitudes, 0)
+    pre_codes = inner + t["b_enc"]
+    if "threshold" in t:
+        return np.where(pre_codes > t["threshold"], pre_codes, 0)
     codes = np.maximum(pre_codes, 0)
     if about["activation"] == "topk":
         least = np.sort(pre_codes, axis=1)[:, -about["k"], None]
@@ -76,9 +81,9 @@ def test_plain_tensors_need_nothing_but_their_metadata(
         about = json.loads(opened.metadata()["sae_train_dictionary"])
         t = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     assert about["input_shape"] == [1, 3, 4]
-    shapes = {"W_enc": (12, 20), "b_enc": (20,), "W_dec": (20, 12), "b_dec": (12,)}
+    shapes = {"W_enc": (12, 20), "W_dec": (20, 12), "b_dec": (12,)}
     assert {name: tuple(t[name].shape) for name in shapes} == shapes
-    codes = activate((x @ t["W_enc"] + t["b_enc"]).numpy(), about, t)
+    codes = activate((x @ t["W_enc"]).numpy(), about, t)
     right, x_hat = expected(run, x)
     np.testing.assert_allclose(codes, right, atol=1e-5)
     np.testing.assert_allclose(codes @ t["W_dec"].numpy() + t["b_dec"].numpy(), x_hat, atol=5e-5)
