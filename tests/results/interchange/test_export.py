@@ -40,17 +40,17 @@ def write(folder: Path, run: Run, name: str) -> Path:
 
 
 def activate(
-    inner: NDArray[np.float32], about: dict[str, Any], tensors: dict[str, Tensor]
-) -> NDArray[np.float32]:
+    inner: NDArray[Any], about: dict[str, Any], tensors: dict[str, Tensor]
+) -> NDArray[Any]:
     """The codes that the metadata of the plain file describe, in NumPy."""
-    t = {name: tensor.numpy() for name, tensor in tensors.items()}
+    t: dict[str, NDArray[Any]] = {name: tensor.numpy() for name, tensor in tensors.items()}
     if about["activation"] == "gated":
         magnitudes = np.maximum(np.exp(t["r_mag"]) * inner + t["b_mag"], 0)
         return np.where(inner + t["b_gate"] > 0, magnitudes, 0)
-    pre_codes = inner + t["b_enc"]
+    pre_codes: NDArray[Any] = inner + t["b_enc"]
     if "threshold" in t:
         return np.where(pre_codes > t["threshold"], pre_codes, 0)
-    codes = np.maximum(pre_codes, 0)
+    codes: NDArray[Any] = np.maximum(pre_codes, 0)
     if about["activation"] == "topk":
         least = np.sort(pre_codes, axis=1)[:, -about["k"], None]
         codes = np.where(pre_codes >= least, codes, 0)
