@@ -66,9 +66,9 @@ class Dictionary:
                     f"features and {n} latents"
                 )
         if (self.threshold is not None) != (self.kind in THRESHOLDED):
-            raise ValueError(f"thresholds do not go with the activation {self.kind}, or lack")
+            raise ValueError(f"thresholds are missing, or {self.kind} has none")
         if {self.b_mag is not None, self.r_mag is not None} != {self.kind == "gated"}:
-            raise ValueError(f"magnitudes do not go with the activation {self.kind}, or lack")
+            raise ValueError(f"b_mag or r_mag is missing, or {self.kind} has none")
         if (self.k is not None) != (self.kind in COUNTED) or not 1 <= (self.k or 1) <= n:
             raise ValueError(f"k is {self.k} with {n} latents and the activation {self.kind}")
         for name, tensor in self.tensors.items():

@@ -220,8 +220,8 @@ FAULTS: dict[str, tuple[Callable[[Path], Path], str]] = {
         plain(json.dumps(ABOUT | {"input_shape": [2**20] * 3})),
         "its metadata are",
     ),
-    "metadata of gates": (plain(json.dumps(ABOUT | {"activation": "gated"})), "magnitudes"),
-    "metadata of another kind": (plain(json.dumps(ABOUT | {"activation": "jumprelu"})), "lack"),
+    "metadata of gates": (plain(json.dumps(ABOUT | {"activation": "gated"})), "b_mag or r_mag"),
+    "metadata of another kind": (plain(json.dumps(ABOUT | {"activation": "jumprelu"})), "missing"),
 }
 
 
