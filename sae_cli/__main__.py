@@ -20,6 +20,11 @@ def sae_report() -> None:
     command(_report)
 
 
+def sae_export() -> None:
+    """Run the command ``sae-export``."""
+    command(_export)
+
+
 # Commands are imported once signals have handlers, because an import takes a while.
 def _train(arguments: list[str]) -> int:
     from sae_cli.commands.train import run
@@ -35,6 +40,12 @@ def _reproduce(arguments: list[str]) -> int:
 
 def _report(arguments: list[str]) -> int:
     from sae_cli.commands.report import run
+
+    return run(arguments)
+
+
+def _export(arguments: list[str]) -> int:
+    from sae_cli.commands.export import run
 
     return run(arguments)
 

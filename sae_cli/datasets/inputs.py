@@ -34,6 +34,11 @@ class Inputs:
     centre: Tensor | None = field(default=None, compare=False)
     scale: float = 1.0
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether values are neither divided, centred nor scaled."""
+        return self.divisor == 1.0 and self.centre is None and self.scale == 1.0
+
     def shape_of(self, stored: tuple[int, ...]) -> tuple[int, ...]:
         """Give the shape of one example as a model sees it, from that of a stored one."""
         return arranged_shape(self.axes, stored)

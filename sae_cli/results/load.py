@@ -1,4 +1,7 @@
-"""A finished run from its folder: its configuration, metrics and trained auto-encoder."""
+"""A finished run from its folder: its configuration, metrics and trained auto-encoder.
+
+A dictionary that another library has trained is loaded as one without a configuration.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,12 @@ from sae_cli.assembly.network import Network
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.paths import open_home
-from sae_cli.datasets.inputs import DataRecord
+from sae_cli.core.shapes import REALS
+from sae_cli.datasets.inputs import DataRecord, Inputs
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.results.examples import as_seen
+from sae_cli.results.interchange.load import find_weights, read_dictionary
+from sae_cli.results.interchange.model import build_autoencoder
 from sae_cli.results.saved_config import earlier_record, read_config
 from sae_cli.results.saved_model import read_model
 from sae_cli.run_folder.files import read_json
@@ -27,22 +33,40 @@ from sae_cli.run_folder.layout import CONFIG, MODEL, SUMMARY, read_metrics
 @final
 @dataclass(frozen=True)
 class Run:
-    """A finished run.
+    """A finished run, or the dictionary of another library.
 
     Attributes:
-        path: the run folder.
-        config: the checked configuration.
+        path: the run folder, or the file of a dictionary.
         network: all that was trained, on the CPU, in evaluation mode.
         input_shape: the shape of one example.
         record: how the values that the model was trained on were made of stored ones.
     """
 
     path: Path
-    config: RunConfig
+    _config: RunConfig | None
     network: Network
     input_shape: tuple[int, ...]
     record: DataRecord
     _warned: set[str] = field(default_factory=set, repr=False, compare=False)
+
+    @property
+    def config(self) -> RunConfig:
+        """The checked configuration.
+
+        Raises:
+            ConfigError: it is a dictionary, which was not trained here.
+        """
+        if self._config is None:
+            raise ConfigError(
+                f"{self.path} is a dictionary from elsewhere and has no configuration; encode, "
+                "decode and reconstruct work"
+            )
+        return self._config
+
+    @property
+    def n_latents(self) -> int:
+        """The width of the code."""
+        return self.autoencoder.n_latents
 
     @property
     def autoencoder(self) -> AutoEncoder:
@@ -109,6 +133,17 @@ class Run:
             return torch.zeros(0, *self.input_shape)
         return self.record.inputs.with_centre_back(self.autoencoder.decode(given))
 
+    def reconstruct(self, x: Any, *, as_stored: bool | None = None) -> Tensor:
+        """Reconstruct examples: ``(batch, *input_shape)``, as the model sees its data.
+
+        Args:
+            x, as_stored: as ``encode`` takes them.
+
+        Raises:
+            ValueError: as ``encode``.
+        """
+        return self.decode(self._encode(x, as_stored))
+
     @torch.no_grad()
     def classify(self, x: Any, *, as_stored: bool | None = None) -> Tensor:
         """Classify examples with the head: int64 ``(batch,)``, 0 to ``n_classes - 1``.
@@ -137,16 +172,30 @@ class Run:
 
 
 def load_run(folder: str | Path) -> Run:
-    """Load a run from its folder. YAML and safetensors are read as data; nothing is executed.
+    """Load a run from its folder, or a dictionary of SAELens, dictionary_learning, sparsify, Gemma
+    Scope or ``sae-export`` from its folder or file.
+
+    YAML, JSON and tensors are read as data; nothing is executed.
 
     Raises:
-        ConfigError: the folder does not hold a finished run, or holds a damaged one.
+        ConfigError: the folder does not hold a finished run or a dictionary, or holds a damaged
+            one.
     """
     path = open_home(folder)
-    for name in (CONFIG, MODEL):
-        if not (path / name).is_file():
-            raise ConfigError(f"{path} holds no finished run: there is no {name} in it")
+    missing = next((name for name in (CONFIG, MODEL) if not (path / name).is_file()), None)
+    if missing is not None:
+        weights = None if (path / CONFIG).is_file() else find_weights(path)
+        if weights is None:
+            raise ConfigError(f"{path} holds no finished run: there is no {missing} in it")
+        return _load_dictionary(weights)
     config = read_config(path / CONFIG)
     model = read_model(path, config)
     record = model.record or earlier_record(config)
     return Run(path, config, model.network, model.shape.input_shape, record)
+
+
+def _load_dictionary(weights: Path) -> Run:
+    found = read_dictionary(weights)
+    model = build_autoencoder(found.dictionary, found.input_shape)
+    record = DataRecord(Inputs(unit_norm=found.unit_norm), None, REALS)
+    return Run(weights, None, Network(model, None, None), found.input_shape, record)

@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -56,6 +57,28 @@ def write_atomically(target: Path, content: bytes) -> None:
     """
     with write_beside(target, content) as temporary:
         temporary.replace(target)
+
+
+def write_new_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Make a folder of these files; if that fails, it is not left there.
+
+    Args:
+        files: name -> content.
+
+    Raises:
+        ConfigError: something of that name is there already, or no folder can be made there.
+        OSError: the disk is full, for example.
+    """
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise ConfigError(f"{folder} is there already; give a folder that is not") from None
+    try:
+        for name, content in files.items():
+            write_atomically(folder / name, content)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 @contextmanager

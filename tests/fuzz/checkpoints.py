@@ -79,6 +79,23 @@ def checkpoint_faults(valid: bytes, rng: random.Random) -> Iterator[bytes]:
             yield seal(damage(valid[:-DIGEST_BYTES], rng) + struct.pack("<H", DIGEST_BYTES))
 
 
+def torch_faults(valid: bytes, rng: random.Random) -> Iterator[bytes]:
+    """Endless files of ``torch.save`` with something else in them."""
+    state = torch.load(io.BytesIO(valid), weights_only=True)
+    while True:
+        chance = rng.random()
+        if chance < 0.6:
+            buffer = io.BytesIO()
+            torch.save(_replace(state, rng), buffer)
+            yield buffer.getvalue()
+        else:
+            # What is left out is room for the digest of a checkpoint.
+            changed = (
+                _rezip(valid, rng) if chance < 0.8 else _with_pickle(valid, rng.choice(PICKLES))
+            )
+            yield changed[:-2] + bytes(2)
+
+
 def seal(body: bytes) -> bytes:
     """Add the digest that a whole checkpoint has."""
     return body + hashlib.sha256(body).digest()

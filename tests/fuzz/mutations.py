@@ -232,9 +232,9 @@ def safetensors_faults(valid: bytes, rng: random.Random) -> Iterator[bytes]:
                  plain.replace("{", '{"x\\ud800":', 1)]
             )  # fmt: skip
         elif chance < 0.5 and "__metadata__" in header:
-            inner = json.loads(header["__metadata__"]["shape"])
-            shape = json.dumps(replace_one(inner, rng))
-            text = json.dumps(header | {"__metadata__": {"shape": rng.choice([shape, "[" * 9000])}})
+            ((key, inner),) = header["__metadata__"].items()
+            other = rng.choice([json.dumps(replace_one(json.loads(inner), rng)), "[" * 9000])
+            text = json.dumps(header | {"__metadata__": {key: other}})
         size = rng.choice([len(text.encode())] * 8 + [0, 2**40, 2**63])
         yield struct.pack("<Q", size) + text.encode() + rng.choice([body] * 4 + [b"", body * 2])
 

@@ -40,7 +40,12 @@ from sae_cli.run_folder.plain_yaml import MAX_CONFIG_BYTES, read_texts
 from sae_cli.runs.reproduce import describe
 from sae_cli.runs.sweeps.sweep import read_sweep, sweep_of
 from tests.configured import configured
-from tests.fuzz.checkpoints import checkpoint_faults, make_reader, write_checkpoint
+from tests.fuzz.checkpoints import (
+    checkpoint_faults,
+    make_reader,
+    torch_faults,
+    write_checkpoint,
+)
 from tests.fuzz.mutations import (
     damage,
     idx_faults,
@@ -50,6 +55,8 @@ from tests.fuzz.mutations import (
     safetensors_faults,
     yaml_faults,
 )
+from tests.results.interchange import layouts
+from tests.results.interchange.layouts import Write
 
 Faults = Callable[[bytes, random.Random], Iterator[bytes]]
 
@@ -98,6 +105,11 @@ COUNTS = {
     "environment.json": 200,
     "overrides.yaml": 200,
     "last.pt": 800,
+    "dictionary.safetensors": 300,
+    "sae_weights.safetensors": 300,
+    "cfg.json": 200,
+    "ae.pt": 500,
+    "params.npz": 300,
 }
 
 
@@ -205,12 +217,45 @@ def make_readers(folder: Path) -> dict[str, Reader]:
             lambda: read_texts(folder / "overrides.yaml", MAX_CONFIG_BYTES),
             yaml_faults,
         ),
+        **dictionaries(folder),
         "last.pt": Reader(
             make_reader(folder / "run"),
             write_checkpoint(folder / "run"),
             checkpoint_faults,
             (ConfigError, CheckpointError),
         ),
+    }
+
+
+def dictionaries(folder: Path) -> dict[str, Reader]:
+    """Make the readers of other libraries' files, each in a folder of its own."""
+
+    def of_file(name: str, write: Write, faults: Faults) -> Reader:
+        inside = folder / f"of {name}"
+        inside.mkdir()
+        write(inside)
+        path = inside / name
+        return Reader(
+            lambda content: _in_file(path, content, lambda _: load_run(inside)),
+            path.read_bytes(),
+            faults,
+        )
+
+    def plain(inside: Path) -> Path:
+        about = {"activation": "relu", "k": None, "input_shape": [3], "unit_norm": False}
+        metadata = {"sae_train_dictionary": json.dumps(about)}
+        path = inside / "dictionary.safetensors"
+        safetensors.torch.save_file(dict(layouts.MATRICES), path, metadata)
+        return path
+
+    topk = layouts.saelens(layouts.MATRICES, architecture="topk", k=1)
+    learned = layouts.learned(layouts.LAYERS | {"bias": layouts.B_DEC}, "AutoEncoder")
+    return {
+        "dictionary.safetensors": of_file("dictionary.safetensors", plain, safetensors_faults),
+        "sae_weights.safetensors": of_file("sae_weights.safetensors", topk, safetensors_faults),
+        "cfg.json": of_file("cfg.json", topk, json_faults),
+        "ae.pt": of_file("ae.pt", learned, torch_faults),
+        "params.npz": of_file("params.npz", layouts.gemma(), npz_faults),
     }
 
 

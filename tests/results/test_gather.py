@@ -21,6 +21,7 @@ from sae_cli.results.markdown import MARKER, NOTHING, check_target, page, write_
 from sae_cli.run_folder.files import read_json
 from sae_cli.runs.train import train
 from tests.conftest import SMALL, Command, Configure
+from tests.contracts.small import page_of
 
 FAST = (*SMALL, "pictures=false", "device=cpu")
 ENTRY: dict[str, Any] = {
@@ -115,11 +116,14 @@ def test_variants_are_named_by_what_differs(configure: Configure, tmp_path: Path
         train(config, tmp_path / "runs" / str(i), list(words))
     found = table(made(tmp_path / "runs"))
     assert {row[0] for row in found} == {"`hands_on_sparse_kl`"}
+    page = page_of("penalty/l1.yaml")
+    l1 = {"penalty": page.pop("name")}
+    l1 |= {f"penalty.{key}": json.dumps(value) for key, value in page.items()}
     kl = "`penalty.divide_by_batch_size=true`"
     assert [row[1] for row in found[::2]] == [
         f"`penalty=kl`, `penalty.weight=0.05`, `penalty.target=0.1`, {kl}",
         f"`penalty=kl`, `penalty.weight=0.3`, `penalty.target=0.1`, {kl}",
-        "`penalty=l1`, `penalty.weight=0.1`",
+        ", ".join(f"`{key}={value}`" for key, value in l1.items()),
     ]
     assert found[2][-1] == ("`sae-train experiment=hands_on_sparse_kl penalty.weight=0.3 seed=0`")
 

@@ -16,6 +16,7 @@ from sae_cli.core.errors import ConfigError
 from sae_cli.runs.train import train
 from tests.configured import configured
 from tests.conftest import SMALL
+from tests.contracts.small import page_of
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def test_flat_examples_will_do(folder: Path) -> None:
 
 def test_configuration_and_metrics_are_at_hand(folder: Path) -> None:
     run = load_run(folder)
-    assert run.config.parts["penalty"] == {"name": "l1", "weight": 0.1}
+    assert run.config.parts["penalty"] == page_of("penalty/l1.yaml") | {"weight": 0.1}
     assert [line["epoch"] for line in run.metrics] == [0, 1]
     assert run.metrics[-1]["val/fvu"] == run.summary["val/fvu"]
 
