@@ -138,11 +138,14 @@ def _keep_freed_memory() -> None:
 def build_gradients(config: RunConfig, device: Device, stage: Stage) -> Gradients:
     """Choose how the objective of a stage is differentiated, for a settled configuration."""
     model, objective = stage.autoencoder, stage.objective
+    # A classifier sees codes as in use.
+    training = not stage.supervised
     if config.settings.compile == "on":
-        return Compiled(model, objective, device, config.settings.batch_size, stage.trained)
+        size = config.settings.batch_size
+        return Compiled(model, objective, device, size, stage.trained, training=training)
     if _by_hand(device, stage):
         return ByHand(model, objective)
-    return Autograd(model, objective, device, stage.trained)
+    return Autograd(model, objective, device, stage.trained, training=training)
 
 
 def _by_hand(device: Device, stage: Stage) -> bool:

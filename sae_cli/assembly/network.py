@@ -19,7 +19,7 @@ from sae_cli.model.head import Head
 from sae_cli.model.inference import INFERENCES, Inference
 from sae_cli.model.penalties import PENALTIES, Penalty
 from sae_cli.model.penalties.activity import TargetPenalty
-from sae_cli.model.penalties.roles import for_codes
+from sae_cli.model.penalties.roles import for_network
 from sae_cli.training.heads import HEADS, Supervision
 
 
@@ -87,7 +87,11 @@ def build_network(config: RunConfig, parts: NetworkParts, shape: DataShape) -> N
     autoencoder = ARCHITECTURES.build(
         chosen["architecture"], shape, parts.activation, streams.weights
     )
-    penalty = for_codes(parts.penalty, autoencoder.code_shape)
+    whole_and_layers = (autoencoder, *autoencoder.layers)
+    parts.activation.fit_to_(
+        [one.n_latents for one in whole_and_layers if one.activation is parts.activation]
+    )
+    penalty = for_network(parts.penalty, autoencoder)
     if parts.inference is not None:
         of_each = parts.inference.check(chosen["penalty"]["name"], penalty)
         autoencoder.infer = partial(parts.inference, penalty=of_each)

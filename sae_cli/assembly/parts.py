@@ -17,6 +17,7 @@ from sae_cli.model.activations.pointwise import activations_within
 from sae_cli.model.architectures import ARCHITECTURES
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.penalties import Penalty
+from sae_cli.model.penalties.roles import OfNetwork, OfSamples
 from sae_cli.model.reconstruction import RECONSTRUCTIONS, Reconstruction
 from sae_cli.training.corruptions import CORRUPTIONS, Corruption
 from sae_cli.training.devices import DEVICES, Device
@@ -63,6 +64,7 @@ def build_parts(config: RunConfig) -> Parts:
         rehearsal.output_activation,
     )
     made.schedule.check(len(rehearsal.layers))
+    _check_penalised(network.penalty, rehearsal, made.schedule)
     hidden = [layer.activation for layer in rehearsal.layers[:-1]]
     inner = hidden if made.schedule.layer_by_layer else []
     _check_penalty(chosen["penalty"]["name"], network.penalty, network.activation, inner)
@@ -90,6 +92,13 @@ def _rehearse(section: dict[str, Any], activation: Activation) -> AutoEncoder:
     raise errors[0]
 
 
+def _check_penalised(penalty: Penalty | None, model: AutoEncoder, schedule: Schedule) -> None:
+    """Refuse a penalty that needs what the network, or a layer trained by itself, lacks."""
+    if isinstance(penalty, OfNetwork):
+        for penalised in (model, *(model.layers if schedule.layer_by_layer else ())):
+            penalty.for_network(penalised)
+
+
 def _check_penalty(
     name: str, penalty: Penalty | None, activation: Activation, inner: list[Activation]
 ) -> None:
@@ -98,7 +107,7 @@ def _check_penalty(
     fitting = ", ".join(activations_within(penalty.requires))
     keyed = [("activation", activation)] + [("architecture.hidden_activations", a) for a in inner]
     for key, given in keyed:
-        if penalty.of == "pre_codes" and not given.samples:
+        if isinstance(penalty, OfSamples) and not given.samples:
             raise ConfigError(
                 f"penalty={name} needs codes that are drawn from a distribution, and {key}="
                 f"{given.name} draws none; choose activation=gaussian and schedule=joint, or "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from sae_cli.assembly.centre import set_bias_
 from sae_cli.assembly.network import Network, build_network
 from sae_cli.assembly.parts import Parts
 from sae_cli.assembly.streams import streams_of
@@ -50,6 +51,7 @@ def build_training(config: RunConfig, parts: Parts, data: Dataset) -> Training:
     """
     device = parts.device.torch
     network = build_network(config, parts.network, data.shape)
+    set_bias_(network.autoencoder, data.train)
     network.saved.to(device)
     stages = _unsupervised_stages(config, parts, network)
     supervision = parts.network.supervision

@@ -36,6 +36,9 @@ NonNegative = Annotated[float, Field(ge=0, le=MAX_FLOAT)]
 Positive = Annotated[float, Field(gt=0, le=MAX_FLOAT)]
 """A learning rate."""
 
+WarmUpSteps = Annotated[int, Field(ge=0, le=10**9)]
+"""Steps over which a weight grows from 0; 0 for no warm-up."""
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 """A share from none up to, but not including, all."""
 

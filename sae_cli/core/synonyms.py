@@ -34,7 +34,15 @@ _GROUPS: dict[tuple[str, ...], str] = {
     ("architecture",): "arch backbone encoder net network",
     ("architecture.init=glorot_uniform",): "glorot xavier xavier_uniform",
     ("architecture.init=he_normal",): "he kaiming kaiming_normal",
-    ("activation.k",): "k topk top_k n_active l0",
+    ("activation.k", "activation=topk"): "k topk top_k n_active k_sparse",
+    ("activation=batch_topk",): "batchtopk",
+    ("activation.threshold", "activation=jumprelu"): "jump_relu initial_threshold theta",
+    ("penalty=l0 penalty.weight", "activation.k"): "l0 l0_coefficient l0_weight sparsity_coeff",
+    ("architecture.subtract_bias", "architecture=sae"): "apply_b_dec_to_input pre_bias",
+    ("architecture.bias_init", "architecture=sae"): "b_dec_init b_dec_init_method",
+    ("penalty.decoder_norms", "penalty=l1"): "scale_sparsity_penalty_by_decoder_norm",
+    ("penalty.warmup_steps", "penalty=l1"): "l1_warm_up_steps l0_warm_up_steps "
+    "sparsity_warmup_steps",
     ("activation",): "act act_fn activation_fn activation_function nonlinearity",
     ("activation=silu",): "swish",
     ("activation=identity",): "none no_activation",
@@ -99,10 +107,6 @@ LACKING = {
     **dict.fromkeys(("early_stopping", "early_stop", "patience", "min_delta"), _NO_STOPPING),
     **dict.fromkeys(
         ("wandb", "tensorboard", "mlflow", "logger", "tracker", "neptune"), _NO_TRACKER
-    ),
-    **dict.fromkeys(
-        ("k", "topk", "top_k", "n_active", "l0"),
-        "no activation keeps a given number of codes; penalty=l1 makes them sparse",
     ),
     **dict.fromkeys(
         ("num_workers", "workers", "n_workers"),

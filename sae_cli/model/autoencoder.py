@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, final
+from typing import Literal, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
 
-from sae_cli.model.activations.activation import Activation
+from sae_cli.model.activations.activation import Activation, Learning
 
 
 class Pass(NamedTuple):
@@ -34,6 +34,10 @@ Infer = Callable[[Tensor, Tensor, Tensor], Tensor]
 ``(batch, n_latents)`` to the codes that explain ``x`` best, without a gradient."""
 
 
+Centre = Literal["mean", "geometric_median"]
+"""A point amid the training examples."""
+
+
 def unpack(module: nn.Module) -> list[nn.Module]:
     """List the modules that are applied one after the other."""
     # A subclass of Sequential may do something else.
@@ -57,6 +61,8 @@ class AutoEncoder(nn.Module):
         code_shape: arrangement of the latents, ``(height, width, channels)`` for convolutional
             maps; by default a row.
         pass_on: codes to the data that the layer above is trained on; by default the same.
+        bias_from: the centre of the training examples that the bias of a linear decoder begins
+            with; None leaves it as it is.
 
     Attributes:
         infer: improves on the encoder's codes; None to take these.
@@ -72,6 +78,7 @@ class AutoEncoder(nn.Module):
         layers: Sequence[AutoEncoder] = (),
         code_shape: tuple[int, ...] | None = None,
         pass_on: nn.Module | None = None,
+        bias_from: Centre | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -83,6 +90,7 @@ class AutoEncoder(nn.Module):
         self.layers = tuple(layers)
         self.code_shape = (n_latents,) if code_shape is None else code_shape
         self.pass_on = nn.Identity() if pass_on is None else pass_on
+        self.bias_from = bias_from
         self.infer: Infer | None = None
 
     def encode(self, x: Tensor) -> Tensor:
@@ -95,19 +103,27 @@ class AutoEncoder(nn.Module):
         x_hat: Tensor = self.output_activation(self.decoder(codes))
         return x_hat
 
-    def forward(self, x: Tensor, noise: Tensor | None = None) -> Pass:
+    def forward(self, x: Tensor, noise: Tensor | None = None, training: bool = False) -> Pass:
         """Make a forward pass of ``x`` ``(batch, *input_shape)``.
 
         Args:
             noise: ``(batch, n_latents)``, standard normal, for an activation that samples.
+            training: whether codes are those of a training step, which may depend on the batch.
         """
         pre_codes = self.encoder(x)
-        codes = self.activation(pre_codes, noise)
+        activate = self.activation.in_training if training else self.activation
+        codes = activate(pre_codes, noise)
         predicted = None
         if self.infer is not None:
             predicted, codes = codes, self._infer_codes(self.infer, x, codes)
         pre_x_hat = self.decoder(codes)
         return Pass(pre_codes, codes, pre_x_hat, self.output_activation(pre_x_hat), predicted)
+
+    @torch.no_grad()
+    def learn_(self, passed: Pass) -> None:
+        """Let the activation learn from a pass in training, if it does."""
+        if isinstance(self.activation, Learning):
+            self.activation.learn_(passed.codes if passed.predicted is None else passed.predicted)
 
     @torch.no_grad()
     def _infer_codes(self, infer: Infer, x: Tensor, start: Tensor) -> Tensor:

@@ -78,11 +78,17 @@ class Device:
     torch: torch.device
     bfloat16: bool = False
 
-    def run(self, autoencoder: AutoEncoder, x: Tensor, noise: Tensor | None = None) -> Pass:
-        """Make a forward pass, with results in float32; ``noise`` is that of ``AutoEncoder``."""
+    def run(
+        self,
+        autoencoder: AutoEncoder,
+        x: Tensor,
+        noise: Tensor | None = None,
+        training: bool = False,
+    ) -> Pass:
+        """Make a forward pass, with results in float32; the arguments are those of its own."""
         if not self.bfloat16:
-            passed: Pass = autoencoder(x, noise)
+            passed: Pass = autoencoder(x, noise, training)
             return passed
         with torch.autocast(self.torch.type, torch.bfloat16):
-            passed = autoencoder(x, noise)
+            passed = autoencoder(x, noise, training)
         return Pass(*(None if made is None else made.float() for made in passed))  # type: ignore[arg-type]

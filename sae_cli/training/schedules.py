@@ -14,7 +14,7 @@ from sae_cli.core.options import Count, Positive
 from sae_cli.core.registry import Registry
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.objective import Objective
-from sae_cli.model.penalties.roles import for_codes
+from sae_cli.model.penalties.roles import for_network
 from sae_cli.model.reconstruction import MSE, Reconstruction
 from sae_cli.training.stage import Stage
 
@@ -135,4 +135,4 @@ def _of_layer(
     objective: Objective, layer: AutoEncoder, reconstruction: Reconstruction
 ) -> Objective:
     """Make the objective of one layer, with a penalty on that layer's codes."""
-    return Objective(reconstruction, for_codes(objective.penalty, layer.code_shape))
+    return Objective(reconstruction, for_network(objective.penalty, layer))

@@ -7,6 +7,7 @@ they go together before any data is loaded.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
@@ -18,6 +19,8 @@ ACTIVATIONS: Registry[Activation] = Registry("activation")
 
 class Activation(nn.Module, ABC):
     """A map from pre-codes ``(batch, n)`` to codes ``(batch, n)``.
+
+    A call gives the codes of use: those of an example depend on no other example.
 
     Attributes:
         name: the registered name.
@@ -45,3 +48,29 @@ class Activation(nn.Module, ABC):
         Args:
             noise: ``(batch, n)``, standard normal, where codes are to be drawn.
         """
+
+    def in_training(self, pre_codes: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Codes ``(batch, n)`` of a training step, by default those of use.
+
+        They may depend on the whole batch.
+        """
+        codes: Tensor = self(pre_codes, noise)
+        return codes
+
+    def fit_to_(self, widths: Sequence[int]) -> None:
+        """Make what depends on the number of latents, when a network has been built.
+
+        Args:
+            widths: of the whole network and of each of its layers whose codes this makes.
+
+        Raises:
+            ConfigError: the options do not fit so many latents.
+        """
+
+
+class Learning(ABC):
+    """An activation that learns from the codes of training steps, without a gradient."""
+
+    @abstractmethod
+    def learn_(self, codes: Tensor) -> None:
+        """Learn from the codes ``(batch, n)`` of a step; nothing is read back from the device."""

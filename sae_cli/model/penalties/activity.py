@@ -22,7 +22,6 @@ def none() -> None:
 
 
 @final
-@PENALTIES.register("l1")
 class L1(ExamplePenalty, Proximal):
     """``mean over examples of sum_j |a_j|`` (Olshausen and Field 1996; Tibshirani 1996).
 

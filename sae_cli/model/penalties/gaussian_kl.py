@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, final
+from typing import final
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from sae_cli.core.options import NonNegative
+from sae_cli.core.options import NonNegative, WarmUpSteps
 from sae_cli.model.penalties.penalty import PENALTIES, ExamplePenalty
-from sae_cli.model.penalties.roles import Adjusted, WarmUp
-
-WarmUpSteps = Annotated[int, Field(ge=0, le=10**9)]
-"""Steps; 0 for no warm-up."""
+from sae_cli.model.penalties.roles import Adjusted, OfSamples, WarmUp
 
 
 @final
 @PENALTIES.register("gaussian_kl")
-class GaussianKL(ExamplePenalty, WarmUp, Adjusted):
+class GaussianKL(ExamplePenalty, OfSamples, WarmUp, Adjusted):
     """``sum_j KL(N(mean_j, variance_j) || N(0, 1))``, for ``activation=gaussian``.
 
     ``(mean^2 + variance - 1 - log variance) / 2`` (Kingma and Welling 2014). With a reconstruction

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
+from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.penalties.penalty import Penalty
 
 
@@ -24,6 +25,32 @@ class Shaped(ABC):
 def for_codes(penalty: Penalty | None, shape: tuple[int, ...]) -> Penalty | None:
     """The penalty of codes that lie in this shape: itself unless it is ``Shaped``."""
     return penalty.for_codes(shape) if isinstance(penalty, Shaped) else penalty
+
+
+class OfNetwork(ABC):
+    """A penalty that depends on more of a network than its codes: its decoder, or its activation.
+
+    What it needs it asks of the network at each step, because both are trained.
+    """
+
+    @abstractmethod
+    def for_network(self, autoencoder: AutoEncoder) -> Penalty:
+        """The same penalty, of the codes of this network.
+
+        Raises:
+            ConfigError: the network lacks what the penalty needs.
+        """
+
+
+def for_network(penalty: Penalty | None, autoencoder: AutoEncoder) -> Penalty | None:
+    """The penalty of the codes of this network: itself unless it is ``Shaped`` or ``OfNetwork``."""
+    if isinstance(penalty, OfNetwork):
+        return penalty.for_network(autoencoder)
+    return for_codes(penalty, autoencoder.code_shape)
+
+
+class OfSamples:
+    """A penalty of the distributions that pre-codes describe, from which codes are drawn."""
 
 
 class WarmUp(ABC):

@@ -20,6 +20,8 @@ class Autograd(Gradients):
 
     Args:
         parameters: by which to differentiate; None for all that are not fixed.
+        training: whether codes are those of training, from which the activation may learn; those
+            of use otherwise.
     """
 
     def __init__(
@@ -28,6 +30,8 @@ class Autograd(Gradients):
         objective: Objective,
         device: Device,
         parameters: Sequence[nn.Parameter] | None = None,
+        *,
+        training: bool = True,
     ) -> None:
         self.parameters = (
             trained_parameters(autoencoder, objective) if parameters is None else parameters
@@ -37,15 +41,18 @@ class Autograd(Gradients):
         self._autoencoder = autoencoder
         self._objective = objective
         self._device = device
+        self._training = training
 
     def __call__(
         self, x: Tensor, target: Tensor, labels: Tensor | None = None, noise: Tensor | None = None
     ) -> tuple[Terms, list[Tensor]]:
-        passed = self._device.run(self._autoencoder, x, noise)
+        passed = self._device.run(self._autoencoder, x, noise, self._training)
         terms: Terms = self._objective(passed, target, labels)
         gradients = torch.autograd.grad(
             terms["loss"], self.parameters, allow_unused=True, materialize_grads=True
         )
+        if self._training:
+            self._autoencoder.learn_(passed)
         detached = {name: value.detach() for name, value in terms.items()}
         return detached, lay_out(gradients, self.parameters)
 

@@ -10,29 +10,38 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad
 
-from sae_cli.model.autoencoder import AutoEncoder
+from sae_cli.model.activations.activation import Learning
+from sae_cli.model.autoencoder import AutoEncoder, Pass
 from sae_cli.model.objective import Objective, Terms
 from sae_cli.training.devices import Device
 from sae_cli.training.gradients.autograd import Autograd, lay_out
 from sae_cli.training.gradients.gradients import Gradients
 
 
+Found = tuple[Tensor, tuple[Terms, Pass | None]]
+"""The loss, the terms, and the pass where the activation learns from it."""
+
+
 @final
 class _Loss(nn.Module):
     """The whole objective as one module, so that all parameters can be swapped together."""
 
-    def __init__(self, autoencoder: AutoEncoder, objective: Objective, device: Device) -> None:
+    def __init__(
+        self, autoencoder: AutoEncoder, objective: Objective, device: Device, training: bool
+    ) -> None:
         super().__init__()
         self.autoencoder = autoencoder
         self.objective = objective
         self._device = device
+        self._training = training
+        self._learns = training and isinstance(autoencoder.activation, Learning)
 
     def forward(
         self, x: Tensor, target: Tensor, labels: Tensor | None, noise: Tensor | None
-    ) -> tuple[Tensor, Terms]:
-        passed = self._device.run(self.autoencoder, x, noise)
+    ) -> Found:
+        passed = self._device.run(self.autoencoder, x, noise, self._training)
         terms: Terms = self.objective(passed, target, labels)
-        return terms["loss"], terms
+        return terms["loss"], (terms, passed if self._learns else None)
 
 
 def can_compile(autoencoder: AutoEncoder) -> bool:
@@ -56,12 +65,15 @@ class Compiled(Gradients):
         device: Device,
         batch_size: int,
         parameters: Sequence[nn.Parameter] | None = None,
+        *,
+        training: bool = True,
     ) -> None:
-        self._eager = Autograd(autoencoder, objective, device, parameters)
+        self._eager = Autograd(autoencoder, objective, device, parameters, training=training)
         self.parameters = self._eager.parameters
         self.term_names = self._eager.term_names
         self._batch_size = batch_size
-        module = _Loss(autoencoder, objective, device)
+        self._autoencoder = autoencoder
+        module = _Loss(autoencoder, objective, device, training)
         names = {id(parameter): name for name, parameter in module.named_parameters()}
         self._names = [names[id(parameter)] for parameter in self.parameters]
 
@@ -71,9 +83,11 @@ class Compiled(Gradients):
             target: Tensor,
             labels: Tensor | None,
             noise: Tensor | None,
-        ) -> tuple[Tensor, Terms]:
+        ) -> Found:
             given = (x, target, labels, noise)
-            found: tuple[Tensor, Terms] = functional_call(module, parameters, given)
+            found: Found = functional_call(
+                module, parameters, given
+            )
             return found
 
         # PyTorch compiles a limited number of programs of one function, and those of earlier stages
@@ -90,6 +104,8 @@ class Compiled(Gradients):
             return self._eager(x, target, labels, noise)
         with torch.no_grad():
             given: dict[str, Tensor] = dict(zip(self._names, self.parameters, strict=True))
-            gradients, terms = self._compiled(given, x, target, labels, noise)
+            gradients, (terms, passed) = self._compiled(given, x, target, labels, noise)
+            if passed is not None:
+                self._autoencoder.learn_(passed)
             found = [gradients[name] for name in self._names]
             return terms, lay_out(found, self.parameters)
