@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+
+from torch import nn
 
 from sae_cli.assembly.centre import set_bias_
 from sae_cli.assembly.network import Network, build_network
@@ -16,6 +19,7 @@ from sae_cli.training.corruptions import Corruption
 from sae_cli.training.devices import Device
 from sae_cli.training.heads import Supervision, keep_labels
 from sae_cli.training.lr_schedules import LR_SCHEDULES, LrSchedule
+from sae_cli.training.revival import REVIVALS
 from sae_cli.training.stage import Stage
 
 
@@ -66,15 +70,23 @@ def build_training(config: RunConfig, parts: Parts, data: Dataset) -> Training:
 
 
 def _unsupervised_stages(config: RunConfig, parts: Parts, network: Network) -> list[Stage]:
+    chosen = config.parts["revival"]
+    revival = REVIVALS.build(chosen, network.autoencoder)
+    further = {} if revival is None else {chosen["name"]: revival}
     return parts.schedule.stages(
         network.autoencoder,
-        _objective(parts, network, None),
+        _objective(parts, network, None, further),
         config.settings.epochs,
         config.parts["optimizer"]["learning_rate"],
     )
 
 
-def _objective(parts: Parts, network: Network, supervision: Supervision | None) -> Objective:
+def _objective(
+    parts: Parts,
+    network: Network,
+    supervision: Supervision | None,
+    further: Mapping[str, nn.Module] | None = None,
+) -> Objective:
     """Make the objective of the whole network, with a head where labels supervise it."""
     inference = parts.network.inference
     return Objective(
@@ -83,6 +95,7 @@ def _objective(parts: Parts, network: Network, supervision: Supervision | None) 
         prediction_weight=0.0 if inference is None else inference.prediction_weight,
         head=None if supervision is None else network.head,
         head_weight=1.0 if supervision is None else supervision.weight,
+        further=further,
     )
 
 

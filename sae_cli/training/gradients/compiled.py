@@ -17,9 +17,8 @@ from sae_cli.training.devices import Device
 from sae_cli.training.gradients.autograd import Autograd, lay_out
 from sae_cli.training.gradients.gradients import Gradients
 
-
 Found = tuple[Tensor, tuple[Terms, Pass | None]]
-"""The loss, the terms, and the pass where the activation learns from it."""
+"""The loss, the terms, and the pass where anything learns from it."""
 
 
 @final
@@ -34,14 +33,15 @@ class _Loss(nn.Module):
         self.objective = objective
         self._device = device
         self._training = training
-        self._learns = training and isinstance(autoencoder.activation, Learning)
+        learns = isinstance(autoencoder.activation, Learning)
+        self._shows_pass = training and (learns or bool(objective.watchers))
 
     def forward(
         self, x: Tensor, target: Tensor, labels: Tensor | None, noise: Tensor | None
     ) -> Found:
         passed = self._device.run(self.autoencoder, x, noise, self._training)
         terms: Terms = self.objective(passed, target, labels)
-        return terms["loss"], (terms, passed if self._learns else None)
+        return terms["loss"], (terms, passed if self._shows_pass else None)
 
 
 def can_compile(autoencoder: AutoEncoder) -> bool:
@@ -73,6 +73,7 @@ class Compiled(Gradients):
         self.term_names = self._eager.term_names
         self._batch_size = batch_size
         self._autoencoder = autoencoder
+        self._objective = objective
         module = _Loss(autoencoder, objective, device, training)
         names = {id(parameter): name for name, parameter in module.named_parameters()}
         self._names = [names[id(parameter)] for parameter in self.parameters]
@@ -85,9 +86,7 @@ class Compiled(Gradients):
             noise: Tensor | None,
         ) -> Found:
             given = (x, target, labels, noise)
-            found: Found = functional_call(
-                module, parameters, given
-            )
+            found: Found = functional_call(module, parameters, given)
             return found
 
         # PyTorch compiles a limited number of programs of one function, and those of earlier stages
@@ -107,5 +106,6 @@ class Compiled(Gradients):
             gradients, (terms, passed) = self._compiled(given, x, target, labels, noise)
             if passed is not None:
                 self._autoencoder.learn_(passed)
+                self._objective.watch_(passed)
             found = [gradients[name] for name in self._names]
             return terms, lay_out(found, self.parameters)
