@@ -109,7 +109,9 @@ class AuxK(Revival, FurtherTerm):
         assert linear is not None
         error = (codes @ linear[0].t() - residual).square().sum()
         variation = (residual - residual.mean(0)).square().sum()
-        return torch.where(dead.any(), error / variation, 0.0).nan_to_num(0.0, 0.0, 0.0)
+        # Without a gradient, so that none is made of a division by 0.
+        scale = torch.where(dead.any(), 1.0 / variation, 0.0).nan_to_num(0.0, 0.0, 0.0)
+        return error * scale
 
 
 @final
