@@ -11,7 +11,7 @@ from sae_cli.model.autoencoder import Pass
 from sae_cli.model.further import FurtherTerm, Watcher
 from sae_cli.model.head import Head
 from sae_cli.model.penalties.penalty import Penalty
-from sae_cli.model.penalties.roles import Adjusted, WarmUp
+from sae_cli.model.penalties.roles import Adjusted, Tuned, WarmUp
 from sae_cli.model.reconstruction import Reconstruction
 
 Terms = dict[str, Tensor]
@@ -107,6 +107,8 @@ class Objective(nn.Module):
         if self.penalty is not None:
             raw = self.penalty.of_mean(means["penalty"])
             full = self.penalty.weight * raw
+            factor = self.penalty.factor() if isinstance(self.penalty, Tuned) else None
+            full = full if factor is None else factor * full
             weighted["penalty"] = (full if growth is None else growth * full), raw
         if "prediction" in means:
             raw = means["prediction"]
