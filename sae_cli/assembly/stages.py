@@ -13,7 +13,9 @@ from sae_cli.assembly.parts import Parts
 from sae_cli.assembly.streams import streams_of
 from sae_cli.config.schema import RunConfig
 from sae_cli.datasets import Dataset
+from sae_cli.model.activations.gated import Gated
 from sae_cli.model.autoencoder import AutoEncoder
+from sae_cli.model.gate import GateReconstruction
 from sae_cli.model.objective import Objective
 from sae_cli.training.corruptions import Corruption
 from sae_cli.training.devices import Device
@@ -72,7 +74,7 @@ def build_training(config: RunConfig, parts: Parts, data: Dataset) -> Training:
 def _unsupervised_stages(config: RunConfig, parts: Parts, network: Network) -> list[Stage]:
     chosen = config.parts["revival"]
     revival = REVIVALS.build(chosen, network.autoencoder)
-    further = {} if revival is None else {chosen["name"]: revival}
+    further: dict[str, nn.Module] = {} if revival is None else {chosen["name"]: revival}
     return parts.schedule.stages(
         network.autoencoder,
         _objective(parts, network, None, further),
@@ -89,6 +91,9 @@ def _objective(
 ) -> Objective:
     """Make the objective of the whole network, with a head where labels supervise it."""
     inference = parts.network.inference
+    if isinstance(network.autoencoder.activation, Gated):
+        gate = GateReconstruction(network.autoencoder, parts.reconstruction)
+        further = {"gate": gate, **(further or {})}
     return Objective(
         parts.reconstruction,
         network.penalty,
