@@ -18,7 +18,7 @@ from sae_cli.model.architectures import ARCHITECTURES
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.penalties import Penalty
 from sae_cli.model.penalties.roles import OfNetwork, OfSamples
-from sae_cli.model.reconstruction import RECONSTRUCTIONS, Reconstruction
+from sae_cli.model.reconstruction import RECONSTRUCTIONS, Nested, Reconstruction
 from sae_cli.training.corruptions import CORRUPTIONS, Corruption
 from sae_cli.training.devices import DEVICES, Device
 from sae_cli.training.revival import REVIVALS
@@ -71,6 +71,8 @@ def build_parts(config: RunConfig) -> Parts:
     _check_penalty(chosen["penalty"]["name"], network.penalty, network.activation, inner)
     _check_inner_corruption(chosen["corruption"]["name"], made.corruption, inner)
     _check_output(chosen["reconstruction"]["name"], made.reconstruction, made.output.name)
+    if isinstance(made.reconstruction, Nested):
+        made.reconstruction.check(rehearsal)
     _check_inference(chosen, network, rehearsal)
     _check_training(chosen, network)
     _check_revival(chosen, network, rehearsal)

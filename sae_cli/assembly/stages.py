@@ -17,6 +17,7 @@ from sae_cli.model.activations.gated import Gated
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.gate import GateReconstruction
 from sae_cli.model.objective import Objective
+from sae_cli.model.reconstruction import Nested
 from sae_cli.training.corruptions import Corruption
 from sae_cli.training.devices import Device
 from sae_cli.training.heads import Supervision, keep_labels
@@ -92,10 +93,13 @@ def _objective(
     """Make the objective of the whole network, with a head where labels supervise it."""
     inference = parts.network.inference
     if isinstance(network.autoencoder.activation, Gated):
-        gate = GateReconstruction(network.autoencoder, parts.reconstruction)
+        gate = GateReconstruction(network.autoencoder, parts.reconstruction.reduction)
         further = {"gate": gate, **(further or {})}
+    reconstruction = parts.reconstruction
+    if isinstance(reconstruction, Nested):
+        reconstruction = reconstruction.for_network(network.autoencoder)
     return Objective(
-        parts.reconstruction,
+        reconstruction,
         network.penalty,
         prediction_weight=0.0 if inference is None else inference.prediction_weight,
         head=None if supervision is None else network.head,

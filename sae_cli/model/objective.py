@@ -128,7 +128,7 @@ class Objective(nn.Module):
     @property
     def watchers(self) -> list[Watcher]:
         """The parts that watch the passes of training steps."""
-        parts = (self.penalty, *self.further.values())
+        parts: tuple[object, ...] = (self.penalty, *self.further.values())
         return [part for part in parts if isinstance(part, Watcher)]
 
     def watch_(self, passed: Pass) -> None:

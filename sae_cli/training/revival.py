@@ -208,6 +208,11 @@ def _check_pre_codes(autoencoder: AutoEncoder, name: str) -> tuple[int, int]:
             f"revival={name} needs a decoder of one linear layer, whose columns are atoms, and "
             "this architecture has another one here; choose architecture=sae, or revival=none"
         )
+    if autoencoder.output_activation.name != "identity":
+        raise ConfigError(
+            f"revival={name} needs architecture.output_activation=identity, given "
+            f"{autoencoder.output_activation.name}; set it, or choose revival=none"
+        )
     n_features, n_latents = linear[0].shape
     return n_features, n_latents
 

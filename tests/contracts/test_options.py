@@ -36,6 +36,14 @@ BESIDE: dict[str, dict[str, Any]] = {
     "follow_encoder": {"prediction_weight": 0.5},
     "architecture.conv.strides": {"pools": [1]},
     "architecture.conv_group.pool": {"channels": [9, 9]},
+    **{
+        f"revival.auxk.{name}": {"k_aux": 2, "dead_after": 20}
+        for name in ("weight", "k_aux", "dead_after")
+    },
+    **{
+        f"revival.resample.{name}": {"every": 1, "dead_after": 20, "until": 3}
+        for name in ("every", "until", "encoder_scale", "dead_after")
+    },
     "penalty.lateral_learned.bound": {"bound": 0.127},
 }
 # Of another part.

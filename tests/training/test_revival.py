@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from sae_cli.assembly.parts import build_parts
 from sae_cli.core.errors import ConfigError
@@ -46,6 +46,15 @@ def network(
 
 TOPK = {"name": "topk", "k": 3}
 RELU = page_of("activation/relu.yaml")
+
+
+def layers(made: AutoEncoder) -> tuple[nn.Linear, nn.Linear]:
+    """The layers of encoder and decoder."""
+    encoder, decoder = made.encoder.get_submodule("2"), made.decoder.get_submodule("0")
+    assert isinstance(encoder, nn.Linear) and isinstance(decoder, nn.Linear)
+    return encoder, decoder
+
+
 X = torch.from_numpy(np.random.default_rng(0).normal(size=(7, 6)))
 IDLE = [50, 0, 49, 50, 900, 0, 60, 3, 51, 12]
 
@@ -53,8 +62,8 @@ IDLE = [50, 0, 49, 50, 900, 0, 60, 3, 51, 12]
 def small(unit_norm: bool = False) -> AutoEncoder:
     made = network(6, 10, TOPK, unit_norm_decoder=unit_norm).double()
     with torch.no_grad():
-        made.decoder[0].bias.normal_(generator=Generator().manual_seed(5))
-        made.encoder[2].bias.normal_(generator=Generator().manual_seed(6))
+        layers(made)[1].bias.normal_(generator=Generator().manual_seed(5))
+        layers(made)[0].bias.normal_(generator=Generator().manual_seed(6))
     return made
 
 
@@ -64,7 +73,7 @@ def numpy_auxk(
     """The term by its equation, of which the residual knows nothing of ``weight`` and ``atoms``."""
     x = X.numpy()
     residual = x - made(X).x_hat.detach().numpy()
-    bias, own = made.decoder[0].bias.detach().numpy(), made.encoder[2].bias.detach().numpy()
+    bias, own = layers(made)[1].bias.detach().numpy(), layers(made)[0].bias.detach().numpy()
     pre_codes = (x - bias) @ weight.T + own
     error = 0.0
     for row, left in zip(pre_codes, residual, strict=True):
@@ -87,7 +96,7 @@ def test_the_term_and_its_gradient_are_those_of_the_equation(k_aux: int) -> None
     objective = Objective(MSE(reduction="sum"), None, further={"auxk": term})
     terms = objective(made(X, training=True), X)
     values = {name: float(value.detach()) for name, value in terms.items()}
-    weight, atoms = made.encoder[2].weight, made.decoder[0].weight
+    weight, atoms = layers(made)[0].weight, layers(made)[1].weight
     expected = numpy_auxk(weight.detach().numpy(), atoms.detach().numpy(), made, k_aux)
     assert values["auxk_raw"] == pytest.approx(expected, rel=1e-9)
     assert values["auxk"] == pytest.approx(0.5 * expected, rel=1e-9)
@@ -97,12 +106,12 @@ def test_the_term_and_its_gradient_are_those_of_the_equation(k_aux: int) -> None
     for which, gradient in enumerate(found):
         given = [weight.detach().numpy(), atoms.detach().numpy()]
         for place in np.ndindex(*given[which].shape):
-            values = []
+            both = []
             for step in (1e-6, -1e-6):
                 moved = [one.copy() for one in given]
                 moved[which][place] += step
-                values.append(numpy_auxk(moved[0], moved[1], made, k_aux))
-            slope = (values[0] - values[1]) / 2e-6
+                both.append(numpy_auxk(moved[0], moved[1], made, k_aux))
+            slope = (both[0] - both[1]) / 2e-6
             assert float(gradient[place]) == pytest.approx(slope, abs=1e-5)
 
 
@@ -110,9 +119,9 @@ def test_living_latents_and_what_the_residual_is_made_of_get_no_gradient() -> No
     made = small()
     passed = made(X)
     raw = auxk(made, 9, IDLE).mean(passed, X)
-    rows = torch.autograd.grad(raw, made.encoder[2].weight, retain_graph=True)[0].abs().sum(1)
+    rows = torch.autograd.grad(raw, layers(made)[0].weight, retain_graph=True)[0].abs().sum(1)
     assert rows.any() and not rows[torch.tensor(IDLE) < 50].any()
-    assert not torch.autograd.grad(raw, made.decoder[0].weight)[0][:, torch.tensor(IDLE) < 50].any()
+    assert not torch.autograd.grad(raw, layers(made)[1].weight)[0][:, torch.tensor(IDLE) < 50].any()
 
 
 def test_without_dead_latents_or_variation_the_term_is_nothing() -> None:
@@ -169,7 +178,7 @@ def test_dead_latents_get_examples_for_atoms() -> None:
     revival.resample_(X, errors, optimizer, Generator().manual_seed(1))
     dead = [j for j, idle in enumerate(IDLE) if idle >= 50]
     living = [j for j in range(10) if j not in dead]
-    encoder, decoder = made.encoder[2], made.decoder[0]
+    encoder, decoder = layers(made)
     centred = (X - decoder.bias.detach()).numpy()
     directions = centred / np.linalg.norm(centred, axis=1, keepdims=True)
     atoms = decoder.weight.detach().numpy()
@@ -190,7 +199,9 @@ def test_dead_latents_get_examples_for_atoms() -> None:
     for parameter in (encoder.weight, encoder.bias):
         for state in optimizer.state_of(parameter):
             assert not state[dead].any() and state[living].all()
-    for state in optimizer.state_of(decoder.parametrizations.weight.original):
+    for state in optimizer.state_of(
+        made.get_parameter("decoder.0.parametrizations.weight.original")
+    ):
         assert not state[:, dead].any() and state[:, living].all()
     assert all(state.all() for state in optimizer.state_of(decoder.bias))
     assert revival.report_() == {"revived": 5}
@@ -202,7 +213,7 @@ def test_examples_are_drawn_in_proportion_to_their_error() -> None:
     counts, generator = np.zeros(4), Generator().manual_seed(1)
     made = small()
     with torch.no_grad():
-        made.decoder[0].bias.zero_()
+        layers(made)[1].bias.zero_()
     revival = resample(made)
     optimizer = Adam(
         made.parameters(), learning_rate=0.1, beta1=0.9, beta2=0.9, eps=1e-8, weight_decay=0.0
@@ -211,7 +222,7 @@ def test_examples_are_drawn_in_proportion_to_their_error() -> None:
     for _ in range(2000):
         revival.idle.copy_(torch.tensor([50] + [0] * 9))
         revival.resample_(x, errors, optimizer, generator)
-        counts[int(made.decoder[0].weight[:, 0].argmax())] += 1
+        counts[int(layers(made)[1].weight[:, 0].argmax())] += 1
     np.testing.assert_allclose(counts / 2000, [0.1, 0.2, 0.3, 0.4], atol=0.04)
 
 
@@ -278,7 +289,7 @@ def test_resampling_revives_latents_that_no_gradient_reaches() -> None:
     def made() -> AutoEncoder:
         autoencoder = network(20, 36, RELU)
         with torch.no_grad():
-            autoencoder.encoder[2].bias[:12] = -10.0
+            layers(autoencoder)[0].bias[:12] = -10.0
         return autoencoder
 
     data = features(4000, far=0.0)
@@ -295,6 +306,7 @@ def test_resampling_revives_latents_that_no_gradient_reaches() -> None:
         (("model=conv", "revival=auxk"), "a decoder of one linear layer"),
         (("model=stacked", "revival=resample"), "a decoder of one linear layer"),
         (("model=tied", "revival=resample", "architecture.hidden_sizes=[]"), "weights of its own"),
+        (("model=sparse_kl", "revival=auxk"), "architecture.output_activation=identity"),
         (("model=psd", "revival=auxk"), "choose revival=none or inference=none"),
     ],
 )
