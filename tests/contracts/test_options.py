@@ -44,13 +44,14 @@ BESIDE: dict[str, dict[str, Any]] = {
         f"revival.resample.{name}": {"every": 1, "dead_after": 20, "until": 3}
         for name in ("every", "until", "encoder_scale", "dead_after")
     },
+    "reconstruction.nested.prefixes": {"prefixes": [0.4]},
     "penalty.lateral_learned.bound": {"bound": 0.127},
 }
 # Of another part.
 ELSEWHERE = {"reconstruction.bce": {"architecture": {"output_activation": "sigmoid"}}}
 NUMBERS = (0.5, 0.3, 2.0, 0.1, 0.01)
 COUNTS = (9, 50)
-MOST_TRAININGS = 30
+MOST_TRAININGS = 70
 
 
 def options() -> list[Any]:
