@@ -39,7 +39,8 @@ def quick() -> set[tuple[str, str]]:
 
 def corruption_for(model: str, penalty: str) -> str:
     """They take turns, too."""
-    turn = MODELS.index(model) + PENALTIES.index(penalty)
+    architecture = part_of(model, "architecture")
+    turn = GROUPS["architecture"].names.index(str(architecture)) + PENALTIES.index(penalty)
     return CORRUPTIONS[turn % len(CORRUPTIONS)]
 
 

@@ -138,7 +138,10 @@ def test_the_first_latents_reconstruct_by_themselves(configure: Configure, tmp_p
         (("model=gated", "architecture=dense"), "activation=gated needs .*; choose architecture="),
         (("model=topk", "penalty=gate"), "penalty=gate needs gates.*choose activation=gated"),
         (("model=conv", "reconstruction=nested"), "a decoder of one linear layer"),
-        (("model=sparse_kl", "reconstruction=nested"), "architecture.output_activation=identity"),
+        (
+            ("model=sparse_kl", "architecture.output_activation=sigmoid", "reconstruction=nested"),
+            "architecture.output_activation=identity",
+        ),
         (("model=matryoshka", "reconstruction.prefixes=[0.5,0.2]"), "do not increase"),
         (("model=matryoshka", "reconstruction.prefixes=[12]"), "less than all of them"),
         (("model=matryoshka", "reconstruction.prefixes=[2.5]"), "neither a share"),

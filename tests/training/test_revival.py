@@ -307,7 +307,10 @@ def test_resampling_revives_latents_that_no_gradient_reaches() -> None:
         (("model=conv", "revival=auxk"), "a decoder of one linear layer"),
         (("model=stacked", "revival=resample"), "a decoder of one linear layer"),
         (("model=tied", "revival=resample", "architecture.hidden_sizes=[]"), "weights of its own"),
-        (("model=sparse_kl", "revival=auxk"), "architecture.output_activation=identity"),
+        (
+            ("model=sparse_kl", "architecture.output_activation=sigmoid", "revival=auxk"),
+            "architecture.output_activation=identity",
+        ),
         (("model=psd", "revival=auxk"), "choose revival=none or inference=none"),
     ],
 )

@@ -17,8 +17,8 @@ from sae_cli.training.devices import Device
 from sae_cli.training.gradients.autograd import Autograd, lay_out
 from sae_cli.training.gradients.gradients import Gradients
 
-Found = tuple[Tensor, tuple[Terms, Pass | None]]
-"""The loss, the terms, and the pass where anything learns from it."""
+Found = tuple[Tensor, tuple[Terms, tuple[Tensor, ...]]]
+"""The loss, the terms, and the tensors of the pass, none where nothing learns from it."""
 
 
 @final
@@ -41,7 +41,7 @@ class _Loss(nn.Module):
     ) -> Found:
         passed = self._device.run(self.autoencoder, x, noise, self._training)
         terms: Terms = self.objective(passed, target, labels)
-        return terms["loss"], (terms, passed if self._shows_pass else None)
+        return terms["loss"], (terms, passed[:4] if self._shows_pass else ())
 
 
 def can_compile(autoencoder: AutoEncoder) -> bool:
@@ -104,8 +104,9 @@ class Compiled(Gradients):
         with torch.no_grad():
             given: dict[str, Tensor] = dict(zip(self._names, self.parameters, strict=True))
             gradients, (terms, passed) = self._compiled(given, x, target, labels, noise)
-            if passed is not None:
-                self._autoencoder.learn_(passed)
-                self._objective.watch_(passed)
+            if passed:
+                shown = Pass(*passed)
+                self._autoencoder.learn_(shown)
+                self._objective.watch_(shown)
             found = [gradients[name] for name in self._names]
             return terms, lay_out(found, self.parameters)
