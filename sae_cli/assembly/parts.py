@@ -18,9 +18,10 @@ from sae_cli.model.architectures import ARCHITECTURES
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.penalties import Penalty
 from sae_cli.model.penalties.roles import OfNetwork, OfSamples
-from sae_cli.model.reconstruction import RECONSTRUCTIONS, Reconstruction
+from sae_cli.model.reconstruction import RECONSTRUCTIONS, Nested, Reconstruction
 from sae_cli.training.corruptions import CORRUPTIONS, Corruption
 from sae_cli.training.devices import DEVICES, Device
+from sae_cli.training.revival import REVIVALS
 from sae_cli.training.schedules import SCHEDULES, Schedule
 
 # A network is rehearsed on images of these sides; one of them suits its fields and pools (840 is
@@ -70,8 +71,11 @@ def build_parts(config: RunConfig) -> Parts:
     _check_penalty(chosen["penalty"]["name"], network.penalty, network.activation, inner)
     _check_inner_corruption(chosen["corruption"]["name"], made.corruption, inner)
     _check_output(chosen["reconstruction"]["name"], made.reconstruction, made.output.name)
+    if isinstance(made.reconstruction, Nested):
+        made.reconstruction.check(rehearsal)
     _check_inference(chosen, network, rehearsal)
     _check_training(chosen, network)
+    _check_revival(chosen, network, rehearsal)
     return made
 
 
@@ -194,4 +198,17 @@ def _check_training(chosen: dict[str, dict[str, Any]], made: NetworkParts) -> No
             f"head.fine_tune_epochs={made.supervision.fine_tune_epochs} trains the encoder by the "
             "classes of its codes, and inferred codes do not depend on it; give 0, or "
             "inference=none"
+        )
+
+
+def _check_revival(
+    chosen: dict[str, dict[str, Any]], made: NetworkParts, model: AutoEncoder
+) -> None:
+    with torch.device("meta"):
+        revival = REVIVALS.build(chosen["revival"], model)
+    if revival is not None and made.inference is not None:
+        raise ConfigError(
+            f"revival={chosen['revival']['name']} trains the encoder of dead latents, and "
+            f"inference={chosen['inference']['name']} finds codes without it; choose "
+            "revival=none or inference=none"
         )

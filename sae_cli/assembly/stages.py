@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+
+from torch import nn
 
 from sae_cli.assembly.centre import set_bias_
 from sae_cli.assembly.network import Network, build_network
@@ -10,12 +13,16 @@ from sae_cli.assembly.parts import Parts
 from sae_cli.assembly.streams import streams_of
 from sae_cli.config.schema import RunConfig
 from sae_cli.datasets import Dataset
+from sae_cli.model.activations.gated import Gated
 from sae_cli.model.autoencoder import AutoEncoder
+from sae_cli.model.gate import GateReconstruction
 from sae_cli.model.objective import Objective
+from sae_cli.model.reconstruction import Nested
 from sae_cli.training.corruptions import Corruption
 from sae_cli.training.devices import Device
 from sae_cli.training.heads import Supervision, keep_labels
 from sae_cli.training.lr_schedules import LR_SCHEDULES, LrSchedule
+from sae_cli.training.revival import REVIVALS
 from sae_cli.training.stage import Stage
 
 
@@ -66,23 +73,38 @@ def build_training(config: RunConfig, parts: Parts, data: Dataset) -> Training:
 
 
 def _unsupervised_stages(config: RunConfig, parts: Parts, network: Network) -> list[Stage]:
+    chosen = config.parts["revival"]
+    revival = REVIVALS.build(chosen, network.autoencoder)
+    further: dict[str, nn.Module] = {} if revival is None else {chosen["name"]: revival}
     return parts.schedule.stages(
         network.autoencoder,
-        _objective(parts, network, None),
+        _objective(parts, network, None, further),
         config.settings.epochs,
         config.parts["optimizer"]["learning_rate"],
     )
 
 
-def _objective(parts: Parts, network: Network, supervision: Supervision | None) -> Objective:
+def _objective(
+    parts: Parts,
+    network: Network,
+    supervision: Supervision | None,
+    further: Mapping[str, nn.Module] | None = None,
+) -> Objective:
     """Make the objective of the whole network, with a head where labels supervise it."""
     inference = parts.network.inference
+    if isinstance(network.autoencoder.activation, Gated):
+        gate = GateReconstruction(network.autoencoder, parts.reconstruction.reduction)
+        further = {"gate": gate, **(further or {})}
+    reconstruction = parts.reconstruction
+    if isinstance(reconstruction, Nested):
+        reconstruction = reconstruction.for_network(network.autoencoder)
     return Objective(
-        parts.reconstruction,
+        reconstruction,
         network.penalty,
         prediction_weight=0.0 if inference is None else inference.prediction_weight,
         head=None if supervision is None else network.head,
         head_weight=1.0 if supervision is None else supervision.weight,
+        further=further,
     )
 
 

@@ -13,7 +13,7 @@ from sae_cli.core.registry import STRICT
 # The groups of parts; ``schema.GROUPS`` has their registries.
 GROUP_NAMES = (
     *("dataset", "architecture", "activation", "penalty", "corruption", "reconstruction"),
-    *("inference", "head", "schedule", "optimizer", "lr_schedule", "device"),
+    *("inference", "head", "revival", "schedule", "optimizer", "lr_schedule", "device"),
 )
 # These keys change no number of a run: what it says, saves and draws, and where its data are.
 FREE = (

@@ -10,6 +10,24 @@ from typing import Any
 COUNTED = ("l0", "dead_latents")
 UNDEFINED = "no value; fvu has none where all examples of a split are alike."
 
+# A target of L0 is reached within this share of it.
+NEAR = 0.05
+
+
+def target_notes(target: float | None, found: float) -> list[str]:
+    """Say that training has not brought L0 to its target, if so.
+
+    Args:
+        target: ``penalty.target_l0``.
+        found: the L0 of the validation split.
+    """
+    if target is None or abs(found / target - 1.0) <= NEAR:
+        return []
+    return [
+        f"penalty.target_l0={target:g}: val/l0 is {found:.4g}, more than {NEAR:.0%} from it; train "
+        "longer, begin with another penalty.weight, or choose a target that this model can have"
+    ]
+
 
 def is_counted(metric: str) -> bool:
     """Tell whether a metric, such as ``val/l0``, counts codes above a threshold."""

@@ -18,6 +18,9 @@ EARLIER_DIVISORS = {"digits": 16.0, "natural_patches": 1.0} | dict.fromkeys(
     ("cifar10", "fashion_mnist", "image_folder", "kmnist", "mnist", "mnist_5k"), 255.0
 )
 
+# Groups that earlier versions did not have, as what they did without them.
+EARLIER_GROUPS: dict[str, Any] = {"revival": {"name": "none"}}
+
 
 def read_config(path: Path) -> RunConfig:
     """Read and check the configuration in a file that a run wrote.
@@ -41,7 +44,7 @@ def check_saved(config: Mapping[str, Any]) -> RunConfig:
     dataset = config.get("dataset")
     if isinstance(dataset, Mapping):
         config = {**config, "dataset": _upgraded(dataset)}
-    return check(config)
+    return check({**EARLIER_GROUPS, **config})
 
 
 def _upgraded(dataset: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import final
+
+import torch
+from torch import Tensor
 
 from sae_cli.assembly.compute import build_gradients
 from sae_cli.assembly.stages import lr_schedule, steps_per_epoch
@@ -18,6 +21,7 @@ from sae_cli.training.loop import Position, encode, evaluate, fit
 from sae_cli.training.metrics import BASELINE_BATCH, TERMS, Baseline
 from sae_cli.training.optimizers import OPTIMIZERS, Optimizer
 from sae_cli.training.profiling import profile_epochs
+from sae_cli.training.revival import Resample
 from sae_cli.training.stage import Stage
 from sae_cli.training.step import BrokenError, Step
 
@@ -45,7 +49,7 @@ def train_stage(run: ActiveRun, stage: Stage) -> None:
         run.progress.best_loss, run.progress.best_epoch = math.inf, run.progress.epoch
         saver.save(best=validation.improves({}))
         run.stop.check()
-    for means in _epochs(run, stage, step, train, position, saver):
+    for means in _epochs(run, stage, optimizer, step, train, position, saver):
         run.progress.epoch += 1
         saver.save(best=validation.improves(means))
         run.stop.check()
@@ -84,7 +88,13 @@ def _build_step(run: ActiveRun, stage: Stage) -> tuple[Optimizer, Step]:
 
 
 def _epochs(
-    run: ActiveRun, stage: Stage, step: Step, train: Split, position: Position, saver: Saver
+    run: ActiveRun,
+    stage: Stage,
+    optimizer: Optimizer,
+    step: Step,
+    train: Split,
+    position: Position,
+    saver: Saver,
 ) -> Iterator[dict[str, float]]:
     """Train, and after each epoch give the means of the terms.
 
@@ -101,12 +111,14 @@ def _epochs(
         order=run.generators.order,
         position=position,
         on_step=saver.after_step,
+        between_steps=_resampling(run, stage, optimizer),
     )
     left = stage.epochs - position.epoch
     if run.config.settings.profile and left > 0:
         epochs = profile_epochs(epochs, left, partial(run.folder.save_profile, stage.name))
     try:
-        yield from epochs
+        for means in epochs:
+            yield means | stage.objective.report_()
     except BrokenError as error:
         # Other data are a reason of their own.
         run.check_data()
@@ -116,6 +128,27 @@ def _epochs(
         number = run.progress.step - position.batch + error.done + 1
         when = f"at step {number} (epoch {run.progress.epoch + 1})"
         raise divergence(run, stage, f"{error} {when}") from None
+
+
+def _resampling(
+    run: ActiveRun, stage: Stage, optimizer: Optimizer
+) -> Callable[[int, Tensor], None] | None:
+    """Give what draws dead latents anew between steps, if the run does."""
+    resample = next(
+        (one for one in stage.objective.further.values() if isinstance(one, Resample)), None
+    )
+    if resample is None:
+        return None
+
+    def between_steps(step: int, target: Tensor) -> None:
+        if resample.is_due(step):
+            with torch.no_grad():
+                passed = run.training.device.run(stage.autoencoder, target, training=True)
+            x, x_hat = target.flatten(1), passed.x_hat.flatten(1)
+            errors = (x - x_hat).square().sum(1)
+            resample.resample_(x, errors, optimizer, run.generators.noise)
+
+    return between_steps
 
 
 @final

@@ -22,7 +22,7 @@ from sae_cli.core.text import short, table
 from sae_cli.datasets import Split
 from sae_cli.datasets.formats.bus_errors import bus_errors_raised
 from sae_cli.pictures import render
-from sae_cli.results.notes import undefined_notes
+from sae_cli.results.notes import target_notes, undefined_notes
 from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.layout import holds_sweep, resume_command
 from sae_cli.run_folder.train_state import TrainState
@@ -132,6 +132,8 @@ def _train(run: ActiveRun) -> dict[str, Any]:
     )
     for line in shown:
         run.console.say(line)
+    for line in target_notes(run.config.parts["penalty"].get("target_l0"), final["val/l0"]):
+        run.console.say(line)
     if run.config.settings.pictures:
         for picture in draw(run):
             run.folder.save_picture(picture.name, render(picture), picture.numbers)
@@ -143,6 +145,7 @@ def _train(run: ActiveRun) -> dict[str, Any]:
         "n_latents": model.n_latents,
         "n_parameters": _n_parameters(run),
         "active_above": model.activation.active_above,
+        **_tuned(run),
         **final,
     }
 
@@ -166,6 +169,12 @@ def _introduce(run: ActiveRun) -> None:
         notes += class_notes(run.config.parts["dataset"], data)
     for line in notes:
         run.console.say(line)
+
+
+def _tuned(run: ActiveRun) -> dict[str, float]:
+    """Give the weight that the penalty has come to, where training has tuned it."""
+    last = run.log.lines[-1]
+    return {key: last[f"train/{key}"] for key in ("penalty_weight",) if f"train/{key}" in last}
 
 
 def _n_parameters(run: ActiveRun) -> int:

@@ -63,6 +63,7 @@ def fit(
     order: Generator,
     position: Position,
     on_step: Callable[[Terms], None],
+    between_steps: Callable[[int, Tensor], None] | None = None,
 ) -> Iterator[dict[str, float]]:
     """Train, and after each epoch give the mean of every term over the epoch's examples.
 
@@ -72,6 +73,7 @@ def fit(
         order: draws the order of the examples, on the CPU.
         position: where to start; kept up to date, so that training can resume from any step.
         on_step: called after each step.
+        between_steps: called before that with the number of steps of this training, and the batch.
 
     Raises:
         BrokenError: a term of the loss is not finite; raised at the end of an epoch.
@@ -86,6 +88,8 @@ def fit(
             done = position.epoch * steps_per_epoch + position.batch
             terms = step(target, learning_rate * lr_schedule(done), own)
             position.batch += 1
+            if between_steps is not None:
+                between_steps(done + 1, target)
             on_step(terms)
         means = step.means(len(split))
         position.epoch, position.batch, position.order = position.epoch + 1, 0, order.get_state()

@@ -27,7 +27,7 @@ NAMES = (
 )
 TERMS = (
     *("loss", "reconstruction", "penalty", "penalty_raw"),
-    *("prediction", "prediction_raw", "head", "head_raw"),
+    *("prediction", "prediction_raw", "head", "head_raw", "gate", "gate_raw"),
 )
 SPLITS = ("train", "val", "test")
 

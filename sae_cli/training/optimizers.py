@@ -58,6 +58,15 @@ class Optimizer(ABC):
         """Give the state to save."""
         return self.state
 
+    def state_of(self, parameter: Tensor) -> list[Tensor]:
+        """Give what is kept of one parameter, element by element; it may be changed in place.
+
+        A parameter that is not moved has none.
+        """
+        found = [i for i, own in enumerate(self.parameters) if own is parameter]
+        kept = [tensors[i] for i in found for tensors in self.state.values()]
+        return [tensor for tensor in kept if tensor.shape == parameter.shape]
+
     def load_state_dict(self, state: Mapping[str, Sequence[Tensor]]) -> None:
         """Restore a saved state."""
         for name, tensors in self.state.items():

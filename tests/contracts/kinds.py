@@ -20,6 +20,13 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "head alone": ("model=ae", "schedule=none", *HEAD),
     "vae warming up": ("model=vae", "penalty.warmup_steps=7"),
     "lateral_learned": ("model=lateral_inhibition", "penalty=lateral_learned"),
+    "topk auxk": ("model=topk", "revival=auxk", "revival.dead_after=20"),
+    "l1 resample": (
+        *("model=sparse_l1_norms", "revival=resample", "revival.every=3"),
+        *("revival.dead_after=40", "penalty.weight=3.0"),
+    ),
+    "jumprelu target_l0": ("model=jumprelu", "penalty.target_l0=9.0", "penalty.warmup_steps=2"),
+    "gated target_l0": ("model=gated", "penalty.target_l0=9.0"),
     "unit_norm": ("model=sparse_l1", "unit_norm=true"),
     "clipped": ("model=sparse_l1", "clip_norm=0.05"),
 }

@@ -36,6 +36,15 @@ BESIDE: dict[str, dict[str, Any]] = {
     "follow_encoder": {"prediction_weight": 0.5},
     "architecture.conv.strides": {"pools": [1]},
     "architecture.conv_group.pool": {"channels": [9, 9]},
+    **{
+        f"revival.auxk.{name}": {"k_aux": 2, "dead_after": 20}
+        for name in ("weight", "k_aux", "dead_after")
+    },
+    **{
+        f"revival.resample.{name}": {"every": 1, "dead_after": 20, "until": 3}
+        for name in ("every", "until", "encoder_scale", "dead_after")
+    },
+    "reconstruction.nested.prefixes": {"prefixes": [0.4]},
     "penalty.lateral_learned.bound": {"bound": 0.127},
 }
 # Of another part; one with a name takes its place.
@@ -45,7 +54,7 @@ ELSEWHERE = {
 }
 NUMBERS = (0.5, 0.3, 2.0, 0.1, 0.01)
 COUNTS = (9, 50)
-MOST_TRAININGS = 30
+MOST_TRAININGS = 70
 
 
 def options() -> list[Any]:

@@ -104,7 +104,10 @@ def of_both(f: Array, pre: Array, theta: Array, norms: Array) -> Slopes:
 PENALTIES = {
     "none": (None, none),
     "l1": (l1(weight=WEIGHT), of_l1),
-    "l1 with norms": (WeighedL1(weight=WEIGHT, decoder_norms=True, warmup_steps=0), of_weighed_l1),
+    "l1 with norms": (
+        WeighedL1(weight=WEIGHT, decoder_norms=True, warmup_steps=0, target_l0=None),
+        of_weighed_l1,
+    ),
     "l0": (L0(weight=WEIGHT, warmup_steps=0), of_l0),
     "tanh": (Tanh(weight=WEIGHT, scale=4.0, pre_code_weight=0.0, warmup_steps=0), of_tanh),
     "tanh and pre-codes": (

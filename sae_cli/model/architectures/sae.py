@@ -11,6 +11,7 @@ from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import Positive, Width
 from sae_cli.core.shapes import DataShape
 from sae_cli.model.activations.activation import Activation
+from sae_cli.model.activations.gated import Gated
 from sae_cli.model.activations.pointwise import Pointwise
 from sae_cli.model.architectures.architecture import ARCHITECTURES, code_width
 from sae_cli.model.autoencoder import AutoEncoder
@@ -82,6 +83,8 @@ def sae(
     n_pre_codes = width * activation.pre_codes_per_latent
     encoder = linear(shape.n_features, n_pre_codes, init, generator)
     decoder = linear(width, shape.n_features, init, generator)
+    if isinstance(activation, Gated):
+        activation.gate_by_(encoder)
     with torch.no_grad():
         decoder.bias.zero_()
         if tied_init:

@@ -61,6 +61,14 @@ class WarmUp(ABC):
         """The share of the weight reached so far (a scalar up to 1), or None for all of it."""
 
 
+class Tuned(ABC):
+    """A penalty whose weight may be tuned while training."""
+
+    @abstractmethod
+    def factor(self) -> Tensor | None:
+        """What multiplies its weight now (a scalar), or None for nothing."""
+
+
 class Adjusted(ABC):
     """A penalty that changes after each step of training."""
 

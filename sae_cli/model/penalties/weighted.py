@@ -16,9 +16,8 @@ from sae_cli.core.options import NonNegative, Positive, WarmUpSteps
 from sae_cli.model.activations.jumprelu import JumpReLU
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.penalties.activity import L1
-from sae_cli.model.penalties.growing import Growing
 from sae_cli.model.penalties.penalty import PENALTIES, Penalty
-from sae_cli.model.penalties.roles import OfNetwork
+from sae_cli.model.penalties.targeting import Targeting
 from sae_cli.model.proximal import Proximal
 
 
@@ -66,16 +65,25 @@ def _thresholds_of(autoencoder: AutoEncoder, given: str) -> JumpReLU:
 
 @PENALTIES.register("l1")
 def l1(
-    *, weight: NonNegative, decoder_norms: bool = False, warmup_steps: WarmUpSteps = 0
+    *,
+    weight: NonNegative,
+    decoder_norms: bool = False,
+    warmup_steps: WarmUpSteps = 0,
+    target_l0: Positive | None = None,
 ) -> Penalty:
     """Make the L1 penalty, plain or of codes that are weighed by the norms of their atoms."""
-    if not decoder_norms and not warmup_steps:
+    if not decoder_norms and not warmup_steps and target_l0 is None:
         return L1(weight=weight)
-    return WeighedL1(weight=weight, decoder_norms=decoder_norms, warmup_steps=warmup_steps)
+    return WeighedL1(
+        weight=weight,
+        decoder_norms=decoder_norms,
+        warmup_steps=warmup_steps,
+        target_l0=target_l0,
+    )
 
 
 @final
-class WeighedL1(Growing, OfNetwork, Proximal):
+class WeighedL1(Targeting, Proximal):
     """``mean over examples of sum_j |f_j| |d_j|`` (Anthropic 2024, April update on sparse
     autoencoders), or without the norms, with a weight that may grow.
 
@@ -84,16 +92,25 @@ class WeighedL1(Growing, OfNetwork, Proximal):
     """
 
     def __init__(
-        self, *, weight: NonNegative, decoder_norms: bool, warmup_steps: WarmUpSteps
+        self,
+        *,
+        weight: NonNegative,
+        decoder_norms: bool,
+        warmup_steps: WarmUpSteps,
+        target_l0: Positive | None,
     ) -> None:
-        super().__init__(weight=weight, warmup_steps=warmup_steps)
+        super().__init__(weight=weight, warmup_steps=warmup_steps, target_l0=target_l0)
         self.decoder_norms = decoder_norms
         self._atoms: Atoms | None = None
 
     def for_network(self, autoencoder: AutoEncoder) -> Penalty:
         bound = WeighedL1(
-            weight=self.weight, decoder_norms=self.decoder_norms, warmup_steps=self.warmup_steps
+            weight=self.weight,
+            decoder_norms=self.decoder_norms,
+            warmup_steps=self.warmup_steps,
+            target_l0=self.target_l0,
         )
+        bound.active_above = autoencoder.activation.active_above
         if self.decoder_norms:
             bound._atoms = Atoms(autoencoder, "penalty.decoder_norms=true")
         return bound
@@ -104,6 +121,7 @@ class WeighedL1(Growing, OfNetwork, Proximal):
     def shrink(self, codes: Tensor, step: float | Tensor) -> Tensor:
         """Soft thresholding, with the whole weight."""
         by = self._weighed(torch.ones_like(codes)) * step * self.weight
+        by = by if self.log_factor is None else by * self.log_factor.exp()
         return codes.sgn() * (codes.abs() - by).clamp_min(0.0)
 
     def _weighed(self, magnitudes: Tensor) -> Tensor:
@@ -112,7 +130,7 @@ class WeighedL1(Growing, OfNetwork, Proximal):
 
 @final
 @PENALTIES.register("l0")
-class L0(Growing, OfNetwork):
+class L0(Targeting):
     """``mean over examples of the number of active latents``, for ``activation=jumprelu``.
 
     Its gradient goes to the thresholds alone, through the kernel of the activation
@@ -121,12 +139,18 @@ class L0(Growing, OfNetwork):
 
     of = "pre_codes"
 
-    def __init__(self, *, weight: NonNegative, warmup_steps: WarmUpSteps) -> None:
-        super().__init__(weight=weight, warmup_steps=warmup_steps)
+    def __init__(
+        self,
+        *,
+        weight: NonNegative,
+        warmup_steps: WarmUpSteps,
+        target_l0: Positive | None = None,
+    ) -> None:
+        super().__init__(weight=weight, warmup_steps=warmup_steps, target_l0=target_l0)
         self._activation: tuple[JumpReLU] | None = None
 
     def for_network(self, autoencoder: AutoEncoder) -> Penalty:
-        bound = L0(weight=self.weight, warmup_steps=self.warmup_steps)
+        bound = L0(weight=self.weight, warmup_steps=self.warmup_steps, target_l0=self.target_l0)
         # In a tuple the network's activation is not registered a second time.
         bound._activation = (_thresholds_of(autoencoder, "penalty=l0"),)
         return bound
@@ -138,7 +162,7 @@ class L0(Growing, OfNetwork):
 
 @final
 @PENALTIES.register("tanh")
-class Tanh(Growing, OfNetwork):
+class Tanh(Targeting):
     """``mean over examples of sum_j tanh(scale |f_j| |d_j|)``, a smooth count of active latents.
 
     Anthropic 2025, January update on dictionary learning. With ``pre_code_weight`` there is a
@@ -158,8 +182,9 @@ class Tanh(Growing, OfNetwork):
         scale: Positive,
         pre_code_weight: NonNegative,
         warmup_steps: WarmUpSteps,
+        target_l0: Positive | None = None,
     ) -> None:
-        super().__init__(weight=weight, warmup_steps=warmup_steps)
+        super().__init__(weight=weight, warmup_steps=warmup_steps, target_l0=target_l0)
         self.scale = scale
         self.pre_code_weight = pre_code_weight
         self.of = "pre_codes" if pre_code_weight else "codes"
@@ -172,7 +197,9 @@ class Tanh(Growing, OfNetwork):
             scale=self.scale,
             pre_code_weight=self.pre_code_weight,
             warmup_steps=self.warmup_steps,
+            target_l0=self.target_l0,
         )
+        bound.active_above = autoencoder.activation.active_above
         bound._atoms = Atoms(autoencoder, "penalty=tanh")
         if self.pre_code_weight:
             given = f"penalty.pre_code_weight={self.pre_code_weight:g}"

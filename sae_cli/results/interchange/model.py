@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.shapes import NON_NEGATIVE
 from sae_cli.model.activations.activation import Activation
+from sae_cli.model.activations.gated import Gated
 from sae_cli.model.activations.jumprelu import JumpReLU
 from sae_cli.model.activations.pointwise import Pointwise
 from sae_cli.model.activations.topk import BatchTopK, TopK
@@ -19,7 +20,7 @@ from sae_cli.results.interchange.dictionary import Dictionary, Kind
 
 ALLOWED = (
     "an exported model has one linear layer each way: architecture=sae, or dense with "
-    "hidden_sizes=[], and activation=relu, topk, batch_topk or jumprelu"
+    "hidden_sizes=[], and activation=relu, topk, batch_topk, jumprelu or gated"
 )
 
 
@@ -40,36 +41,6 @@ class Threshold(Activation):
 
     def forward(self, pre_codes: Tensor, noise: Tensor | None = None) -> Tensor:
         return torch.where(pre_codes > self.threshold, pre_codes, 0.0)
-
-
-@final
-class Gate(Activation):
-    """``max(exp(log_scale) (g - b) + magnitude_bias, 0)`` where the gate g, a pre-code, is above 0.
-
-    Rajamanoharan et al. 2024, Improving dictionary learning with gated sparse autoencoders.
-
-    Args:
-        encoder_layer: whose bias is b.
-        log_scale, magnitude_bias: ``(n,)``.
-    """
-
-    name = "gated"
-    interval = NON_NEGATIVE
-    active_above = 0.0
-
-    def __init__(self, encoder_layer: nn.Linear, log_scale: Tensor, magnitude_bias: Tensor) -> None:
-        super().__init__()
-        # In a tuple the layer is not registered a second time.
-        self._encoder_layer = (encoder_layer,)
-        self.log_scale: Tensor
-        self.register_buffer("log_scale", log_scale)
-        self.magnitude_bias: Tensor
-        self.register_buffer("magnitude_bias", magnitude_bias)
-
-    def forward(self, pre_codes: Tensor, noise: Tensor | None = None) -> Tensor:
-        shared = pre_codes - self._encoder_layer[0].bias
-        magnitude = self.log_scale.exp() * shared + self.magnitude_bias
-        return torch.where(pre_codes > 0.0, magnitude.relu(), 0.0)
 
 
 def build_autoencoder(dictionary: Dictionary, input_shape: tuple[int, ...]) -> AutoEncoder:
@@ -131,7 +102,11 @@ def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
 
 def _activation(dictionary: Dictionary, encoder: nn.Linear) -> Activation:
     if dictionary.r_mag is not None and dictionary.b_mag is not None:
-        return Gate(encoder, dictionary.r_mag, dictionary.b_mag)
+        gated = Gated()
+        gated.gate_by_(encoder)
+        gated.log_scale = nn.Parameter(dictionary.r_mag)
+        gated.magnitude_bias = nn.Parameter(dictionary.b_mag)
+        return gated
     if dictionary.threshold is not None:
         return Threshold(dictionary.kind, dictionary.k, dictionary.threshold)
     return Pointwise("relu") if dictionary.k is None else TopK(k=dictionary.k)
@@ -150,7 +125,7 @@ def _of_activation(activation: Activation, n_latents: int) -> dict[str, Any]:
             return {"kind": "jumprelu", "threshold": threshold}
         case Threshold(kind=kind, k=k, threshold=threshold):
             return {"kind": kind, "k": k, "threshold": threshold}
-        case Gate(log_scale=r_mag, magnitude_bias=b_mag):
+        case Gated(log_scale=r_mag, magnitude_bias=b_mag):
             return {"kind": "gated", "r_mag": r_mag, "b_mag": b_mag}
     raise ConfigError(f"its activation is {activation.name}; {ALLOWED}")
 

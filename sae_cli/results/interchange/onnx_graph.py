@@ -28,7 +28,7 @@ class Node(NamedTuple):
     operator: str
     inputs: list[str]
     outputs: list[str]
-    options: dict[str, int] = {}  # noqa: RUF012
+    options: dict[str, Any] = {}  # noqa: RUF012
 
 
 def write(exported: Exported) -> dict[str, bytes]:

@@ -53,6 +53,7 @@ class Autograd(Gradients):
         )
         if self._training:
             self._autoencoder.learn_(passed.activated)
+            self._objective.watch_(passed)
         detached = {name: value.detach() for name, value in terms.items()}
         return detached, lay_out(gradients, self.parameters)
 

@@ -29,7 +29,7 @@ Link = Linear | Pointwise
 
 def can_differentiate(autoencoder: AutoEncoder, objective: Objective) -> bool:
     """Whether :class:`ByHand` can: of a chain, a reconstruction with a derivative, and at most a
-    penalty on codes that neither learns nor grows."""
+    penalty on codes that neither learns nor grows and nothing else."""
     penalty = objective.penalty
     return (
         autoencoder.infer is None
@@ -37,6 +37,8 @@ def can_differentiate(autoencoder: AutoEncoder, objective: Objective) -> bool:
         and all(parameter.requires_grad for parameter in autoencoder.parameters())
         and type(objective.reconstruction) in derivatives.RECONSTRUCTIONS
         and not list(objective.parameters())
+        and not objective.further
+        and not objective.watchers
         and (penalty is None or (penalty.of == "codes" and not isinstance(penalty, WarmUp)))
     )
 

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad
 
 from sae_cli.model.activations.activation import Learning
-from sae_cli.model.autoencoder import AutoEncoder
+from sae_cli.model.autoencoder import AutoEncoder, Pass
 from sae_cli.model.objective import Objective, Terms
 from sae_cli.training.devices import Device
 from sae_cli.training.gradients.autograd import Autograd, lay_out
 from sae_cli.training.gradients.gradients import Gradients
 
 Found = tuple[Tensor, tuple[Terms, tuple[Tensor, ...]]]
-"""The loss, the terms, and the codes where the activation learns from them."""
+"""The loss, the terms, and the tensors of the pass, none where nothing learns from it."""
 
 
 @final
@@ -33,14 +33,15 @@ class _Loss(nn.Module):
         self.objective = objective
         self._device = device
         self._training = training
-        self._learns = training and isinstance(autoencoder.activation, Learning)
+        learns = isinstance(autoencoder.activation, Learning)
+        self._shows_pass = training and (learns or bool(objective.watchers))
 
     def forward(
         self, x: Tensor, target: Tensor, labels: Tensor | None, noise: Tensor | None
     ) -> Found:
         passed = self._device.run(self.autoencoder, x, noise, self._training)
         terms: Terms = self.objective(passed, target, labels)
-        return terms["loss"], (terms, (passed.activated,) if self._learns else ())
+        return terms["loss"], (terms, passed[:4] if self._shows_pass else ())
 
 
 def can_compile(autoencoder: AutoEncoder) -> bool:
@@ -72,6 +73,7 @@ class Compiled(Gradients):
         self.term_names = self._eager.term_names
         self._batch_size = batch_size
         self._autoencoder = autoencoder
+        self._objective = objective
         module = _Loss(autoencoder, objective, device, training)
         names = {id(parameter): name for name, parameter in module.named_parameters()}
         self._names = [names[id(parameter)] for parameter in self.parameters]
@@ -101,8 +103,10 @@ class Compiled(Gradients):
             return self._eager(x, target, labels, noise)
         with torch.no_grad():
             given: dict[str, Tensor] = dict(zip(self._names, self.parameters, strict=True))
-            gradients, (terms, activated) = self._compiled(given, x, target, labels, noise)
-            for codes in activated:
-                self._autoencoder.learn_(codes)
+            gradients, (terms, passed) = self._compiled(given, x, target, labels, noise)
+            if passed:
+                shown = Pass(*passed)
+                self._autoencoder.learn_(shown.activated)
+                self._objective.watch_(shown)
             found = [gradients[name] for name in self._names]
             return terms, lay_out(found, self.parameters)

@@ -57,6 +57,7 @@ def can_be_sparse(autoencoder: AutoEncoder, objective: Objective) -> bool:
         and autoencoder.output_activation.name == "identity"
         and objective.term_names == ["loss", "reconstruction"]
         and type(objective.reconstruction) is MSE
+        and not objective.watchers
         and all(parameter.requires_grad for parameter in autoencoder.parameters())
     )
 

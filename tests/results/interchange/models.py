@@ -30,6 +30,8 @@ MODELS = {
     "batch_topk, nothing subtracted": ("model=batch_topk", "activation.k=3", *SAE, *NOT_SUBTRACTED),
     "jumprelu": ("model=jumprelu", *SAE),
     "jumprelu, nothing subtracted": ("model=jumprelu", *SAE, *NOT_SUBTRACTED),
+    "gated": ("model=gated", *SAE),
+    "gated, nothing subtracted": ("model=gated", *SAE, *NOT_SUBTRACTED),
     "relu": ("model=topk", "activation=relu", *SAE),
     "relu, atoms of any norm": ("model=topk", "activation=relu", *SAE, *FREE),
     "relu, nothing subtracted": ("model=topk", "activation=relu", *SAE, *NOT_SUBTRACTED),

@@ -1,0 +1,79 @@
+"""The base of penalties whose weight may be tuned, while training, until L0 comes to a target."""
+
+from __future__ import annotations
+
+from abc import ABC
+
+import torch
+from torch import Tensor
+
+from sae_cli.core.options import NonNegative, Positive, WarmUpSteps
+from sae_cli.model.autoencoder import Pass
+from sae_cli.model.further import Watcher
+from sae_cli.model.penalties.growing import Growing
+from sae_cli.model.penalties.roles import OfNetwork, Tuned
+
+# The share of each step in the running mean of L0.
+RATE = 0.02
+# The logarithm of the weight is GAIN times the sum over all steps of the error, the logarithm of
+# L0 / target, and the present error beside it, which keeps the weight from swinging.
+GAIN = 0.01
+# An L0 further from the target than by this factor counts as if it were there.
+MOST = 4.0
+
+
+class Targeting(Growing, OfNetwork, Tuned, Watcher, ABC):
+    """A penalty of each example, whose weight may be tuned until L0 comes to a target.
+
+    L0, the mean number of active latents of an example, is measured on each training batch. A
+    controller with a proportional and an integral part raises the logarithm of the weight where L0
+    is above its target, and lowers it where L0 is below.
+
+    Args:
+        weight: multiplies the penalty; the first weight where there is a target.
+        warmup_steps: the weight grows from 0 over this many steps, and is tuned after them.
+        target_l0: the target, or None to keep the weight as it is.
+
+    Attributes:
+        log_factor: the logarithm of what multiplies the weight; None without a target.
+        mean_l0: the running mean of L0; 0 before the first step.
+    """
+
+    def __init__(
+        self, *, weight: NonNegative, warmup_steps: WarmUpSteps, target_l0: Positive | None
+    ) -> None:
+        super().__init__(weight=weight, warmup_steps=warmup_steps)
+        self.target_l0 = target_l0
+        self.active_above = 0.0
+        tuned = target_l0 is not None
+        self.log_factor: Tensor | None
+        self.register_buffer("log_factor", torch.zeros(()) if tuned else None)
+        self.mean_l0: Tensor | None
+        self.register_buffer("mean_l0", torch.zeros(()) if tuned else None)
+
+    def factor(self) -> Tensor | None:
+        return None if self.log_factor is None else self.log_factor.exp()
+
+    @torch.no_grad()
+    def watch_(self, passed: Pass) -> None:
+        if self.mean_l0 is None or self.log_factor is None or self.target_l0 is None:
+            return
+        active = passed.codes.abs() > self.active_above
+        l0 = active.sum(1, dtype=self.mean_l0.dtype).mean()
+        before = self._error()
+        self.mean_l0.copy_(torch.where(self.mean_l0 > 0, self.mean_l0.lerp(l0, RATE), l0))
+        after = self._error()
+        move = GAIN * after + after - before
+        if self.steps is not None:
+            move = move * (self.steps >= self.warmup_steps)
+        self.log_factor.add_(move)
+
+    def _error(self) -> Tensor:
+        """How far L0 is from its target, as a logarithm; 0 before the first step."""
+        assert self.mean_l0 is not None and self.target_l0 is not None
+        ratio = self.mean_l0 / self.target_l0
+        return torch.where(ratio > 0, ratio.clamp(1.0 / MOST, MOST).log(), 0.0)
+
+    def report_(self) -> dict[str, float]:
+        factor = self.factor()
+        return {} if factor is None else {"penalty_weight": self.weight * float(factor)}
