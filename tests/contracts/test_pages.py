@@ -78,8 +78,9 @@ def test_a_chosen_part_leaves_nothing_of_the_page_behind() -> None:
         swapped = compose_run(["model=sparse_kl", "penalty=l1"])[0]
         page = compose_run(["experiment=hands_on_sparse_kl", "penalty=l1", "penalty.weight=0.3"])[0]
         denoised = compose_run(["experiment=hands_on_denoising", "corruption=masking"])[0]
-    assert swapped["penalty"] == {"name": "l1", "weight": 0.1}
-    assert page["penalty"] == {"name": "l1", "weight": 0.3}
+    plain = page_of("penalty/l1.yaml")
+    assert swapped["penalty"] == plain | {"weight": 0.1}
+    assert page["penalty"] == plain | {"weight": 0.3}
     assert denoised["corruption"] == {"name": "masking", "fraction": 0.25}
 
 
