@@ -31,7 +31,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "expansion_factor": {"n_latents": None, "expansion_factor": 0.25},
     **{
         f"architecture.{name}.n_latents": {"n_latents": 64, "expansion_factor": None}
-        for name in ("dictionary", "predictive_dictionary", "unrolled")
+        for name in ("dictionary", "predictive_dictionary", "sae", "unrolled")
     },
     "follow_encoder": {"prediction_weight": 0.5},
     "architecture.conv.strides": {"pools": [1]},
