@@ -71,12 +71,8 @@ def test_every_crossing_trains_or_says_why_not(model: str, penalty: str, tmp_pat
     config = with_parts(of_model(model), penalty=penalty, corruption=corruption)
     trained = trains_or_is_refused(config, tmp_path / "run")
     codes = config.parts["activation"]["name"]
-    positive = ["relu", "topk", "batch_topk", "jumprelu"]
-    needed = {
-        "kl": ["sigmoid"],
-        "squared_target": ["sigmoid", *positive],
-        "gaussian_kl": ["gaussian"],
-    }
+    at_least_0 = ["sigmoid", "relu", "topk", "batch_topk", "jumprelu", "gated"]
+    needed = {"kl": ["sigmoid"], "squared_target": at_least_0, "gaussian_kl": ["gaussian"]}
     greedy = config.parts["schedule"]["name"] == "greedy"
     # The hidden activation of the stack is selu.
     fits = codes in needed.get(penalty, [codes]) and not (greedy and penalty in needed)
