@@ -37,7 +37,12 @@ class Prepared:
 
 
 def prepare(
-    config: RunConfig, parts: Parts, *, download: bool = True, threads: int | None = None
+    config: RunConfig,
+    parts: Parts,
+    *,
+    download: bool = True,
+    threads: int | None = None,
+    is_new: bool = True,
 ) -> Prepared:
     """Read the data, build the training from the parts, and decide how to compute.
 
@@ -45,6 +50,7 @@ def prepare(
         parts: of this configuration; they become those of the training.
         download: whether data that are missing may be downloaded where the configuration says so.
         threads: how many a long step takes; None for all that this process may use.
+        is_new: whether a run begins, and not one that has begun is resumed or reproduced.
 
     Raises:
         ConfigError: the data are missing or unfit, or the network does not fit them.
@@ -52,7 +58,7 @@ def prepare(
     # An earlier run of this process may have computed on fewer.
     torch.set_num_threads(threads or compute.AVAILABLE_THREADS)
     data = read_dataset(config, download=download)
-    check_data(config, parts, data)
+    check_data(config, parts, data, is_new=is_new)
     training = build_training(config, parts, data)
     for stage in training.stages:
         # A warm-up that is longer than its stage is found now, not hours later.

@@ -51,17 +51,21 @@ class DataRecord:
         integers: whether the stored values are integers; None where an earlier version has not
             recorded it.
         interval: the range of what the model sees.
+        leading: the sizes of the axes of the array that count examples, where there are several:
+            those of example ``i`` are ``numpy.unravel_index(i, leading)``, a text and a token.
     """
 
     inputs: Inputs
     integers: bool | None
     interval: Interval
+    leading: tuple[int, ...] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Give plain values; an end of the range that is not known is None."""
         ends = {"low": self.interval.low, "high": self.interval.high}
         known = {name: end if math.isfinite(end) else None for name, end in ends.items()}
-        return asdict(self.inputs) | {"integers": self.integers} | known
+        leading = {} if self.leading is None else {"leading": list(self.leading)}
+        return asdict(self.inputs) | {"integers": self.integers} | known | leading
 
 
 AS_STORED = Inputs()

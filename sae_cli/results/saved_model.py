@@ -30,7 +30,8 @@ DTYPE = "F32"
 SHOWN_FAULTS = 3
 # Of one example whose axes have been put into order.
 N_AXES: dict[Axes | None, int] = {
-    **{"channels_first": 3, "channels_last": 3, "grey": 3, "as_stored": 1},
+    **{"channels_first": 3, "channels_last": 3, "grey": 3},
+    **{"as_stored": 1, "features": 1, "tokens": 1},
     None: 1,
 }
 
@@ -46,12 +47,14 @@ class _Inputs(pydantic.BaseModel):
     integers: bool
     low: float | None
     high: float | None
+    leading: Annotated[list[Count], pydantic.Field(max_length=MAX_AXES)] | None = None
 
     def record(self) -> DataRecord:
         low = -math.inf if self.low is None else self.low
         high = math.inf if self.high is None else self.high
         inputs = Inputs(self.axes, self.divisor, self.unit_norm)
-        return DataRecord(inputs, self.integers, Interval(low, high))
+        leading = None if self.leading is None else tuple(self.leading)
+        return DataRecord(inputs, self.integers, Interval(low, high), leading)
 
 
 class SavedModel(NamedTuple):
