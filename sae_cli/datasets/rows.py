@@ -13,9 +13,10 @@ from torch import Tensor
 # integers of the same size.
 SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 # Pages of mapped files that have been read count as memory of this process until they are given
-# back. The system maps the pages around the one that is read, too.
-PAGES_BYTES = 1 << 16
-MAX_RESIDENT_BYTES = 1 << 28
+# back. For each row that is read, the system may map as much as this around it.
+PAGES_BYTES = 1 << 21
+MAX_RESIDENT_BYTES = 1 << 29
+MOST_ROWS = MAX_RESIDENT_BYTES // PAGES_BYTES
 
 
 class Part(NamedTuple):
@@ -75,11 +76,18 @@ class Shards:
         for number, places in zip(numbers, pieces, strict=True):
             values = self.parts[number].values
             start = int(self.ends[number]) - len(values)
-            into.index_copy_(0, places, _signed(values).index_select(0, rows[places] - start))
-        self._resident += len(rows) * max(self._row_bytes, PAGES_BYTES)
+            for some in torch.split(places, MOST_ROWS):
+                into.index_copy_(0, some, _signed(values).index_select(0, rows[some] - start))
+                self._count(self.parts[number], len(some))
+        return taken
+
+    def _count(self, part: Part, n_rows: int) -> None:
+        """Count the pages that were mapped when so many rows of a part were read."""
+        if part.mapping is None:
+            return
+        self._resident += min(part.values.nbytes, n_rows * max(self._row_bytes, PAGES_BYTES))
         if self._resident > MAX_RESIDENT_BYTES:
             self.release()
-        return taken
 
     def release(self) -> None:
         """Give back the pages of mapped files; the next reading finds them in the system's cache.
@@ -87,8 +95,10 @@ class Shards:
         Another thread may read at the same time, because the mappings stay.
         """
         self._resident = 0
+        if not hasattr(mmap, "MADV_DONTNEED"):
+            return
         for mapping in {id(part.mapping): part.mapping for part in self.parts}.values():
-            if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+            if mapping is not None:
                 mapping.madvise(mmap.MADV_DONTNEED)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Shards:

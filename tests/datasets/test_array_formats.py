@@ -182,7 +182,7 @@ class Shell:
             "if you trust it, convert it: torch.save(torch.as_tensor(torch.load('x.pt', weights_on",
         ),
         (torch.ones(1, 1).expand(1000, 6), "repeats its values (it was expanded)"),
-        (torch.eye(5).to_sparse(), "convert it to a dense tensor of numbers"),
+        (torch.eye(5).to_sparse(), "holds a sparse tensor, and only dense arrays are trained on"),
         (torch.ones(5, 5, dtype=torch.complex64), "is of complex64; convert it to one of float16"),
         (torch.ones(5, 5, dtype=torch.complex128), "is of torch.complex128"),
     ],

@@ -76,6 +76,12 @@ def _saved(path: Path) -> Any:
         warnings.simplefilter("ignore")
         try:
             return torch.load(path, map_location="meta", weights_only=True)
+        except NotImplementedError:
+            # PyTorch checks the values of sparse tensors, which are not there.
+            raise ConfigError(
+                f"{path} holds a sparse tensor, and only dense arrays are trained on; save a "
+                "dense one: torch.save(TENSOR.to_dense(), FILE)"
+            ) from None
         except pickle.UnpicklingError as error:
             named = str(error).partition("Unsupported ")[2].splitlines()[:1]
             raise ConfigError(
@@ -91,7 +97,7 @@ def _part(path: Path, tensor: Tensor, what: str) -> Part:
     if tensor.layout != torch.strided or tensor.is_quantized or size not in INTEGERS:
         raise ConfigError(
             f"{what} is of {tensor.dtype}, {tensor.layout}; convert it to a dense tensor of "
-            "numbers: TENSOR.to_dense().to(torch.float32)"
+            "numbers: TENSOR.to(torch.float32)"
         )
     if 0 in shape:
         return Part(torch.empty(shape, dtype=tensor.dtype), what)
