@@ -79,7 +79,7 @@ def _as_one(path: Path, files: Sequence[ArrayFile], count: str) -> ArrayFile:
                     f"{file.path} has no array {key}, and {first.path} has one; give files of the "
                     "same arrays"
                 )
-            parts = refuse_differences([*parts, *file.read(key)])
-        return parts
+            parts += file.read(key)
+        return refuse_differences(parts)
 
     return ArrayFile(path, first.keys, read, first.default, first.axes, count)

@@ -183,6 +183,10 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         "npy": of_file("y.npy", _load, npy.getvalue(), npy_faults),
         "npz": of_file("y.npz", _load, npz.getvalue(), npz_faults),
         "safetensors": of_file("y.safetensors", _load, tensors, safetensors_faults),
+        **{
+            f"array of {kind}": of_file(f"y.{kind}", _build, content, faults_of_kind)
+            for kind, (content, faults_of_kind) in array_formats(x).items()
+        },
         "array of npy": of_file("y.npy", _build, npy.getvalue(), npy_faults),
         "array of npz": of_file("y.npz", _build, npz.getvalue(), npz_faults),
         "array of safetensors": of_file("y.safetensors", _build, tensors, safetensors_faults),
