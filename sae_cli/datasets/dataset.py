@@ -21,6 +21,7 @@ from sae_cli.datasets.rows import Stored, take_rows
 from sae_cli.datasets.stream import stream, too_large
 
 CHUNK_BYTES = 1 << 20
+SHARDS_CHUNK_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,9 @@ class Dataset:
                 f"{name} {stored.dtype} {tuple(stored.shape[1:])} {len(split)}\n".encode()
             )
             row_bytes = max(1, math.prod(stored.shape[1:]) * stored.dtype.itemsize)
-            for rows in torch.split(split.rows, max(1, CHUNK_BYTES // row_bytes)):
+            # Rows of shards that are far from each other are faster to find many at a time.
+            chunk = CHUNK_BYTES if isinstance(stored, Tensor) else SHARDS_CHUNK_BYTES
+            for rows in torch.split(split.rows, max(1, chunk // row_bytes)):
                 digest.update(_bytes(take_rows(stored, rows)))
             if split.labels is not None:
                 digest.update(_bytes(split.labels[split.rows]))

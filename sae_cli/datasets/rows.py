@@ -68,24 +68,23 @@ class Shards:
         """
         taken = torch.empty((len(rows), *self.shape[1:]), dtype=self.dtype)
         into = _signed(taken)
-        part_of = torch.searchsorted(self.ends, rows, right=True)
-        by_part = part_of.argsort(stable=True)
-        counts = part_of.bincount(minlength=len(self.parts))
-        numbers = counts.nonzero().flatten().tolist()
-        pieces = torch.split_with_sizes(by_part, counts[numbers].tolist())
-        for number, places in zip(numbers, pieces, strict=True):
-            values = self.parts[number].values
-            start = int(self.ends[number]) - len(values)
-            for some in torch.split(places, MOST_ROWS):
-                into.index_copy_(0, some, _signed(values).index_select(0, rows[some] - start))
-                self._count(self.parts[number], len(some))
+        # Neighbours are read one after the other, whatever order is asked for.
+        order = rows.argsort()
+        counts = torch.searchsorted(self.ends, rows, right=True).bincount(minlength=len(self.ends))
+        pieces = torch.split_with_sizes(order, counts.tolist())
+        for part, end, places in zip(self.parts, self.ends.tolist(), pieces, strict=True):
+            for some in torch.split(places, MOST_ROWS) if len(places) else ():
+                here = rows[some] - (end - len(part.values))
+                into.index_copy_(0, some, _signed(part.values).index_select(0, here))
+                self._count(part, here)
         return taken
 
-    def _count(self, part: Part, n_rows: int) -> None:
-        """Count the pages that were mapped when so many rows of a part were read."""
+    def _count(self, part: Part, rows: Tensor) -> None:
+        """Count the pages that were mapped when these rows of a part were read, in order."""
         if part.mapping is None:
             return
-        self._resident += min(part.values.nbytes, n_rows * max(self._row_bytes, PAGES_BYTES))
+        between = int(rows[-1] - rows[0]) * self._row_bytes + PAGES_BYTES
+        self._resident += min(between, len(rows) * max(self._row_bytes, PAGES_BYTES))
         if self._resident > MAX_RESIDENT_BYTES:
             self.release()
 
