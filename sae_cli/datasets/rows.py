@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 # PyTorch has few functions for these types, and fewer on a GPU, so that rows are gathered as
@@ -46,10 +48,10 @@ class Shards:
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self.parts = tuple(parts)
-        self.ends = torch.tensor([len(part.values) for part in self.parts]).cumsum(0)
+        self._ends = np.cumsum([len(part.values) for part in self.parts])
         first = self.parts[0].values
         self.dtype = first.dtype
-        self.shape = torch.Size((int(self.ends[-1]), *first.shape[1:]))
+        self.shape = torch.Size((int(self._ends[-1]), *first.shape[1:]))
         self._row_bytes = first[:1].numel() * first.element_size()
         self._resident = 0
 
@@ -67,24 +69,24 @@ class Shards:
             rows: int64 ``(n_rows,)``, on the CPU.
         """
         taken = torch.empty((len(rows), *self.shape[1:]), dtype=self.dtype)
-        into = _signed(taken)
+        into, wanted = _array(taken), rows.numpy()
         # Neighbours are read one after the other, whatever order is asked for.
-        order = rows.argsort()
-        counts = torch.searchsorted(self.ends, rows, right=True).bincount(minlength=len(self.ends))
-        pieces = torch.split_with_sizes(order, counts.tolist())
-        for part, end, places in zip(self.parts, self.ends.tolist(), pieces, strict=True):
-            for some in torch.split(places, MOST_ROWS) if len(places) else ():
-                here = rows[some] - (end - len(part.values))
-                into.index_copy_(0, some, _signed(part.values).index_select(0, here))
-                self._count(part, here)
+        order = wanted.argsort()
+        pieces = np.split(order, wanted[order].searchsorted(self._ends[:-1]))
+        for part, end, places in zip(self.parts, self._ends.tolist(), pieces, strict=True):
+            for start in range(0, len(places), MOST_ROWS):
+                some = places[start : start + MOST_ROWS]
+                here = wanted[some] - (end - len(part.values))
+                into[some] = _array(part.values)[here]
+                self._count(part, int(here[-1] - here[0]), len(here))
         return taken
 
-    def _count(self, part: Part, rows: Tensor) -> None:
-        """Count the pages that were mapped when these rows of a part were read, in order."""
+    def _count(self, part: Part, between: int, n_rows: int) -> None:
+        """Count the pages that were mapped when so many rows of a part were read, in order."""
         if part.mapping is None:
             return
-        between = int(rows[-1] - rows[0]) * self._row_bytes + PAGES_BYTES
-        self._resident += min(between, len(rows) * max(self._row_bytes, PAGES_BYTES))
+        most = n_rows * max(self._row_bytes, PAGES_BYTES)
+        self._resident += min(between * self._row_bytes + PAGES_BYTES, most)
         if self._resident > MAX_RESIDENT_BYTES:
             self.release()
 
@@ -109,7 +111,7 @@ class Shards:
         if device.type == "cpu":
             return self
         moved = torch.empty(self.shape, dtype=self.dtype, device=device)
-        for part, end in zip(self.parts, self.ends.tolist(), strict=True):
+        for part, end in zip(self.parts, self._ends.tolist(), strict=True):
             _signed(moved)[end - len(part.values) : end].copy_(_signed(part.values))
             self.release()
         return moved
@@ -141,6 +143,14 @@ def slice_rows(stored: Stored, start: int, end: int) -> Tensor:
     if isinstance(stored, Shards):
         return stored.take_rows(torch.arange(start, min(end, len(stored))))
     return stored[start:end]
+
+
+def _array(values: Tensor) -> NDArray[Any]:
+    """View values on the host as NumPy's, which copies few rows on one thread.
+
+    PyTorch's threads wait for each other at every copy, and far longer where others are at work.
+    """
+    return (values.view(torch.int16) if values.dtype == torch.bfloat16 else values).numpy()
 
 
 def _signed(values: Tensor) -> Tensor:
