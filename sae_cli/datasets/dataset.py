@@ -69,6 +69,17 @@ class Split:
         """Yield the split's values in order, ``size`` examples at a time."""
         return self._batches(self.rows, size)
 
+    def chunks(self) -> Iterator[Tensor]:
+        """Yield the split's values in order, a few examples at a time, in bounded memory."""
+        size = max(1, CHUNK_BYTES // (4 * math.prod(self.input_shape)))
+        for values in self.batches(size * (self.chunk_bytes // CHUNK_BYTES)):
+            yield from torch.split(values, size)
+
+    @property
+    def chunk_bytes(self) -> int:
+        """How much is read at a time: rows of shards, far from each other, many together."""
+        return CHUNK_BYTES if isinstance(self.stored, Tensor) else SHARDS_CHUNK_BYTES
+
     def shuffled(self, order: Tensor, batch_size: int) -> Iterator[Tensor]:
         """Yield the split's values in another order; the last batch may be smaller.
 
@@ -210,9 +221,7 @@ class Dataset:
                 f"{name} {stored.dtype} {tuple(stored.shape[1:])} {len(split)}\n".encode()
             )
             row_bytes = max(1, math.prod(stored.shape[1:]) * stored.dtype.itemsize)
-            # Rows of shards that are far from each other are faster to find many at a time.
-            chunk = CHUNK_BYTES if isinstance(stored, Tensor) else SHARDS_CHUNK_BYTES
-            for rows in torch.split(split.rows, max(1, chunk // row_bytes)):
+            for rows in torch.split(split.rows, max(1, split.chunk_bytes // row_bytes)):
                 digest.update(_bytes(take_rows(stored, rows)))
             if split.labels is not None:
                 digest.update(_bytes(split.labels[split.rows]))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import glob
 import re
+import resource
 from collections.abc import Sequence
 from pathlib import Path
 
-from sae_cli.core.errors import ConfigError
+from sae_cli.core.errors import ConfigError, MachineError
 from sae_cli.core.paths import full_path
 from sae_cli.core.text import in_units
 from sae_cli.datasets.formats.array_file import IN_MEMORY, OPENERS, open_array_file
@@ -17,6 +18,9 @@ from sae_cli.datasets.rows import Part
 
 # Hugging Face's library keeps what it has computed beside the shards of a data set.
 DATASET_INFO = "dataset_info.json"
+# Of a mapped file, one for its mapping and one to look at it; systems allow 1024 until they are
+# asked for more.
+DESCRIPTORS, OTHER_DESCRIPTORS = 2, 256
 
 
 def open_arrays(given: str, option: str) -> ArrayFile:
@@ -24,6 +28,7 @@ def open_arrays(given: str, option: str) -> ArrayFile:
 
     Raises:
         ConfigError: there are none, they have several endings, or one cannot be read.
+        MachineError: they are more than this process may keep open.
     """
     path = full_path(given)
     if path.is_dir():
@@ -46,8 +51,30 @@ def open_arrays(given: str, option: str) -> ArrayFile:
     n_bytes = sum(file.stat().st_size for file in files)
     if endings[0] in IN_MEMORY:
         check_memory(n_bytes, str(path))
+    else:
+        _allow(DESCRIPTORS * len(files), str(path))
     opened = [open_array_file(str(file), option) for file in files]
     return _as_one(path, opened, f"{len(files)} of {endings[0]}, {in_units(n_bytes)}")
+
+
+def _allow(descriptors: int, what: str) -> None:
+    """Have the system let this process open so many files.
+
+    Raises:
+        MachineError: it does not.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = descriptors + OTHER_DESCRIPTORS
+    if soft == resource.RLIM_INFINITY or wanted <= soft:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (ValueError, OSError):
+        raise MachineError(
+            f"{what}: to keep its files open takes {wanted} descriptors, and the system allows "
+            f"{hard if hard != resource.RLIM_INFINITY else soft}; join files, or raise the hard "
+            "limit (ulimit -Hn)"
+        ) from None
 
 
 def natural(path: Path) -> tuple[list[str | int], str]:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
+from sae_cli.datasets.look import look_at
 from tests.datasets.test_array_formats import expect, read, values
 
 HOOK = "blocks.0.hook_mlp_out"
@@ -64,6 +66,22 @@ def test_the_tokens_of_all_texts_are_the_examples(tmp_path: Path, dtype: Any) ->
     assert data.train.inputs.axes == "tokens"
     assert f"acts[{HOOK}] (3 of .arrow, 0.0 MB): float" in data.source
     assert "(13, 4, 5), 52 examples" in data.source
+
+
+@pytest.mark.parametrize("centre", ["mean", "geometric_median"])
+def test_they_are_centred_and_scaled_as_one_array_is(tmp_path: Path, centre: str) -> None:
+    """To the bit, and looked at with the same result."""
+    array = texts() + 7
+    np.save(tmp_path / "whole.npy", array.reshape(-1, 5))
+    how = {"centre": centre, "scale": "rms", "shuffle_seed": 1}
+    one = read(tmp_path / "whole.npy", **how)
+    many = read(cache(tmp_path / "acts", array), **how)
+    for a, b in ((one.train, many.train), (one.val, many.val), (one.test, many.test)):
+        assert torch.equal(next(a.batches(100)), next(b.batches(100)))
+    assert one.interval == many.interval
+    assert look_at(one.train) == look_at(many.train)
+    seen = next(many.train.batches(100)).double()
+    assert float(seen.square().sum(1).mean()) == pytest.approx(5.0, rel=1e-6)
 
 
 def test_one_shard_is_enough(tmp_path: Path) -> None:

@@ -119,7 +119,8 @@ def test_variants_are_named_by_what_differs(configure: Configure, tmp_path: Path
     assert [row[1] for row in found[::2]] == [
         f"`penalty=kl`, `penalty.weight=0.05`, `penalty.target=0.1`, {kl}",
         f"`penalty=kl`, `penalty.weight=0.3`, `penalty.target=0.1`, {kl}",
-        "`penalty=l1`, `penalty.weight=0.1`",
+        "`penalty=l1`, `penalty.weight=0.1`, `penalty.decoder_norms=false`, "
+        "`penalty.warmup_steps=0`",
     ]
     assert found[2][-1] == ("`sae-train experiment=hands_on_sparse_kl penalty.weight=0.3 seed=0`")
 

@@ -46,7 +46,8 @@ def test_flat_examples_will_do(folder: Path) -> None:
 
 def test_configuration_and_metrics_are_at_hand(folder: Path) -> None:
     run = load_run(folder)
-    assert run.config.parts["penalty"] == {"name": "l1", "weight": 0.1}
+    penalty = run.config.parts["penalty"]
+    assert (penalty["name"], penalty["weight"]) == ("l1", 0.1)
     assert [line["epoch"] for line in run.metrics] == [0, 1]
     assert run.metrics[-1]["val/fvu"] == run.summary["val/fvu"]
 

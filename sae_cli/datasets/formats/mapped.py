@@ -159,10 +159,13 @@ def map_array(
         ValueError, OSError: the file is shorter.
     """
     array = np.memmap(file, dtype, "r", offset, shape, order)
-    _MAPPED[:] = [*mapped_files(), MappedFile(path, file, array, offset)]
+    mapped = MappedFile(path, file, array, offset)
+    _MAPPED.append(mapped)
+    weakref.finalize(array, _MAPPED.remove, mapped)
     return array
 
 
 def mapped_files() -> list[MappedFile]:
     """List the files that this process has mapped and still reads."""
-    return [file for file in _MAPPED if file.is_mapped]
+    # A copy, because an array may end while its file is looked at.
+    return [file for file in _MAPPED.copy() if file.is_mapped]
