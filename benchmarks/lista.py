@@ -79,7 +79,7 @@ def study(n_steps: int, n_latents: int, dictionary_epochs: int, epochs: int) -> 
     generator = Generator().manual_seed(0)
     data = digits(val=200, test=300)
     train, held_out = (
-        split.stored[split.rows].flatten(1).float() / 16.0 for split in (data.train, data.test)
+        split.tensor[split.rows].flatten(1).float() / 16.0 for split in (data.train, data.test)
     )
     atoms = learn_dictionary(train, n_latents, dictionary_epochs, generator)
     converge, penalty = build_inference(2000, momentum=True), L1(weight=WEIGHT)

@@ -169,4 +169,4 @@ def fashion_mnist() -> dict[str, torch.Tensor]:
         # project; tests without them read made-up ones in the same formats.
         pytest.skip(f"Fashion-MNIST is not on this machine: {error}")
     splits = {"train": data.train, "val": data.val, "test": data.test}
-    return {name: split.stored[split.rows] for name, split in splits.items()}
+    return {name: split.tensor[split.rows] for name, split in splits.items()}

@@ -53,16 +53,22 @@ def _absolute(path: str | list[str]) -> str | list[str]:
     return [str(full_path(one)) for one in path]
 
 
-def check_data(config: RunConfig, parts: Parts, data: Dataset) -> None:
+def check_data(config: RunConfig, parts: Parts, data: Dataset, *, is_new: bool = True) -> None:
     """Refuse a data set whose values the parts cannot work with.
+
+    Args:
+        is_new: whether a run begins. Others have begun with their axes as they are, perhaps with
+            a version that did not ask about them.
 
     Raises:
         ConfigError: the axes of images are in doubt, a value is outside of a part's range, or a
             batch is larger than the data.
     """
     architecture = config.parts["architecture"]["name"]
-    if data.axes_in_doubt and architecture in SEES_AXES:
-        raise ConfigError(f"architecture={architecture} sees images: {data.axes_in_doubt}")
+    if is_new and architecture in SEES_AXES and (doubt := data.axes_in_doubt or data.rows_in_doubt):
+        raise ConfigError(f"architecture={architecture} sees images: {doubt}")
+    if is_new and data.rows_in_doubt:
+        raise ConfigError(data.rows_in_doubt)
     source = f"dataset={config.parts['dataset']['name']} has values in {data.interval}"
     if not data.interval.within(parts.reconstruction.targets):
         raise ConfigError(

@@ -44,7 +44,12 @@ class Prepared:
 
 
 def prepare(
-    config: RunConfig, parts: Parts, *, download: bool = True, threads: int | None = None
+    config: RunConfig,
+    parts: Parts,
+    *,
+    download: bool = True,
+    threads: int | None = None,
+    is_new: bool = True,
 ) -> Prepared:
     """Read the data, build the training from the parts, and decide how to compute.
 
@@ -52,6 +57,7 @@ def prepare(
         parts: of this configuration; they become those of the training.
         download: whether data that are missing may be downloaded where the configuration says so.
         threads: how many a long step takes; None for all that this process may use.
+        is_new: whether a run begins, and not one that has begun is resumed or reproduced.
 
     Raises:
         ConfigError: the data are missing or unfit, or change while they are read; or the network
@@ -59,14 +65,16 @@ def prepare(
         MachineError: the data cannot be read to their end.
     """
     with bus_errors_raised():
-        return _prepare(config, parts, download, threads)
+        return _prepare(config, parts, download, threads, is_new)
 
 
-def _prepare(config: RunConfig, parts: Parts, download: bool, threads: int | None) -> Prepared:
+def _prepare(
+    config: RunConfig, parts: Parts, download: bool, threads: int | None, is_new: bool
+) -> Prepared:
     # An earlier run of this process may have computed on fewer.
     use_threads(threads or compute.AVAILABLE_THREADS)
     data = read_dataset(config, download=download)
-    check_data(config, parts, data)
+    check_data(config, parts, data, is_new=is_new)
     training = build_training(config, parts, data)
     for stage in training.stages:
         # A warm-up that is longer than its stage is found now, not hours later.

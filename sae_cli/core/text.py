@@ -25,6 +25,12 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
+def in_units(n_bytes: int) -> str:
+    """Word a size: ``12.3 MB``, ``4.5 GB``."""
+    unit, name = (1e9, "GB") if n_bytes >= 1e9 else (1e6, "MB")
+    return f"{n_bytes / unit:,.1f} {name}"
+
+
 def number(value: Any) -> str:
     """Format a metric with four decimals, a count without, a small number with an exponent.
 

@@ -1,4 +1,4 @@
-"""A user's own numbers: the rows of an array in a .npy, .npz or .safetensors file."""
+"""A user's own numbers: the rows of an array in a file, or in many."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from torch import Tensor
 from sae_cli.core.errors import ConfigError, nearest
 from sae_cli.core.options import Positive
 from sae_cli.core.shapes import Interval
-from sae_cli.datasets.axes import Axes, check_axes, doubt
+from sae_cli.datasets.axes import Axes, as_examples, check_axes, doubt, doubt_of_rows
 from sae_cli.datasets.centre import Centre, Scale, centre_and_scale
 from sae_cli.datasets.dataset import DATASETS, Dataset, Split
-from sae_cli.datasets.formats.array_file import ArrayFile, open_array_file
+from sae_cli.datasets.formats.array_file import open_array_file
 from sae_cli.datasets.formats.array_scan import interval_of
+from sae_cli.datasets.formats.opened import ArrayFile, dtype_name
 from sae_cli.datasets.inputs import Inputs
+from sae_cli.datasets.rows import Stored
+from sae_cli.datasets.shards import open_arrays
 from sae_cli.datasets.splits import Seed, Share, split_shares
 
 DTYPES = (
@@ -52,16 +55,19 @@ def array(
 ) -> Dataset:
     """Read rows of ``(n, d)``, ``(n, c, h, w)`` or any ``(n, ...)``: train, then val, then test.
 
-    Values stay in the file where its format allows (.npy, .safetensors), so that an array may be
-    larger than the memory. They are read through once, to refuse any that would spoil a training.
+    Values stay in the file where its format allows (.npy, .safetensors, .pt, .arrow), so that an
+    array may be larger than the memory. They are read through once, to refuse any that would spoil
+    a training.
 
     Args:
+        path: a file, or a folder or a pattern (``acts/*.npy``) of files, whose rows follow each
+            other in the natural order of names.
         key: the name of the array in a file that holds several.
         labels: a .npy file of classes 0, 1, ..., or a key of the same file.
         divisor: a model sees the values divided by this (255 for images of bytes).
         shuffle_seed: draws the order of the rows; None keeps the order of the file.
-        axes: what the axes of the array are. With None they are those that a model takes; a model
-            that sees images or sequences is not trained if that is in doubt.
+        axes: what the axes of the array are. With None they are those that a model takes, unless
+            that is in doubt.
         centre: subtract the mean or the geometric median of the training examples from all.
         scale: ``rms`` divides all values by one number, so that the mean squared norm of the
             (centred) training examples is the number of their values; ``unit_norm`` is the setting
@@ -71,26 +77,35 @@ def array(
         ConfigError: the file is missing, damaged or of another kind; values are not finite or all
             the same; axes or labels do not fit; a split would be empty.
     """
-    file = open_array_file(path, "dataset.path")
+    file = open_arrays(path, "dataset.path")
     name = _data_key(file, key, labels)
-    stored = file.load(name)
+    stored = file.stored(name)
     what = file.name_of(name)
     _check_kind(stored, what)
     shape = tuple(stored.shape)
+    axes = axes or file.axes
     check_axes(axes, shape, what)
+    stored = as_examples(axes, stored, what)
+    _check_count(stored, shape, what)
     rows = split_shares(len(stored), val=val, test=test, seed=shuffle_seed)
     classes = None if labels is None else _labels(file, labels, len(stored))
     stored_interval = interval_of(stored, what)
     interval = Interval(stored_interval.low / divisor, stored_interval.high / divisor)
     inputs = Inputs(axes, divisor)
+    several = len(stored) != shape[0]
     data = Dataset(
         train=Split(stored, rows.train, classes, inputs),
         val=Split(stored, rows.val, classes, inputs),
         test=Split(stored, rows.test, classes, inputs),
         interval=interval,
         n_classes=None if classes is None else int(classes.max()) + 1,
-        source=f"{what}: {_dtype(stored)} {shape}, range {stored_interval}",
+        source=(
+            f"{what}{f' ({file.count})' if file.count else ''}: {dtype_name(stored)} {shape}"
+            f"{f', {len(stored)} examples' if several else ''}, range {stored_interval}"
+        ),
         axes_in_doubt=doubt(shape, what) if axes is None else "",
+        rows_in_doubt=doubt_of_rows(shape, what) if axes is None else "",
+        leading=shape[:-1] if axes == "tokens" and len(shape) > 2 else None,
     )
     return centre_and_scale(data, centre, scale)
 
@@ -110,6 +125,8 @@ def _data_key(file: ArrayFile, key: str | None, labels: str | None) -> str | Non
                 + nearest(key, file.keys)
             )
         return key
+    if file.default is not None and file.default != labels:
+        return file.default
     others = [name for name in file.keys if name != labels]
     if len(others) != 1:
         raise ConfigError(
@@ -119,19 +136,23 @@ def _data_key(file: ArrayFile, key: str | None, labels: str | None) -> str | Non
     return others[0]
 
 
-def _check_kind(stored: Tensor, what: str) -> None:
+def _check_kind(stored: Stored, what: str) -> None:
     if stored.dtype not in DTYPES:
         raise ConfigError(
-            f"{what} is of {_dtype(stored)}; convert it to one of "
+            f"{what} is of {dtype_name(stored)}; convert it to one of "
             f"{', '.join(str(dtype).removeprefix('torch.') for dtype in DTYPES)}"
         )
     shape = tuple(stored.shape)
-    if stored.ndim < 2:
+    if len(shape) < 2:
         raise ConfigError(
             f"{what} has the shape {shape}; the first of at least two axes counts the examples, "
             "so reshape single numbers to (n, 1)"
         )
-    if shape[0] < 3 or stored.numel() == 0:
+
+
+def _check_count(stored: Stored, shape: tuple[int, ...], what: str) -> None:
+    """Refuse too few examples, in an array of this shape."""
+    if len(stored) < 3 or 0 in shape:
         raise ConfigError(
             f"{what} has the shape {shape}; at least 3 examples of at least 1 value are needed, so "
             "that there is one to train, to validate and to test"
@@ -153,7 +174,7 @@ def _labels(file: ArrayFile, labels: str, n_rows: int) -> Tensor:
         )
     if found.dtype not in INTEGERS or tuple(found.shape) != (n_rows,):
         raise ConfigError(
-            f"dataset.labels={labels}: {what} is of {_dtype(found)} {tuple(found.shape)}; the "
+            f"dataset.labels={labels}: {what} is of {dtype_name(found)} {tuple(found.shape)}; the "
             f"labels must be integers of the shape ({n_rows},), one for each example"
         )
     # A copy is small, and stays what it is when the file changes.
@@ -166,7 +187,3 @@ def _labels(file: ArrayFile, labels: str, n_rows: int) -> Tensor:
             f"numbered 0, 1, ..., below the number of examples ({n_rows})"
         )
     return classes
-
-
-def _dtype(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.shapes import Interval
-from sae_cli.datasets.dataset import CHUNK_BYTES, Dataset, Split
+from sae_cli.datasets.dataset import Dataset, Split
 
 Centre = Literal[False, "mean", "geometric_median"]
 """What is subtracted from every example: nothing, or the mean or median of those that train."""
@@ -109,13 +109,8 @@ def _rms(split: Split, centre: Centre) -> float:
 
 def _rows(split: Split) -> Iterator[Floats]:
     """Yield chunks of a split, float64 ``(batch, n_features)``."""
-    for values in split.batches(chunk_of(split)):
+    for values in split.chunks():
         yield values.flatten(1).to(torch.float64).numpy()
-
-
-def chunk_of(split: Split) -> int:
-    """Give the number of examples that are read at a time."""
-    return max(1, CHUNK_BYTES // (4 * math.prod(split.input_shape)))
 
 
 def _interval(data: Dataset) -> Interval:
@@ -126,7 +121,7 @@ def _interval(data: Dataset) -> Interval:
     """
     low, high = math.inf, -math.inf
     for split in (data.train, data.val, data.test):
-        for values in split.batches(chunk_of(split)):
+        for values in split.chunks():
             ends: Any = values.aminmax()
             low, high = min(low, float(ends.min)), max(high, float(ends.max))
     if not math.isfinite(low) or not math.isfinite(high):

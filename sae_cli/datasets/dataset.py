@@ -7,6 +7,7 @@ is streamed.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -17,10 +18,11 @@ from sae_cli.core.registry import Registry
 from sae_cli.core.shapes import DataShape, Interval
 from sae_cli.datasets.formats.mapped import MappedFile, mapped_files
 from sae_cli.datasets.inputs import AS_STORED, DataRecord, Inputs
-from sae_cli.datasets.rows import take_rows
+from sae_cli.datasets.rows import Stored, take_rows, tensors_of
 from sae_cli.datasets.stream import stream, too_large
 
 CHUNK_BYTES = 1 << 20
+SHARDS_CHUNK_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class Split:
     """The examples of one purpose (training, validation or test).
 
     Attributes:
-        stored: ``(n_stored, ...)``, any number type, possibly memory-mapped and shared with other
-            splits.
+        stored: ``(n_stored, ...)``, any number type, possibly memory-mapped, in shards, and shared
+            with other splits.
         rows: ``(n,)`` int64, the rows of ``stored`` that belong to this split, in order; on the
             same device.
         labels: ``(n_stored,)`` int64, or None; on the device where values come out.
@@ -38,7 +40,7 @@ class Split:
             of ``stored``.
     """
 
-    stored: Tensor
+    stored: Stored
     rows: Tensor
     labels: Tensor | None = None
     inputs: Inputs = AS_STORED
@@ -46,6 +48,12 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def tensor(self) -> Tensor:
+        """The stored values of a split that is not in shards."""
+        assert isinstance(self.stored, Tensor)
+        return self.stored
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -60,6 +68,17 @@ class Split:
     def batches(self, size: int) -> Iterator[Tensor]:
         """Yield the split's values in order, ``size`` examples at a time."""
         return self._batches(self.rows, size)
+
+    def chunks(self) -> Iterator[Tensor]:
+        """Yield the split's values in order, a few examples at a time, in bounded memory."""
+        size = max(1, CHUNK_BYTES // (4 * math.prod(self.input_shape)))
+        for values in self.batches(size * (self.chunk_bytes // CHUNK_BYTES)):
+            yield from torch.split(values, size)
+
+    @property
+    def chunk_bytes(self) -> int:
+        """How much is read at a time: rows of shards, far from each other, many together."""
+        return CHUNK_BYTES if isinstance(self.stored, Tensor) else SHARDS_CHUNK_BYTES
 
     def shuffled(self, order: Tensor, batch_size: int) -> Iterator[Tensor]:
         """Yield the split's values in another order; the last batch may be smaller.
@@ -111,7 +130,9 @@ class Dataset:
         n_classes: number of classes, or None without labels.
         source: one line on where the values came from (folder, file or package).
         unlabelled: why labels that were there are left out, or nothing.
-        axes_in_doubt: why nobody can tell which axes an example has, or nothing.
+        axes_in_doubt: why nobody can tell where the channels of an example are, or nothing.
+        rows_in_doubt: why nobody can tell what the examples are, or nothing.
+        leading: the sizes of the axes whose product counts the examples, where there are several.
     """
 
     train: Split
@@ -122,6 +143,8 @@ class Dataset:
     source: str
     unlabelled: str = ""
     axes_in_doubt: str = ""
+    rows_in_doubt: str = ""
+    leading: tuple[int, ...] | None = None
 
     @property
     def shape(self) -> DataShape:
@@ -130,15 +153,16 @@ class Dataset:
     @property
     def files(self) -> list[MappedFile]:
         """The files that values are still read from; none where all are in memory or on a GPU."""
-        stored = [split.stored for split in (self.train, self.val, self.test)]
-        starts = {tensor.data_ptr() for tensor in stored if tensor.device.type == "cpu"}
-        return [file for file in mapped_files() if any(map(file.holds, starts))]
+        stored = {id(s.stored): s.stored for s in (self.train, self.val, self.test)}.values()
+        pieces = [piece for one in stored for piece in tensors_of(one)]
+        starts = sorted({piece.data_ptr() for piece in pieces if piece.device.type == "cpu"})
+        return [file for file in mapped_files() if file.holds_one_of(starts)]
 
     @property
     def record(self) -> DataRecord:
         """How the values that a model sees are made."""
-        integers = not self.train.stored.is_floating_point()
-        return DataRecord(self.train.inputs, integers, self.interval)
+        integers = not self.train.stored.dtype.is_floating_point
+        return DataRecord(self.train.inputs, integers, self.interval, self.leading)
 
     def with_unit_norm(self) -> Dataset:
         """A copy whose examples are each scaled to an L2 norm of 1."""
@@ -168,17 +192,20 @@ class Dataset:
         splits = (self.train, self.val, self.test)
         on_host = {id(s.stored): s.stored.nbytes for s in splits if s.stored.device.type == "cpu"}
         streamed = too_large(sum(on_host.values()), device)
-        moved: dict[int, Tensor] = {}
+        tensors: dict[int, Tensor] = {}
+        storage: dict[int, Stored] = {}
 
         def move(tensor: Tensor) -> Tensor:
-            return moved.setdefault(id(tensor), tensor.to(device))
+            return tensors.setdefault(id(tensor), tensor.to(device))
 
         def move_split(split: Split) -> Split:
             labels = None if split.labels is None else move(split.labels)
             split = replace(split, inputs=split.inputs.to(device))
             if streamed:
                 return replace(split, labels=labels, streamed_to=device)
-            stored, rows = move(split.stored), move(split.rows)
+            if id(split.stored) not in storage:
+                storage[id(split.stored)] = split.stored.to(device)
+            stored, rows = storage[id(split.stored)], move(split.rows)
             return replace(split, stored=stored, rows=rows, labels=labels, streamed_to=None)
 
         return replace(
@@ -193,8 +220,8 @@ class Dataset:
             digest.update(
                 f"{name} {stored.dtype} {tuple(stored.shape[1:])} {len(split)}\n".encode()
             )
-            row_bytes = max(1, stored[:1].numel() * stored.element_size())
-            for rows in torch.split(split.rows, max(1, CHUNK_BYTES // row_bytes)):
+            row_bytes = max(1, math.prod(stored.shape[1:]) * stored.dtype.itemsize)
+            for rows in torch.split(split.rows, max(1, split.chunk_bytes // row_bytes)):
                 digest.update(_bytes(take_rows(stored, rows)))
             if split.labels is not None:
                 digest.update(_bytes(split.labels[split.rows]))

@@ -73,11 +73,14 @@ class DataRecord:
         integers: whether the stored values are integers; None where an earlier version has not
             recorded it.
         interval: the range of what the model sees.
+        leading: the sizes of the axes of the array that count examples, where there are several:
+            those of example ``i`` are ``numpy.unravel_index(i, leading)``, a text and a token.
     """
 
     inputs: Inputs
     integers: bool | None
     interval: Interval
+    leading: tuple[int, ...] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Give plain values; an end of the range that is not known is None."""
@@ -88,7 +91,8 @@ class DataRecord:
         # Files of runs that neither centre nor scale stay as earlier versions wrote them.
         centred = {} if inputs.centre is None else {"centred": True}
         scaled = {} if inputs.scale == 1.0 else {"scale": inputs.scale}
-        return made | centred | scaled | {"integers": self.integers} | known
+        leading = {} if self.leading is None else {"leading": list(self.leading)}
+        return made | centred | scaled | {"integers": self.integers} | known | leading
 
     @property
     def tensors(self) -> dict[str, Tensor]:

@@ -8,7 +8,6 @@ from typing import final
 import torch
 from torch import Tensor
 
-from sae_cli.datasets.centre import chunk_of
 from sae_cli.datasets.dataset import Split
 
 # Rows are compared by their hashes, which would fill the memory for the rows of a large file.
@@ -55,7 +54,7 @@ class Look:
 def look_at(split: Split) -> Look:
     """Look at the examples ``(n, width)`` of a split, on the CPU."""
     sums = _Sums()
-    for values in split.batches(chunk_of(split)):
+    for values in split.chunks():
         sums.add(values)
     return sums.look(str(split.stored.dtype).removeprefix("torch."))
 

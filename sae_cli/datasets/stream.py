@@ -16,7 +16,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from sae_cli.datasets.rows import take_rows
+from sae_cli.datasets.rows import Stored, take_rows
 
 T = TypeVar("T")
 
@@ -47,11 +47,11 @@ def free_bytes(device: torch.device) -> float:
     return math.inf
 
 
-def stream(stored: Tensor, pieces: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
+def stream(stored: Stored, pieces: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
     """Yield ``stored[rows]`` on ``device``, in the stored type, for each ``rows`` of ``pieces``.
 
     Args:
-        stored: ``(n, ...)`` on the host, possibly memory-mapped.
+        stored: ``(n, ...)`` on the host, possibly memory-mapped or in shards.
         pieces: int64 ``(n_rows,)`` each, on the host.
     """
     if device.type == "cuda":
@@ -78,7 +78,7 @@ def ahead(pieces: Iterable[Tensor], load: Callable[[Tensor], T]) -> Iterator[T]:
         pool.shutdown(cancel_futures=True)
 
 
-def _to_gpu(stored: Tensor, pieces: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
+def _to_gpu(stored: Stored, pieces: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
     """Copy on a separate CUDA stream, so that a copy and a training step run side by side."""
     copies = _copy_stream(device)
 

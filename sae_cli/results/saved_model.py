@@ -31,7 +31,8 @@ DTYPE = "F32"
 SHOWN_FAULTS = 3
 # Of one example whose axes have been put into order.
 N_AXES: dict[Axes | None, int] = {
-    **{"channels_first": 3, "channels_last": 3, "grey": 3, "as_stored": 1},
+    **{"channels_first": 3, "channels_last": 3, "grey": 3},
+    **{"as_stored": 1, "features": 1, "tokens": 1},
     None: 1,
 }
 
@@ -49,12 +50,14 @@ class _Inputs(pydantic.BaseModel):
     high: float | None
     centred: bool = False
     scale: Positive = 1.0
+    leading: Annotated[list[Count], pydantic.Field(max_length=MAX_AXES)] | None = None
 
     def record(self, centre: Tensor | None) -> DataRecord:
         low = -math.inf if self.low is None else self.low
         high = math.inf if self.high is None else self.high
         inputs = Inputs(self.axes, self.divisor, self.unit_norm, centre, self.scale)
-        return DataRecord(inputs, self.integers, Interval(low, high))
+        leading = None if self.leading is None else tuple(self.leading)
+        return DataRecord(inputs, self.integers, Interval(low, high), leading)
 
 
 class SavedModel(NamedTuple):

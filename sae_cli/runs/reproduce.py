@@ -119,7 +119,9 @@ def look(path: Path, changes: Mapping[str, Any]) -> tuple[RunConfig, dict[str, A
 
 
 def _prepare_again(config: RunConfig, changes: Mapping[str, Any]) -> Prepared:
-    return prepare(config, build_parts(config), download="dataset.download" in changes)
+    return prepare(
+        config, build_parts(config), download="dataset.download" in changes, is_new=False
+    )
 
 
 def _differences(path: Path, then: Mapping[str, Any], made: Prepared) -> list[str]:

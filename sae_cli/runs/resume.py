@@ -91,7 +91,8 @@ def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
         if saved is not None:
             _check_config(recorded, saved)
         # Only the command line may ask for a download, because a folder may come from anyone.
-        made = prepare(config, build_parts(config), download="dataset.download" in changes)
+        download = "dataset.download" in changes
+        made = prepare(config, build_parts(config), download=download, is_new=False)
         if saved is not None:
             _check_data(made, saved)
             _check_length(made, saved)

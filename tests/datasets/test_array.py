@@ -202,7 +202,7 @@ def test_truncated_files(tmp_path: Path, kind: str, keep: int) -> None:
 
 
 def test_paths_and_keys_that_will_not_do(tmp_path: Path) -> None:
-    expect(tmp_path / "x.csv", "ends in .csv; give a file that ends in .npy, .npz, .safetensors")
+    expect(tmp_path / "x.pkl", "ends in .pkl; give a file that ends in .npy, .npz, .safetensors")
     expect(tmp_path / "x.npy", "does not exist")
     np.savez(tmp_path / "two.npz", codes=X, other=X)
     expect(

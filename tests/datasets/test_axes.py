@@ -18,6 +18,8 @@ from sae_cli.datasets import Dataset
 from sae_cli.model.activations.pointwise import Pointwise
 from sae_cli.model.architectures import ARCHITECTURES
 from sae_cli.model.architectures.architecture import SEES_AXES
+from sae_cli.results.load import load_run
+from sae_cli.runs.reproduce import reproduce
 from sae_cli.runs.resume import begin_or_resume, resume
 from sae_cli.runs.train import train
 from tests.conftest import Command, Configure
@@ -97,7 +99,7 @@ def test_plausible_channels_are_believed(
     assert data.shape.input_shape == shape[1:]
 
 
-@pytest.mark.parametrize("shape", [(40, 28, 28, 1), (40, 12, 12, 3), (40, 7, 9)])
+@pytest.mark.parametrize("shape", [(40, 28, 28, 1), (40, 12, 12, 3)])
 def test_a_dense_network_needs_no_answer(
     configure: Configure, tmp_path: Path, shape: tuple[int, ...]
 ) -> None:
@@ -129,7 +131,7 @@ def test_values_come_in_the_order_that_a_model_sees(
         assert batch.is_contiguous()
         wanted = expected[start : start + 7][: len(batch)].astype(np.float32) / 255
         np.testing.assert_array_equal(batch, wanted)
-    assert data.train.stored.data_ptr() == data.val.stored.data_ptr()
+    assert data.train.tensor.data_ptr() == data.val.tensor.data_ptr()
 
 
 def test_channels_last_trains_as_channels_first(configure: Configure, tmp_path: Path) -> None:
@@ -193,3 +195,81 @@ def test_which_architectures_see_axes(name: str) -> None:
         assert name in SEES_AXES
     else:
         assert name not in SEES_AXES
+
+
+@pytest.mark.parametrize("model", ["ae", "sparse_l1", "conv"])
+def test_three_axes_are_asked_about_by_every_model(
+    configure: Configure, tmp_path: Path, model: str
+) -> None:
+    given = overrides(tmp_path, images(40, 7, 9), f"model={model}")
+    with pytest.raises(ConfigError) as caught:
+        checked(configure, *given)
+    said = str(caught.value)
+    assert "dataset.axes=tokens for 280 examples of 9 features" in said
+    assert "dataset.axes=features for 40 of 63" in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("storage", ["resident", "streamed"])
+def test_features_are_all_axes_but_the_first(
+    configure: Configure, tmp_path: Path, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if storage == "streamed":
+        monkeypatch.setattr("sae_cli.datasets.stream.free_bytes", lambda device: 0)
+    array = images(40, 7, 9)
+    data = checked(configure, *overrides(tmp_path, array, "model=ae", "dataset.axes=features"))
+    data = data.to(torch.device("cpu"))
+    assert data.shape.input_shape == (63,)
+    (values,) = data.train.batches(100)
+    np.testing.assert_array_equal(values, array[:32].reshape(32, 63).astype(np.float32) / 255)
+
+
+@pytest.mark.parametrize("shape", [(10, 8, 6), (10, 2, 4, 6), (80, 6)])
+def test_tokens_are_all_axes_but_the_last(
+    configure: Configure, tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    """The record of the data tells which text and token an example is."""
+    array = images(*shape)
+    data = checked(configure, *overrides(tmp_path, array, "model=ae", "dataset.axes=tokens"))
+    assert data.shape.input_shape == (6,)
+    assert len(data.train) == 64
+    (values,) = data.train.batches(100)
+    np.testing.assert_array_equal(values, array.reshape(80, 6)[:64].astype(np.float32) / 255)
+    if len(shape) == 2:
+        assert data.record.leading is None
+        assert "leading" not in data.record.as_dict()
+        return
+    assert data.record.leading == shape[:-1]
+    assert f"{shape}, 80 examples, range" in data.source
+    place = np.unravel_index(37, data.record.leading)
+    np.testing.assert_array_equal(values[37], array[place].astype(np.float32) / 255)
+
+
+def test_a_run_remembers_which_token_was_which(configure: Configure, tmp_path: Path) -> None:
+    given = overrides(tmp_path, images(10, 8, 6), "model=ae", "dataset.axes=tokens")
+    train(configure(*given), tmp_path / "run", [])
+    assert load_run(tmp_path / "run").record.leading == (10, 8)
+
+
+def test_tokens_that_lie_in_another_order(configure: Configure, tmp_path: Path) -> None:
+    array = np.asfortranarray(images(10, 8, 6))
+    with pytest.raises(ConfigError, match=r"save it in that of C: numpy\.ascontiguousarray"):
+        checked(configure, *overrides(tmp_path, array, "dataset.axes=tokens"))
+
+
+def test_a_run_that_was_not_asked_resumes_and_is_reproduced(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of a version that trained dense networks on any axes; to the bit."""
+    given = overrides(tmp_path, images(40, 8, 6), "model=ae")
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    with monkeypatch.context() as patch:
+        patch.setattr("sae_cli.datasets.array.doubt_of_rows", lambda shape, what: "")
+        train(configure(*given), run, [])
+        train(configure(*given, "epochs=2"), whole, [])
+    resume(run, {"epochs": 2})
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes()
+    assert reproduce(whole, tmp_path / "again", {})
+    with pytest.raises(ConfigError, match=r"dataset\.axes=tokens"):
+        train(configure(*given), tmp_path / "new", [])

@@ -80,7 +80,7 @@ def test_python_version_as_torchvision_reads_it(
 def check(data: Dataset) -> None:
     (test,) = data.test.batches(100)
     np.testing.assert_array_equal(test.numpy(), IMAGES[50:].astype(np.float32) / 255)
-    np.testing.assert_array_equal(data.train.stored.numpy(), IMAGES[:50])
+    np.testing.assert_array_equal(data.train.tensor.numpy(), IMAGES[:50])
     assert data.train.labels is not None
     assert data.test.labels is not None
     assert data.train.labels.tolist() == LABELS[:50].tolist()

@@ -46,7 +46,7 @@ def norms(values: Tensor) -> Tensor:
 
 
 def test_examples_have_unit_norm_and_zeros_stay(array: Path, configure: Configure) -> None:
-    given = ("dataset=array", f"dataset.path={array}", "unit_norm=true")
+    given = ("dataset=array", f"dataset.path={array}", "dataset.axes=as_stored", "unit_norm=true")
     data = read_dataset(configure("model=ae", *given))
     stored = torch.from_numpy(np.load(array))
     for split in (data.train, data.val, data.test):
@@ -69,7 +69,7 @@ def test_what_unit_norm_allows(array: Path, configure: Configure) -> None:
         check_data(config, build_parts(config), read_dataset(config))
 
     bce = ("reconstruction=bce", "architecture.output_activation=sigmoid")
-    signed = ("dataset=array", f"dataset.path={array}", "batch_size=4")
+    signed = ("dataset=array", f"dataset.path={array}", "dataset.axes=as_stored", "batch_size=4")
     checked(*bce)
     checked(*signed, "architecture.output_activation=tanh", "corruption=gaussian")
     checked(*signed, "architecture.output_activation=identity")

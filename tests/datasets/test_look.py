@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from sae_cli.datasets import Split, centre, look
+from sae_cli.datasets import Split, dataset, look
 from sae_cli.datasets.inputs import Inputs
 from sae_cli.datasets.look import Look, look_at
 
@@ -28,7 +28,7 @@ def test_figures_of_the_rows(offset: float, monkeypatch: pytest.MonkeyPatch) -> 
     mean = wanted.mean(0)
     spread = np.sqrt(((wanted - mean) ** 2).sum(1).mean())
     for chunk in (4 * 7 * 11, 1 << 20):
-        monkeypatch.setattr(centre, "CHUNK_BYTES", chunk)
+        monkeypatch.setattr(dataset, "CHUNK_BYTES", chunk)
         seen = look_of(x, rows)
         assert (seen.rows, seen.width, seen.dtype) == (200, 7, "float32")
         assert (seen.low, seen.high) == (wanted.min(), wanted.max())

@@ -81,7 +81,7 @@ def test_torchvision_reads_the_same(tmp_path: Path) -> None:
     write(tmp_path / "MNIST" / "raw")
     theirs = torchvision.datasets.MNIST(str(tmp_path), train=True)
     ours = read(tmp_path).train
-    assert torch.equal(ours.stored[:, 0], theirs.data)
+    assert torch.equal(ours.tensor[:, 0], theirs.data)
     assert ours.labels is not None
     assert torch.equal(ours.labels, theirs.targets)
 
@@ -152,13 +152,13 @@ def test_half_of_a_users_own_files_do_not_lead_to_others(tmp_path: Path, name: s
 def test_a_label_of_no_class(tmp_path: Path, configure: Configure, file: int, label: int) -> None:
     """It is refused where a classifier learns it; otherwise the labels are left out, and said."""
     write(tmp_path)
-    whole = read(tmp_path).train.stored
+    whole = read(tmp_path).train.tensor
     labels = ARRAYS[file].copy()
     labels[3] = label
     (tmp_path / FILES[file]).write_bytes(idx(labels))
     says = f"holds the label {label}; labels must be 0 to 9"
     data = read(tmp_path)
-    assert torch.equal(data.train.stored, whole)
+    assert torch.equal(data.train.tensor, whole)
     assert (data.n_classes, data.train.labels, data.test.labels) == (None, None, None)
     assert f"{tmp_path}; its labels are left out, because" in data.source
     assert says in data.source

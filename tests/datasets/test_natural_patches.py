@@ -103,7 +103,7 @@ def test_pictures_of_sub_folders_and_other_modes(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (30, 60, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "deep" / "colour.png")
     Image.fromarray(noise[..., 0]).save(tmp_path / "grey.bmp")
-    assert torch.isfinite(read(tmp_path).train.stored).all()
+    assert torch.isfinite(read(tmp_path).train.tensor).all()
 
 
 def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -216,7 +216,7 @@ def test_folders_of_splits(tmp_path: Path, names: tuple[str, str, str]) -> None:
         wanted = {np.asarray(Image.open(path)).tobytes(): "ab".index(path.parent.name)
                   for path in paths}  # fmt: skip
         assert part.labels is not None
-        stored = part.stored[part.rows].permute(0, 2, 3, 1).contiguous().numpy()
+        stored = part.tensor[part.rows].permute(0, 2, 3, 1).contiguous().numpy()
         found = [image.tobytes() for image in stored]
         assert dict(zip(found, part.labels[part.rows].tolist(), strict=True)) == wanted
 
@@ -372,7 +372,7 @@ def test_more_bits_that_ppm_states_are_scaled(tmp_path: Path) -> None:
     path = tmp_path / "a" / "0.ppm"
     path.write_bytes(f"P6 {SIDE} {SIDE} 1023 ".encode() + pixels.astype(">u2").tobytes())
     (tmp_path / "a" / "0.png").unlink()
-    stored = read(tmp_path).train.stored[0].permute(1, 2, 0).numpy()
+    stored = read(tmp_path).train.tensor[0].permute(1, 2, 0).numpy()
     assert np.abs(stored - pixels * 255 / 1023).max() <= 1
 
 
@@ -398,7 +398,7 @@ def test_pictures_are_turned_upright(tmp_path: Path, ending: str, orientation: i
     turned.save(tmp_path / "a" / f"0.{ending}", exif=exif)
     if ending != "png":
         (tmp_path / "a" / "0.png").unlink()
-    found = read(tmp_path).train.stored[0].permute(1, 2, 0).numpy()
+    found = read(tmp_path).train.tensor[0].permute(1, 2, 0).numpy()
     assert np.abs(found - upright.astype(float)).mean() < 4
 
 
@@ -426,11 +426,11 @@ def test_transparency_is_laid_on_white(tmp_path: Path, ending: str, grey: bool) 
     shown = np.dstack([pixels[..., : 1 if grey else 3], alpha])
     (tmp_path / "a" / "0.png").unlink()
     Image.fromarray(shown).save(tmp_path / "a" / f"0.{ending}")
-    found = read(tmp_path).train.stored[0].permute(1, 2, 0).numpy()
+    found = read(tmp_path).train.tensor[0].permute(1, 2, 0).numpy()
     assert np.abs(found - over_white(pixels, alpha)).max() <= 1
     opaque = np.dstack([pixels, np.full_like(alpha, 255)])
     Image.fromarray(opaque).save(tmp_path / "a" / f"0.{ending}")
-    found = read(tmp_path).train.stored[0].permute(1, 2, 0).numpy()
+    found = read(tmp_path).train.tensor[0].permute(1, 2, 0).numpy()
     np.testing.assert_array_equal(found, pixels)
 
 
@@ -442,7 +442,7 @@ def test_a_transparent_value_or_palette_is_laid_on_white(tmp_path: Path) -> None
     palette.save(tmp_path / "a" / "1.png", transparency=bytes([0, 0]))
     palette.save(tmp_path / "a" / "2.gif", transparency=1)
     (tmp_path / "a" / "2.png").unlink()
-    stored = read(tmp_path).train.stored.permute(0, 2, 3, 1).numpy()
+    stored = read(tmp_path).train.tensor.permute(0, 2, 3, 1).numpy()
     np.testing.assert_array_equal(stored[0, ..., 0], np.where(pixels == 7, 255, pixels))
     places, colours = np.asarray(palette), np.asarray(palette.convert("RGB"))
     for found, clear in ((stored[1], places < 2), (stored[2], places == 1)):
@@ -455,5 +455,5 @@ def test_the_first_of_several_pictures_is_read_and_said(tmp_path: Path, ending: 
     pages = [Image.new("L", (SIDE, SIDE), value) for value in (50, 150)]
     pages[0].save(tmp_path / "a" / f"x.{ending}", save_all=True, append_images=pages[1:])
     data = read(tmp_path)
-    assert abs(int(data.train.stored[2].max()) - 50) < 3
+    assert abs(int(data.train.tensor[2].max()) - 50) < 3
     assert "; only the first picture of 1 animations or files of several pages" in data.source

@@ -79,10 +79,10 @@ def test_streamed_batches_equal_resident_ones(
 
 def test_a_stream_never_changes_what_is_stored() -> None:
     split = replace(split_of(torch.float32, 2.0), streamed_to=CPU)
-    before = split.stored.clone()
+    before = split.tensor.clone()
     for batch in split.batches(8):
         batch.zero_()
-    assert torch.equal(split.stored, before)
+    assert torch.equal(split.tensor, before)
 
 
 def test_a_mapped_file_is_streamed(tmp_path: Path, with_free: Callable[[float], None]) -> None:

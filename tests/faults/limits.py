@@ -31,6 +31,11 @@ def files_of_a_kilobyte() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 
 
+def descriptors(soft: int, hard: int) -> None:
+    """Let this process open so many files, and so many if it asks."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def no_descriptor() -> None:
     """Take every descriptor after the step."""
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import safetensors.numpy
+import torch
 
 from sae_cli.datasets import Dataset, dataset
 from sae_cli.runs.resume import resume
@@ -46,7 +48,8 @@ def array(tmp_path: Path) -> Path:
 
 
 def words(file: Path) -> tuple[str, ...]:
-    return (*WORDS, "dataset=array", f"dataset.path={file}", "dataset.test=0.1", "batch_size=400")
+    path = file.parent if file.parent.name == "shards" else file
+    return (*WORDS, "dataset=array", f"dataset.path={path}", "dataset.test=0.1", "batch_size=400")
 
 
 def whole_run(file: Path) -> Path:
@@ -88,6 +91,29 @@ def save_as_safetensors(file: Path) -> Path:
     return file.with_suffix(".safetensors")
 
 
+def save_as_torch(file: Path) -> Path:
+    torch.save({"x": torch.from_numpy(X)}, file.with_suffix(".pt"))
+    return file.with_suffix(".pt")
+
+
+def save_as_arrow(file: Path) -> Path:
+    column = pa.FixedSizeListArray.from_arrays(X.reshape(-1), X.shape[1])
+    with pa.OSFile(str(file.with_suffix(".arrow")), "wb") as opened:
+        table = pa.table({"x": column})
+        with pa.ipc.new_file(opened, table.schema) as writer:
+            writer.write_table(table)
+    return file.with_suffix(".arrow")
+
+
+def save_as_shards(file: Path) -> Path:
+    """Give the last shard of a folder."""
+    folder = file.with_name("shards")
+    folder.mkdir()
+    for number, rows in enumerate(np.split(X, [700, 800])):
+        np.save(folder / f"{number}.npy", rows)
+    return folder / "2.npy"
+
+
 def check_stopped(run: Path, file: Path, good: bytes, whole: Path) -> None:
     """Check that nothing was saved that was learnt of other data, and resume with the right."""
     assert status(run) == "failed"
@@ -97,7 +123,9 @@ def check_stopped(run: Path, file: Path, good: bytes, whole: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", [cut, empty])
-@pytest.mark.parametrize("as_saved", [Path, save_as_safetensors])
+@pytest.mark.parametrize(
+    "as_saved", [Path, save_as_safetensors, save_as_torch, save_as_arrow, save_as_shards]
+)
 def test_data_that_become_shorter_during_a_run(
     fault: Fault, as_saved: Callable[[Path], Path], array: Path, tmp_path: Path, forked: Forked
 ) -> None:

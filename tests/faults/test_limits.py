@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -193,3 +194,19 @@ def assert_failed(run: Path, whole: Path) -> None:
     assert saved_state(run / LAST).step == SAVED_BEFORE
     assert not list(run.rglob("*.tmp"))
     finish_like(run, whole)
+
+
+@pytest.mark.parametrize(("hard", "code"), [(1000, 0), (400, 4)])
+def test_more_shards_than_descriptors(tmp_path: Path, forked: Forked, hard: int, code: int) -> None:
+    """More are asked for, and a line says so where the system does not allow them."""
+    (tmp_path / "acts").mkdir()
+    x = np.random.default_rng(0).random((200, 3, 6), np.float32)
+    for number, rows in enumerate(x):
+        np.save(tmp_path / "acts" / f"{number}.npy", rows)
+    done = forked(
+        "dataset=array", "dataset.path=acts", "batch_size=8", "epochs=1", "pictures=false",
+        "hydra.run.dir=run", before=partial(limits.descriptors, 300, hard),
+    )  # fmt: skip
+    assert done.code == code, done.err
+    says = "to keep its files open takes 656 descriptors, and the system allows 400; join files"
+    assert (says in done.err) == bool(code)

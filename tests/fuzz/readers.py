@@ -40,6 +40,7 @@ from sae_cli.run_folder.plain_yaml import MAX_CONFIG_BYTES, read_texts
 from sae_cli.runs.reproduce import describe
 from sae_cli.runs.sweeps.sweep import read_sweep, sweep_of
 from tests.configured import configured
+from tests.fuzz.array_formats import array_formats
 from tests.fuzz.checkpoints import (
     checkpoint_faults,
     make_reader,
@@ -92,6 +93,11 @@ COUNTS = {
     "array of npy": 400,
     "array of npz": 300,
     "array of safetensors": 300,
+    "array of pt": 300,
+    "array of h5": 300,
+    "array of parquet": 300,
+    "array of arrow": 300,
+    "array of csv": 300,
     "labels": 200,
     "idx": 400,
     "idx.gz": 400,
@@ -196,6 +202,10 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         "npy": of_file("y.npy", _load, npy.getvalue(), npy_faults),
         "npz": of_file("y.npz", _load, npz.getvalue(), npz_faults),
         "safetensors": of_file("y.safetensors", _load, tensors, safetensors_faults),
+        **{
+            f"array of {kind}": of_file(f"y.{kind}", _build, content, faults)
+            for kind, (content, faults) in array_formats(x).items()
+        },
         "array of npy": of_file("y.npy", _build, npy.getvalue(), npy_faults),
         "array of npz": of_file("y.npz", _build, npz.getvalue(), npz_faults),
         "array of safetensors": of_file("y.safetensors", _build, tensors, safetensors_faults),

@@ -110,7 +110,7 @@ def expected(root: Path) -> dict[str, list[tuple[str, bytes]]]:
 
 def trained(split: Split) -> list[tuple[str, bytes]]:
     assert split.labels is not None
-    pixels = split.stored[split.rows].permute(0, 2, 3, 1).contiguous().numpy()
+    pixels = split.tensor[split.rows].permute(0, 2, 3, 1).contiguous().numpy()
     labels = split.labels[split.rows].tolist()
     return [("abc"[k], image.tobytes()) for k, image in zip(labels, pixels, strict=True)]
 

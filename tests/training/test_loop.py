@@ -159,7 +159,7 @@ def test_codes_of_a_split_are_a_split() -> None:
     trained = model()
     data = Split(X, torch.tensor([3, 1, 4]), torch.arange(23))
     codes = encode(trained, data, CPU)
-    assert torch.equal(codes.stored, trained.encode(X[[3, 1, 4]]).detach())
+    assert torch.equal(codes.tensor, trained.encode(X[[3, 1, 4]]).detach())
     assert codes.labels is not None
     assert codes.labels.tolist() == [3, 1, 4]
 

@@ -10,6 +10,8 @@ import ctypes
 import mmap
 import os
 import weakref
+from bisect import bisect_left
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, final
 
@@ -62,9 +64,10 @@ class MappedFile:
         """Whether zeros are read in its place."""
         return self._lost
 
-    def holds(self, address: int) -> bool:
-        """Tell whether an address of memory lies in the mapping."""
-        return self._address <= address < self._address + self._n_bytes
+    def holds_one_of(self, addresses: Sequence[int]) -> bool:
+        """Tell whether one of these addresses of memory, in order, lies in the mapping."""
+        first = bisect_left(addresses, self._address)
+        return first < len(addresses) and addresses[first] < self._address + self._n_bytes
 
     def look(self) -> bool:
         """Tell whether the file may have been written to since the last look.
@@ -156,10 +159,13 @@ def map_array(
         ValueError, OSError: the file is shorter.
     """
     array = np.memmap(file, dtype, "r", offset, shape, order)
-    _MAPPED[:] = [*mapped_files(), MappedFile(path, file, array, offset)]
+    mapped = MappedFile(path, file, array, offset)
+    _MAPPED.append(mapped)
+    weakref.finalize(array, _MAPPED.remove, mapped)
     return array
 
 
 def mapped_files() -> list[MappedFile]:
     """List the files that this process has mapped and still reads."""
-    return [file for file in _MAPPED if file.is_mapped]
+    # A copy, because an array may end while its file is looked at.
+    return [file for file in _MAPPED.copy() if file.is_mapped]

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+import torch
 from torch import Tensor
 
 from sae_cli.core.errors import ConfigError, MachineError
@@ -23,6 +24,9 @@ from sae_cli.datasets import DATASETS, Dataset
 from sae_cli.datasets.formats.array_file import open_array_file
 from sae_cli.datasets.formats.bus_errors import bus_errors_raised
 from sae_cli.datasets.formats.mapped import MappedFile, mapped_files
+from sae_cli.datasets.rows import Shards
+from tests.datasets.test_cached_activations import cache, texts
+from tests.datasets.test_shards import save_shards
 from tests.forked import start
 
 X = np.random.default_rng(0).random((3000, 8))
@@ -44,6 +48,11 @@ def mapped(file: Path) -> list[MappedFile]:
     return [one for one in mapped_files() if one.path == file]
 
 
+def mapped_in(folder: Path) -> list[MappedFile]:
+    found = [one for one in mapped_files() if one.path.parent == folder]
+    return sorted(found, key=lambda file: file.path)
+
+
 def test_a_dataset_knows_the_files_that_it_is_still_read_from(tmp_path: Path, file: Path) -> None:
     """Its own, as long as it lives; an archive and labels are in memory."""
     np.save(tmp_path / "y.npy", np.arange(3000) % 3)
@@ -61,6 +70,29 @@ def test_a_dataset_knows_the_files_that_it_is_still_read_from(tmp_path: Path, fi
     gc.collect()
     assert not mapped(file) and not mapped(tmp_path / "y.npy")
     assert len(os.listdir("/proc/self/fd")) < n_open
+
+
+@pytest.mark.parametrize("ending", ["npy", "safetensors", "pt"])
+def test_a_dataset_knows_the_files_of_all_its_shards(tmp_path: Path, ending: str) -> None:
+    data = read(save_shards(tmp_path / "shards", ending=ending))
+    assert sorted(data.files, key=lambda file: file.path) == mapped_in(tmp_path / "shards")
+    assert len(data.files) == 4
+    assert data.to(torch.device("cpu")).files == data.files
+
+
+def test_a_dataset_knows_the_files_of_cached_activations(tmp_path: Path) -> None:
+    """Arrow's own arrays lie in the mapped file."""
+    folder = cache(tmp_path / "acts", texts())
+    data = read(folder)
+    assert sorted(data.files, key=lambda file: file.path) == mapped_in(folder)
+    assert len(data.files) == 3
+    before = data.fingerprint()
+    assert isinstance(data.train.stored, Shards)
+    data.train.stored.release()
+    assert data.fingerprint() == before
+    del data
+    gc.collect()
+    assert not mapped_in(folder)
 
 
 def test_every_array_of_a_file_is_as_numpy_reads_it(tmp_path: Path) -> None:
