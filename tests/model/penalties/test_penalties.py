@@ -9,6 +9,7 @@ import yaml
 from torch import Tensor
 
 from sae_cli.config.compose import CONF
+from sae_cli.model.activations.gated import Gated
 from sae_cli.model.activations.jumprelu import JumpReLU
 from sae_cli.model.penalties import PENALTIES, Penalty
 from sae_cli.model.penalties.activity import KL, L1, L2, SquaredTarget
@@ -91,7 +92,8 @@ def test_every_penalty_is_a_function_of_a_mean_over_examples(name: str) -> None:
     """An evaluation in pieces gives the same as one of the whole."""
     penalty = PENALTIES.build(yaml.safe_load((CONF / "penalty" / f"{name}.yaml").read_text()))
     assert penalty is not None
-    model = small(JumpReLU(threshold=0.4, bandwidth=0.1), n_latents=64).requires_grad_(False)
+    activation = Gated() if name == "gate" else JumpReLU(threshold=0.4, bandwidth=0.1)
+    model = small(activation, n_latents=64).requires_grad_(False)
     penalty = for_network(penalty, model)
     assert penalty is not None
     codes = torch.rand(7, 64).double()
