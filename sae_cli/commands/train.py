@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sae_cli.config.schema import RunConfig
 
 SWEEP_FAILED = 1
+MANY_JOBS = 30
 # The choices that name a run.
 SHOWN = ("model", "dataset")
 
@@ -73,9 +74,10 @@ def _run(arguments: Arguments) -> int:
 
 
 def _announce(n_jobs: int) -> None:
-    """Say what is about to be checked; with hundreds of jobs it takes seconds."""
-    with suppress(OSError):
-        say(f"checking {counted(n_jobs, 'job')}")
+    """Say what is about to be checked, where it takes more than a moment."""
+    if n_jobs >= MANY_JOBS:
+        with suppress(OSError):
+            say(f"checking {counted(n_jobs, 'job')}")
 
 
 def _train(asked: Composed, folder: Path) -> None:

@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from tests.conftest import Command, fresh_command, slow
+from tests.contracts.small import page_of
 from tests.forked import Done, Forked
 
 SMALL = ("dataset.test=1500", "epochs=2", "pictures=false")
@@ -217,13 +218,13 @@ def test_a_run_that_diverges_says_so(command: Command, tmp_path: Path) -> None:
 def test_help_shows_what_can_be_typed(command: Command) -> None:
     done = command("--help")
     assert done.returncode == 0
-    assert "model: ae, conv, conv_2d_code" in done.stdout
+    assert "model: ae, batch_topk, conv, conv_2d_code" in done.stdout
     assert "sae-train -m penalty.weight=0.01,0.05,0.2" in done.stdout
 
 
 def test_the_configuration_without_a_training(command: Command, tmp_path: Path) -> None:
     done = command("--cfg", "job", "model=sparse_l1")
-    assert yaml.safe_load(done.stdout)["penalty"] == {"name": "l1", "weight": 0.1}
+    assert yaml.safe_load(done.stdout)["penalty"] == page_of("penalty/l1.yaml") | {"weight": 0.1}
     assert not (tmp_path / "outputs").exists()
 
 
@@ -254,7 +255,7 @@ def test_a_run_with_a_page_of_the_user(command: Command, tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     config = yaml.safe_load((only_run(tmp_path) / "config.yaml").read_text())
     assert (config["model"], config["batch_size"]) == ("wide", 16)
-    assert config["penalty"] == {"name": "l1", "weight": 0.1}
+    assert config["penalty"] == page_of("penalty/l1.yaml") | {"weight": 0.1}
     (folder / "wide.yaml").write_text(page.partition("\n")[2])
     done = command("--config-dir", "mine", "model=wide", *SMALL)
     assert done.returncode == 2
