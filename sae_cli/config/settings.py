@@ -15,6 +15,12 @@ GROUP_NAMES = (
     *("dataset", "architecture", "activation", "penalty", "corruption", "reconstruction"),
     *("inference", "head", "revival", "schedule", "optimizer", "lr_schedule", "device"),
 )
+# Groups and options that earlier versions did not have, as what they did without them.
+EARLIER_GROUPS: dict[str, Any] = {"revival": {"name": "none"}}
+EARLIER_OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
+    ("penalty", "l1"): {"decoder_norms": False, "warmup_steps": 0, "target_l0": None},
+    ("dataset", "array"): {"axes": None, "centre": False, "scale": "none"},
+}
 # These keys change no number of a run: what it says, saves and draws, and where its data are.
 FREE = (
     *("checkpoint_steps", "checkpoint_minutes", "profile", "progress", "pictures", "sort_by"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sae_cli.config.settings import FREE, GROUP_NAMES, Settings
+from sae_cli.config.settings import EARLIER_GROUPS, EARLIER_OPTIONS, FREE, GROUP_NAMES, Settings
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.registry import validate
 from sae_cli.run_folder.files import check_links, read_json
@@ -79,7 +79,7 @@ def read_finished(path: Path) -> FinishedRun:
     try:
         return FinishedRun(
             _settings(config),
-            {group: _part(config, group) for group in GROUP_NAMES},
+            {group: _part({**EARLIER_GROUPS, **config}, group) for group in GROUP_NAMES},
             read_texts(path / OVERRIDES, MAX_CONFIG_BYTES),
             read_summary(path),
             str(record.get("started")),
@@ -100,7 +100,7 @@ def _part(config: Mapping[str, Any], group: str) -> dict[str, Any]:
     part = config.get(group)
     if not isinstance(part, dict) or not isinstance(part.get("name"), str):
         raise ConfigError(f"{group} is not a part with a name")
-    return part
+    return part | EARLIER_OPTIONS.get((group, part["name"]), {}) | part
 
 
 def machine(record: Mapping[str, Any]) -> str:

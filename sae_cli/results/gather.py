@@ -115,7 +115,7 @@ def rows(runs: Iterable[FinishedRun]) -> list[Row]:
     """
     systems: dict[str, dict[str, list[FinishedRun]]] = {}
     for run in sorted(runs, key=lambda run: (run.seed, run.started)):
-        key = json.dumps(run.group_settings(), default=str)
+        key = json.dumps(run.group_settings(), default=str, sort_keys=True)
         systems.setdefault(run.system, {}).setdefault(key, []).append(run)
     found: list[Row] = []
     for system in sorted(systems):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sae_cli.config.schema import RunConfig, check
+from sae_cli.config.settings import EARLIER_GROUPS
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.shapes import REALS, UNIT
 from sae_cli.datasets.inputs import DataRecord, Inputs
@@ -17,9 +18,6 @@ from sae_cli.run_folder.plain_yaml import MAX_CONFIG_BYTES, read_yaml
 EARLIER_DIVISORS = {"digits": 16.0, "natural_patches": 1.0} | dict.fromkeys(
     ("cifar10", "fashion_mnist", "image_folder", "kmnist", "mnist", "mnist_5k"), 255.0
 )
-
-# Groups that earlier versions did not have, as what they did without them.
-EARLIER_GROUPS: dict[str, Any] = {"revival": {"name": "none"}}
 
 
 def read_config(path: Path) -> RunConfig:

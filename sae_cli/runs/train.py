@@ -173,8 +173,8 @@ def _introduce(run: ActiveRun) -> None:
 
 def _tuned(run: ActiveRun) -> dict[str, float]:
     """Give the weight that the penalty has come to, where training has tuned it."""
-    last = run.log.lines[-1]
-    return {key: last[f"train/{key}"] for key in ("penalty_weight",) if f"train/{key}" in last}
+    found = [line for line in run.log.lines if "train/penalty_weight" in line]
+    return {"penalty_weight": found[-1]["train/penalty_weight"]} if found else {}
 
 
 def _n_parameters(run: ActiveRun) -> int:

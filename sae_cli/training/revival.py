@@ -166,6 +166,8 @@ class Resample(Revival):
             generator: draws the examples, on the device.
         """
         encoder, decoder = self._layers
+        # A loss that has diverged is noticed at the end of the epoch.
+        errors = torch.where(errors.isfinite(), errors, 0.0)
         dead = self.dead.nonzero().flatten()[: int((errors > 0.0).sum())]
         if not len(dead):
             return

@@ -342,3 +342,19 @@ def test_files_that_are_cut_off(tmp_path: Path, form: str) -> None:
         with pytest.raises(ConfigError) as caught:
             read(tmp_path / name)
         assert "\n" not in str(caught.value)
+
+
+def test_compressed_arrow_files_are_refused(tmp_path: Path) -> None:
+    """Their values would not stay in the file, and a small one may hold any number of them."""
+    table = pa.table({"x": pa.array(np.zeros(1_000_000, np.float32))})
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_file(str(tmp_path / "x.arrow"), table.schema, options=options) as file:
+        file.write_table(table)
+    with pytest.raises(ConfigError, match="compressed"):
+        read(tmp_path / "x.arrow")
+
+
+def test_a_tensor_without_values_is_refused(tmp_path: Path) -> None:
+    torch.save(torch.empty(9, 4, device="meta"), tmp_path / "x.pt")
+    with pytest.raises(ConfigError, match="without its values"):
+        read(tmp_path / "x.pt")

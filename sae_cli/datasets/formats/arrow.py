@@ -67,9 +67,13 @@ def _batches(pa: Any, mapped: NDArray[np.uint8]) -> list[Any]:
     buffer = pa.py_buffer(mapped)
     if mapped[: len(MAGIC)].tobytes() == MAGIC:
         reader = pa.ipc.open_file(buffer)
-        batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+        read = (reader.get_batch(number) for number in range(reader.num_record_batches))
     else:
-        batches = list(pa.ipc.open_stream(buffer))
-    for batch in batches:
+        read = iter(pa.ipc.open_stream(buffer))
+    batches, before = [], pa.total_allocated_bytes()
+    for batch in read:
+        if pa.total_allocated_bytes() - before > len(mapped):
+            raise ValueError("its values are compressed, and would not stay in the file")
         batch.validate(full=True)
+        batches.append(batch)
     return batches

@@ -112,7 +112,8 @@ def _part(path: Path, tensor: Tensor, what: str) -> Part:
         )
     # PyTorch's documentation of serialization describes this attribute.
     offset = storage._checkpoint_offset
-    assert offset is not None
+    if offset is None:
+        raise ValueError(f"{what} was saved without its values")
     mapped = map_part(path, what, np.dtype(INTEGERS[size]), (last + 1,), offset)
     values = mapped.values.view(tensor.dtype).as_strided(shape, tensor.stride(), start)
     return mapped._replace(values=values)

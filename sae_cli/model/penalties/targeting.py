@@ -7,6 +7,7 @@ from abc import ABC
 import torch
 from torch import Tensor
 
+from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import NonNegative, Positive, WarmUpSteps
 from sae_cli.model.autoencoder import Pass
 from sae_cli.model.further import Watcher
@@ -20,6 +21,9 @@ RATE = 0.02
 GAIN = 0.01
 # An L0 further from the target than by this factor counts as if it were there.
 MOST = 4.0
+# The logarithm of the weight goes no further than this from where it began, because where L0 cannot
+# come to its target, it would go on for ever.
+LARGEST = 14.0
 
 
 class Targeting(Growing, OfNetwork, Tuned, Watcher, ABC):
@@ -43,6 +47,11 @@ class Targeting(Growing, OfNetwork, Tuned, Watcher, ABC):
         self, *, weight: NonNegative, warmup_steps: WarmUpSteps, target_l0: Positive | None
     ) -> None:
         super().__init__(weight=weight, warmup_steps=warmup_steps)
+        if target_l0 is not None and weight == 0.0:
+            raise ConfigError(
+                f"penalty.target_l0={target_l0:g} multiplies penalty.weight=0, which stays 0; give "
+                "a weight to begin with, such as 0.01"
+            )
         self.target_l0 = target_l0
         self.active_above = 0.0
         tuned = target_l0 is not None
@@ -66,7 +75,7 @@ class Targeting(Growing, OfNetwork, Tuned, Watcher, ABC):
         move = GAIN * after + after - before
         if self.steps is not None:
             move = move * (self.steps >= self.warmup_steps)
-        self.log_factor.add_(move)
+        self.log_factor.add_(move).clamp_(-LARGEST, LARGEST)
 
     def _error(self) -> Tensor:
         """How far L0 is from its target, as a logarithm; 0 before the first step."""

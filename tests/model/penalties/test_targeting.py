@@ -137,3 +137,15 @@ def test_a_target_that_is_missed_is_said_in_one_line(configure: Configure, tmp_p
     assert text.count("penalty.target_l0=3: val/l0 is ") == 1
     assert target_notes(None, 3.0) == target_notes(4.0, 4.19) == target_notes(4.0, 3.81) == []
     assert len(target_notes(4.0, 4.3)) == len(target_notes(4.0, 0.0)) == 1
+
+
+def test_a_target_that_cannot_be_reached_leaves_a_weight_that_is_finite() -> None:
+    tuned = penalty(target_l0=1.0)
+    for _ in range(5000):
+        tuned.watch_(passed(torch.ones(6, 5).double()))
+    assert 1e5 < tuned.report_()["penalty_weight"] < 1e7
+
+
+def test_a_weight_of_0_cannot_be_tuned() -> None:
+    with pytest.raises(ConfigError, match="which stays 0"):
+        penalty(weight=0.0, target_l0=2.0)
