@@ -105,7 +105,8 @@ def _falling(
 ) -> Iterator[str]:
     losses = [line["val/loss"] for line in lines if line["stage"] == stage.name]
     epochs = len(losses) - 1
-    if epochs < FEWEST_EPOCHS:
+    # A weight that is tuned moves the loss by itself.
+    if epochs < FEWEST_EPOCHS or config.parts["penalty"].get("target_l0") is not None:
         return
     last = max(1, round(LAST * epochs))
     # One epoch that was worse than those before it makes no loss that falls.
@@ -155,7 +156,10 @@ def _centring(config: RunConfig, look: Look | None) -> list[str]:
 
 def _less_penalty(config: RunConfig) -> list[str]:
     """Name the option that makes a penalty smaller, where there is one."""
-    return ["a smaller penalty.weight"] if config.parts["penalty"].get("weight") else []
+    penalty = config.parts["penalty"]
+    # A weight that is tuned is not the user's to choose.
+    by_hand = penalty.get("weight") and penalty.get("target_l0") is None
+    return ["a smaller penalty.weight"] if by_hand else []
 
 
 def _one_of(ways: Sequence[str]) -> str:

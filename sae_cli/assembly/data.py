@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 from dataclasses import replace
 
 from sae_cli.assembly.parts import Parts
 from sae_cli.assembly.ranges import check_range
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
-from sae_cli.core.paths import full_path
+from sae_cli.core.paths import full_path, full_pattern
 from sae_cli.datasets import DATASETS, Dataset
 from sae_cli.model.architectures.architecture import SEES_AXES
 
@@ -49,7 +50,8 @@ def locate(config: RunConfig) -> RunConfig:
 def _absolute(path: str | list[str]) -> str | list[str]:
     """Make a path absolute, or each of a list of them."""
     if isinstance(path, str):
-        return str(full_path(path))
+        is_pattern = glob.has_magic(path) and not full_path(path).exists()
+        return full_pattern(path) if is_pattern else str(full_path(path))
     return [str(full_path(one)) for one in path]
 
 

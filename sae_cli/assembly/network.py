@@ -87,10 +87,7 @@ def build_network(config: RunConfig, parts: NetworkParts, shape: DataShape) -> N
     autoencoder = ARCHITECTURES.build(
         chosen["architecture"], shape, parts.activation, streams.weights
     )
-    whole_and_layers = (autoencoder, *autoencoder.layers)
-    parts.activation.fit_to_(
-        [one.n_latents for one in whole_and_layers if one.activation is parts.activation]
-    )
+    fit_activation_(parts.activation, autoencoder)
     penalty = for_network(parts.penalty, autoencoder)
     if parts.inference is not None:
         of_each = parts.inference.check(chosen["penalty"]["name"], penalty)
@@ -105,6 +102,16 @@ def build_network(config: RunConfig, parts: NetworkParts, shape: DataShape) -> N
             )
         head = parts.supervision.build_head(autoencoder.n_latents, shape.n_classes, streams.head)
     return Network(autoencoder, penalty, head)
+
+
+def fit_activation_(activation: Activation, autoencoder: AutoEncoder) -> None:
+    """Fit an activation to the latents of a network and of its layers.
+
+    Raises:
+        ConfigError: it does not fit them.
+    """
+    every = (autoencoder, *autoencoder.layers)
+    activation.fit_to_([one.n_latents for one in every if one.activation is activation])
 
 
 def build_blueprint(config: RunConfig, parts: NetworkParts, shape: DataShape) -> Network:

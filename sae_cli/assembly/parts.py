@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Generator
 
-from sae_cli.assembly.network import NetworkParts, build_network_parts
+from sae_cli.assembly.network import NetworkParts, build_network_parts, fit_activation_
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.shapes import DataShape
 from sae_cli.model.activations.activation import Activation
 from sae_cli.model.activations.pointwise import activations_within
+from sae_cli.model.activations.topk import BatchTopK, TopK
 from sae_cli.model.architectures import ARCHITECTURES
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.penalties import Penalty
@@ -56,6 +57,7 @@ def build_parts(config: RunConfig) -> Parts:
     network = build_network_parts(config)
     # A rehearsal shows what the architecture makes of its options, before the data are known.
     rehearsal = _rehearse(chosen["architecture"], network.activation)
+    _check_activation(chosen["architecture"], network.activation, rehearsal)
     made = Parts(
         DEVICES.build(chosen["device"]),
         network,
@@ -94,6 +96,15 @@ def _rehearse(section: dict[str, Any], activation: Activation) -> AutoEncoder:
         except ConfigError as error:
             errors.append(error)
     raise errors[0]
+
+
+def _check_activation(section: dict[str, Any], activation: Activation, model: AutoEncoder) -> None:
+    """Refuse an activation that does not fit the network, as far as this is known without data."""
+    # How many latents there are to choose from is up to the data, unless it is given.
+    chooses = isinstance(activation, TopK | BatchTopK)
+    if section.get("n_latents") is not None or not chooses:
+        with torch.device("meta"):
+            fit_activation_(activation, model)
 
 
 def _check_penalised(penalty: Penalty | None, model: AutoEncoder, schedule: Schedule) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
 from sae_cli.core.errors import ConfigError
@@ -30,3 +31,12 @@ def full_path(given: str | Path) -> Path:
         ConfigError: as ``open_home``.
     """
     return open_home(given).absolute()
+
+
+def full_pattern(given: str) -> str:
+    """Make a pattern of paths absolute; the current folder's own brackets stand for themselves.
+
+    Raises:
+        ConfigError: as ``open_home``.
+    """
+    return str(Path(glob.escape(str(Path.cwd())), open_home(given)))

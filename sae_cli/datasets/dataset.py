@@ -71,8 +71,9 @@ class Split:
 
     def chunks(self) -> Iterator[Tensor]:
         """Yield the split's values in order, a few examples at a time, in bounded memory."""
-        size = max(1, CHUNK_BYTES // (4 * math.prod(self.input_shape)))
-        for values in self.batches(size * (self.chunk_bytes // CHUNK_BYTES)):
+        example_bytes = 4 * math.prod(self.input_shape)
+        size = max(1, CHUNK_BYTES // example_bytes)
+        for values in self.batches(size * max(1, self.chunk_bytes // (size * example_bytes))):
             yield from torch.split(values, size)
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sae_cli.core.errors import ConfigError, MachineError
-from sae_cli.core.paths import full_path
+from sae_cli.core.paths import full_path, full_pattern
 from sae_cli.core.text import in_units
 from sae_cli.datasets.formats.array_file import IN_MEMORY, OPENERS, open_array_file
 from sae_cli.datasets.formats.opened import ArrayFile, refuse_differences
@@ -34,7 +34,7 @@ def open_arrays(given: str, option: str) -> ArrayFile:
     if path.is_dir():
         files = _in_folder(path)
     elif glob.has_magic(given) and not path.exists():
-        files = [Path(found) for found in glob.glob(str(path), recursive=True)]
+        files = [Path(found) for found in glob.glob(full_pattern(given), recursive=True)]
         files = [file for file in files if file.is_file()]
     else:
         return open_array_file(given, option)

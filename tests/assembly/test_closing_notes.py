@@ -183,3 +183,11 @@ def test_an_array_far_from_zero_is_warned_of_and_mended(command: Command, tmp_pa
     log = (tmp_path / "far" / "train.log").read_text()
     assert "latents are dead" in log
     assert "note: the mean is 4 times" in log
+
+
+def test_a_weight_that_is_tuned_is_not_spoken_of(configure: Configure) -> None:
+    words = Words(configure, "model=sparse_l1", "penalty.target_l0=5")
+    (note,) = words.of(train_dead_latents=30)
+    assert note.endswith("try a smaller optimizer.learning_rate")
+    # The weight moves the loss by itself, and may be small.
+    assert words.of([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4], share=1e-6) == []

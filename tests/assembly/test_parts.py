@@ -57,3 +57,23 @@ def test_sorting_by_what_only_a_classifier_has_is_refused(configure: Configure) 
     assert configure("head=classifier", "sort_by=val/accuracy").settings.sort_by == "val/accuracy"
     with pytest.raises(ConfigError, match="needs a classifier, and head=none is not one"):
         configure("sort_by=val/accuracy")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("model=ae", "activation=gated"), "choose architecture=sae"),
+        (("model=topk", "activation.k=11", "architecture.n_latents=10"), "at most that many"),
+        (("model=batch_topk", "activation.k=11", "architecture.n_latents=10"), "at most that many"),
+    ],
+)
+def test_an_activation_that_does_not_fit_is_refused_without_data(
+    words: tuple[str, ...], says: str, configure: Configure
+) -> None:
+    """The jobs of a sweep are checked before the first one reads its data."""
+    with pytest.raises(ConfigError, match=says):
+        build_parts(configure(*words))
+
+
+def test_how_many_latents_there_are_may_be_up_to_the_data(configure: Configure) -> None:
+    build_parts(configure("model=topk", "activation.k=1000000"))

@@ -101,3 +101,11 @@ def test_a_shard_of_another_context(tmp_path: Path) -> None:
 def test_another_column(tmp_path: Path) -> None:
     data = read(cache(tmp_path / "acts", texts()), key="token_ids")
     np.testing.assert_array_equal(values(data), np.tile(np.arange(4.0), (13, 1)))
+
+
+def test_lists_of_lists_that_nobody_marked_are_asked_about(tmp_path: Path) -> None:
+    """They may be images as well as texts."""
+    table = pa.table({"x": pa.array(np.arange(180.0).reshape(9, 4, 5).tolist())})
+    with pa.ipc.new_file(str(tmp_path / "x.arrow"), table.schema) as file:
+        file.write_table(table)
+    assert "give dataset.axes=" in read(tmp_path / "x.arrow").rows_in_doubt

@@ -13,6 +13,8 @@ import pytest
 import safetensors.torch
 import torch
 
+from sae_cli.assembly.data import locate
+from sae_cli.datasets import Split
 from sae_cli.datasets.rows import Part, Shards, slice_rows, take_rows
 from sae_cli.runs.train import train
 from tests.conftest import Command, Configure
@@ -198,3 +200,30 @@ def test_a_folder_larger_than_what_stays_in_memory(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 900e6
+
+
+def test_the_name_of_the_current_folder_is_no_pattern(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is it one in the configuration, from which the run resumes elsewhere."""
+    (tmp_path / "run[1]").mkdir()
+    save_shards(tmp_path / "run[1]" / "acts")
+    monkeypatch.chdir(tmp_path / "run[1]")
+    config = locate(configure("model=ae", "dataset=array", "dataset.path=acts/*.npy"))
+    monkeypatch.chdir("/")
+    np.testing.assert_array_equal(values(read(Path(config.parts["dataset"]["path"]))), X)
+
+
+def test_large_examples_are_read_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An example of 1 MB or more is a chunk of its own, and 64 MB are read at once."""
+    shards = Shards([Part(torch.zeros(20, 1 << 22), "x")])
+    asked: list[int] = []
+
+    def take(self: Shards, rows: torch.Tensor) -> torch.Tensor:
+        asked.append(len(rows))
+        return torch.zeros(len(rows), 1)
+
+    monkeypatch.setattr(Shards, "take_rows", take)
+    for _ in Split(shards, torch.arange(20)).chunks():
+        pass
+    assert asked == [4] * 5

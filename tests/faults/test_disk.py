@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from sae_cli.run_folder.files import append_line
 from tests.faults.causes import limit_files
+from tests.faults.disks import mounted
 from tests.faults.runs import LAST, PREVIOUS, WORDS, contents, finish_like, saved_state
 from tests.forked import Done, Forked
 from tests.killing import results
@@ -22,15 +22,8 @@ KILOBYTE = 1024
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A folder with room for a few checkpoints."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        # Only a file system of its own can be filled safely, and only root mounts one.
-        pytest.skip(f"no small file system could be mounted (root is needed): {done.stderr}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with mounted(tmp_path / "disk", "size=4m") as folder:
+        yield folder
 
 
 def fill(disk: Path, but: int = 0) -> None:

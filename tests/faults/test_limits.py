@@ -16,6 +16,7 @@ import pytest
 
 from tests.conftest import slow
 from tests.faults import limits
+from tests.faults.disks import mounted
 from tests.faults.runs import (
     LAST,
     SAVED_BEFORE,
@@ -34,15 +35,8 @@ KEPT = "what was saved before is kept, and the run can be resumed"
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A folder with room for a few dozen files."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m,nr_inodes=40", "tmpfs", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        # Only a file system of its own can be filled safely, and only root mounts one.
-        pytest.skip(f"no small file system could be mounted (root is needed): {done.stderr}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with mounted(tmp_path / "disk", "size=4m,nr_inodes=40") as folder:
+        yield folder
 
 
 def test_no_descriptor_is_left(tmp_path: Path, whole: Path, forked: Forked) -> None:

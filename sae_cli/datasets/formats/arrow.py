@@ -21,12 +21,16 @@ from sae_cli.datasets.rows import Part
 
 # A file of this beginning ends with a table of its batches; others are streams of batches.
 MAGIC = b"ARROW1"
+# Columns of two-dimensional arrays are marked so.
+EXTENSION = b"ARROW:extension:name"
+ARRAY_2D = b"datasets.features.features.Array2DExtensionType"
 
 
 def open_arrow(path: Path) -> ArrayFile:
     """Open an Arrow file or stream; its only column of lists is meant where it has one.
 
-    The tokens of all texts are the examples, if rows are lists of lists.
+    The tokens of all texts are the examples, if rows are two-dimensional arrays, as SAELens and
+    Hugging Face's library mark them.
 
     Raises:
         ConfigError: no column holds numbers, or PyArrow is not installed.
@@ -43,6 +47,7 @@ def open_arrow(path: Path) -> ArrayFile:
     if not keys:
         raise ConfigError(f"{path} has no rows of numbers; give a column of lists of numbers")
     lists = [name for name in keys if depths[name]]
+    texts = [field.name for field in schema if (field.metadata or {}).get(EXTENSION) == ARRAY_2D]
     deep = [name for name in lists if (depths[name] or 0) > 1]
     meant = deep if len(deep) == 1 else lists
 
@@ -58,7 +63,7 @@ def open_arrow(path: Path) -> ArrayFile:
         keys,
         read,
         default=meant[0] if len(meant) == 1 else None,
-        axes="tokens" if len(deep) == 1 else None,
+        axes="tokens" if deep == texts and len(texts) == 1 else None,
     )
 
 

@@ -18,6 +18,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from sae_cli.datasets.formats.mapped import map_array
+from sae_cli.datasets.formats.parts import check_memory
 
 # A byte of a deflate stream gives at most this many bytes.
 DEFLATE_MAX_RATIO = 1032
@@ -91,8 +92,7 @@ def read_npz(path: Path, key: str) -> NDArray[Any]:
         with archive.open(member) as unpacked:
             header = _header(cast(BinaryIO, unpacked))
         _check_length(header, member.file_size)
-        if header.array_bytes > _memory():
-            raise ValueError(f"{key} has {header.array_bytes} bytes, more than this machine holds")
+        check_memory(header.array_bytes, f"{path}[{key}]")
         with archive.open(member) as unpacked:
             array: NDArray[Any] = npy.read_array(unpacked, allow_pickle=False)
             return array
@@ -129,10 +129,3 @@ def _check_length(header: Header, found: int) -> None:
         raise ValueError(
             f"its header announces {header.array_bytes} bytes, {-surplus} more than follow"
         )
-
-
-def _memory() -> float:
-    """Bytes of this machine's memory; infinite where the system does not say."""
-    if not hasattr(os, "sysconf"):
-        return math.inf
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sae_cli.core.errors import ConfigError
-from sae_cli.datasets.formats import npy
+from sae_cli.datasets.formats import parts
 from sae_cli.datasets.formats.array_file import open_array_file
 
 X = np.arange(12.0).reshape(3, 4)
@@ -58,8 +58,8 @@ def test_members_that_announce_what_they_cannot_hold(
     refused(path, "huge", "announces 96000000000 bytes, 95999999904 more than follow")
     refused(path, "header", "its header has 2147483648 bytes, more than 10000")
     with monkeypatch.context() as patch:
-        patch.setattr(npy, "_memory", lambda: 90)
-        refused(path, "x", "has 96 bytes, more than this machine holds")
+        patch.setattr(parts, "free_memory", lambda: 90.0)
+        refused(path, "x", "takes 0.0 MB of memory, and 0.0 MB are free")
     # At this place the directory holds the unpacked size of the first member.
     content = path.read_bytes()
     at = content.index(b"PK\1\2") + 24
