@@ -39,10 +39,10 @@ def sae_train(variant: str, size: Size) -> Step:
     from sae_cli.assembly.compute import build_gradients, prepare_process
     from sae_cli.assembly.network import build_network
     from sae_cli.assembly.parts import build_parts
-    from sae_cli.assembly.stages import _unsupervised_stages
     from sae_cli.config.compose import compose_run, hydra_ready
     from sae_cli.config.schema import check
     from sae_cli.core.shapes import DataShape
+    from sae_cli.model.objective import Objective
     from sae_cli.training.optimizers import OPTIMIZERS
     from sae_cli.training.step import Step as OurStep
 
@@ -55,7 +55,8 @@ def sae_train(variant: str, size: Size) -> Step:
     parts = build_parts(config)
     prepare_process(config)
     network = build_network(config, parts.network, DataShape((size.features,), None))
-    (stage,) = _unsupervised_stages(config, parts, network)
+    objective = Objective(parts.reconstruction, network.penalty)
+    (stage,) = parts.schedule.stages(network.autoencoder, objective, 1, LEARNING_RATE)
     gradients = build_gradients(config, parts.device, stage)
     optimizer = OPTIMIZERS.build(config.parts["optimizer"], gradients.parameters)
     step = OurStep(gradients, optimizer, None, Generator(), size.batch)
