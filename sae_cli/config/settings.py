@@ -19,6 +19,8 @@ GROUP_NAMES = (
 EARLIER_GROUPS: dict[str, Any] = {"revival": {"name": "none"}}
 EARLIER_OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("penalty", "l1"): {"decoder_norms": False, "warmup_steps": 0, "target_l0": None},
+    ("penalty", "l0"): {"target_l0": None},
+    ("penalty", "tanh"): {"target_l0": None},
     ("dataset", "array"): {"axes": None, "centre": False, "scale": "none"},
 }
 # These keys change no number of a run: what it says, saves and draws, and where its data are.

@@ -39,4 +39,5 @@ def full_pattern(given: str) -> str:
     Raises:
         ConfigError: as ``open_home``.
     """
-    return str(Path(glob.escape(str(Path.cwd())), open_home(given)))
+    path = open_home(given)
+    return str(path if path.is_absolute() else Path(glob.escape(str(Path.cwd())), path))

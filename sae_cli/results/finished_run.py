@@ -100,7 +100,9 @@ def _part(config: Mapping[str, Any], group: str) -> dict[str, Any]:
     part = config.get(group)
     if not isinstance(part, dict) or not isinstance(part.get("name"), str):
         raise ConfigError(f"{group} is not a part with a name")
-    return part | EARLIER_OPTIONS.get((group, part["name"]), {}) | part
+    part = part | EARLIER_OPTIONS.get((group, part["name"]), {}) | part
+    # An earlier run that was resumed or reproduced says in words what the others leave open.
+    return part | {"axes": None} if part.get("axes") == "as_stored" else part
 
 
 def machine(record: Mapping[str, Any]) -> str:

@@ -109,3 +109,30 @@ def test_lists_of_lists_that_nobody_marked_are_asked_about(tmp_path: Path) -> No
     with pa.ipc.new_file(str(tmp_path / "x.arrow"), table.schema) as file:
         file.write_table(table)
     assert "give dataset.axes=" in read(tmp_path / "x.arrow").rows_in_doubt
+
+
+def test_a_process_that_knows_the_type_of_texts_reads_the_same(tmp_path: Path) -> None:
+    """Hugging Face's library makes it known when it is imported."""
+
+    class Array2D(pa.ExtensionType):  # type: ignore[misc, unused-ignore]
+        def __init__(self) -> None:
+            name = "datasets.features.features.Array2DExtensionType"
+            super().__init__(pa.list_(pa.list_(pa.float32())), name)
+
+        def __arrow_ext_serialize__(self) -> bytes:
+            return b""
+
+        @classmethod
+        def __arrow_ext_deserialize__(cls, storage: pa.DataType, serialized: bytes) -> pa.DataType:
+            return cls()
+
+    texts = np.arange(60.0, dtype=np.float32).reshape(4, 3, 5)
+    cache(tmp_path / "acts", texts)
+    before = read(tmp_path / "acts")
+    pa.register_extension_type(Array2D())
+    try:
+        after = read(tmp_path / "acts")
+    finally:
+        pa.unregister_extension_type("datasets.features.features.Array2DExtensionType")
+    np.testing.assert_array_equal(values(after), values(before))
+    assert values(after).shape == (12, 5)

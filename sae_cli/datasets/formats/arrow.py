@@ -21,6 +21,8 @@ from sae_cli.datasets.rows import Part
 
 # A file of this beginning ends with a table of its batches; others are streams of batches.
 MAGIC = b"ARROW1"
+# PyArrow takes no memory for values that stay in the file.
+MAX_ALLOCATED = 1 << 20
 # Columns of two-dimensional arrays are marked so.
 EXTENSION = b"ARROW:extension:name"
 ARRAY_2D = b"datasets.features.features.Array2DExtensionType"
@@ -47,7 +49,7 @@ def open_arrow(path: Path) -> ArrayFile:
     if not keys:
         raise ConfigError(f"{path} has no rows of numbers; give a column of lists of numbers")
     lists = [name for name in keys if depths[name]]
-    texts = [field.name for field in schema if (field.metadata or {}).get(EXTENSION) == ARRAY_2D]
+    texts = [field.name for field in schema if _mark(pa, field) == ARRAY_2D]
     deep = [name for name in lists if (depths[name] or 0) > 1]
     meant = deep if len(deep) == 1 else lists
 
@@ -67,6 +69,13 @@ def open_arrow(path: Path) -> ArrayFile:
     )
 
 
+def _mark(pa: Any, field: Any) -> Any:
+    """Give the name of a column's own type, or None; a process may know the type or not."""
+    if isinstance(field.type, pa.BaseExtensionType):
+        return field.type.extension_name.encode()
+    return (field.metadata or {}).get(EXTENSION)
+
+
 def _batches(pa: Any, mapped: NDArray[np.uint8]) -> list[Any]:
     """Read the batches of rows; their values stay in the mapped file."""
     buffer = pa.py_buffer(mapped)
@@ -77,7 +86,7 @@ def _batches(pa: Any, mapped: NDArray[np.uint8]) -> list[Any]:
         read = iter(pa.ipc.open_stream(buffer))
     batches, before = [], pa.total_allocated_bytes()
     for batch in read:
-        if pa.total_allocated_bytes() - before > len(mapped):
+        if pa.total_allocated_bytes() - before > MAX_ALLOCATED:
             raise ValueError("its values are compressed, and would not stay in the file")
         batch.validate(full=True)
         batches.append(batch)
