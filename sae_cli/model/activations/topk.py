@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, final
 
@@ -46,8 +47,8 @@ class TopK(Activation):
     def kept(self, pre_codes: Tensor) -> tuple[Tensor, Tensor]:
         """Values and places of the codes that are kept, both ``(batch, k)``, in no order; other
         codes are 0."""
-        values, indices = pre_codes.topk(self.k, dim=1, sorted=False)
-        return values.relu(), indices
+        indices = _largest_of_rows(pre_codes.detach(), self.k)
+        return pre_codes.gather(1, indices).relu(), indices
 
     def forward(self, pre_codes: Tensor, noise: Tensor | None = None) -> Tensor:
         values, indices = self.kept(pre_codes)
@@ -113,6 +114,32 @@ class BatchTopK(Activation, Learning):
 
     def extra_repr(self) -> str:
         return f"k={self.k}"
+
+
+def _largest_of_rows(values: Tensor, k: int) -> Tensor:
+    """Places of the ``k`` largest of each row of ``values`` ``(n, width)``, in no order.
+
+    They lie in the ``k`` groups of each row whose largest values are largest, so that in place of a
+    row one looks through the maxima of its groups, and through the members of ``k`` of them.
+    """
+    n, width = values.shape
+    n_groups = _number_of_groups(width, k)
+    # Maxima are quick for a processor; a GPU's own selection reads a row only once.
+    if values.is_cuda or n_groups is None:
+        return values.topk(k, dim=1, sorted=False).indices
+    grouped = values.view(n, -1, n_groups)
+    groups = grouped.amax(1).topk(k, dim=1, sorted=False).indices
+    members = grouped.gather(2, groups[:, None].expand(n, grouped.shape[1], k)).flatten(1)
+    among = members.topk(k, dim=1, sorted=False).indices
+    return among // k * n_groups + groups.gather(1, among % k)
+
+
+def _number_of_groups(width: int, k: int) -> int | None:
+    """Into how many equal groups to divide a row so that maxima and members are few together; None
+    where the whole row is as quick."""
+    in_group = 2 ** round(math.log2(width / k) / 2)
+    few = width // in_group + k * in_group <= width // 2
+    return width // in_group if few and width % in_group == 0 else None
 
 
 def _largest(values: Tensor, n: int) -> tuple[Tensor, Tensor]:

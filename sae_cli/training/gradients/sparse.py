@@ -25,6 +25,8 @@ from sae_cli.training.gradients.gradients import Gradients
 
 # As ``torch.nn.functional.normalize`` has it.
 SMALLEST_NORM = 1e-12
+# Of so many examples the pre-codes are chosen from before the next are computed.
+ROWS_AT_ONCE = 1024
 # Where more than one of so many codes is active, dense products are as fast.
 SPARSE_FROM = 8
 
@@ -104,6 +106,7 @@ class Sparse(Gradients):
         self.parameters = list(autoencoder.parameters())
         self.term_names = objective.term_names
         decoder = layers.decoder
+        self._room = torch.empty(0, device=decoder.bias.device)
         self._raw = (
             decoder.parametrizations["weight"].original  # type: ignore[index, union-attr]
             if layers.unit_norm
@@ -118,7 +121,7 @@ class Sparse(Gradients):
         seen, target = x.flatten(1), target.flatten(1)
         if self._layers.subtracts:
             seen = seen - decoder.bias
-        pairs = _select(self._activation, F.linear(seen, encoder.weight, encoder.bias))
+        pairs = self._select(seen)
         atoms, norms = self._atoms()
         decoded = _sum_rows(atoms, pairs.latents, pairs.starts, pairs.codes)
         error = decoded.add_(decoder.bias).sub_(target)
@@ -146,6 +149,26 @@ class Sparse(Gradients):
         gradients = [found[id(parameter)] for parameter in self.parameters]
         return terms, lay_out(gradients, self.parameters)
 
+    def _select(self, seen: Tensor) -> Pairs:
+        """Encode examples ``(batch, n_features)``, and keep the largest pre-codes."""
+        activation = self._activation
+        if isinstance(activation, BatchTopK):
+            return _of_batch(activation, self._pre_codes(seen))
+        assert isinstance(activation, TopK)
+        kept = [activation.kept(self._pre_codes(rows)) for rows in seen.split(ROWS_AT_ONCE)]
+        codes, latents = zip(*kept, strict=True)
+        return _of_each(torch.cat(codes), torch.cat(latents))
+
+    def _pre_codes(self, rows: Tensor) -> Tensor:
+        """Pre-codes ``(n, n_latents)``, which the next call overwrites."""
+        encoder = self._layers.encoder
+        shape = (len(rows), encoder.out_features)
+        # New memory for each step costs a processor as much as half of the product.
+        if self._room.shape[0] < len(rows):
+            self._room = rows.new_empty(shape)
+        room = self._room[: len(rows)]
+        return torch.addmm(encoder.bias, rows, encoder.weight.t(), out=room)
+
     def _atoms(self) -> tuple[Tensor, Tensor | None]:
         """The atoms ``(n_latents, n_features)``, and their norms before they were made 1."""
         rows = self._raw.t().contiguous()
@@ -155,21 +178,23 @@ class Sparse(Gradients):
         return rows.div_(norms), norms
 
 
-def _select(activation: nn.Module, pre_codes: Tensor) -> Pairs:
-    """Keep the largest pre-codes ``(batch, n_latents)``."""
+def _of_batch(activation: BatchTopK, pre_codes: Tensor) -> Pairs:
+    """The largest of all pre-codes ``(batch, n_latents)``."""
     n, width = pre_codes.shape
-    if isinstance(activation, BatchTopK):
-        codes, places = activation.kept(pre_codes)
-        activation.learn_(codes)
-        order = places.argsort()
-        places = places[order]
-        examples = places // width
-        starts = torch.searchsorted(examples, torch.arange(n, device=places.device))
-        return Pairs(codes[order], places % width, examples, starts)
-    assert isinstance(activation, TopK)
-    codes, latents = activation.kept(pre_codes)
-    starts = torch.arange(0, n * activation.k, activation.k, device=pre_codes.device)
-    examples = torch.arange(n, device=pre_codes.device).repeat_interleave(activation.k)
+    codes, places = activation.kept(pre_codes)
+    activation.learn_(codes)
+    order = places.argsort()
+    places = places[order]
+    examples = places // width
+    starts = torch.searchsorted(examples, torch.arange(n, device=places.device))
+    return Pairs(codes[order], places % width, examples, starts)
+
+
+def _of_each(codes: Tensor, latents: Tensor) -> Pairs:
+    """The pairs of codes and latents ``(batch, k)``."""
+    n, k = codes.shape
+    starts = torch.arange(0, n * k, k, device=codes.device)
+    examples = torch.arange(n, device=codes.device).repeat_interleave(k)
     return Pairs(codes.flatten(), latents.flatten(), examples, starts)
 
 
