@@ -24,6 +24,7 @@ from sae_cli.training.gradients.autograd import Autograd
 from sae_cli.training.gradients.by_hand import ByHand, can_differentiate
 from sae_cli.training.gradients.compiled import Compiled, can_compile
 from sae_cli.training.gradients.gradients import Gradients
+from sae_cli.training.gradients.in_pieces import InPieces, can_divide
 from sae_cli.training.gradients.sparse import Sparse, can_be_sparse
 from sae_cli.training.stage import Stage
 
@@ -144,11 +145,13 @@ def build_gradients(config: RunConfig, device: Device, stage: Stage) -> Gradient
     if config.settings.compile == "on":
         size = config.settings.batch_size
         return Compiled(model, objective, device, size, stage.trained, training=training)
-    if _by_hand(device, stage):
-        return ByHand(model, objective)
     if _sparse(device, stage):
         return Sparse(model, objective)
-    return Autograd(model, objective, device, stage.trained, training=training)
+    divides = _divides(device, stage, config.settings.batch_size)
+    if _by_hand(device, stage):
+        return ByHand(model, objective, divides=divides)
+    gradients = Autograd(model, objective, device, stage.trained, training=training)
+    return InPieces(gradients, model.n_latents) if divides else gradients
 
 
 def _by_hand(device: Device, stage: Stage) -> bool:
@@ -158,6 +161,11 @@ def _by_hand(device: Device, stage: Stage) -> bool:
 def _sparse(device: Device, stage: Stage) -> bool:
     on_cpu = device.torch.type == "cpu" and not device.bfloat16
     return on_cpu and not stage.supervised and can_be_sparse(stage.autoencoder, stage.objective)
+
+
+def _divides(device: Device, stage: Stage, batch_size: int) -> bool:
+    # A GPU has the memory, and more to do at once.
+    return device.torch.type == "cpu" and can_divide(stage.autoencoder, stage.objective, batch_size)
 
 
 def _compiling_pays(device: Device, stage: Stage, steps_per_epoch: int) -> bool:

@@ -11,10 +11,11 @@ rectangle of height 1 on (-1/2, 1/2), ``theta`` the threshold and ``epsilon`` th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import Positive
@@ -85,22 +86,47 @@ def jump(x: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
         threshold: ``(n,)``.
         bandwidth: of the kernel.
     """
-    slope = -threshold.detach() * _kernel(x, threshold, bandwidth)
-    return torch.where(x > threshold, x, 0.0) + slope * _zero(threshold)
+    made: Tensor = _Jump.apply(x, threshold, bandwidth)
+    return made
 
 
 def step(x: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
     """1 where ``x`` is above the threshold, 0 elsewhere; arguments and gradient as of ``jump``."""
-    slope = -_kernel(x, threshold, bandwidth)
-    return (x > threshold).to(slope.dtype) + slope * _zero(threshold)
+    made: Tensor = _Step.apply(x, threshold, bandwidth)
+    return made
 
 
-def _kernel(x: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
-    """``K((x - threshold) / bandwidth) / bandwidth``, without a gradient."""
-    distance = x.detach() - threshold.detach()
-    return (distance.abs() < 0.5 * bandwidth).to(distance.dtype) / bandwidth
+# Zeros are made by products, because what fills by a mask goes through one element at a time.
+class _Jump(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
+        made = (x > threshold).to(threshold.dtype).mul_(x.relu())
+        ctx.save_for_backward(x, threshold, made)
+        ctx.bandwidth = bandwidth
+        return made
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, threshold, made = ctx.saved_tensors
+        near = _sum_near(gradient, x, threshold, ctx.bandwidth)
+        of_x = torch.ops.aten.threshold_backward(gradient, made, 0)
+        return of_x, -threshold * near, None
 
 
-def _zero(threshold: Tensor) -> Tensor:
-    """Zeros with a gradient of 1 to the threshold."""
-    return threshold - threshold.detach()
+class _Step(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
+        ctx.save_for_backward(x, threshold)
+        ctx.bandwidth = bandwidth
+        return (x > threshold).to(threshold.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
+        x, threshold = ctx.saved_tensors
+        return None, -_sum_near(gradient, x, threshold, ctx.bandwidth), None
+
+
+def _sum_near(gradient: Tensor, x: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
+    """Sum ``gradient K((x - threshold) / bandwidth) / bandwidth`` over examples, ``(n,)``."""
+    near = (x - threshold).abs_().lt_(0.5 * bandwidth)
+    return near.mul_(gradient).sum(0) / bandwidth

@@ -22,9 +22,11 @@ from sae_cli.model.objective import Objective, Terms
 from sae_cli.model.penalties.roles import WarmUp
 from sae_cli.training.gradients import derivatives
 from sae_cli.training.gradients.gradients import Gradients
+from sae_cli.training.gradients.in_pieces import add_terms, pieces
 
 Linear = nn.Linear | TiedLinear
 Link = Linear | Pointwise
+_Weights = dict[int, tuple[Tensor, Tensor | None]]
 
 
 def can_differentiate(autoencoder: AutoEncoder, objective: Objective) -> bool:
@@ -72,9 +74,12 @@ class ByHand(Gradients):
 
     Args:
         autoencoder, objective: such that ``can_differentiate`` holds.
+        divides: whether to go through a batch in pieces; ``can_divide`` holds.
     """
 
-    def __init__(self, autoencoder: AutoEncoder, objective: Objective) -> None:
+    def __init__(
+        self, autoencoder: AutoEncoder, objective: Objective, *, divides: bool = False
+    ) -> None:
         self.parameters = list(autoencoder.parameters())
         self.term_names = objective.term_names
         self._place = {id(parameter): i for i, parameter in enumerate(self.parameters)}
@@ -87,6 +92,7 @@ class ByHand(Gradients):
             if type(link) is nn.Linear
         }
         self._objective = objective
+        self._n_latents, self.divides = autoencoder.n_latents, divides
         assert objective.reconstruction is not None
         by = derivatives.RECONSTRUCTIONS[type(objective.reconstruction)].by
         self._first = len(self._links) - (2 if by == "pre_x_hat" else 1)
@@ -95,13 +101,29 @@ class ByHand(Gradients):
     def __call__(
         self, x: Tensor, target: Tensor, labels: Tensor | None = None, noise: Tensor | None = None
     ) -> tuple[Terms, list[Tensor]]:
-        values, weights = self._forward(x.flatten(1))
+        weights = self._weights()
+        found = _Found(self.parameters, self._place)
+        x, target = x.flatten(1), target.flatten(1)
+        if not self.divides:
+            return self._differentiate(x, target, weights, found), found.gradients()
+        terms: list[Terms] = []
+        for piece, share in pieces(len(x), self._n_latents):
+            own = self._differentiate(x[piece], target[piece], weights, found, share)
+            terms.append({name: share * value for name, value in own.items()})
+        return add_terms(terms), found.gradients()
+
+    def _differentiate(
+        self, x: Tensor, target: Tensor, weights: _Weights, found: _Found, share: float = 1.0
+    ) -> Terms:
+        """Add the gradients of some rows, times their share of the batch, to those found before;
+        give the terms of these rows."""
+        values = self._forward(x, weights)
         code = self._activation
         passed = Pass(values[code], values[code + 1], values[-2], values[-1])
-        terms, gradient, of_codes = derivatives.of_objective(
-            self._objective, passed, target.flatten(1)
-        )
-        found = _Found(self.parameters, self._place)
+        terms, gradient, of_codes = derivatives.of_objective(self._objective, passed, target)
+        if share < 1.0:
+            gradient = gradient * share
+            of_codes = None if of_codes is None else of_codes * share
         for i in range(self._first, -1, -1):
             link = self._links[i]
             if i == code and of_codes is not None:
@@ -116,19 +138,25 @@ class ByHand(Gradients):
             found.add(weight, _weight_gradient(weight, gradient, values[i]))
             if i > 0:
                 gradient = gradient.mm(weight)
-        return terms, found.gradients()
+        return terms
 
-    def _forward(self, x: Tensor) -> tuple[list[Tensor], dict[int, tuple[Tensor, Tensor | None]]]:
-        """The input of each link, and the last output; weight and bias of the linear ones."""
+    def _weights(self) -> _Weights:
+        """Weight and bias of each linear link, by its number."""
+        return {
+            i: self._own.get(i) or _compute(link)
+            for i, link in enumerate(self._links)
+            if not isinstance(link, Pointwise)
+        }
+
+    def _forward(self, x: Tensor, weights: _Weights) -> list[Tensor]:
+        """The input of each link, and the last output."""
         values: list[Tensor] = [x]
-        weights: dict[int, tuple[Tensor, Tensor | None]] = {}
         for i, link in enumerate(self._links):
             if isinstance(link, Pointwise):
                 values.append(link.forward(values[-1]))
-                continue
-            weights[i] = weight, bias = self._own.get(i) or _compute(link)
-            values.append(F.linear(values[-1], weight, bias))
-        return values, weights
+            else:
+                values.append(F.linear(values[-1], *weights[i]))
+        return values
 
 
 @torch.enable_grad()

@@ -155,7 +155,7 @@ class Sparse(Gradients):
         if isinstance(activation, BatchTopK):
             return _of_batch(activation, self._pre_codes(seen))
         assert isinstance(activation, TopK)
-        kept = [activation.kept(self._pre_codes(rows)) for rows in seen.split(ROWS_AT_ONCE)]
+        kept = [activation.kept(self._pre_codes(rows)) for rows in torch.split(seen, ROWS_AT_ONCE)]
         codes, latents = zip(*kept, strict=True)
         return _of_each(torch.cat(codes), torch.cat(latents))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Generator, Tensor
@@ -97,6 +98,23 @@ def test_the_largest_of_millions_are_those_of_a_sort() -> None:
     expected = pre_codes.flatten().sort(descending=True).values[:512]
     assert torch.equal(codes.sort(descending=True).values, expected)
     assert torch.equal(pre_codes.flatten()[places], codes)
+
+
+@pytest.mark.parametrize(("width", "k"), [(1024, 4), (4096, 32), (1000, 5), (1 << 14, 64), (64, 9)])
+def test_the_largest_of_each_row_are_those_of_a_sort(width: int, k: int) -> None:
+    pre_codes = torch.randn(50, width, generator=Generator().manual_seed(width))
+    codes, places = TopK(k=k).kept(pre_codes)
+    expected = pre_codes.numpy().argsort(axis=1)[:, -k:]
+    assert (np.sort(places.numpy(), axis=1) == np.sort(expected, axis=1)).all()
+    assert torch.equal(pre_codes.gather(1, places).relu(), codes)
+
+
+def test_of_equal_values_no_more_are_kept_than_make_k() -> None:
+    # Each value occurs in several groups, and in one group several times.
+    pre_codes = torch.randint(3, (200, 4096), generator=Generator().manual_seed(3)).float()
+    codes, places = TopK(k=32).kept(pre_codes)
+    assert codes.sum() == 200 * 32 * 2
+    assert all(len(set(row)) == 32 for row in places.tolist())
 
 
 def test_where_it_does_not_fit_autograd_does() -> None:
