@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from sae_cli.core.shapes import DataShape, Interval
 from sae_cli.datasets.formats.mapped import MappedFile, mapped_files
 from sae_cli.datasets.inputs import AS_STORED, DataRecord, Inputs
 from sae_cli.datasets.rows import Stored, take_rows, tensors_of
-from sae_cli.datasets.stream import stream, too_large
+from sae_cli.datasets.stream import Wait, stream, too_large
 
 CHUNK_BYTES = 1 << 20
 SHARDS_CHUNK_BYTES = 1 << 26
@@ -38,6 +38,7 @@ class Split:
         inputs: makes of stored values the values that a model sees.
         streamed_to: the device that values are streamed to; None if they come out on the device
             of ``stored``.
+        wait: for values that are streamed.
     """
 
     stored: Stored
@@ -45,6 +46,7 @@ class Split:
     labels: Tensor | None = None
     inputs: Inputs = AS_STORED
     streamed_to: torch.device | None = None
+    wait: Wait = field(default_factory=Wait, compare=False)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -113,7 +115,7 @@ class Split:
             for piece in pieces:
                 yield self.values(piece)
         else:
-            for taken in stream(self.stored, pieces, self.streamed_to):
+            for taken in stream(self.stored, pieces, self.streamed_to, self.wait):
                 yield self.inputs.apply_(taken)
 
     def with_unit_norm(self) -> Split:
@@ -203,7 +205,7 @@ class Dataset:
             labels = None if split.labels is None else move(split.labels)
             split = replace(split, inputs=split.inputs.to(device))
             if streamed:
-                return replace(split, labels=labels, streamed_to=device)
+                return replace(split, labels=labels, streamed_to=device, wait=Wait())
             if id(split.stored) not in storage:
                 storage[id(split.stored)] = split.stored.to(device)
             stored, rows = storage[id(split.stored)], move(split.rows)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
@@ -47,19 +49,33 @@ def free_bytes(device: torch.device) -> float:
     return math.inf
 
 
-def stream(stored: Stored, pieces: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
+@dataclass
+class Wait:
+    """How long batches were waited for.
+
+    Attributes:
+        seconds: in all.
+    """
+
+    seconds: float = 0.0
+
+
+def stream(
+    stored: Stored, pieces: Iterable[Tensor], device: torch.device, wait: Wait
+) -> Iterator[Tensor]:
     """Yield ``stored[rows]`` on ``device``, in the stored type, for each ``rows`` of ``pieces``.
 
     Args:
         stored: ``(n, ...)`` on the host, possibly memory-mapped or in shards.
         pieces: int64 ``(n_rows,)`` each, on the host.
+        wait: grows by the time that the caller waits.
     """
     if device.type == "cuda":
-        return _to_gpu(stored, pieces, device)
-    return ahead(pieces, lambda rows: take_rows(stored, rows).to(device))
+        return _to_gpu(stored, pieces, device, wait)
+    return ahead(pieces, lambda rows: take_rows(stored, rows).to(device), wait)
 
 
-def ahead(pieces: Iterable[Tensor], load: Callable[[Tensor], T]) -> Iterator[T]:
+def ahead(pieces: Iterable[Tensor], load: Callable[[Tensor], T], wait: Wait) -> Iterator[T]:
     """Yield ``load(piece)`` for each piece, in order; a thread loads up to ``AHEAD`` pieces early.
 
     An error of ``load`` is raised here, at its piece. The thread ends with the iterator, even if
@@ -71,14 +87,23 @@ def ahead(pieces: Iterable[Tensor], load: Callable[[Tensor], T]) -> Iterator[T]:
         for piece in pieces:
             waiting.append(pool.submit(load, piece))
             if len(waiting) > AHEAD:
-                yield waiting.popleft().result()
+                yield _result(waiting.popleft(), wait)
         while waiting:
-            yield waiting.popleft().result()
+            yield _result(waiting.popleft(), wait)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _to_gpu(stored: Stored, pieces: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
+def _result(loading: Future[T], wait: Wait) -> T:
+    started = time.perf_counter()
+    loaded = loading.result()
+    wait.seconds += time.perf_counter() - started
+    return loaded
+
+
+def _to_gpu(
+    stored: Stored, pieces: Iterable[Tensor], device: torch.device, wait: Wait
+) -> Iterator[Tensor]:
     """Copy on a separate CUDA stream, so that a copy and a training step run side by side."""
     copies = _copy_stream(device)
 
@@ -90,7 +115,7 @@ def _to_gpu(stored: Stored, pieces: Iterable[Tensor], device: torch.device) -> I
             batch = pinned.to(device, non_blocking=True)
         return batch, copies.record_event()
 
-    for batch, copied in ahead(pieces, load):
+    for batch, copied in ahead(pieces, load, wait):
         using = torch.cuda.current_stream(device)
         using.wait_event(copied)
         # The memory belongs to the copying stream, which must not reuse it while this one reads it.

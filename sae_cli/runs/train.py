@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -190,9 +191,14 @@ def _train_stages(run: ActiveRun) -> None:
         run.console.say(f"resumed at step {run.progress.step} (epoch {run.progress.epoch})")
         (first,) = [i for i, stage in enumerate(stages) if stage.name == resumed.stage]
         stages = stages[first:]
+    split, started = run.training.dataset.train, time.monotonic()
+    waited = split.wait.seconds
     for stage in stages:
         run.stop.check()
         train_stage(run, stage)
+    if split.streamed_to is not None:
+        share = (split.wait.seconds - waited) / max(time.monotonic() - started, 1e-9)
+        run.console.say(f"data: streamed; {share:.0%} of the training was waiting for them")
 
 
 def _closing_metrics(run: ActiveRun) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch import Tensor
 from sae_cli.core.shapes import UNIT
 from sae_cli.datasets import DATASETS, Dataset, Split
 from sae_cli.datasets.inputs import Inputs
-from sae_cli.datasets.stream import AHEAD, SHARE, ahead, free_bytes, too_large
+from sae_cli.datasets.stream import AHEAD, SHARE, Wait, ahead, free_bytes, too_large
 
 CPU = torch.device("cpu")
 DTYPES = [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64]
@@ -132,10 +133,25 @@ def test_the_thread_is_only_a_few_pieces_ahead() -> None:
             asked.append(number)
             yield torch.tensor([number])
 
-    for number, piece in enumerate(ahead(pieces(), lambda rows: rows)):
+    for number, piece in enumerate(ahead(pieces(), lambda rows: rows, Wait())):
         assert int(piece) == number
         assert len(asked) == min(100, number + 1 + AHEAD)
     assert number == 99
+
+
+def test_only_the_time_in_which_nothing_else_is_done_is_waiting() -> None:
+    def slowly(rows: Tensor) -> Tensor:
+        time.sleep(0.05)
+        return rows
+
+    idle, busy = Wait(), Wait()
+    for _ in ahead(torch.split(torch.arange(4), 1), slowly, idle):
+        pass
+    assert idle.seconds > 0.15
+    started = time.monotonic()
+    for _ in ahead(torch.split(torch.arange(4), 1), lambda rows: rows, busy):
+        time.sleep(0.05)
+    assert busy.seconds < 0.5 * (time.monotonic() - started)
 
 
 def test_an_early_exit_ends_the_thread() -> None:
@@ -167,7 +183,7 @@ def test_an_early_exit_reads_nothing_more() -> None:
             go.wait(10)
         return rows
 
-    batches = ahead(torch.split(torch.arange(100), 1), load)
+    batches = ahead(torch.split(torch.arange(100), 1), load, Wait())
     next(batches)
     assert began.wait(10)
     threading.Timer(0.05, go.set).start()
