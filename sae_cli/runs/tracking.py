@@ -1,7 +1,7 @@
 """The trackers of a run: they are told of its lines, and can do nothing to it.
 
-What they copy is a record in the run folder, so that a resumed run can tell them everything from the
-first step on, whatever they had stored when it was killed.
+What they copy is a record in the run folder, so that a resumed run can tell them everything from
+the first step on, whatever they had stored when it was killed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from sae_cli.trackers.tracker import About, Line, outside
 Loggers = Mapping[str, Mapping[str, Any]]
 IDENTITY = f"{FOLDER}/identity.json"
 # How long a run waits for its trackers: those of one that was stopped are told all when it resumes.
-FINISHED_SECONDS, STOPPED_SECONDS = 60.0, 10.0
+FINISHED_SECONDS, STOPPED_SECONDS = 180.0, 20.0
+# It says so where that takes more than a moment.
+QUIET_SECONDS = 5.0
 # Evaluations of two stages may be of the same step; a store tells them apart by their milliseconds.
 APART = 0.002
 
@@ -127,7 +129,10 @@ class Tracking:
         while self._started:
             tracker = self._started.pop()
             try:
-                problem = tracker.end(status, seconds, given_up)
+                tracker.finish(status)
+                if not tracker.wait(QUIET_SECONDS, given_up):
+                    self._say(f"waiting for {LOGGER}={tracker.name} at most {seconds:g} s")
+                problem = tracker.end(seconds, given_up)
             except BaseException:
                 # A second Ctrl-C ends all at once.
                 for one in (tracker, *self._started):
@@ -218,8 +223,8 @@ def _is_hex(text: str) -> bool:
 
 def _off(name: str, problem: str) -> str:
     return (
-        f"{LOGGER}={name} is off for the rest of this run, which goes on: {problem}; the run folder "
-        "has everything"
+        f"{LOGGER}={name} is off for the rest of this run, which goes on: {problem}; the run "
+        "folder has everything"
     )
 
 

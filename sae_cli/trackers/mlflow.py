@@ -62,12 +62,7 @@ class MLflow(Tracker):
             stored = self._client.get_run(self._run).data
             self._tell(about, stored.params)
             # How many points of each metric the store has already.
-            self._left_out = Counter(
-                {
-                    key: len(self._client.get_metric_history(self._run, key))
-                    for key in stored.metrics
-                }
-            )
+            self._left_out = Counter({key: self._count(key) for key in stored.metrics})
 
     def log(self, lines: Sequence[Line]) -> None:
         from mlflow.entities import Metric
@@ -109,6 +104,9 @@ class MLflow(Tracker):
         tags = about.tags | {ID: about.id}
         made = self._client.create_run(experiment, run_name=about.name, tags=tags)
         return str(made.info.run_id)
+
+    def _count(self, key: str) -> int:
+        return len(self._client.get_metric_history(self._run, key))
 
     def _tell(self, about: About, stored: Mapping[str, str]) -> None:
         """Log the configuration; MLflow refuses another value for a parameter, so that is a tag."""

@@ -17,7 +17,7 @@ from sae_cli.trackers.tracker import About, Line, Tracker
 
 POLL_SECONDS = 1.0
 # A run has ended, and its tracker still tries: a server that does not answer.
-LAST_SECONDS = 120
+LAST_SECONDS = 240
 IGNORED = (
     *(signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP),
     signal.SIGXCPU,

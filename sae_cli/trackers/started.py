@@ -76,31 +76,43 @@ class Started:
         said = self._process.stdout.read(2000).decode(errors="replace")
         return said or f"its process ended with {code}"
 
-    def end(self, status: str, seconds: float, given_up: Callable[[], bool]) -> str | None:
-        """Have the tracker complete its store, and wait for that.
+    def finish(self, status: str) -> None:
+        """Have the tracker complete its store.
 
         Args:
             status: how the run ended.
-            seconds: to wait at most; then the process is killed.
-            given_up: tells whether to wait no longer.
-
-        Returns:
-            what went wrong, if anything.
         """
         self._tell(status)
         assert self._process.stdin is not None
         with suppress(OSError):
             self._process.stdin.close()
+
+    def wait(self, seconds: float, given_up: Callable[[], bool]) -> bool:
+        """Wait for the end of the process; tell whether it has ended.
+
+        Args:
+            seconds: to wait at most.
+            given_up: tells whether to wait no longer.
+        """
         # Waits are counted, because a clock runs on while the machine sleeps.
         for _ in range(round(seconds / POLL_SECONDS)):
             if self._process.poll() is not None:
-                return self.failure()
+                return True
             if given_up():
-                self.kill()
-                return "it was not waited for"
+                break
             time.sleep(POLL_SECONDS)
+        return False
+
+    def end(self, seconds: float, given_up: Callable[[], bool]) -> str | None:
+        """Wait as ``wait`` does, and kill what has not ended then.
+
+        Returns:
+            what went wrong, if anything.
+        """
+        if self.wait(seconds, given_up):
+            return self.failure()
         self.kill()
-        return f"it had not ended after {seconds:g} s"
+        return "it was not waited for" if given_up() else f"it had not ended after {seconds:g} s"
 
     def kill(self) -> None:
         """End the process, and those that it has started in its session."""
