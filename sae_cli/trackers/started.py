@@ -70,11 +70,18 @@ class Started:
     def failure(self) -> str | None:
         """Say why the process has ended, if it has failed."""
         code = self._process.poll()
-        if not code:
+        if code is None:
             return None
-        assert self._process.stdout is not None
-        said = self._process.stdout.read(2000).decode(errors="replace")
-        return said or f"its process ended with {code}"
+        said = self._close()
+        return (said or f"its process ended with {code}") if code else None
+
+    def _close(self) -> str:
+        """Close the pipes, and give what the process has said."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        with suppress(OSError):
+            self._process.stdin.close()
+        with self._process.stdout as said:
+            return said.read(2000).decode(errors="replace")
 
     def finish(self, status: str) -> None:
         """Have the tracker complete its store.
@@ -119,3 +126,4 @@ class Started:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._close()
