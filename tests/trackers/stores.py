@@ -100,10 +100,11 @@ def of_wandb(run: Path) -> list[Stored]:
                     one.key or "/".join(one.nested_key): json.loads(one.value_json)
                     for one in record.history.item
                 }
+                # Of a picture, each property is an item.
+                deep = {one.nested_key[0] for one in record.history.item if one.nested_key[1:]}
+                stored.pictures |= deep
                 for key, value in items.items():
-                    if isinstance(value, dict):
-                        stored.pictures.add(key)
-                    elif "/" in key:
+                    if "/" in key and not deep:
                         stored.points[key].append((items["step"], value))
         found.append(stored)
     return found
