@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeGuard, final
 
 from sae_cli.trackers.tracker import Line
 
@@ -31,15 +31,15 @@ def parse(text: bytes) -> Line | None:
 def from_json(found: Mapping[str, Any]) -> Line | None:
     """Make a line of the keys and values of one; None if it is not one."""
     step, time, stage, epoch = (found.get(key) for key in KEYS)
-    if type(step) is not int or not _is_finite(time) or not isinstance(stage, str):
-        return None
-    if epoch is not None and type(epoch) is not int:
-        return None
     values = {
         str(key): float(value)
         for key, value in found.items()
         if key not in KEYS and _is_finite(value)
     }
+    if type(step) is not int or not _is_finite(time) or not isinstance(stage, str):
+        return None
+    if epoch is not None and type(epoch) is not int:
+        return None
     return Line(step, float(time), stage, epoch, values)
 
 
@@ -49,7 +49,7 @@ def to_json(line: Line) -> dict[str, Any]:
     return about | line.values
 
 
-def _is_finite(value: Any) -> bool:
+def _is_finite(value: Any) -> TypeGuard[float]:
     try:
         return type(value) in (int, float) and math.isfinite(value)
     except OverflowError:

@@ -78,9 +78,7 @@ def test_a_tracker_that_is_broken(
     assert results(run) == results(whole)
 
 
-def test_a_tracker_that_is_not_installed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_tracker_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracker, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"needs wandb: pip install 'sae-train\[wandb\]'"):
         build_parts(tracked("wandb"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -63,6 +64,13 @@ def of_tensorboard(run: Path) -> list[Stored]:
 
 def of_mlflow(run: Path) -> list[Stored]:
     """By MLflow's own client."""
+    with warnings.catch_warnings():
+        # MLflow 3.17 uses what SQLAlchemy 2.1 warns of; as an error that would break its tables.
+        warnings.simplefilter("ignore")
+        return _of_mlflow(run)
+
+
+def _of_mlflow(run: Path) -> list[Stored]:
     pytest.importorskip("sqlalchemy")
     mlflow = pytest.importorskip("mlflow")
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{run.parent}/mlflow.db")
