@@ -14,6 +14,8 @@ from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
 from sae_cli.runs import tracking
 from sae_cli.runs.resume import resume
+from sae_cli.runs.sweeps.jobs import resume_sweep
+from sae_cli.runs.sweeps.sweep import sweep_of
 from sae_cli.runs.train import train
 from sae_cli.trackers import tracker
 from tests import forked
@@ -120,6 +122,14 @@ def test_a_tracker_that_a_strangers_folder_names(
     assert len(lines_of(capsys.readouterr().out, "logger=mlflow is left out")) == 1
     assert not elsewhere.exists()
     assert results(run) == results(whole)
+
+
+def test_a_tracker_that_a_strangers_sweep_names(tmp_path: Path) -> None:
+    config = config_of().changed({"logger": {"wandb": {"mode": "online"}}})
+    sweep_of(tmp_path, [["seed=0"]], [config]).write()
+    with pytest.raises(ConfigError, match="online of a folder is not followed"):
+        resume_sweep(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["sweep.yaml"]
 
 
 def test_a_run_imports_no_tracker(tmp_path: Path) -> None:
