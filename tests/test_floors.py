@@ -13,7 +13,7 @@ PACKAGE = Path(sae_cli.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {
     "core": 1,
-    **dict.fromkeys(("model", "datasets", "pictures", "run_folder"), 2),
+    **dict.fromkeys(("model", "datasets", "pictures", "run_folder", "trackers"), 2),
     "training": 3,
     "config": 4,
     "assembly": 5,

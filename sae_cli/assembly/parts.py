@@ -20,6 +20,7 @@ from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.penalties import Penalty
 from sae_cli.model.penalties.roles import OfNetwork, OfSamples
 from sae_cli.model.reconstruction import RECONSTRUCTIONS, Nested, Reconstruction
+from sae_cli.trackers.tracker import check_installed
 from sae_cli.training.corruptions import CORRUPTIONS, Corruption
 from sae_cli.training.devices import DEVICES, Device
 from sae_cli.training.revival import REVIVALS
@@ -53,6 +54,7 @@ def build_parts(config: RunConfig) -> Parts:
     Raises:
         ConfigError: with the reason, and what would do.
     """
+    check_installed(config.settings.logger)
     chosen = config.parts
     network = build_network_parts(config)
     # A rehearsal shows what the architecture makes of its options, before the data are known.

@@ -29,6 +29,7 @@ from sae_cli.config.composed import Composed
 from sae_cli.config.folder_names import unique_stamp
 from sae_cli.config.hydra_pages import OF_USER, PageLoader, check_references, guard_pages
 from sae_cli.config.hydra_settings import HydraWords, split_words
+from sae_cli.config.settings import LOGGER
 from sae_cli.config.sweep_words import check_sweep, refuse_sweep
 from sae_cli.config.typed_text import quote_texts
 from sae_cli.config.widths import GROUP, taken_back
@@ -100,9 +101,10 @@ def _default(key: str) -> Any:
 
 def _check_choice(override: Override) -> None:
     """Hydra's message for a choice that is not a name is unreadable; raise ours first."""
-    value = override.value()
+    group, value = override.key_or_group, override.value()
+    if group == LOGGER and isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return
     if value is None or isinstance(value, (bool, int, float, dict, list)):
-        group = override.key_or_group
         raise ConfigError(
             f"{override.input_line}: choose a page by its name, {group}=NAME; its options are set "
             f"one by one, {group}.OPTION=VALUE"
@@ -156,7 +158,9 @@ def _find_replaced(
         for override in parsed
         if override.key_or_group in choices
     }
-    groups = [group for group in lines if group not in PAGES and isinstance(run.get(group), dict)]
+    # A tracker's section is its own, so no page can have set the options of another in it.
+    whole = (*PAGES, LOGGER)
+    groups = [group for group in lines if group not in whole and isinstance(run.get(group), dict)]
     if not groups:
         return {}
     by_pages = choices_of_pages(tuple(line for key, line in lines.items() if key in PAGES))

@@ -12,6 +12,8 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import OmegaConfBaseException
 
 from sae_cli.config.compose import CONF, PAGES, compose_run
+from sae_cli.config.loggers import unknown_logger, unknown_option
+from sae_cli.config.settings import LOGGER
 from sae_cli.config.suggestions import choices_with, suggest
 from sae_cli.core.errors import ConfigError, nearest
 
@@ -55,6 +57,9 @@ def one_line(error: BaseException, overrides: Sequence[str], multirun: bool = Fa
     missing = re.match(r"(?:In '(?P<page>[^']*)': )?Could not find '(?P<given>[^']*)'", text)
     if isinstance(error, MissingConfigException) and missing:
         return _missing_choice(missing["given"], text)
+    listed = re.match(r"In '[^']*': Could not load 'logger/(?P<name>[^']*)'", text)
+    if listed:
+        return unknown_logger(listed["name"])
     twice = re.match(r"Multiple values for (?P<group>\w+)", text)
     if twice:
         return f"{twice['group']} is chosen twice; write {twice['group']}=NAME once, without a +"
@@ -101,6 +106,8 @@ def _unknown_key(key: str, overrides: Sequence[str], multirun: bool) -> str:
             "shows its options"
         )
     run, choices = _with_choices_alone(overrides)
+    if group == LOGGER:
+        return unknown_option(key, run[LOGGER])
     near = suggest(key, run, multirun=multirun)
     if option == "name" and group in PAGES:
         return f"{key} is not an option; choose a page by its name, {group}=NAME"

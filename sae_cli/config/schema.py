@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sae_cli.config.settings import Settings
+from sae_cli.config.loggers import check_loggers, choose
+from sae_cli.config.settings import LOGGER, Settings
 from sae_cli.core.errors import ConfigError, nearest
 from sae_cli.core.registry import Registry, validate
 from sae_cli.datasets import DATASETS
@@ -82,12 +83,16 @@ class RunConfig:
             ConfigError: there is no such key, or the value is wrong.
         """
         plain = self.as_dict()
-        for key, value in changes.items():
-            group, _, option = key.rpartition(".")
-            if group:
-                plain[group] = plain[group] | {option: value}
-            else:
-                plain[option] = value
+        # What is chosen comes before its options.
+        for key in sorted(changes, key=lambda key: key.count(".")):
+            *groups, option = key.split(".")
+            section = plain
+            for group in groups:
+                if not isinstance(section.get(group), Mapping):
+                    raise ConfigError(f"unknown key {key}: the run has no {group}")
+                section[group] = {**section[group]}
+                section = section[group]
+            section[option] = choose(changes[key]) if key == LOGGER else changes[key]
         return check(plain)
 
 
@@ -109,6 +114,7 @@ def check(config: Mapping[str, Any]) -> RunConfig:
             raise ConfigError(f"{group} is missing: give {group}=NAME")
     given = {key: value for key, value in config.items() if key not in GROUPS}
     settings = Settings(**validate(Settings, given, "", "the settings are"))
+    settings = settings.model_copy(update={LOGGER: check_loggers(settings.logger)})
     heads = GROUPS["head"].check(config["head"])["name"] != "none"
     _check_metric("sort_by", settings.sort_by, metric_names() if heads else _without_heads())
     for number, entry in enumerate(settings.published):

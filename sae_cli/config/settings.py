@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Literal
 
 import pydantic
@@ -23,13 +24,20 @@ EARLIER_OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("penalty", "tanh"): {"target_l0": None},
     ("dataset", "array"): {"axes": None, "centre": False, "scale": "none"},
 }
+# The group of trackers, which is a setting: several may be chosen, or none.
+LOGGER = "logger"
 # These keys change no number of a run: what it says, saves and draws, and where its data are.
 FREE = (
     *("checkpoint_steps", "checkpoint_minutes", "profile", "progress", "pictures", "sort_by"),
-    *("published", "dataset.path", "dataset.root", "dataset.download"),
+    *("published", "dataset.path", "dataset.root", "dataset.download", LOGGER),
 )
 # These keys may change when a run is resumed.
 RESUMABLE = ("epochs", *FREE)
+
+
+def stands_in(key: str, keys: Collection[str]) -> bool:
+    """Tell whether a dotted key is one of these keys, or an option of one."""
+    return key in keys or (key.rpartition(".")[0] != "" and stands_in(key.rpartition(".")[0], keys))
 
 
 class Settings(pydantic.BaseModel):
@@ -53,6 +61,8 @@ class Settings(pydantic.BaseModel):
     pictures: bool
     sort_by: str
     published: list[Published]
+    # Name -> options; a configuration that was saved before trackers came has none.
+    logger: dict[str, dict[str, Any]] = {}
 
     @pydantic.field_validator("compile", mode="before")
     @classmethod

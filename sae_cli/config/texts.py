@@ -15,6 +15,8 @@ TEXTS = {
     "dataset.root": False,
     "dataset.key": True,
     "dataset.labels": True,
+    "logger.mlflow.tracking_uri": True,
+    "logger.wandb.project": False,
     "sort_by": False,
     "hydra.run.dir": False,
     "hydra.sweep.dir": False,

@@ -91,6 +91,10 @@ _GROUPS: dict[tuple[str, ...], str] = {
     _FOLDER: "checkpoint_dir default_root_dir exp_dir log_dir logdir out out_dir outdir output "
     "output_dir output_path project_dir result_dir results_dir run_dir run_name save_dir "
     "save_path",
+    ("logger",): "log_to loggers report_to tracker trackers tracking",
+    ("logger=tensorboard",): "tb tensorboard use_tensorboard",
+    ("logger=mlflow",): "mlflow tracking_uri use_mlflow",
+    ("logger=wandb",): "use_wandb wandb wandb_project weights_and_biases",
     ("resume",): "ckpt ckpt_path checkpoint checkpoint_path load_from resume_from "
     "resume_from_checkpoint",
     ("checkpoint_steps",): "checkpoint_every checkpoint_interval save_every save_steps",
@@ -105,13 +109,11 @@ SYNONYMS = {name: meant for meant, names in _GROUPS.items() for name in names.sp
 _NO_STOPPING = (
     "a run trains all its epochs and keeps the best weights in checkpoints/best.pt; set epochs"
 )
-_NO_TRACKER = "metrics go to metrics.jsonl and summary.json in the run's folder"
+_NO_TRACKER = "logger=tensorboard, mlflow and wandb are what metrics can go to"
 # What the product lacks, and what comes nearest.
 LACKING = {
     **dict.fromkeys(("early_stopping", "early_stop", "patience", "min_delta"), _NO_STOPPING),
-    **dict.fromkeys(
-        ("wandb", "tensorboard", "mlflow", "logger", "tracker", "neptune"), _NO_TRACKER
-    ),
+    **dict.fromkeys(("neptune", "comet", "aim", "clearml"), _NO_TRACKER),
     **dict.fromkeys(
         ("num_workers", "workers", "n_workers"),
         "data are read into memory or mapped from their file, by no workers",

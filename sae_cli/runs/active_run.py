@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from sae_cli.assembly.data_files import check_files
 from sae_cli.assembly.prepare import Prepared
@@ -16,6 +18,7 @@ from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.console import Console
 from sae_cli.runs.metric_log import MetricLog
+from sae_cli.runs.tracking import Tracking
 from sae_cli.training.loop import Generators
 from sae_cli.training.stage import Stage
 
@@ -52,6 +55,7 @@ class ActiveRun:
 
     Attributes:
         made: what it was made of.
+        tracking: the trackers that are told of it.
         stop: whether a signal has asked to stop.
         resumed: the checkpoint that the run resumes from, or None.
     """
@@ -62,6 +66,7 @@ class ActiveRun:
     log: MetricLog
     folder: RunFolder
     console: Console
+    tracking: Tracking
     stop: Stop
     resumed: TrainState | None
 
@@ -88,9 +93,14 @@ class ActiveRun:
 
 
 def activate(
-    made: Prepared, folder: RunFolder, progress: Progress, stop: Stop, resumed: TrainState | None
+    made: Prepared,
+    folder: RunFolder,
+    progress: Progress,
+    stop: Stop,
+    resumed: TrainState | None,
+    loggers: Mapping[str, Mapping[str, Any]],
 ) -> ActiveRun:
-    """Join a prepared run with the folder that it writes to."""
+    """Join a prepared run with the folder that it writes to, and its trackers."""
     console = Console(
         folder.log,
         made.config.settings.progress,
@@ -98,7 +108,8 @@ def activate(
         made.config.target_activity,
     )
     log = MetricLog()
-    log.listeners += [folder.append_metrics, console.show_metrics]
+    tracking = Tracking(made.config, loggers, folder.path, console.say)
+    log.listeners += [folder.append_metrics, console.show_metrics, tracking.add_metrics]
     return ActiveRun(
         made,
         generators(made.config.settings.seed, made.training.device.torch),
@@ -106,6 +117,7 @@ def activate(
         log,
         folder,
         console,
+        tracking,
         stop,
         resumed,
     )

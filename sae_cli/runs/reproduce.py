@@ -10,7 +10,7 @@ from sae_cli.assembly.environment import changes_of_environment
 from sae_cli.assembly.parts import build_parts
 from sae_cli.assembly.prepare import Prepared, prepare
 from sae_cli.config.schema import RunConfig
-from sae_cli.config.settings import RESUMABLE
+from sae_cli.config.settings import LOGGER, RESUMABLE, stands_in
 from sae_cli.core.differences import ABSENT, diff
 from sae_cli.core.errors import CheckpointError, ConfigError
 from sae_cli.core.signals import stopping_in_time
@@ -114,7 +114,8 @@ def look(path: Path, changes: Mapping[str, Any]) -> tuple[RunConfig, dict[str, A
                 f"{key}: a run is reproduced with its own settings; only {', '.join(CHANGEABLE)} "
                 "can be given"
             )
-    config = read_config(path / CONFIG).changed(changes)
+    # A reproduction is a check, which no tracker shows as another run.
+    config = read_config(path / CONFIG).changed({**changes, LOGGER: "none"})
     return config, read_json(path / ENVIRONMENT), read_results(path)
 
 
@@ -138,7 +139,7 @@ def _edits(path: Path, config: RunConfig) -> list[str]:
     except (CheckpointError, ConfigError) as error:
         return [f"the configuration that ran is not known ({error})"]
     free = set(RESUMABLE) - {"epochs"}
-    return [str(one) for one in diff(ran, config.as_dict()) if one.key not in free]
+    return [str(one) for one in diff(ran, config.as_dict()) if not stands_in(one.key, free)]
 
 
 def _check_data(made: Prepared, then: Mapping[str, Any], changed_data: bool) -> None:

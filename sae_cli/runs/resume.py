@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sae_cli.assembly.environment import changes_of_environment
 from sae_cli.assembly.parts import Parts, build_parts
 from sae_cli.assembly.prepare import Prepared, prepare
-from sae_cli.assembly.stages import lr_schedule, steps_per_epoch
 from sae_cli.config.schema import RunConfig
-from sae_cli.config.settings import FREE, RESUMABLE
+from sae_cli.config.settings import FREE, LOGGER, RESUMABLE, stands_in
 from sae_cli.core.differences import diff
 from sae_cli.core.errors import CheckpointError, ConfigError
 from sae_cli.core.signals import stopping_in_time
@@ -32,8 +30,9 @@ from sae_cli.run_folder.layout import (
 )
 from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.active_run import Progress
+from sae_cli.runs.length import check_length
+from sae_cli.runs.tracking import Loggers, without_outside
 from sae_cli.runs.train import train, train_in
-from sae_cli.training.stage import Stage
 
 
 def begin_or_resume(
@@ -50,16 +49,17 @@ def begin_or_resume(
     """
     if not holds_run(path):
         return train(config, path, overrides, parts, threads)
-    return resume(path, _free_changes(read_config(path / CONFIG), config, path))
+    return resume(path, _free_changes(read_config(path / CONFIG), config, path), trusted=True)
 
 
-def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
+def resume(path: Path, changes: Mapping[str, Any], *, trusted: bool = False) -> dict[str, Any]:
     """Resume a run, or only say so if it has finished; return what ``summary.json`` holds.
 
     Args:
         path: the run folder.
         changes: dotted keys of the configuration and their new values: ``epochs``, to train
             longer, and settings that change no number.
+        trusted: whether the command line asks for the trackers that the folder names.
 
     Raises:
         ConfigError: the folder holds no run, its data have changed, or a change is not allowed.
@@ -68,7 +68,7 @@ def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
         DivergedError, Stopped: as ``train``.
     """
     for key in changes:
-        if key not in RESUMABLE:
+        if not stands_in(key, RESUMABLE):
             raise ConfigError(
                 f"{key}: a run is resumed with its own settings; with resume= only "
                 f"{', '.join(RESUMABLE)} can be given"
@@ -95,11 +95,14 @@ def resume(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
         made = prepare(config, build_parts(config), download=download, is_new=False)
         if saved is not None:
             _check_data(made, saved)
-            _check_length(made, saved)
+            check_length(made, saved)
         stop.check()
         folder.clean()
         _record(folder, made, recorded, saved)
-        return train_in(folder, made, progress, stop, saved)
+        loggers: Loggers = config.settings.logger
+        if not trusted and not any(stands_in(key, (LOGGER,)) for key in changes):
+            loggers = without_outside(loggers, say)
+        return train_in(folder, made, progress, stop, saved, loggers)
 
 
 def _nothing_to_do(path: Path, changes: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -137,14 +140,15 @@ def _free_changes(recorded: RunConfig, given: RunConfig, path: Path) -> dict[str
     left_open = {"threads": None, "name": "auto"}
     decided = {k: then["device"][k] for k, left in left_open.items() if now["device"][k] == left}
     now["device"] = now["device"] | decided
-    found = list(diff(then, now))
-    wrong = [str(difference) for difference in found if difference.key not in FREE]
+    trackers = {} if then[LOGGER] == now[LOGGER] else {LOGGER: now[LOGGER]}
+    found = list(diff(then | {LOGGER: {}}, now | {LOGGER: {}}))
+    wrong = [str(difference) for difference in found if not stands_in(difference.key, FREE)]
     if wrong:
         raise ConfigError(
             f"{short(path)} holds a run with other settings ({'; '.join(wrong)}); choose another "
             f"folder, or resume that run: {resume_command(path)}"
         )
-    return {difference.key: difference.now for difference in found}
+    return {difference.key: difference.now for difference in found} | trackers
 
 
 def _check_config(recorded: RunConfig, saved: TrainState) -> None:
@@ -153,7 +157,7 @@ def _check_config(recorded: RunConfig, saved: TrainState) -> None:
     except ConfigError as error:
         raise CheckpointError(f"the checkpoint's configuration is not right: {error}") from None
     found = diff(then.as_dict(), recorded.as_dict())
-    changed = [str(one) for one in found if one.key not in RESUMABLE]
+    changed = [str(one) for one in found if not stands_in(one.key, RESUMABLE)]
     if changed:
         raise CheckpointError(
             f"the checkpoint is of a run with other settings than {CONFIG} has now "
@@ -168,56 +172,6 @@ def _check_data(made: Prepared, saved: TrainState) -> None:
             f"SHA-256 {saved.data[:12]} then, {made.fingerprint[:12]} now); put them back, or "
             "begin a new run"
         )
-
-
-def _find_stage(made: Prepared, saved: TrainState) -> Stage:
-    """Find the stage of a checkpoint.
-
-    Raises:
-        CheckpointError: there is no such stage, or no such batch of it.
-    """
-    stages = {stage.name: stage for stage in made.training.stages}
-    if saved.stage not in stages:
-        raise CheckpointError(
-            f"the checkpoint is of stage {saved.stage!r}, and the run has {', '.join(stages)}"
-        )
-    stage = stages[saved.stage]
-    n = len(stage.examples(made.training.dataset.train))
-    if saved.batch > steps_per_epoch(made.config, n):
-        raise CheckpointError(f"the checkpoint is of batch {saved.batch}, more than there are")
-    return stage
-
-
-def _check_length(made: Prepared, saved: TrainState) -> None:
-    """Check that another number of epochs leaves the steps that were taken as they were.
-
-    Raises:
-        ConfigError: the number of epochs is too small, or would have changed earlier steps.
-    """
-    stage = _find_stage(made, saved)
-    n = len(stage.examples(made.training.dataset.train))
-    epochs, done = stage.epochs, saved.stage_epoch + (saved.batch > 0)
-    if done > epochs:
-        raise ConfigError(f"epochs={epochs}: the run has come to epoch {done}; give at least that")
-    given, before = made.config.settings.epochs, saved.config["epochs"]
-    if given == before:
-        return
-    if stage.objective.head is not None:
-        raise ConfigError(
-            f"epochs={given}: the auto-encoder's own training is over (epochs={before}) and its "
-            "classifier builds on it; begin a new run"
-        )
-    own = [one for one in made.training.stages if one.objective.head is None]
-    if stage is own[-1]:
-        then = replace(stage, epochs=before)
-        old, new = (lr_schedule(made.config, one, n) for one in (then, stage))
-        steps = saved.stage_epoch * steps_per_epoch(made.config, n) + saved.batch
-        if any(old(step) != new(step) for step in range(steps)):
-            raise ConfigError(
-                f"epochs={epochs}: lr_schedule={made.config.parts['lr_schedule']['name']} spread "
-                f"the learning rate over {then.epochs} epochs, and {epochs} would have changed "
-                "steps that were taken; only lr_schedule=constant allows another number"
-            )
 
 
 def _record(

@@ -92,6 +92,7 @@ class Saver:
         run = self._run
         run.progress.step += 1
         run.console.step(terms)
+        run.tracking.add_step(run.progress.step, terms)
         if run.stop.number is not None or self._due():
             self._step.check()
             self.save(best=False)

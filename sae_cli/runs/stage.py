@@ -45,6 +45,7 @@ def train_stage(run: ActiveRun, stage: Stage) -> None:
         saver.restore(saved)
     steps = steps_per_epoch(run.config, len(train)) * stage.epochs
     run.console.begin(stage.name, steps, run.progress.epoch + stage.epochs - position.epoch)
+    run.tracking.begin_stage(stage.name)
     if saved is None:
         run.progress.best_loss, run.progress.best_epoch = math.inf, run.progress.epoch
         saver.save(best=validation.improves({}))

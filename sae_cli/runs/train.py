@@ -77,18 +77,24 @@ def begin(
         folder.write_environment(made.about)
         # The configuration is written last because a folder that has one holds a run.
         folder.write_config(made.config.as_dict())
-        return train_in(folder, made, progress, stop, None)
+        return train_in(folder, made, progress, stop, None, made.config.settings.logger)
 
 
 def train_in(
-    folder: RunFolder, made: Prepared, progress: Progress, stop: Stop, resumed: TrainState | None
+    folder: RunFolder,
+    made: Prepared,
+    progress: Progress,
+    stop: Stop,
+    resumed: TrainState | None,
+    loggers: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Train in a folder that is this process's; return what ``summary.json`` holds.
 
     Args:
         resumed: the checkpoint to resume from, or None.
+        loggers: name -> options of the trackers to tell.
     """
-    run = activate(made, folder, progress, stop, resumed)
+    run = activate(made, folder, progress, stop, resumed, loggers)
     try:
         with bus_errors_raised(stop):
             summary = _train(run)
@@ -99,6 +105,7 @@ def train_in(
         # On a full disk, or in a folder that was moved, this fails too; the first error counts.
         with suppress(OSError, MemoryError, MovedError):
             _mark(run, error)
+        run.tracking.end("failed" if isinstance(error, Exception) else "interrupted", lambda: False)
         if isinstance(error, Stopped):
             saved_at = f"the last checkpoint is of step {progress.saved_step}"
             raise Stopped(
@@ -106,6 +113,7 @@ def train_in(
             ) from None
         raise
     folder.set_status("finished")
+    run.tracking.end("finished", lambda: stop.number is not None)
     run.console.say(f"run folder: {short(folder.path)}")
     return summary
 
@@ -191,6 +199,7 @@ def _train_stages(run: ActiveRun) -> None:
         run.console.say(f"resumed at step {run.progress.step} (epoch {run.progress.epoch})")
         (first,) = [i for i, stage in enumerate(stages) if stage.name == resumed.stage]
         stages = stages[first:]
+    run.tracking.begin(run.progress.step, run.log.lines)
     split, started = run.training.dataset.train, time.monotonic()
     waited = split.wait.seconds
     for stage in stages:

@@ -17,6 +17,7 @@ from sae_cli.config.settings import Settings
 from sae_cli.config.texts import TEXTS, read_text
 from sae_cli.config.typed_text import quote, quote_texts
 from sae_cli.run_folder.plain_yaml import as_yaml
+from sae_cli.trackers import TRACKERS
 
 NAMES = [
     *("2024_11_05", "1e3", "0", "1.50", "true", "false", "on", "None", "~", "08", "0x10", "-1"),
@@ -102,11 +103,14 @@ def test_quotes_hold_any_text(text: str) -> None:
 
 def test_the_keys_of_texts_are_those_that_the_schema_annotates_so() -> None:
     found = {("sort_by", False)} if Settings.model_fields["sort_by"].annotation is str else set()
-    for group, registry in GROUPS.items():
-        for name in registry.names:
-            for option, field in registry.schema(name).model_fields.items():
-                if (nullable := _of_text(field.annotation)) is not None:
-                    found.add((f"{group}.{option}", nullable))
+    schemas = [
+        *((group, parts.schema(name)) for group, parts in GROUPS.items() for name in parts.names),
+        *((f"logger.{name}", TRACKERS.schema(name)) for name in TRACKERS.names),
+    ]
+    for group, schema in schemas:
+        for option, field in schema.model_fields.items():
+            if (nullable := _of_text(field.annotation)) is not None:
+                found.add((f"{group}.{option}", nullable))
     folders = {"hydra.run.dir", "hydra.sweep.dir"}
     assert {key for key, _ in found} == set(TEXTS) - folders
     assert {key for key, nullable in found if nullable} == {k for k, v in TEXTS.items() if v}

@@ -50,7 +50,7 @@ def make_reader(folder: Path) -> Callable[[bytes], object]:
         _check_config(made.config, state)
         _check_data(made, state)
         _check_length(made, state)
-        run = activate(made, run_folder, Progress(), Stop(), state)
+        run = activate(made, run_folder, Progress(), Stop(), state, {})
         restore_run(run, state)
         gradients = build_gradients(made.config, made.training.device, stage)
         optimizer = OPTIMIZERS.build(made.config.parts["optimizer"], gradients.parameters)

@@ -25,6 +25,7 @@ from sae_cli.runs.sweeps.results import (
     write_results,
 )
 from sae_cli.runs.sweeps.sweep import Sweep, check_same, read_sweep
+from sae_cli.trackers.tracker import outside
 
 
 class Launcher(ABC):
@@ -61,10 +62,20 @@ def resume_sweep(path: Path) -> int:
         how many jobs did not finish.
 
     Raises:
-        ConfigError: the folder is damaged.
+        ConfigError: the folder is damaged, or its trackers lead out of the folder of all runs.
         InUseError, Stopped: as ``run_sweep``.
     """
-    return run_sweep(read_sweep(path), OneByOne())
+    sweep = read_sweep(path)
+    for name, options in (
+        (n, o) for job in sweep.jobs for n, o in job.config.settings.logger.items()
+    ):
+        # Only the command line may ask for these, because a folder may come from anyone.
+        if (option := outside(name, options)) is not None:
+            raise ConfigError(
+                f"logger.{name}.{option}={options[option]} of a folder is not followed; resume the "
+                f"sweep by the command that began it, with hydra.sweep.dir={short(path)}"
+            )
+    return run_sweep(sweep, OneByOne())
 
 
 def run_sweep(sweep: Sweep, launcher: Launcher) -> int:
