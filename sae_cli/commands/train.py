@@ -45,9 +45,14 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Arguments) -> int:
     if arguments.shows == "version":
-        from importlib.metadata import version
+        from sae_cli.commands.version import version_line
 
-        say(f"sae-train {version('sae-train')}")
+        say(version_line("sae-train"))
+        return DONE
+    if arguments.shows == "help":
+        from sae_cli.commands.help import print_help
+
+        print_help(arguments.overrides, arguments.pages)
         return DONE
     if arguments.shows is not None:
         from sae_cli.commands.show import show

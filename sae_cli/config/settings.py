@@ -25,7 +25,8 @@ EARLIER_OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
 }
 # These keys change no number of a run: what it says, saves and draws, and where its data are.
 FREE = (
-    *("checkpoint_steps", "checkpoint_minutes", "profile", "progress", "pictures", "sort_by"),
+    *("checkpoint_steps", "checkpoint_minutes", "profile", "progress", "log_every", "log_steps"),
+    *("quiet", "pictures", "sort_by"),
     *("published", "dataset.path", "dataset.root", "dataset.download"),
 )
 # These keys may change when a run is resumed.
@@ -50,6 +51,10 @@ class Settings(pydantic.BaseModel):
     checkpoint_minutes: Positive | None
     profile: bool
     progress: bool
+    # A configuration that was saved before these settings came has none of them.
+    log_every: Count = 1
+    log_steps: Count | None = None
+    quiet: bool = False
     pictures: bool
     sort_by: str
     published: list[Published]
