@@ -12,6 +12,8 @@ from sae_cli.commands.help_words import COMMAND, GROUPS
 from sae_cli.config.allowed import read_allowed
 from sae_cli.config.conf_folder import PAGES
 from sae_cli.config.page_texts import OptionText, Pages, PageText
+from sae_cli.config.widths import EITHER, taken_back
+from sae_cli.config.widths import GROUP as WIDTHS
 from sae_cli.core.errors import ConfigError, nearest
 
 SETTINGS = "settings"
@@ -108,7 +110,9 @@ class HelpTopics:
         if model := page.choices.get("model"):
             pages.insert(0, self._pages.read("model", model))
         chosen = {g: n for one in pages for g, n in one.choices.items() if g != "model"}
-        given = {option.key: option.value for one in pages for option in one.options}
+        given: dict[str, str] = {}
+        for one_page in pages:
+            given |= _given(one_page)
         lines = ["", f"  It changes model={model}: see --help model={model}."] if model else []
         for one in GROUPS:
             if one in PAGES or (
@@ -210,6 +214,15 @@ class HelpTopics:
                 break_on_hyphens=False,
             )  # fmt: skip
         return lines
+
+
+def _given(page: PageText) -> dict[str, str]:
+    """Give the options that a page sets; one of the two ways to give a width unsets the other."""
+    found = {option.key: option.value for option in page.options}
+    start = f"{WIDTHS}."
+    own = {k.removeprefix(start): v for k, v in found.items() if k.startswith(start)}
+    values = {k: None if v == "null" else v for k, v in own.items()}
+    return found | {start + other: "null" for other in taken_back(values, EITHER)}
 
 
 def _takes(key: str, part: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sae_cli.config.settings import Settings
+from sae_cli.config.settings import AUTO, Settings
 from sae_cli.core.errors import ConfigError, nearest
 from sae_cli.core.registry import Registry, validate
 from sae_cli.datasets import DATASETS
@@ -110,7 +110,9 @@ def check(config: Mapping[str, Any]) -> RunConfig:
     given = {key: value for key, value in config.items() if key not in GROUPS}
     settings = Settings(**validate(Settings, given, "", "the settings are"))
     heads = GROUPS["head"].check(config["head"])["name"] != "none"
-    _check_metric("sort_by", settings.sort_by, metric_names() if heads else _without_heads())
+    if settings.sort_by != AUTO:
+        offered = metric_names() if heads else _without_heads()
+        _check_metric("sort_by", settings.sort_by, [*offered, AUTO])
     for number, entry in enumerate(settings.published):
         _check_metric(f"published.{number}.metric", entry.metric, metric_names())
     parts = {group: registry.check(config[group]) for group, registry in GROUPS.items()}

@@ -23,6 +23,8 @@ EARLIER_OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("penalty", "tanh"): {"target_l0": None},
     ("dataset", "array"): {"axes": None, "centre": False, "scale": "none"},
 }
+# ``sort_by`` may be this in place of a metric.
+AUTO = "auto"
 # These keys change no number of a run: what it says, saves and draws, and where its data are.
 FREE = (
     *("checkpoint_steps", "checkpoint_minutes", "profile", "progress", "log_every", "log_steps"),

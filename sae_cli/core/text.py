@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,15 @@ def precision(value: float) -> str:
     if value != 0.0 and abs(value) < 1e-3:
         return ".2e"
     return ".4f" if abs(value) < 100 else ".1f"
+
+
+def with_sd(values: Sequence[float]) -> str:
+    """Word values by their mean and sample standard deviation (divided by n - 1); one as it is."""
+    if len(values) < 2:
+        return number(values[0] if values else None)
+    mean = statistics.fmean(values)
+    style = precision(mean)
+    return f"{mean:{style}} ± {statistics.stdev(values):{style}}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:

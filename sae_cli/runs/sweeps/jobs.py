@@ -20,10 +20,10 @@ from sae_cli.runs.resume import begin_or_resume
 from sae_cli.runs.sweeps.results import (
     RESULTS,
     failure_notes,
-    results_table,
     varied_keys,
     write_results,
 )
+from sae_cli.runs.sweeps.results_table import results_table
 from sae_cli.runs.sweeps.sweep import Sweep, check_same, read_sweep
 
 
