@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from tqdm import tqdm
 
@@ -16,9 +16,12 @@ class Bar(tqdm):  # type: ignore[type-arg]
     """
 
     monitor_interval = 0
+    shown: ClassVar[bool] = True
+    """Whether any bar is drawn."""
 
     def __init__(self, *given: Any, **options: Any) -> None:
-        super().__init__(*given, **({"miniters": 1} | options))
+        hidden = {} if Bar.shown else {"disable": True}
+        super().__init__(*given, **({"miniters": 1} | options | hidden))
 
 
 # tqdm's own lock is shared between processes, and starts another process to look after it.

@@ -32,6 +32,16 @@ def in_units(n_bytes: int) -> str:
     return f"{n_bytes / unit:,.1f} {name}"
 
 
+def duration(seconds: float) -> str:
+    """Word a time that is about so long: ``40 s``, ``12 min``, ``3 h 20 min``."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes < 48 * 60 else f"{minutes // 1440} d"
+
+
 def number(value: Any) -> str:
     """Format a metric with four decimals, a count without, a small number with an exponent.
 

@@ -1,4 +1,4 @@
-"""Runs that trade sparsity for reconstruction, gathered over seeds, and which of them no other beats."""
+"""Runs that trade sparsity for reconstruction, over seeds, and which of them no other beats."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def _trade_off(group: Group) -> Iterator[TradeOff]:
     by_seed = [*group.by_seed.values()]
     measure = sparsity(by_seed[-1].parts, by_seed[-1].metric("active_above"))
     if measure is not None:
-        values = [
-            [value for run in by_seed if (value := run.metric(name)) is not None]
-            for name in (measure.metric, QUALITY)
-        ]
-        yield TradeOff(group, measure, *values)
+        yield TradeOff(group, measure, _values(by_seed, measure.metric), _values(by_seed, QUALITY))
+
+
+def _values(runs: Iterable[FinishedRun], metric: str) -> list[float]:
+    return [value for run in runs if (value := run.metric(metric)) is not None]
 
 
 def _marked(found: list[TradeOff]) -> list[TradeOff]:
@@ -67,5 +67,6 @@ def _marked(found: list[TradeOff]) -> list[TradeOff]:
     marked = []
     for kind in kinds.values():
         front = pareto_front([one.means for one in kind])
-        marked += [one._replace(on_front=on) for one, on in zip(kind, front, strict=True)]
-    return sorted(marked, key=lambda one: (not one.on_front, one.means is None, one.means or ()))
+        of_kind = [one._replace(on_front=on) for one, on in zip(kind, front, strict=True)]
+        marked += sorted(of_kind, key=lambda one: (one.means is None, one.means or ()))
+    return sorted(marked, key=lambda one: not one.on_front)

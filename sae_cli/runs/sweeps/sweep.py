@@ -68,6 +68,11 @@ class Sweep:
         """The one metric that jobs are ranked by, in ``results.csv`` at least."""
         return QUALITY if self.sort_by == AUTO else self.sort_by
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing but errors and the last line is to be printed."""
+        return self.jobs[0].config.settings.quiet
+
     def write(self) -> None:
         """``sweep.yaml``, from which the sweep can be resumed."""
         jobs = [{"overrides": job.overrides, "config": job.config.as_dict()} for job in self.jobs]
