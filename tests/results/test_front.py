@@ -12,9 +12,7 @@ from sae_cli.results.front import Point, pareto_front
 
 def brute_force(points: list[Point]) -> list[bool]:
     def beaten(one: Point) -> bool:
-        return any(
-            other[0] <= one[0] and other[1] <= one[1] and other != one for other in points
-        )
+        return any(other[0] <= one[0] and other[1] <= one[1] and other != one for other in points)
 
     return [not beaten(one) for one in points]
 
