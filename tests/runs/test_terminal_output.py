@@ -21,8 +21,6 @@ WORDS = ("dataset.test=1500", "pictures=false", "device=cpu", "hydra.run.dir=run
 BAR = re.compile(
     r"(?P<start>.*epoch +\d+/\d+) +(?P<share>\d+)%\|(?P<bar>[^|]*)\| (?P<left>\S+) left.*"
 )
-    r"(?P<start>.*epoch +\d+/\d+) +(?P<share>\d+)%\|(?P<bar>[^|]*)\| (?P<left>\S+) left.*"
-)
 
 
 @pytest.fixture
