@@ -16,7 +16,9 @@ from sae_cli.config.conf_folder import CONF
 
 # A page of settings is far smaller.
 MOST_BYTES = 1 << 20
-KEY = re.compile(r"(?P<indent> *)(?P<key>[\w.]+):(?: +(?P<value>.*))?$")
+DEFAULTS = "defaults"
+# A setting, or an option of a part below its group.
+KEY = re.compile(r"(?P<indent>(?:  )?)(?P<key>[\w.]+):(?: +(?P<value>.*))?$")
 CHOICE = re.compile(r" +- (?:override +)?/?(?P<group>[\w/]+): *(?P<name>\S+)$")
 # "2.5", "train.log" and "et al. 2011" do not end a sentence.
 SENTENCE_END = re.compile(r"(?<!\bal)\.(?= |$)")
@@ -116,7 +118,7 @@ def read_page(path: Path) -> PageText:
             # The comment that a page begins with is its own.
             page.comment.extend(comment)
             begun, comment = True, []
-        if choice := CHOICE.fullmatch(line):
+        if section == DEFAULTS and (choice := CHOICE.fullmatch(line)):
             page.choices[choice["group"]] = choice["name"]
         elif found := KEY.fullmatch(line):
             value = (found["value"] or "").strip()

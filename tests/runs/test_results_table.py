@@ -63,8 +63,10 @@ def shown(sweep: Sweep) -> tuple[str, list[dict[str, str]], list[str]]:
         if not re.match(r"\d", line):
             notes.append(line)
             continue
-        starts = [0, *ends[:-1]]
-        cells = [line[a:b].strip() for a, b in zip(starts, ends, strict=True)]
+        # The first column is aligned to the left, and may be wider than its header.
+        first = re.split("  ", line)[0]
+        starts = [len(first), *ends[1:-1]]
+        cells = [first, *(line[a:b].strip() for a, b in zip(starts, ends[1:], strict=True))]
         rows.append(dict(zip(names, cells, strict=True)))
     return order, rows, notes
 
