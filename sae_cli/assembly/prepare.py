@@ -14,7 +14,7 @@ from sae_cli.assembly.environment import environment
 from sae_cli.assembly.parts import Parts
 from sae_cli.assembly.stages import Training, build_training, lr_schedule
 from sae_cli.config.schema import RunConfig
-from sae_cli.core.bar import Bar
+from sae_cli.core.bar import bars_shown
 from sae_cli.core.errors import ConfigError
 from sae_cli.datasets import Dataset
 from sae_cli.datasets.formats.bus_errors import bus_errors_raised
@@ -72,10 +72,10 @@ def prepare(
 def _prepare(
     config: RunConfig, parts: Parts, download: bool, threads: int | None, is_new: bool
 ) -> Prepared:
-    Bar.shown = config.settings.progress and not config.settings.quiet
     # An earlier run of this process may have computed on fewer.
     use_threads(threads or compute.AVAILABLE_THREADS)
-    data = read_dataset(config, download=download)
+    with bars_shown(config.settings.progress and not config.settings.quiet):
+        data = read_dataset(config, download=download)
     check_data(config, parts, data, is_new=is_new)
     training = build_training(config, parts, data)
     for stage in training.stages:

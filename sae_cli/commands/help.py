@@ -9,7 +9,7 @@ from pathlib import Path
 from sae_cli.commands.help_topics import HelpTopics
 from sae_cli.commands.help_words import GROUPS
 from sae_cli.config.page_texts import Pages
-from sae_cli.core.errors import in_one_line
+from sae_cli.core.text import say
 
 SCREEN = """\
 sae-train trains auto-encoders, sparse ones above all, each into its own folder.
@@ -55,8 +55,7 @@ def print_help(words: Sequence[str], own: Path | None) -> None:
         explained = [topics.explain(word) for word in dict.fromkeys(words)]
         lines = [line for one in explained for line in ("", *one)][1:]
     for line in lines:
-        # Pages of others may hold what commands a terminal.
-        print(in_one_line(line))
+        say(line)
 
 
 def _group_lines(pages: Pages) -> list[str]:

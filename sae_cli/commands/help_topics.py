@@ -77,7 +77,7 @@ class HelpTopics:
         width = max(map(len, names))
         lines = [f"{group}: {GROUPS[group]}", ""]
         for name in names:
-            lines += self._columns(f"  {name:{width}}  ", self._pages.read(group, name).title)
+            lines.append(f"  {name:{width}}  {self._pages.read(group, name).title}".rstrip())
         default = self._pages.settings().choices.get(group)
         return [*lines, "", f"{group}={default} by itself. More: --help {group}={names[0]}"]
 

@@ -7,6 +7,8 @@ import platform
 from importlib.metadata import version
 from typing import Any
 
+from sae_cli.core.text import say
+
 
 def version_line(command: str) -> str:
     """Name a command's version, PyTorch's and Python's, without importing PyTorch."""
@@ -24,5 +26,5 @@ class ShowVersion(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *given: Any) -> None:
         """Print them."""
-        print(version_line(parser.prog))
+        say(version_line(parser.prog))
         parser.exit()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, final
 
 from tqdm import tqdm
@@ -17,11 +19,21 @@ class Bar(tqdm):  # type: ignore[type-arg]
 
     monitor_interval = 0
     shown: ClassVar[bool] = True
-    """Whether any bar is drawn."""
+    """Whether any bar is drawn; see ``bars_shown``."""
 
     def __init__(self, *given: Any, **options: Any) -> None:
         hidden = {} if Bar.shown else {"disable": True}
         super().__init__(*given, **({"miniters": 1} | options | hidden))
+
+
+@contextmanager
+def bars_shown(shown: bool) -> Iterator[None]:
+    """Draw bars inside, or none."""
+    before, Bar.shown = Bar.shown, shown
+    try:
+        yield
+    finally:
+        Bar.shown = before
 
 
 # tqdm's own lock is shared between processes, and starts another process to look after it.

@@ -61,13 +61,17 @@ def precision(value: float) -> str:
     return ".4f" if abs(value) < 100 else ".1f"
 
 
-def with_sd(values: Sequence[float]) -> str:
-    """Word values by their mean and sample standard deviation (divided by n - 1); one as it is."""
+def with_sd(values: Sequence[float], sign: str = "+-") -> str:
+    """Word values by their mean and sample standard deviation (divided by n - 1); one as it is.
+
+    Args:
+        sign: between the two; not every terminal has a better one.
+    """
     if len(values) < 2:
         return number(values[0] if values else None)
     mean = statistics.fmean(values)
     style = precision(mean)
-    return f"{mean:{style}} ± {statistics.stdev(values):{style}}"
+    return f"{mean:{style}} {sign} {statistics.stdev(values):{style}}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:

@@ -121,8 +121,8 @@ def _trade_offs(runs: Sequence[FinishedRun]) -> list[str]:
             _code(one.group.system),
             _variant(one.group.variant),
             f"{_code(one.measure.metric)}{_condition(one.measure.condition)} "
-            f"{with_sd(one.sparsity)}",
-            with_sd(one.quality),
+            f"{with_sd(one.sparsity, '±')}",
+            with_sd(one.quality, "±"),
         ]
         for one in found
     )

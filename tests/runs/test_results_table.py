@@ -144,7 +144,7 @@ def test_seeds_are_gathered_as_numpy_does(configure: Configure, tmp_path: Path) 
     found: Summaries = [metrics(float(fvu), float(l0)) for fvu, l0 in values]
     found[4] = None
     order, rows, _ = shown(sweep_with(tmp_path, configure, jobs, found))
-    assert order.endswith("; mean ± standard deviation over seeds")
+    assert order.endswith("; mean +- standard deviation over seeds")
     assert len(rows) == 2 and "seed" not in rows[0]
     for row in rows:
         few = row["penalty.weight"] == "0.01"
@@ -154,17 +154,17 @@ def test_seeds_are_gathered_as_numpy_does(configure: Configure, tmp_path: Path) 
         assert row["job"] == ("0, 1, ..., 4" if few else "5, 6, ..., 9")
         for column, name in enumerate(("val/fvu", "val/l0 (code > 0)")):
             mean, sd = np.mean(own[:, column]), np.std(own[:, column], ddof=1)
-            assert row[name] == f"{mean:.4f} ± {sd:.4f}"
+            assert row[name] == f"{mean:.4f} +- {sd:.4f}"
 
 
 def test_a_sweep_of_seeds_alone_is_one_line(configure: Configure, tmp_path: Path) -> None:
     jobs = [["model=ae", f"seed={seed}"] for seed in range(3)]
     found: Summaries = [metrics(fvu) for fvu in (0.1, 0.2, 0.4)]
     order, (row,), _ = shown(sweep_with(tmp_path, configure, jobs, found))
-    assert order == "best first by val/fvu; mean ± standard deviation over seeds"
+    assert order == "best first by val/fvu; mean +- standard deviation over seeds"
     assert (row["job"], row["seeds"], row["status"]) == ("0, 1, 2", "3", "finished")
     # The jobs have one loss, which can be compared.
-    assert row["val/loss"] == "1.0000 ± 0.0000"
+    assert row["val/loss"] == "1.0000 +- 0.0000"
 
 
 def test_how_far_a_sweep_is(configure: Configure, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def results_table(
         lines = sorted(lines, key=lambda line: _rank(line.mean(metric), sign))
         order = f"best first by {metric}"
     if gathered:
-        order += "; mean ± standard deviation over seeds"
+        order += "; mean +- standard deviation over seeds"
     columns = _columns(lines, keys, None if sort_by == AUTO else sort_by)
     header = ["job", *keys, *(["seeds"] if gathered else []), "status"]
     header += [*(["front"] if marks else []), *(column.header for column in columns)]
