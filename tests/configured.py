@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from sae_cli.config.compose import CONF, PAGES, compose_run, hydra_ready
+from sae_cli.config.compose import compose_run, hydra_ready
+from sae_cli.config.conf_folder import CONF, PAGES
 from sae_cli.config.schema import GROUPS, RunConfig, check
 from sae_cli.config.widths import GROUP, taken_back
 

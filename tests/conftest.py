@@ -158,7 +158,7 @@ def fashion_mnist() -> dict[str, torch.Tensor]:
     """Real Fashion-MNIST as bytes, split as the book does; skipped where it is not installed."""
     import yaml
 
-    from sae_cli.config.compose import CONF
+    from sae_cli.config.conf_folder import CONF
     from sae_cli.datasets import DATASETS
 
     try:

@@ -14,6 +14,7 @@ from sae_cli.assembly.environment import environment
 from sae_cli.assembly.parts import Parts
 from sae_cli.assembly.stages import Training, build_training, lr_schedule
 from sae_cli.config.schema import RunConfig
+from sae_cli.core.bar import bars_shown
 from sae_cli.core.errors import ConfigError
 from sae_cli.datasets import Dataset
 from sae_cli.datasets.formats.bus_errors import bus_errors_raised
@@ -73,7 +74,8 @@ def _prepare(
 ) -> Prepared:
     # An earlier run of this process may have computed on fewer.
     use_threads(threads or compute.AVAILABLE_THREADS)
-    data = read_dataset(config, download=download)
+    with bars_shown(config.settings.progress and not config.settings.quiet):
+        data = read_dataset(config, download=download)
     check_data(config, parts, data, is_new=is_new)
     training = build_training(config, parts, data)
     for stage in training.stages:

@@ -22,7 +22,7 @@ class Arguments:
     """A command line taken apart.
 
     Attributes:
-        overrides: ``key=value`` and the like.
+        overrides: ``key=value`` and the like; for ``help``, the words to explain.
         multirun: whether it asks for a sweep.
         shows: what to show instead of training, if anything: ``help``, ``hydra_help``,
             ``version``, ``completion``, or of the configuration ``job``, ``hydra`` or ``all``.
@@ -46,6 +46,10 @@ def parse(arguments: Sequence[str]) -> Arguments:
         ConfigError: something on it is neither an option nor an override.
     """
     given = _parser().take_apart(arguments)
+    if given.shows == "help":
+        # Its words may be names alone.
+        pages = _pages(given.config_dir)
+        return Arguments(given.words, given.multirun, given.shows, None, pages, None)
     for word in given.words:
         _check_override(word)
     if given.cfg is not None and given.cfg not in CFG_VALUES:

@@ -59,6 +59,10 @@ def _parser() -> Parser:
         "sae-export",
         "Write the dictionary of a finished run as the files of another library. Exit code 0: "
         "done, 2: wrong input.",
+        examples={
+            "sae-export outputs/RUN --format saelens --to mine": "for SAELens",
+            "sae-export outputs/RUN --format onnx --to net": "as a graph of ONNX",
+        },
     )
     parser.add_argument("run", metavar="RUN", help="the folder of a finished run")
     parser.add_argument("--format", metavar="FORMAT", help=", ".join(FORMATS))

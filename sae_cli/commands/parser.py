@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import NoReturn, final
 
+from sae_cli.commands.version import ShowVersion
 from sae_cli.core.errors import ConfigError, nearest
 
 # argparse says these of an option without its value, and of one that takes none.
@@ -18,12 +20,36 @@ A_VALUE = re.compile(r"argument (?:\S+/)?(\S+): ignored explicit argument .*")
 class Parser(argparse.ArgumentParser):
     """Take a command line apart; options and words stand in any order.
 
-    An option has to be spelled out. Every parser has ``--traceback``.
+    An option has to be spelled out. Every parser has ``--traceback``, and ``--help`` and
+    ``--version`` unless a command shows these itself.
+
+    Args:
+        examples: command lines to begin with, each with what it does.
     """
 
-    def __init__(self, prog: str, description: str = "", *, add_help: bool = True) -> None:
-        super().__init__(prog=prog, description=description, add_help=add_help, allow_abbrev=False)
-        self.add_argument("--traceback", action="store_true", help="where an error came from")
+    def __init__(
+        self,
+        prog: str,
+        description: str = "",
+        *,
+        examples: Mapping[str, str] | None = None,
+        add_help: bool = True,
+    ) -> None:
+        width = max(map(len, examples), default=0) if examples else 0
+        lines = [f"  {line:{width}}  {what}" for line, what in (examples or {}).items()]
+        super().__init__(
+            prog=prog,
+            description=textwrap.fill(description, 79),
+            epilog="\n".join(["examples:", *lines]) if lines else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            add_help=add_help,
+            allow_abbrev=False,
+        )
+        self.add_argument("--traceback", action="store_true", help="show where an error came from")
+        if add_help:
+            self.add_argument(
+                "--version", action=ShowVersion, help="show the versions of it, PyTorch and Python"
+            )
 
     def take_apart(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Give the options and words of a command line.

@@ -50,6 +50,10 @@ def _parser() -> Parser:
         "Make a page of results from the folders of finished runs: a row for each "
         "experiment and metric with what was published, the mean over seeds, and the command. Exit "
         "code 0: done, 2: wrong input.",
+        examples={
+            "sae-report outputs": "print the page of all runs below outputs",
+            "sae-report outputs --into results.md": "write it to a file",
+        },
     )
     parser.add_argument(
         "folders", nargs="+", metavar="FOLDER", help="of a run, of a sweep, or of such folders"

@@ -51,6 +51,11 @@ def _parser() -> Parser:
         "Train a run again from nothing but its folder, into a new one, and say metric "
         "by metric and tensor by tensor whether the result is the same to the bit. Exit code 0: "
         "identical, 1: different, 2: could not run.",
+        examples={
+            "sae-reproduce outputs/RUN": "train it again, and compare",
+            "sae-reproduce outputs/RUN --check": "what has changed since",
+            "sae-reproduce outputs/RUN dataset.path=x.npy": "its data are elsewhere now",
+        },
     )
     parser.add_argument("folder", help="of a finished run, or of a sweep: then each of its jobs")
     parser.add_argument(
@@ -58,7 +63,7 @@ def _parser() -> Parser:
         nargs="*",
         metavar="KEY=VALUE",
         help="where the data lie now: dataset.path=, dataset.root=, dataset.download=; or "
-        "pictures=, progress=",
+        "pictures=, progress=, log_every=, log_steps=, quiet=",
     )
     parser.add_argument(
         "--check",

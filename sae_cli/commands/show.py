@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from sae_cli.commands.arguments import Arguments
-from sae_cli.commands.help import help_text
 from sae_cli.config.asked import Asked, read
-from sae_cli.config.hydra_shows import choices, complete, hydra_settings, print_hydra_help
+from sae_cli.config.hydra_shows import complete, hydra_settings, print_hydra_help
 from sae_cli.core.errors import ConfigError
 from sae_cli.run_folder.plain_yaml import as_yaml
 
@@ -23,9 +22,7 @@ def show(arguments: Arguments) -> None:
         complete(arguments.overrides, arguments.pages)
         return
     asked = read(arguments.overrides, multirun=arguments.multirun, pages=arguments.pages)
-    if arguments.shows == "help":
-        print(help_text(choices(arguments.pages), asked.runs[0].run))
-    elif arguments.shows == "hydra_help":
+    if arguments.shows == "hydra_help":
         print_hydra_help()
     else:
         shown = _part(_configuration(arguments, asked), arguments.package)

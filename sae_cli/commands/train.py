@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 SWEEP_FAILED = 1
 MANY_JOBS = 30
 # The choices that name a run.
-SHOWN = ("model", "dataset")
+SHOWN = ("dataset", "model")
+# Before anything is composed, only the command line can say so.
+QUIET = "quiet=true"
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -45,15 +47,21 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Arguments) -> int:
     if arguments.shows == "version":
-        from importlib.metadata import version
+        from sae_cli.commands.version import version_line
 
-        say(f"sae-train {version('sae-train')}")
+        say(version_line("sae-train"))
+        return DONE
+    if arguments.shows == "help":
+        from sae_cli.commands.help import print_help
+
+        print_help(arguments.overrides, arguments.pages)
         return DONE
     if arguments.shows is not None:
         from sae_cli.commands.show import show
 
         show(arguments)
         return DONE
+    _begin(arguments)
     check_limits()
     if arguments.resume is not None:
         return _resume(arguments, full_path(arguments.resume))
@@ -64,13 +72,27 @@ def _run(arguments: Arguments) -> int:
             arguments.overrides,
             multirun=arguments.multirun,
             pages=arguments.pages,
-            announce=_announce if arguments.multirun else lambda n_jobs: None,
+            announce=_announce
+            if arguments.multirun and QUIET not in arguments.overrides
+            else lambda n_jobs: None,
         )
     folder = _folder(asked.hydra, asked.runs[0], arguments.multirun)
     if arguments.multirun:
         return SWEEP_FAILED if _sweep(asked, folder, arguments.pages) else DONE
     _train(asked.runs[0], folder)
     return DONE
+
+
+def _begin(arguments: Arguments) -> None:
+    """Say at once what is begun, to a person: the imports alone take a second."""
+    if not sys.stdout.isatty() or QUIET in arguments.overrides:
+        return
+    if arguments.resume is not None:
+        what = f"to resume {arguments.resume}"
+    else:
+        what = "a sweep" if arguments.multirun else "a run"
+    with suppress(OSError):
+        say(f"preparing {what}")
 
 
 def _announce(n_jobs: int) -> None:
@@ -82,10 +104,10 @@ def _announce(n_jobs: int) -> None:
 
 def _train(asked: Composed, folder: Path) -> None:
     """Begin a run, or resume the one in its folder."""
-    if sys.stdout.isatty():
-        # Importing torch takes seconds, in which a person would see nothing.
+    if sys.stdout.isatty() and asked.run.get("quiet") is not True:
+        # Importing torch takes seconds, and reading data may take minutes.
         with suppress(OSError):
-            say(f"preparing {' '.join(f'{k}={asked.choices[k]}' for k in SHOWN)}")
+            say(f"reading data: {' '.join(f'{k}={asked.choices[k]}' for k in SHOWN)}")
     with not_collecting():
         config, parts = _check(asked)
         from sae_cli.runs.resume import begin_or_resume
@@ -124,8 +146,9 @@ def _resume(arguments: Arguments, folder: Path) -> int:
             f"resume={arguments.resume}: no such folder; give that of a run, or of a sweep"
         )
     if holds_sweep(folder):
-        with suppress(OSError):
-            say(f"checking the jobs of {short(folder)}")
+        if QUIET not in arguments.overrides:
+            with suppress(OSError):
+                say(f"checking the jobs of {short(folder)}")
         from sae_cli.runs.sweeps.jobs import resume_sweep
 
         if arguments.overrides:

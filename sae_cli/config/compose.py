@@ -26,6 +26,7 @@ from sae_cli.config.chosen_pages import (
     plain,
 )
 from sae_cli.config.composed import Composed
+from sae_cli.config.conf_folder import CONF, PAGES
 from sae_cli.config.folder_names import unique_stamp
 from sae_cli.config.hydra_pages import OF_USER, PageLoader, check_references, guard_pages
 from sae_cli.config.hydra_settings import HydraWords, split_words
@@ -34,11 +35,6 @@ from sae_cli.config.sweep_words import check_sweep, refuse_sweep
 from sae_cli.config.typed_text import quote_texts
 from sae_cli.config.widths import GROUP, taken_back
 from sae_cli.core.errors import ConfigError
-
-HERE = Path(__file__).parents[1]
-# The pages are inside an installed package, or beside it in a checkout.
-CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"
-PAGES = ("model", "experiment")
 
 
 @contextmanager

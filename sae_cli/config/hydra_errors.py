@@ -11,7 +11,8 @@ import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from sae_cli.config.compose import CONF, PAGES, compose_run
+from sae_cli.config.compose import compose_run
+from sae_cli.config.conf_folder import CONF, PAGES
 from sae_cli.config.loggers import unknown_logger, unknown_option
 from sae_cli.config.settings import LOGGER
 from sae_cli.config.suggestions import choices_with, suggest

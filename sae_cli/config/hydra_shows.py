@@ -1,4 +1,4 @@
-"""Things that only Hydra can show: its own help and settings, the choices of pages, completion."""
+"""Things that only Hydra can show: its own help and settings, and completion."""
 
 from __future__ import annotations
 
@@ -8,32 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.utils import get_args_parser
-from hydra.core.object_type import ObjectType
 from omegaconf import OmegaConf
 
 from sae_cli.config.chosen_pages import PRIMARY
 from sae_cli.config.compose import hydra_ready
 from sae_cli.config.hydra_errors import explain_errors
-from sae_cli.config.hydra_pages import PageLoader
 from sae_cli.config.hydra_settings import LAUNCHING, HydraWords, compose_launcher
 
 
-def choices(pages: Path | None) -> dict[str, list[str]]:
-    """List each group with the names of its pages.
+def hydra_settings(words: HydraWords, pages: Path | None) -> dict[str, Any]:
+    """Give Hydra's own settings for a command line, their references as they are written.
 
     Args:
         pages: the user's own folder of pages, absolute; as in every function here.
     """
-    with hydra_ready(pages) as hydra:
-        assert isinstance(hydra.config_loader, PageLoader)
-        # The loader's own functions copy all pages first, each time.
-        pages_of = hydra.config_loader.repository.get_group_options
-        groups = [group for group in sorted(pages_of("", ObjectType.GROUP)) if group != "hydra"]
-        return {group: sorted(pages_of(group)) for group in groups}
-
-
-def hydra_settings(words: HydraWords, pages: Path | None) -> dict[str, Any]:
-    """Give Hydra's own settings for a command line, their references as they are written."""
     with hydra_ready(pages):
         config = compose_launcher(words.launcher)
     settings: Any = OmegaConf.to_container(config.hydra, resolve=False, enum_to_str=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sae_cli.config.loggers import check_loggers, choose
-from sae_cli.config.settings import LOGGER, Settings
+from sae_cli.config.settings import AUTO, LOGGER, Settings
 from sae_cli.core.errors import ConfigError, nearest
 from sae_cli.core.registry import Registry, validate
 from sae_cli.datasets import DATASETS
@@ -116,7 +116,9 @@ def check(config: Mapping[str, Any]) -> RunConfig:
     settings = Settings(**validate(Settings, given, "", "the settings are"))
     settings = settings.model_copy(update={LOGGER: check_loggers(settings.logger)})
     heads = GROUPS["head"].check(config["head"])["name"] != "none"
-    _check_metric("sort_by", settings.sort_by, metric_names() if heads else _without_heads())
+    if settings.sort_by != AUTO:
+        offered = metric_names() if heads else _without_heads()
+        _check_metric("sort_by", settings.sort_by, [*offered, AUTO])
     for number, entry in enumerate(settings.published):
         _check_metric(f"published.{number}.metric", entry.metric, metric_names())
     parts = {group: registry.check(config[group]) for group, registry in GROUPS.items()}

@@ -26,9 +26,12 @@ EARLIER_OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
 }
 # The group of trackers, which is a setting: several may be chosen, or none.
 LOGGER = "logger"
+# ``sort_by`` may be this in place of a metric.
+AUTO = "auto"
 # These keys change no number of a run: what it says, saves and draws, and where its data are.
 FREE = (
-    *("checkpoint_steps", "checkpoint_minutes", "profile", "progress", "pictures", "sort_by"),
+    *("checkpoint_steps", "checkpoint_minutes", "profile", "progress", "log_every", "log_steps"),
+    *("quiet", "pictures", "sort_by"),
     *("published", "dataset.path", "dataset.root", "dataset.download", LOGGER),
 )
 # These keys may change when a run is resumed.
@@ -58,6 +61,10 @@ class Settings(pydantic.BaseModel):
     checkpoint_minutes: Positive | None
     profile: bool
     progress: bool
+    # A configuration that was saved before these settings came has none of them.
+    log_every: Count = 1
+    log_steps: Count | None = None
+    quiet: bool = False
     pictures: bool
     sort_by: str
     published: list[Published]

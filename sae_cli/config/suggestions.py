@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from sae_cli.config.compose import CONF, PAGES
+from sae_cli.config.conf_folder import CONF, PAGES
 from sae_cli.core.synonyms import LACKING, meanings, plain_name
 
 # There are many keys, so one that is only a little alike is often meant by nobody.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, final
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, final
 
 from tqdm import tqdm
 
@@ -16,9 +18,22 @@ class Bar(tqdm):  # type: ignore[type-arg]
     """
 
     monitor_interval = 0
+    shown: ClassVar[bool] = True
+    """Whether any bar is drawn; see ``bars_shown``."""
 
     def __init__(self, *given: Any, **options: Any) -> None:
-        super().__init__(*given, **({"miniters": 1} | options))
+        hidden = {} if Bar.shown else {"disable": True}
+        super().__init__(*given, **({"miniters": 1} | options | hidden))
+
+
+@contextmanager
+def bars_shown(shown: bool) -> Iterator[None]:
+    """Draw bars inside, or none."""
+    before, Bar.shown = Bar.shown, shown
+    try:
+        yield
+    finally:
+        Bar.shown = before
 
 
 # tqdm's own lock is shared between processes, and starts another process to look after it.

@@ -98,7 +98,10 @@ _GROUPS: dict[tuple[str, ...], str] = {
     ("resume",): "ckpt ckpt_path checkpoint checkpoint_path load_from resume_from "
     "resume_from_checkpoint",
     ("checkpoint_steps",): "checkpoint_every checkpoint_interval save_every save_steps",
-    ("progress",): "progress_bar quiet verbose",
+    ("progress",): "progress_bar",
+    ("quiet",): "silent verbose verbosity",
+    ("log_every",): "eval_every log_epochs log_interval print_every",
+    ("log_steps",): "log_every_n_steps log_freq logging_steps",
     ("pictures",): "figures images plot plots visualise visualize",
     ("compile",): "jit torch_compile",
     ("sort_by",): "metric monitor",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,16 @@ def in_units(n_bytes: int) -> str:
     return f"{n_bytes / unit:,.1f} {name}"
 
 
+def duration(seconds: float) -> str:
+    """Word a time that is about so long: ``40 s``, ``12 min``, ``3 h 20 min``."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes < 48 * 60 else f"{minutes // 1440} d"
+
+
 def number(value: Any) -> str:
     """Format a metric with four decimals, a count without, a small number with an exponent.
 
@@ -48,6 +59,19 @@ def precision(value: float) -> str:
     if value != 0.0 and abs(value) < 1e-3:
         return ".2e"
     return ".4f" if abs(value) < 100 else ".1f"
+
+
+def with_sd(values: Sequence[float], sign: str = "+-") -> str:
+    """Word values by their mean and sample standard deviation (divided by n - 1); one as it is.
+
+    Args:
+        sign: between the two; not every terminal has a better one.
+    """
+    if len(values) < 2:
+        return number(values[0] if values else None)
+    mean = statistics.fmean(values)
+    style = precision(mean)
+    return f"{mean:{style}} {sign} {statistics.stdev(values):{style}}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:

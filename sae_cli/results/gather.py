@@ -8,20 +8,23 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sae_cli.config.published import Published
 from sae_cli.config.settings import FREE, GROUP_NAMES, Settings
 from sae_cli.core.differences import diff
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.text import short
+from sae_cli.results.fair import conditions, sparsity
 from sae_cli.results.finished_run import FinishedRun, read_finished
 from sae_cli.run_folder.layout import holds_run, status_of
 
 # Runs are found as deep as in a folder of folders of sweeps.
 MAX_DEPTH = 4
-# Where nothing was published, these metrics are shown of runs that have them.
-SHOWN = ("val/loss", "val/fvu", "test/accuracy")
+# Where nothing was published, these metrics are shown of runs that have them, and between them how
+# sparse the codes are.
+SHOWN = ("val/loss", "val/fvu")
+SHOWN_LAST = ("test/accuracy",)
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Row:
         values: the value for each seed; None where a run lacks the metric.
         command: the command that trains these runs again.
         active_above: the magnitude above which a code counts as active.
+        condition: what has to be the same to compare the metric with that of another row.
     """
 
     system: str
@@ -44,6 +48,7 @@ class Row:
     values: dict[int, float | None]
     command: str
     active_above: float | None = None
+    condition: str = ""
 
     @property
     def measured(self) -> list[float]:
@@ -109,20 +114,37 @@ def _runs_below(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def rows(runs: Iterable[FinishedRun]) -> list[Row]:
-    """Make a row for each metric of each group of runs, sorted by system and variant.
+    """Make a row for each metric of each group of runs, sorted by system and variant."""
+    return [row for group in groups(runs) for row in _rows(group)]
 
-    Of runs with the same settings and seed, the one that started last counts.
+
+class Group(NamedTuple):
+    """Runs that differ only in their seed.
+
+    Attributes:
+        variant: the settings, dotted, that set it apart from others of its system.
+        runs: in the order of seeds; of those with one seed, the one that started last counts.
     """
+
+    system: str
+    variant: dict[str, Any]
+    runs: list[FinishedRun]
+
+    @property
+    def by_seed(self) -> dict[int, FinishedRun]:
+        return {run.seed: run for run in self.runs}
+
+
+def groups(runs: Iterable[FinishedRun]) -> Iterator[Group]:
+    """Group runs that differ only in their seed, sorted by system and variant."""
     systems: dict[str, dict[str, list[FinishedRun]]] = {}
     for run in sorted(runs, key=lambda run: (run.seed, run.started)):
         key = json.dumps(run.group_settings(), default=str, sort_keys=True)
         systems.setdefault(run.system, {}).setdefault(key, []).append(run)
-    found: list[Row] = []
     for system in sorted(systems):
         variants = sorted(_variants(list(systems[system].values())), key=lambda one: str(one[0]))
         for variant, group in variants:
-            found.extend(_rows(system, variant, group))
-    return found
+            yield Group(system, variant, group)
 
 
 def _variants(
@@ -135,18 +157,29 @@ def _variants(
         yield {key: value for key, value in one.items() if key in keys}, group
 
 
-def _rows(system: str, variant: dict[str, Any], group: list[FinishedRun]) -> Iterator[Row]:
-    by_seed = {run.seed: run for run in group}
+def _rows(group: Group) -> Iterator[Row]:
+    by_seed = group.by_seed
     newest = max(by_seed.values(), key=lambda run: run.started)
     published = newest.settings.published
+    active_above = newest.metric("active_above")
+    fairs = conditions(newest.parts, active_above)
     shown: list[tuple[str, Published | None]] = [(entry.metric, entry) for entry in published]
     if not shown:
-        shown = [(name, None) for name in SHOWN if any(name in run.summary for run in group)]
+        measure = sparsity(newest.parts, active_above)
+        names = [*SHOWN, *([measure.metric] if measure else []), *SHOWN_LAST]
+        present = [name for name in names if any(name in run.summary for run in group.runs)]
+        shown = [(name, None) for name in present]
     for name, entry in shown:
-        values = {seed: run.metric(name) for seed, run in by_seed.items()}
-        command = _command(group, list(by_seed))
-        active_above = newest.metric("active_above")
-        yield Row(system, variant, name, entry, values, command, active_above)
+        yield Row(
+            group.system,
+            group.variant,
+            name,
+            entry,
+            {seed: run.metric(name) for seed, run in by_seed.items()},
+            _command(group.runs, list(by_seed)),
+            active_above,
+            fairs.get(name.rpartition("/")[2], ""),
+        )
 
 
 def _command(group: Sequence[FinishedRun], seeds: Sequence[int]) -> str:

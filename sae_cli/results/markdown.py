@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from sae_cli.core.errors import ConfigError
-from sae_cli.core.text import counted, precision, short
+from sae_cli.core.text import counted, precision, short, with_sd
+from sae_cli.results.fair import QUALITY
 from sae_cli.results.finished_run import FinishedRun
 from sae_cli.results.gather import Row
 from sae_cli.results.notes import is_counted, threshold_notes, undefined_notes
+from sae_cli.results.trade_offs import trade_offs
 from sae_cli.run_folder.files import refuse_link, write_atomically
 
 MARKER = "<!-- Made by sae-report: what is changed by hand will be lost. -->"
@@ -50,6 +52,7 @@ def page(rows: Sequence[Row], runs: Sequence[FinishedRun], unfinished: int, comm
             "",
             *_table(HEADER, map(_cells, rows)),
             *_notes(rows),
+            *_trade_offs(runs),
             "",
             "## Seed by seed",
             "",
@@ -106,9 +109,35 @@ def _notes(rows: Sequence[Row]) -> list[str]:
     return [line for note in notes for line in ("", note)]
 
 
+def _trade_offs(runs: Sequence[FinishedRun]) -> list[str]:
+    """Show the variants that trade sparsity for reconstruction; nothing where there are none."""
+    found = trade_offs(runs)
+    if not found:
+        return []
+    header = ("front", "system", "variant", "sparsity", QUALITY)
+    rows = (
+        [
+            "\\*" if one.on_front else "",
+            _code(one.group.system),
+            _variant(one.group.variant),
+            f"{_code(one.measure.metric)}{_condition(one.measure.condition)} "
+            f"{with_sd(one.sparsity, '±')}",
+            with_sd(one.quality, "±"),
+        ]
+        for one in found
+    )
+    return [
+        *("", "## Sparsity against reconstruction", ""),
+        "Those on the front (\\*) come first: no other variant of their system is as low in both",
+        f"sparsity and {QUALITY}. Only variants with one measure of sparsity are compared.",
+        "",
+        *_table(header, rows),
+    ]
+
+
 def _cells(row: Row) -> list[str]:
     within = {None: NOTHING, True: "yes", False: "no"}[row.within]
-    start = [_code(row.system), _variant(row.variant), _code(row.metric)]
+    start = [_code(row.system), _variant(row.variant), _metric(row)]
     return [*start, _published(row), _ours(row), within, _code(row.command)]
 
 
@@ -137,7 +166,16 @@ def _single(row: Row) -> list[str]:
         f"{seed}: {NOTHING if value is None else format(value, precision(value))}"
         for seed, value in row.values.items()
     )
-    return [_code(row.system), _variant(row.variant), _code(row.metric), ", ".join(values)]
+    return [_code(row.system), _variant(row.variant), _metric(row), ", ".join(values)]
+
+
+def _metric(row: Row) -> str:
+    """Name a metric, and what two rows must share to be compared in it."""
+    return f"{_code(row.metric)}{_condition(row.condition)}"
+
+
+def _condition(condition: str) -> str:
+    return f" ({_plain(condition)})" if condition else ""
 
 
 def _variant(settings: Mapping[str, Any]) -> str:

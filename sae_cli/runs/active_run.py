@@ -15,8 +15,9 @@ from sae_cli.assembly.streams import generators
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.signals import Stop
 from sae_cli.run_folder.folder import RunFolder
+from sae_cli.run_folder.layout import holds_sweep
 from sae_cli.run_folder.train_state import TrainState
-from sae_cli.runs.console import Console
+from sae_cli.runs.console import Console, Saying
 from sae_cli.runs.metric_log import MetricLog
 from sae_cli.runs.tracking import Tracking
 from sae_cli.training.loop import Generators
@@ -101,18 +102,24 @@ def activate(
     loggers: Mapping[str, Mapping[str, Any]],
 ) -> ActiveRun:
     """Join a prepared run with the folder that it writes to, and its trackers."""
+    settings = made.config.settings
+    saying = Saying(
+        bar=settings.progress,
+        every=settings.log_every,
+        steps=settings.log_steps,
+        quiet=settings.quiet,
+        # The last line of a sweep is its own.
+        last=not (settings.quiet and holds_sweep(folder.path.parent)),
+    )
     console = Console(
-        folder.log,
-        made.config.settings.progress,
-        len(made.training.stages) > 1,
-        made.config.target_activity,
+        folder.log, saying, len(made.training.stages) > 1, made.config.target_activity
     )
     log = MetricLog()
     tracking = Tracking(made.config, loggers, folder.path, console.say)
     log.listeners += [folder.append_metrics, console.show_metrics, tracking.add_metrics]
     return ActiveRun(
         made,
-        generators(made.config.settings.seed, made.training.device.torch),
+        generators(settings.seed, made.training.device.torch),
         progress,
         log,
         folder,

@@ -4,13 +4,69 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, final
 
 from sae_cli.core.bar import Bar
 from sae_cli.core.errors import in_one_line
-from sae_cli.core.text import number
+from sae_cli.core.text import duration, number
 from sae_cli.model.objective import Terms
+
+# tqdm gives the bar what is left of the terminal's width.
+BAR = "{desc} {percentage:3.0f}%|{bar}| {remaining} left{postfix}"
+
+
+@dataclass(frozen=True)
+class Saying:
+    """How much a run says, while train.log gets all.
+
+    Attributes:
+        bar: show a progress bar where the standard error is a terminal.
+        every: epochs from one line of metrics to the next.
+        steps: steps from one line to the next where there is no bar, or None.
+        quiet: print nothing but the last line.
+        last: print that, too.
+    """
+
+    bar: bool = True
+    every: int = 1
+    steps: int | None = None
+    quiet: bool = False
+    last: bool = True
+
+
+@dataclass
+class _Place:
+    """Where in a stage a run is.
+
+    Attributes:
+        first, last: epochs before the stage and at its end, counted over all stages.
+        n, total: steps of the stage, done and in all.
+        begun, begun_at: the steps that were done when this process began it, and when that was.
+    """
+
+    stage: str
+    first: int
+    last: int
+    steps_per_epoch: int
+    n: int
+    total: int
+    begun: int
+    begun_at: float
+
+    @property
+    def epoch(self) -> str:
+        """The epoch at work, of how many."""
+        number = min(self.first + self.n // self.steps_per_epoch + 1, self.last)
+        return f"{self.stage}  epoch {number:{len(str(self.last))}d}/{self.last}".lstrip()
+
+    @property
+    def left(self) -> str:
+        """The time that the steps to come will take, at the pace of those before."""
+        pace = (time.monotonic() - self.begun_at) / max(1, self.n - self.begun)
+        return f"{duration(pace * (self.total - self.n))} left"
 
 
 @final
@@ -19,7 +75,7 @@ class Console:
 
     Args:
         log: keeps a line.
-        bar: show a progress bar where the standard error is a terminal.
+        saying: how much is shown.
         several_stages: name the stage of each line of metrics.
         target: the mean activity that the penalty draws each latent to, or None.
     """
@@ -27,21 +83,31 @@ class Console:
     def __init__(
         self,
         log: Callable[[str], None],
-        bar: bool,
+        saying: Saying,
         several_stages: bool,
         target: float | None = None,
     ) -> None:
         self._log = log
-        self._show = bar and sys.stderr.isatty()
+        self._saying = saying
+        self._show = saying.bar and not saying.quiet and sys.stderr.isatty()
         self._several_stages = several_stages
         self._target = target
         self._bar: Bar | None = None
-        self._last_epoch = 0
+        self._place: _Place | None = None
 
     def say(self, line: str) -> None:
         """Print a line above the bar, and log it; it is made harmless as ``core.text.say`` does."""
+        self._say(line, not self._saying.quiet)
+
+    def conclude(self, line: str) -> None:
+        """Say the last line."""
+        self._say(line, self._saying.last)
+
+    def _say(self, line: str, shown: bool) -> None:
         line = in_one_line(line)
         self._log(line)
+        if not shown:
+            return
         try:
             Bar.write(line, file=sys.stdout)
             sys.stdout.flush()
@@ -50,29 +116,58 @@ class Console:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def show_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Say the main metrics of a line of ``metrics.jsonl``."""
+        """Say the main metrics of a line of ``metrics.jsonl``, if it is one to show."""
+        epoch, place = metrics["epoch"], self._place
+        last = 0 if place is None else place.last
+        if place is not None and epoch not in {place.first, last} and epoch % self._saying.every:
+            return
         stage = metrics["stage"] if self._several_stages else ""
-        self.say(epoch_line(stage, metrics["epoch"], self._last_epoch, metrics, self._target))
+        self.say(epoch_line(stage, epoch, last, metrics, self._target))
 
-    def begin(self, stage: str, steps: int, last_epoch: int) -> None:
+    def begin(
+        self, stage: str, steps_per_epoch: int, epochs: int, *, first: int = 0, done: int = 0
+    ) -> None:
         """Begin a bar for a stage.
 
         Args:
-            steps: of the stage.
-            last_epoch: at the end of the stage, counted over all stages.
+            first: epochs of the stages before.
+            done: steps of the stage that were done before this process resumed it.
         """
         self.end()
-        self._last_epoch = last_epoch
-        self._bar = Bar(total=steps, desc=stage, unit="step", leave=False, disable=not self._show)
+        shown = stage if self._several_stages else ""
+        total = steps_per_epoch * epochs
+        self._place = _Place(
+            shown, first, first + epochs, steps_per_epoch, done, total, done, time.monotonic()
+        )
+        self._bar = Bar(
+            total=total,
+            initial=done,
+            desc=self._place.epoch,
+            bar_format=BAR,
+            dynamic_ncols=True,
+            leave=False,
+            disable=not self._show,
+        )
 
     def step(self, terms: Terms) -> None:
-        """Advance the bar by a step; terms are read from the device only when it is redrawn."""
+        """Advance by a step; terms are read from the device only when something is shown."""
+        place = self._place
+        if place is None:
+            return
+        place.n += 1
+        if self._show:
+            self._draw(place, terms)
+        elif self._saying.steps is not None and place.n % self._saying.steps == 0:
+            steps = f"step {place.n}/{place.total}"
+            self.say(f"{place.epoch}  {steps}  {_loss(terms)}  {place.left}")
+
+    def _draw(self, place: _Place, terms: Terms) -> None:
         try:
-            if self._bar is not None and self._bar.update():
-                shown = "  ".join(
-                    f"{name} {float(value.detach()):.4f}" for name, value in terms.items()
-                )
-                self._bar.set_postfix_str(shown, refresh=False)
+            if self._bar is not None:
+                if place.n % place.steps_per_epoch == 0:
+                    self._bar.set_description_str(place.epoch, refresh=False)
+                if self._bar.update():
+                    self._bar.set_postfix_str(_loss(terms), refresh=False)
         except OSError:
             self._drop_bar()
 
@@ -90,6 +185,10 @@ class Console:
         if self._bar is not None:
             self._bar.disable = True
         self._bar, self._show = None, False
+
+
+def _loss(terms: Terms) -> str:
+    return f"loss {float(terms['loss'].detach()):.4f}"
 
 
 def epoch_line(

@@ -25,7 +25,10 @@ from sae_cli.runs.active_run import Progress
 from sae_cli.runs.train import begin
 
 # These settings may be given anew: the data may have moved, and pictures are not compared.
-CHANGEABLE = ("dataset.path", "dataset.root", "dataset.download", "pictures", "progress")
+CHANGEABLE = (
+    *("dataset.path", "dataset.root", "dataset.download", "pictures", "progress"),
+    *("log_every", "log_steps", "quiet"),
+)
 
 
 def reproduce(

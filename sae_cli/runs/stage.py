@@ -43,8 +43,14 @@ def train_stage(run: ActiveRun, stage: Stage) -> None:
     saved = run.state_of(stage)
     if saved is not None:
         saver.restore(saved)
-    steps = steps_per_epoch(run.config, len(train)) * stage.epochs
-    run.console.begin(stage.name, steps, run.progress.epoch + stage.epochs - position.epoch)
+    in_epoch = steps_per_epoch(run.config, len(train))
+    run.console.begin(
+        stage.name,
+        in_epoch,
+        stage.epochs,
+        first=run.progress.epoch - position.epoch,
+        done=position.epoch * in_epoch + position.batch,
+    )
     run.tracking.begin_stage(stage.name)
     if saved is None:
         run.progress.best_loss, run.progress.best_epoch = math.inf, run.progress.epoch

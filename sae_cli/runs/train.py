@@ -114,14 +114,14 @@ def train_in(
         raise
     folder.set_status("finished")
     run.tracking.end("finished", lambda: stop.number is not None)
-    run.console.say(f"run folder: {short(folder.path)}")
+    run.console.conclude(f"run folder: {short(folder.path)}")
     return summary
 
 
 def _mark(run: ActiveRun, error: BaseException) -> None:
     """Say in the folder how the run ended."""
     status = run.folder.end(error, saved_step=run.progress.saved_step)
-    run.console.say(f"run folder: {short(run.folder.path)} ({status})")
+    run.console.conclude(f"run folder: {short(run.folder.path)} ({status})")
 
 
 def _train(run: ActiveRun) -> dict[str, Any]:

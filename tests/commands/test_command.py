@@ -218,7 +218,7 @@ def test_a_run_that_diverges_says_so(command: Command, tmp_path: Path) -> None:
 def test_help_shows_what_can_be_typed(command: Command) -> None:
     done = command("--help")
     assert done.returncode == 0
-    assert "model: ae, batch_topk, conv, conv_2d_code" in done.stdout
+    assert "model=vae" in done.stdout
     assert "sae-train -m penalty.weight=0.01,0.05,0.2" in done.stdout
 
 

@@ -33,7 +33,7 @@ def composed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]
     ("words", "times"),
     [
         ("model=ae hydra.run.dir=${model}", 1),
-        ("--help", 1),
+        ("--help", 0),
         ("--cfg job", 1),
         # Once more for the parts' own pages, however many are chosen.
         ("penalty=l1 penalty.weight=0.3", 2),

@@ -105,7 +105,6 @@ def test_a_page_whose_name_is_a_number(command: Command, tmp_path: Path) -> None
 def test_shown_names_are_read_as_the_same(command: Command) -> None:
     words = ("dataset=array", "dataset.path=x", "dataset.key=1e3")
     assert "key: '1e3'" in command("--cfg", "job", *words).stdout
-    assert "key: '1e3'" in command("--help", *words).stdout
 
 
 @pytest.mark.parametrize("page", ["path: 2024", "path: 1e3", "path: true", "path: [a]"])

@@ -222,7 +222,7 @@ def test_nor_does_the_command_line(command: Command, tmp_path: Path, word: str, 
     assert says in refused(command, tmp_path, "", word)
 
 
-SHOWING = ("--help", "--hydra-help", "--cfg all", "--cfg hydra", "--cfg job", "-c=all")
+SHOWING = ("--hydra-help", "--cfg all", "--cfg hydra", "--cfg job", "-c=all")
 
 
 @pytest.mark.parametrize("showing", SHOWING)

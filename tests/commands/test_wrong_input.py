@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sae_cli.config.compose import CONF
+from sae_cli.config.conf_folder import CONF
 from sae_cli.config.hydra_errors import one_line
 from sae_cli.core.shapes import UNIT
 from sae_cli.model.activations.pointwise import activations_within

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from sae_cli.config.asked import read
-from sae_cli.config.compose import CONF
+from sae_cli.config.conf_folder import CONF
 from sae_cli.config.schema import GROUPS, check
 from sae_cli.config.settings import Settings
 from sae_cli.config.suggestions import suggest

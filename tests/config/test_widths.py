@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sae_cli.config.asked import read
-from sae_cli.config.compose import CONF
+from sae_cli.config.conf_folder import CONF
 from sae_cli.config.schema import check
 from sae_cli.results.saved_config import read_config
 from tests.conftest import Command

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from sae_cli.config.compose import CONF
+from sae_cli.config.conf_folder import CONF
 from sae_cli.config.schema import RunConfig, check
 from tests.configured import configured
 from tests.conftest import SMALL

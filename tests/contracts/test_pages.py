@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from sae_cli.assembly.parts import build_parts
-from sae_cli.config.compose import CONF, compose_run, hydra_ready
+from sae_cli.config.compose import compose_run, hydra_ready
+from sae_cli.config.conf_folder import CONF
 from sae_cli.config.schema import GROUPS, check
 from sae_cli.runs.train import train
 from tests.conftest import SMALL, Configure

@@ -9,7 +9,7 @@ from typing import Never
 
 import pytest
 
-from sae_cli.core.bar import Bar
+from sae_cli.core.bar import Bar, bars_shown
 
 
 def test_a_bar_starts_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,3 +22,12 @@ def test_a_bar_starts_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
         warnings.simplefilter("error")
         assert list(Bar(range(3), "counting", file=shown)) == [0, 1, 2]
     assert "3/3" in shown.getvalue()
+
+
+def test_bars_are_hidden_inside_alone() -> None:
+    for shown in (False, True):
+        stream = io.StringIO()
+        with bars_shown(shown):
+            list(Bar(range(3), "counting", file=stream))
+        assert ("3/3" in stream.getvalue()) == shown
+    assert Bar.shown

@@ -102,7 +102,7 @@ def test_the_pages_of_a_stranger(tmp_path: Path, forked: Forked) -> None:
     name = TEXT.replace("/", "").strip()
     (tmp_path / "pages" / "model").mkdir(parents=True)
     (tmp_path / "pages" / "model" / f"{name}.yaml").write_text("# @package _global_\n")
-    ended(forked("--config-dir", "pages", "--help"), 0)
+    ended(forked("--config-dir", "pages", "--help", "model"), 0)
 
 
 @pytest.mark.parametrize("stage", [TEXT, r"$\frac$", 3, None])

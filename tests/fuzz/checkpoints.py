@@ -22,7 +22,8 @@ from sae_cli.core.signals import Stop
 from sae_cli.run_folder.checkpoints import DIGEST_BYTES, pack, unpack
 from sae_cli.run_folder.folder import RunFolder
 from sae_cli.runs.active_run import Progress, activate
-from sae_cli.runs.resume import _check_config, _check_data, _check_length
+from sae_cli.runs.length import check_length
+from sae_cli.runs.resume import _check_config, _check_data
 from sae_cli.runs.saver import Saver, restore_run
 from sae_cli.runs.train import train
 from sae_cli.training.loop import Position
@@ -49,7 +50,7 @@ def make_reader(folder: Path) -> Callable[[bytes], object]:
         state = unpack(content, "last.pt")
         _check_config(made.config, state)
         _check_data(made, state)
-        _check_length(made, state)
+        check_length(made, state)
         run = activate(made, run_folder, Progress(), Stop(), state, {})
         restore_run(run, state)
         gradients = build_gradients(made.config, made.training.device, stage)

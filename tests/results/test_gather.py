@@ -51,7 +51,7 @@ def edit(path: Path, **changed: Any) -> None:
 def table(text: str, number: int = 0) -> list[list[str]]:
     """The rows of a table below its header, cell by cell."""
     lines = [line for line in text.splitlines() if line.startswith("|")]
-    heads = [i for i, line in enumerate(lines) if line.startswith("| system")]
+    heads = [i for i, line in enumerate(lines) if line.startswith(("| system", "| front"))]
     start, stop = [*heads, len(lines)][number : number + 2]
     return [line.strip("| ").split(" | ") for line in lines[start + 2 : stop]]
 

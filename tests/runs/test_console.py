@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sae_cli.core.text import number, short, table
-from sae_cli.runs.console import Console, epoch_line
+from sae_cli.runs.console import Console, Saying, epoch_line
 
 
 class Terminal(io.StringIO):
@@ -21,7 +21,7 @@ class Terminal(io.StringIO):
 
 def draw_bar(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, bar: bool) -> str:
     monkeypatch.setattr(sys, "stderr", stream)
-    console = Console(lambda line: None, bar, False)
+    console = Console(lambda line: None, Saying(bar=bar), True)
     console.begin("layer_1", 3, 1)
     weight = torch.ones(1, requires_grad=True)
     with warnings.catch_warnings():
@@ -32,7 +32,7 @@ def draw_bar(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, bar: bool) ->
                 console._bar.last_print_t = 0.0
                 console._bar.miniters = 0
             console.step({"loss": (weight * (step + 0.5)).sum()})
-    console.begin("layer_2", 3, 2)
+    console.begin("layer_2", 3, 1, first=1)
     console.end()
     return stream.getvalue()
 
@@ -40,7 +40,7 @@ def draw_bar(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, bar: bool) ->
 def test_the_bar_shows_stage_steps_and_terms(monkeypatch: pytest.MonkeyPatch) -> None:
     printed = draw_bar(monkeypatch, Terminal(), True)
     assert "layer_1" in printed
-    assert "3/3" in printed
+    assert "epoch 1/1" in printed
     assert "loss 1.5000" in printed
     assert "layer_2" in printed
 
@@ -54,7 +54,7 @@ def test_no_bar_without_a_terminal_or_by_the_flag(
 
 def test_a_line_is_printed_and_kept(capsys: pytest.CaptureFixture[str]) -> None:
     kept: list[str] = []
-    Console(kept.append, True, False).say("a line")
+    Console(kept.append, Saying(), False).say("a line")
     assert kept == ["a line"]
     assert capsys.readouterr().out == "a line\n"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from sae_cli.results.notes import threshold_notes, undefined_notes
 from sae_cli.run_folder.layout import read_metrics
 from sae_cli.runs.reproduce import reproduce
 from sae_cli.runs.resume import resume
-from sae_cli.runs.sweeps.results import results_table, write_results
+from sae_cli.runs.sweeps.results import write_results
+from sae_cli.runs.sweeps.results_table import results_table
 from sae_cli.runs.sweeps.sweep import sweep_of
 from sae_cli.runs.train import train
 from tests.conftest import SMALL, Configure
@@ -73,16 +75,18 @@ def test_a_job_without_fvu_does_not_win(
     with (tmp_path / "results.csv").open() as file:
         ranked = [(row["model"], row["val/fvu"] == "") for row in csv.DictReader(file)]
     assert ranked == [("sparse_kl", False), ("ae", True)]
-    header, first, last = (line.split() for line in table[2:5])
+    header, first, last = (re.split("  +", line) for line in table[2:5])
     activity = json.loads((tmp_path / sweep.jobs[1].folder / "summary.json").read_text())
     assert dict(zip(header, first, strict=True))["val/mean_activity"] == (
         f"{activity['val/mean_activity']:.4f}"
     )
-    assert dict(zip(header, first, strict=True))["penalty.target"] == "0.1000"
+    assert dict(zip(header, first, strict=True))["penalty.target"] == "0.1"
     assert dict(zip(header, last, strict=True))["penalty.target"] == "-"
+    # A linear code is never 0, so nothing is counted of it.
+    assert dict(zip(header, first, strict=True))["val/dead_latents (code > 0.1)"] != "-"
+    assert dict(zip(header, last, strict=True))["val/dead_latents (code > 0.1)"] == "-"
+    assert not any("val/l0" in name for name in header)
     assert table[5:] == [
-        "For l0 and dead_latents, a code is active when its magnitude exceeds 0 (job 0), "
-        "0.1 (job 1): do not compare these with each other.",
         "val/fvu: - is no value; fvu has none where all examples of a split are alike.",
     ]
 

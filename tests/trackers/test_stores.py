@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from sae_cli.config.compose import CONF
+from sae_cli.config.conf_folder import CONF
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import Stopped
 from sae_cli.runs.reproduce import reproduce

@@ -20,10 +20,11 @@ from sae_cli.runs.resume import begin_or_resume
 from sae_cli.runs.sweeps.results import (
     RESULTS,
     failure_notes,
-    results_table,
     varied_keys,
     write_results,
 )
+from sae_cli.runs.sweeps.results_table import results_table
+from sae_cli.runs.sweeps.standing import standing
 from sae_cli.runs.sweeps.sweep import Sweep, check_same, read_sweep
 from sae_cli.trackers.tracker import outside
 
@@ -111,7 +112,9 @@ def run_sweep(sweep: Sweep, launcher: Launcher) -> int:
         finally:
             rows = write_results(sweep)
             varied = varied_keys([job.overrides for job in sweep.jobs])
-            for line in (*results_table(sweep, rows, varied), *failure_notes(sweep, rows)):
+            for line in () if sweep.quiet else results_table(sweep, rows, varied):
+                say(line)
+            for line in failure_notes(sweep, rows):
                 say(line)
             finished = len([row for row in rows if row["status"] == "finished"])
             results = short(sweep.path / RESULTS)
@@ -132,11 +135,12 @@ def run_job(sweep: Sweep, number: int) -> None:
     """Run one job; an error is shown, logged in the job's folder, and stops no other job."""
     job = sweep.jobs[number]
     path = sweep.path / job.folder
+    which, words = f"job {number} ({len(sweep.jobs)} in all)", " ".join(job.overrides)
     if has_finished(path):
-        say(f"job {number} ({len(sweep.jobs)} in all) has finished: {' '.join(job.overrides)}")
+        _tell(sweep, f"{which} has finished: {words}")
         return
-    say()
-    say(f"job {number} ({len(sweep.jobs)} in all): {' '.join(job.overrides)}")
+    _tell(sweep, "")
+    _tell(sweep, f"{which}: {words}")
     try:
         begin_or_resume(job.config, path, job.overrides, threads=sweep.threads)
     except MovedError:
@@ -149,7 +153,15 @@ def run_job(sweep: Sweep, number: int) -> None:
                 _record(path, job.overrides, str(error), traceback.format_exc())
         print(in_one_line(f"error in job {path.name}: {error}"), file=sys.stderr, flush=True)
     finally:
-        write_results(sweep)
+        rows = write_results(sweep)
+    if (line := standing(sweep, rows)) is not None:
+        _tell(sweep, line)
+
+
+def _tell(sweep: Sweep, line: str) -> None:
+    """Say a line, unless the sweep is to be quiet."""
+    if not sweep.quiet:
+        say(line)
 
 
 def record_failure(sweep: Sweep, number: int, reason: str) -> None:

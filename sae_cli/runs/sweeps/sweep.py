@@ -9,9 +9,11 @@ from pathlib import Path
 from sae_cli.assembly.compute import AVAILABLE_THREADS
 from sae_cli.config.folder_names import job_folder
 from sae_cli.config.schema import RunConfig
+from sae_cli.config.settings import AUTO
 from sae_cli.core.differences import diff
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.text import short
+from sae_cli.results.fair import QUALITY
 from sae_cli.results.saved_config import check_saved, with_axes_of
 from sae_cli.run_folder.files import write_atomically
 from sae_cli.run_folder.layout import SWEEP
@@ -58,7 +60,18 @@ class Sweep:
 
     @property
     def sort_by(self) -> str:
+        """What the table is sorted by: a metric, or ``auto``."""
         return self.jobs[0].config.settings.sort_by
+
+    @property
+    def metric(self) -> str:
+        """The one metric that jobs are ranked by, in ``results.csv`` at least."""
+        return QUALITY if self.sort_by == AUTO else self.sort_by
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing but errors and the last line is to be printed."""
+        return self.jobs[0].config.settings.quiet
 
     def write(self) -> None:
         """``sweep.yaml``, from which the sweep can be resumed."""
@@ -110,7 +123,9 @@ def check_same(recorded: Sweep, given: Sweep) -> None:
         )
     for then, now in zip(recorded.jobs, given.jobs, strict=True):
         config = with_axes_of(then.config, now.config)
-        found = [str(one) for one in diff(then.config.as_dict(), config.as_dict())]
+        differences = diff(then.config.as_dict(), config.as_dict())
+        # Its default was another one in earlier versions; where it was given, overrides differ.
+        found = [str(one) for one in differences if one.key != "sort_by"]
         if then.overrides != now.overrides or found:
             changed = "; ".join(found) or f"{' '.join(then.overrides)} then"
             raise ConfigError(

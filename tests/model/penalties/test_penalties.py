@@ -8,7 +8,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from sae_cli.config.compose import CONF
+from sae_cli.config.conf_folder import CONF
 from sae_cli.model.activations.gated import Gated
 from sae_cli.model.activations.jumprelu import JumpReLU
 from sae_cli.model.penalties import PENALTIES, Penalty

@@ -1,0 +1,36 @@
+"""Words of the help that no page holds: what each group is, and the command's own settings."""
+
+from __future__ import annotations
+
+GROUPS = {
+    "model": "the algorithm, such as sparse_kl, sparse_l1, topk or vae",
+    "experiment": "a published result, with its data and figures",
+    "dataset": "where examples come from: digits, mnist, your own array",
+    "architecture": "the layers of encoder and decoder",
+    "activation": "the function that gives the codes",
+    "penalty": "what makes codes sparse, and its weight",
+    "corruption": "noise on the input, for denoising",
+    "reconstruction": "how a reconstruction is compared with its target",
+    "inference": "codes that minimise the loss in place of the encoder's",
+    "head": "a classifier of the codes",
+    "revival": "how dead latents are brought back",
+    "schedule": "all layers at once, or one by one",
+    "optimizer": "how weights move, and the learning rate",
+    "lr_schedule": "how the learning rate changes",
+    "device": "CPU or GPU, precision and threads",
+}
+
+COMMAND = {
+    "resume": (
+        "resume=FOLDER",
+        "Resume a run or a sweep that was stopped, to the same bits. With epochs=MORE a finished "
+        "run trains on.",
+    ),
+    "hydra.run.dir": ("hydra.run.dir=FOLDER", "The folder of the run; by itself a new one."),
+    "hydra.sweep.dir": ("hydra.sweep.dir=FOLDER", "The folder of the sweep; by itself a new one."),
+    "hydra/launcher": (
+        "hydra/launcher=NAME",
+        "What starts the jobs of a sweep (-m): basic, one after the other; joblib, side by side; "
+        "submitit_slurm, on a cluster. Its options are hydra.launcher.OPTION.",
+    ),
+}
