@@ -94,7 +94,7 @@ class Sight:
         if self._low > self._high:
             return self._doubts
         span, trained = Interval(self._low, self._high), self._record.interval
-        if _about(span, trained):
+        if is_about(span, trained):
             return self._doubts
         return self._doubts | {
             "range": (
@@ -190,7 +190,8 @@ def _long(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(n for n in shape if n != 1)
 
 
-def _about(found: Interval, trained: Interval) -> bool:
+def is_about(found: Interval, trained: Interval) -> bool:
+    """Tell whether values lie in the range that was trained on, but for rounding."""
     slack = ROUNDING * (trained.high - trained.low)
     if not math.isfinite(slack):
         return trained.low <= found.low and found.high <= trained.high

@@ -49,6 +49,7 @@ def rows_of(
     Raises:
         ConfigError: there is no such split, or the data are missing or unfit.
     """
+    split_name(split)
     with bus_errors_raised():
         data, notes = read_own(path, config)
         found = split_of(data, split)
@@ -84,17 +85,18 @@ def data_notes(path: Path, data: Dataset) -> list[str]:
 
 
 def split_of(data: Dataset, name: str) -> Split:
-    """Give a split by its name.
-
-    Raises:
-        ConfigError: there is no such split.
-    """
-    if name not in SPLITS:
-        raise ConfigError(
-            f"{name} is not a split; choose one of {', '.join(SPLITS)}" + nearest(name, SPLITS)
-        )
-    found: Split = getattr(data, name)
+    """Give a split by its name; raise ConfigError if there is no such split."""
+    found: Split = getattr(data, split_name(name))
     return found
+
+
+def split_name(given: str) -> str:
+    """Give the name of a split back; raise ConfigError if there is no such split."""
+    if given not in SPLITS:
+        raise ConfigError(
+            f"split {given} is unknown; choose one of {', '.join(SPLITS)}" + nearest(given, SPLITS)
+        )
+    return given
 
 
 def _as_seen(split: Split, record: DataRecord) -> NDArray[Any]:

@@ -65,7 +65,7 @@ class Run:
 
     @property
     def config(self) -> RunConfig:
-        """The checked configuration; raise ConfigError if it is a dictionary from elsewhere."""
+        """The checked configuration; raise ConfigError for a dictionary."""
         if self._config is None:
             raise ConfigError(
                 f"{self.path} is a dictionary from elsewhere and has no configuration; encode, "
@@ -176,11 +176,7 @@ class Run:
         self, x: Any, *, as_stored: bool | None = None, batch_size: int = EVALUATION_BATCH
     ) -> Any:
         """Classify examples, as ``encode`` takes them, with the head: int64 ``(batch,)``, 0 to
-        ``n_classes - 1``.
-
-        Raises:
-            ValueError: as ``encode``, or the run has trained no head.
-        """
+        ``n_classes - 1``; raise ValueError as ``encode``, or without a head."""
         head = self.network.head
         if head is None:
             raise ValueError("this run has no classifier; train one with head=classifier")
