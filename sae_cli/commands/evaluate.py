@@ -167,7 +167,7 @@ def _parser() -> Parser:
         metavar="RUN | KEY=VALUE",
         help="the folder of a run, or the file of a dictionary (SAELens, dictionary_learning, "
         "sparsify, Gemma Scope), one or more; and checkpoint=best or last, split=test (train, "
-        "val), device=auto (cpu, cuda), out=FILE (RUN.evaluation.json beside the run), dataset=NAME and "
-        "dataset.OPTION=VALUE as sae-train takes them, for other data",
+        "val), device=auto (cpu, cuda), out=FILE (RUN.evaluation.json beside the run), "
+        "dataset=NAME and dataset.OPTION=VALUE as sae-train takes them, for other data",
     )
     return parser
