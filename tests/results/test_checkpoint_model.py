@@ -97,7 +97,7 @@ def test_what_is_not_there_is_said(finished: Path, tmp_path: Path) -> None:
     (finished / BEST).unlink()
     with pytest.raises(CheckpointError, match=r"there is no \S+best\.pt"):
         load_run(finished, checkpoint="best")
-    with pytest.raises(ConfigError, match="checkpoint=lst is not a checkpoint.*did you mean last"):
+    with pytest.raises(ConfigError, match=r"checkpoint=lst is not a checkpoint.*did you mean last"):
         load_run(finished, checkpoint="lst")  # type: ignore[arg-type]
     (finished / "model.safetensors").unlink()
     with pytest.raises(ConfigError, match=r"no model\.safetensors in it; checkpoint='last' loads"):
@@ -194,5 +194,5 @@ def test_a_forged_checkpoint_is_one_line_and_takes_no_memory(stopped: Path) -> N
     for shape in (None, [], [2**40], "x", [1, 8, 9]):
         about["dataset"]["input_shape"] = shape
         (stopped / "environment.json").write_text(json.dumps(about))
-        with pytest.raises((ConfigError, CheckpointError), match="which shape|does not fit"):
+        with pytest.raises((ConfigError, CheckpointError), match=r"which shape|does not fit"):
             load_run(stopped, checkpoint="last")
