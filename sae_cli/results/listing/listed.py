@@ -102,7 +102,7 @@ def read_listed(path: Path) -> Listed:
     """Read what can be read of a run; what cannot is told by its ``fault``."""
     status = status_of(path)
     try:
-        settings = flatten(read_yaml(path / CONFIG, MAX_CONFIG_BYTES))
+        settings = flatten(_whole(path / CONFIG))
     except ConfigError as error:
         return Listed(path, "damaged", {}, {}, _started(path), str(error))
     try:
@@ -111,6 +111,15 @@ def read_listed(path: Path) -> Listed:
         return Listed(path, status, settings, {}, _started(path), str(error))
     found = {key: value for key, value in metrics.items() if key not in NO_METRIC}
     return Listed(path, status, settings, found, _started(path))
+
+
+def _whole(file: Path) -> dict[str, Any]:
+    """Read a configuration that is not cut off; what its options are is not looked at."""
+    config = read_yaml(file, MAX_CONFIG_BYTES)
+    for key in ("model", "seed", *GROUP_NAMES):
+        if key not in config and key not in EARLIER_GROUPS:
+            raise ConfigError(f"{file} is cut off, or not that of a run: it has no {key}")
+    return config
 
 
 def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
