@@ -82,7 +82,7 @@ def as_csv(runs: Sequence[Listed]) -> str:
     columns = list(dict.fromkeys([*COLUMNS, *differing_of_all(runs), *metrics]))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow([_cell(column) for column in columns])
     for run in runs:
         writer.writerow([_cell(run.value(column)) for column in columns])
     return text.getvalue()
