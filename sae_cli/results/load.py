@@ -68,7 +68,7 @@ def read_run(folder: str | Path, checkpoint: str | None = None) -> tuple[Run, li
     config = read_config(path / CONFIG)
     model = read_model(path, config)
     record = model.record or earlier_record(config)
-    run = Run(path, config, model.network, model.shape.input_shape, record, Weights(MODEL))
+    run = Run(path, config, model.network, model.shape.input_shape, record)
     status = _unfinished(path)
     if status is None:
         return run, []

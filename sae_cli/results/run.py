@@ -30,9 +30,9 @@ from sae_cli.results.computing import (
 from sae_cli.results.examples import Sight
 from sae_cli.results.loaded_data import Rows, rows_of
 from sae_cli.results.loaded_picture import draw_picture
-from sae_cli.results.saved_model import Weights
+from sae_cli.results.saved_model import FINAL, Weights
 from sae_cli.run_folder.files import read_json
-from sae_cli.run_folder.layout import MODEL, SUMMARY, read_metrics
+from sae_cli.run_folder.layout import SUMMARY, read_metrics
 from sae_cli.training.loop import EVALUATION_BATCH
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Run:
     network: Network
     input_shape: tuple[int, ...]
     record: DataRecord
-    weights: Weights = Weights(MODEL)
+    weights: Weights = FINAL
     _warned: set[str] = field(default_factory=set, repr=False, compare=False)
 
     @property

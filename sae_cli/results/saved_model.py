@@ -74,6 +74,10 @@ class Weights(NamedTuple):
     step: int | None = None
 
 
+# Those that a run ended with.
+FINAL = Weights(MODEL)
+
+
 class SavedModel(NamedTuple):
     """A model from its file, with the shape of its data and how they were made.
 

@@ -16,7 +16,9 @@ from sae_cli.results.listing.listed import Listed
 
 # These metrics are shown of runs that have them.
 SHOWN = ("val/loss", "val/fvu", "val/l0", "val/dead_latents", "test/fvu", "test/accuracy")
-# These have columns of their own; the name of a part follows from the model, unless it differs.
+# The first columns of CSV.
+COLUMNS = ("path", "name", "status", "model", "data", "dataset", "started")
+# These have columns of their own, or change no number.
 OWN = ("model", "experiment", "dataset", *FREE, "device.threads")
 # A run has far more settings than fit a line.
 MOST_SETTINGS, MOST_TEXT = 6, 60
@@ -52,27 +54,14 @@ def lines_of(runs: Sequence[Listed], more: Iterable[str], now: datetime) -> list
     return _aligned([header, *rows], left)
 
 
-COLUMNS = ("path", "name", "status", "model", "data", "dataset", "started")
-
-
 def differing(runs: Iterable[Listed]) -> dict[tuple[str, str], list[str]]:
     """Find, for each model and data set, the settings in which their runs differ."""
-    values: dict[tuple[str, str], dict[str, set[str]]] = {}
+    groups: dict[tuple[str, str], list[Listed]] = {}
     for run in runs:
-        if not run.settings:
-            values.setdefault((run.model, run.data), {})
-            continue
-        found = values.setdefault((run.model, run.data), {})
-        for key in run.settings:
-            found.setdefault(key, set())
-    for run in runs:
-        found = values[run.model, run.data]
-        for key, texts in found.items():
-            if run.settings:
-                texts.add(shown(run.settings.get(key)))
+        groups.setdefault((run.model, run.data), []).append(run)
     return {
-        group: [key for key, texts in found.items() if len(texts) > 1 and key not in OWN]
-        for group, found in values.items()
+        group: [key for key in differing_of_all(own) if key not in OWN]
+        for group, own in groups.items()
     }
 
 
