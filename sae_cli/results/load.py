@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from sae_cli.assembly.network import Network
-from sae_cli.core.errors import ConfigError, nearest
+from sae_cli.core.errors import ConfigError, in_one_line, nearest
 from sae_cli.core.paths import open_home
 from sae_cli.core.shapes import REALS
 from sae_cli.core.text import short
@@ -47,7 +47,7 @@ def load_run(folder: str | Path, *, checkpoint: Checkpoint | None = None) -> Run
     """
     run, notes = read_run(folder, checkpoint)
     for note in notes:
-        warnings.warn(note, UserWarning, stacklevel=2)
+        warnings.warn(in_one_line(note), UserWarning, stacklevel=2)
     return run
 
 

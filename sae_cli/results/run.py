@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sae_cli.assembly.network import Network
 from sae_cli.config.schema import RunConfig
-from sae_cli.core.errors import ConfigError
+from sae_cli.core.errors import ConfigError, in_one_line
 from sae_cli.core.text import short
 from sae_cli.datasets.inputs import DataRecord
 from sae_cli.model.autoencoder import AutoEncoder
@@ -245,4 +245,4 @@ class Run:
             if kind not in self._warned:
                 self._warned.add(kind)
                 # The line is that of whoever called a method of the run.
-                warnings.warn(text, UserWarning, stacklevel=level)
+                warnings.warn(in_one_line(text), UserWarning, stacklevel=level)
