@@ -94,6 +94,17 @@ def test_other_data_are_seen_as_its_own_were(evaluating: Forked) -> None:
     assert written(evaluating.cwd / "f.json")["runs"][0]["n_examples"] == 100
 
 
+def test_axes_in_another_order_are_not_taken_for_those_of_the_model(evaluating: Forked) -> None:
+    images = (
+        np.zeros((60, 4, 4, 4), np.float32) + np.arange(60, dtype=np.float32)[:, None, None, None]
+    )
+    np.save(evaluating.cwd / "y.npy", images)
+    words = ("dataset=array", "dataset.path=y.npy", "dataset.axes=channels_first")
+    done = evaluating("runs/0", *words)
+    assert done.code == 2
+    assert "has examples (4, 4, 4), and runs/0 was trained on (1, 8, 8)" in done.error
+
+
 def test_checkpoints_and_runs_that_were_stopped(evaluating: Forked) -> None:
     best = evaluating("runs/0", "checkpoint=best", "out=b.json")
     assert best.code == 0

@@ -14,6 +14,7 @@ import random
 import struct
 import warnings
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ from sae_cli.datasets.formats.idx import read_idx
 from sae_cli.datasets.inputs import DataRecord, Inputs
 from sae_cli.results.finished_run import machine, read_finished
 from sae_cli.results.gather import rows
+from sae_cli.results.listing.details import compare, show
+from sae_cli.results.listing.listed import read_listed
+from sae_cli.results.listing.table import as_csv, lines_of
 from sae_cli.results.markdown import page
 from sae_cli.run_folder.files import read_json
 from sae_cli.run_folder.folder import RunFolder
@@ -85,6 +89,10 @@ COUNTS = {
     "report of config.yaml": 300,
     "report of summary.json": 100,
     "report of environment.json": 100,
+    "list of config.yaml": 300,
+    "list of summary.json": 100,
+    "list of metrics.jsonl": 100,
+    "list of environment.json": 100,
     "summary.json": 200,
     "metrics.jsonl": 200,
     "npy": 500,
@@ -111,6 +119,7 @@ COUNTS = {
     "environment.json": 200,
     "overrides.yaml": 200,
     "last.pt": 800,
+    "loaded last.pt": 300,
     "dictionary.safetensors": 300,
     "sae_weights.safetensors": 300,
     "cfg.json": 200,
@@ -161,6 +170,11 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         run = read_finished(folder)
         return page(rows([run]), [run], 0, "sae-report")
 
+    def _list() -> object:
+        run = read_listed(folder)
+        lines = [*lines_of([run, run], ["seed"], datetime.now(UTC)), *as_csv([run]).splitlines()]
+        return [*lines, *show(run), *compare(run, run)]
+
     def of_picture(ending: str, form: str) -> Reader:
         content = io.BytesIO()
         image = Image.fromarray((x[:30].reshape(12, 5, 3) * 50 + 128).astype(np.uint8))
@@ -190,6 +204,10 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         "report of config.yaml": of_run("config.yaml", _report, yaml_faults),
         "report of summary.json": of_run("summary.json", _report, json_faults),
         "report of environment.json": of_run("environment.json", _report, json_faults),
+        "list of config.yaml": of_run("config.yaml", _list, yaml_faults),
+        "list of summary.json": of_run("summary.json", _list, json_faults),
+        "list of metrics.jsonl": of_run("metrics.jsonl", _list, json_faults),
+        "list of environment.json": of_run("environment.json", _list, json_faults),
         "model.safetensors": of_run(
             "model.safetensors", lambda: load_run(folder), safetensors_faults
         ),
@@ -234,7 +252,20 @@ def make_readers(folder: Path) -> dict[str, Reader]:
             checkpoint_faults,
             (ConfigError, CheckpointError),
         ),
+        "loaded last.pt": _loaded(folder / "loaded"),
     }
+
+
+def _loaded(folder: Path) -> Reader:
+    """Make the reader of a checkpoint that is loaded, not resumed from."""
+    valid, path = write_checkpoint(folder), folder / "checkpoints" / "last.pt"
+    # It would be read in place of one that is damaged.
+    (folder / "checkpoints" / "previous.pt").unlink()
+
+    def read(content: bytes) -> object:
+        return _in_file(path, content, lambda _: load_run(folder, checkpoint="last"))
+
+    return Reader(read, valid, checkpoint_faults, (ConfigError, CheckpointError))
 
 
 def dictionaries(folder: Path) -> dict[str, Reader]:

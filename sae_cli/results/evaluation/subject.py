@@ -51,6 +51,14 @@ class Subject:
         return torch.cat([self.run.autoencoder.encode(seen).cpu() for seen in self.batches(split)])
 
 
+def _fits(shape: tuple[int, ...], trained: tuple[int, ...]) -> bool:
+    """Tell whether examples are of a shape that was trained on, or flat; axes of 1 do not count."""
+    long, of_model = ([n for n in one if n > 1] for one in (shape, trained))
+    return math.prod(shape) == math.prod(trained) and (
+        long == of_model or 1 in (len(long), len(of_model))
+    )
+
+
 def on_own_data(run: Run, split: str) -> Subject:
     """Evaluate a run on the data that it was trained on.
 
@@ -83,10 +91,10 @@ def on_other_data(run: Run, section: Mapping[str, Any], split: str) -> Subject:
     shape = data.shape.input_shape
     if data.rows_in_doubt:
         raise ConfigError(data.rows_in_doubt)
-    if shape != run.input_shape and data.shape.n_features != math.prod(run.input_shape):
+    if not _fits(shape, run.input_shape):
         raise ConfigError(
             f"dataset={section['name']} has examples {shape}, and {short(run.path)} was trained on "
-            f"{run.input_shape}; give data of as many values"
+            f"{run.input_shape}; give data of that shape, perhaps with dataset.axes=channels_last"
         )
     inputs = replace(
         inputs,
