@@ -89,10 +89,6 @@ COUNTS = {
     "report of config.yaml": 300,
     "report of summary.json": 100,
     "report of environment.json": 100,
-    "list of config.yaml": 300,
-    "list of summary.json": 100,
-    "list of metrics.jsonl": 100,
-    "list of environment.json": 100,
     "summary.json": 200,
     "metrics.jsonl": 200,
     "npy": 500,
@@ -166,14 +162,16 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         changed = [str(one) for one in changes_of_environment(then, now)]
         return describe(then), changed, machine(then)
 
-    def _report() -> object:
-        run = read_finished(folder)
-        return page(rows([run]), [run], 0, "sae-report")
-
     def _list() -> object:
+        # A list refuses nothing, so that it goes along with a reader that does.
         run = read_listed(folder)
         lines = [*lines_of([run, run], ["seed"], datetime.now(UTC)), *as_csv([run]).splitlines()]
         return [*lines, *show(run), *compare(run, run)]
+
+    def _report() -> object:
+        _list()
+        run = read_finished(folder)
+        return page(rows([run]), [run], 0, "sae-report")
 
     def of_picture(ending: str, form: str) -> Reader:
         content = io.BytesIO()
@@ -204,10 +202,6 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         "report of config.yaml": of_run("config.yaml", _report, yaml_faults),
         "report of summary.json": of_run("summary.json", _report, json_faults),
         "report of environment.json": of_run("environment.json", _report, json_faults),
-        "list of config.yaml": of_run("config.yaml", _list, yaml_faults),
-        "list of summary.json": of_run("summary.json", _list, json_faults),
-        "list of metrics.jsonl": of_run("metrics.jsonl", _list, json_faults),
-        "list of environment.json": of_run("environment.json", _list, json_faults),
         "model.safetensors": of_run(
             "model.safetensors", lambda: load_run(folder), safetensors_faults
         ),
@@ -215,7 +209,7 @@ def make_readers(folder: Path) -> dict[str, Reader]:
             "summary.json", lambda: dataclasses.replace(run).summary, json_faults
         ),
         "metrics.jsonl": of_run(
-            "metrics.jsonl", lambda: dataclasses.replace(run).metrics, json_faults
+            "metrics.jsonl", lambda: (_list(), dataclasses.replace(run).metrics), json_faults
         ),
         "npy": of_file("y.npy", _load, npy.getvalue(), npy_faults),
         "npz": of_file("y.npz", _load, npz.getvalue(), npz_faults),
