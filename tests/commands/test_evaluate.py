@@ -186,4 +186,4 @@ def test_a_job_whose_folder_has_an_equals_sign(evaluating: Forked) -> None:
 def _read_only() -> None:
     import os
 
-    os.access = lambda *_, **__: False  # type: ignore[assignment]
+    os.access = lambda *_, **__: False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,6 @@ def lines_of(
     thresholds = (
         (f"{number}", one.about["active_above"]) for number, one in enumerate(found, start=1)
     )
-    own = dict.fromkeys(note for one in found for note in one.notes)
     return [
         *table(header, rows),
         *threshold_notes(thresholds),
@@ -44,8 +43,16 @@ def lines_of(
         *undefined_notes(
             ((name, one.metrics.get(name)) for one in found for name in ("fvu",)), "-"
         ),
-        *(f"note: {note}" for note in [*own, *notes]),
+        *_notes(found),
+        *(f"note: {note}" for note in notes),
     ]
+
+
+def _notes(found: Sequence[Evaluation]) -> Iterator[str]:
+    """Word the notes on each run; its number goes before them where there are several."""
+    for number, one in enumerate(found, start=1):
+        mark = f" on {number}" if len(found) > 1 else ""
+        yield from (f"note{mark}: {note}" for note in one.notes)
 
 
 def target_of(given: Path | None, first: Path) -> Path:

@@ -49,7 +49,7 @@ def stability(dictionaries: Sequence[Tensor], *, signed: bool) -> dict[str, Any]
 
 
 def _nearest(one: Tensor, other: Tensor, signed: bool) -> float:
-    largest = [_cosines(rows, other, signed).amax(1) for rows in one.split(ROWS)]
+    largest = [_cosines(rows, other, signed).amax(1) for rows in torch.split(one, ROWS)]
     return float(torch.cat(largest).mean())
 
 

@@ -208,7 +208,7 @@ def test_units_of_a_variational_model() -> None:
     log_variance = RNG.normal(-1, 0.2, mean.shape)
     units = LatentUnits(3)
     pre_codes = torch.from_numpy(np.concatenate([mean, log_variance], 1)).float()
-    for batch in pre_codes.split(999):
+    for batch in torch.split(pre_codes, 999):
         units.update(batch)
     np.testing.assert_allclose(units.variances, pre_codes[:, :3].double().var(0, correction=0))
     assert units.variances[2] == 0.0
