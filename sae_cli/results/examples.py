@@ -79,9 +79,11 @@ class Sight:
         return len(self._given)
 
     def batches(self, size: int) -> Iterator[Tensor]:
-        """Yield what the model sees, float32 ``(at most size, *input_shape)``, on the CPU."""
+        """Yield what the model sees, float32 ``(at most size, *input_shape)``, on the device of
+        what was given."""
         for piece in self._pieces(size):
-            values = self._inputs.apply_(piece.reshape(len(piece), *self._stored))
+            inputs = self._inputs.to(piece.device)
+            values = inputs.apply_(piece.reshape(len(piece), *self._stored))
             low, high = (float(value) for value in values.aminmax())
             # NumPy's keep what is not a number, which is to be seen.
             self._low = float(np.minimum(self._low, low))
@@ -109,7 +111,7 @@ class Sight:
         for start in range(0, len(self), size):
             piece = self._given[start : start + size]
             if isinstance(piece, Tensor):
-                yield piece.detach().to("cpu", copy=True)
+                yield piece.detach().clone()
             else:
                 yield torch.from_numpy(np.array(piece))
 
