@@ -25,6 +25,16 @@ def sae_export() -> None:
     command(_export)
 
 
+def sae_evaluate() -> None:
+    """Run the command ``sae-evaluate``."""
+    command(_evaluate)
+
+
+def sae_runs() -> None:
+    """Run the command ``sae-runs``."""
+    command(_runs)
+
+
 # Commands are imported once signals have handlers, because an import takes a while.
 def _train(arguments: list[str]) -> int:
     from sae_cli.commands.train import run
@@ -46,6 +56,18 @@ def _report(arguments: list[str]) -> int:
 
 def _export(arguments: list[str]) -> int:
     from sae_cli.commands.export import run
+
+    return run(arguments)
+
+
+def _evaluate(arguments: list[str]) -> int:
+    from sae_cli.commands.evaluate import run
+
+    return run(arguments)
+
+
+def _runs(arguments: list[str]) -> int:
+    from sae_cli.commands.runs import run
 
     return run(arguments)
 

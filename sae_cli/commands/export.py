@@ -36,17 +36,17 @@ def _run(arguments: Sequence[str]) -> int:
         raise ConfigError(f"{short(source)}: no such folder; give that of a finished run")
     # torch takes its time, and a typo should not wait for it.
     from sae_cli.results.interchange.export import WRITERS, export, notes
-    from sae_cli.results.load import load_run
+    from sae_cli.results.load import read_run
     from sae_cli.run_folder.files import write_new_folder
 
-    loaded = load_run(source)
+    loaded, said = read_run(source)
     exported = export(loaded)
     write_new_folder(target, WRITERS[given.format](exported))
     say(
         f"{counted(exported.dictionary.n_latents, 'latent')} of "
         f"{counted(exported.dictionary.n_features, 'feature')}, {given.format}: {short(target)}"
     )
-    for note in notes(loaded):
+    for note in [*(f"note: {line}" for line in said), *notes(loaded)]:
         say(note)
     return DONE
 

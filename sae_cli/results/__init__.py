@@ -1,4 +1,4 @@
-"""Finished runs, read back: models, configurations, comparisons and reports.
+"""Runs, read back: models, configurations, comparisons, evaluations, lists and reports.
 
 Nothing here changes a run, and nothing here trains.
 """

@@ -9,8 +9,9 @@ subtracted, and a scale divided by, unless the caller says that ``x`` is as the 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import torch
@@ -22,6 +23,10 @@ from sae_cli.datasets.inputs import DataRecord
 
 # Rounding takes values out of the range by less than this share of it.
 ROUNDING = 1e-5
+# So many integers are looked at, at a time.
+LOOKED_AT = 1024
+
+Pieces = Callable[[int], Iterator[Tensor]]
 
 
 class Seen(NamedTuple):
@@ -34,43 +39,90 @@ class Seen(NamedTuple):
     doubts: dict[str, str]
 
 
-def as_seen(
-    x: Any, record: DataRecord, input_shape: tuple[int, ...], as_stored: bool | None
-) -> Seen:
-    """Make of examples what the model was trained on.
+@final
+class Sight:
+    """Examples that are brought to what the model was trained on, some at a time.
+
+    What they are is decided on all of them. They stay as they are.
 
     Args:
         x: a tensor or array ``(batch, *input_shape)`` or ``(batch, n_features)``, or of the shape
-            that the data file has; it stays as it is.
+            that the data file has.
         record: how the model's data were made.
         as_stored: whether ``x`` is as in the data file; None to tell by its shape and type.
 
     Raises:
         ValueError: the shape is wrong, or only ``as_stored`` can tell what ``x`` is.
     """
-    given = x.clone() if isinstance(x, Tensor) else torch.from_numpy(np.array(x))
-    inputs = record.inputs
-    moved = _is_moved(tuple(given.shape), record, input_shape, as_stored)
-    doubts: dict[str, str] = {}
-    divided = _is_divided(given, record, as_stored, doubts)
-    stored = stored_shape(inputs.axes, input_shape) if moved else input_shape
-    left = replace(
-        inputs,
-        axes=inputs.axes if moved else None,
-        divisor=inputs.divisor if divided else 1.0,
-        centre=None if as_stored is False else inputs.centre,
-        scale=1.0 if as_stored is False else inputs.scale,
-    )
-    values = left.apply_(given.reshape(len(given), *stored))
-    if values.numel():
-        low, high = (float(value) for value in values.aminmax())
-        if not _about(Interval(low, high), record.interval):
-            doubts["range"] = (
-                f"x has values in {Interval(low, high)} as the model sees them, and it was trained "
-                f"on values in {record.interval}; as_stored=True says that x is as in the data "
-                "file, as_stored=False that it is as the model sees it"
+
+    def __init__(
+        self, x: Any, record: DataRecord, input_shape: tuple[int, ...], as_stored: bool | None
+    ) -> None:
+        self._given = x if isinstance(x, Tensor) else np.asarray(x)
+        self._record = record
+        shape = tuple(self._given.shape)
+        moved = _is_moved(shape, record, input_shape, as_stored)
+        self._doubts: dict[str, str] = {}
+        divided = _is_divided(self._pieces, record, as_stored, self._doubts)
+        inputs = record.inputs
+        self._stored = stored_shape(inputs.axes, input_shape) if moved else input_shape
+        self._inputs = replace(
+            inputs,
+            axes=inputs.axes if moved else None,
+            divisor=inputs.divisor if divided else 1.0,
+            centre=None if as_stored is False else inputs.centre,
+            scale=1.0 if as_stored is False else inputs.scale,
+        )
+        self._low, self._high = math.inf, -math.inf
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def batches(self, size: int) -> Iterator[Tensor]:
+        """Yield what the model sees, float32 ``(at most size, *input_shape)``, on the device of
+        what was given."""
+        for piece in self._pieces(size):
+            inputs = self._inputs.to(piece.device)
+            values = inputs.apply_(piece.reshape(len(piece), *self._stored))
+            low, high = (float(value) for value in values.aminmax())
+            # NumPy's keep what is not a number, which is to be seen.
+            self._low = float(np.minimum(self._low, low))
+            self._high = float(np.maximum(self._high, high))
+            yield values
+
+    @property
+    def doubts(self) -> dict[str, str]:
+        """A text for each kind of doubt about the batches so far."""
+        if self._low > self._high:
+            return self._doubts
+        span, trained = Interval(self._low, self._high), self._record.interval
+        if is_about(span, trained):
+            return self._doubts
+        return self._doubts | {
+            "range": (
+                f"x has values in {span} as the model sees them, and it was trained on values in "
+                f"{trained}; as_stored=True says that x is as in the data file, as_stored=False "
+                "that it is as the model sees it"
             )
-    return Seen(values, doubts)
+        }
+
+    def _pieces(self, size: int) -> Iterator[Tensor]:
+        """Yield copies of the examples as they were given."""
+        for start in range(0, len(self), size):
+            piece = self._given[start : start + size]
+            if isinstance(piece, Tensor):
+                yield piece.detach().clone()
+            else:
+                yield torch.from_numpy(np.array(piece))
+
+
+def as_seen(
+    x: Any, record: DataRecord, input_shape: tuple[int, ...], as_stored: bool | None
+) -> Seen:
+    """Make of all examples at once what the model was trained on, as ``Sight`` does."""
+    sight = Sight(x, record, input_shape, as_stored)
+    values = [*sight.batches(max(1, len(sight)))] or [torch.zeros(0, *input_shape)]
+    return Seen(values[0], sight.doubts)
 
 
 def _is_moved(
@@ -100,10 +152,13 @@ def _is_moved(
 
 
 def _is_divided(
-    given: Tensor, record: DataRecord, as_stored: bool | None, doubts: dict[str, str]
+    pieces: Pieces, record: DataRecord, as_stored: bool | None, doubts: dict[str, str]
 ) -> bool:
     """Tell whether values are still to be divided, as those of the data file are; note doubts."""
-    divisor, fractions = record.inputs.divisor, given.is_floating_point()
+    dtype = next((piece.dtype for piece in pieces(1)), None)
+    if dtype is None:
+        return False
+    divisor, fractions = record.inputs.divisor, dtype.is_floating_point
     # With unit norm no divisor makes a difference, unless a centre comes between the two.
     unmoved = record.inputs.unit_norm and record.inputs.centre is None
     if as_stored is not None or divisor == 1.0 or unmoved:
@@ -112,15 +167,24 @@ def _is_divided(
         f"as_stored=True if x is as in the data file (it is divided by {divisor:g} then), "
         "as_stored=False if it is as the model sees it"
     )
-    if given.dtype == torch.bool or (fractions and record.integers is False):
+    if dtype == torch.bool or (fractions and record.integers is False):
         raise ValueError(f"x may be divided by {divisor:g} already, or not; give {ways}")
     if fractions and record.integers is None:
         doubts["type"] = f"x is taken as it is, not divided by {divisor:g}; give {ways}"
-    if not fractions and given.numel() and given.any():
-        span = Interval(*(float(value) for value in given.to(torch.float32).aminmax()))
-        if span.within(record.interval) and record.interval.high < math.inf:
-            doubts["type"] = f"x holds integers, which are divided by {divisor:g}; give {ways}"
+    if not fractions and record.interval.high < math.inf and _within(pieces, record.interval):
+        doubts["type"] = f"x holds integers, which are divided by {divisor:g}; give {ways}"
     return not fractions
+
+
+def _within(pieces: Pieces, interval: Interval) -> bool:
+    """Tell whether integers that are not all 0 lie in the range of what has been divided."""
+    any_left = False
+    for piece in pieces(LOOKED_AT):
+        values = piece.to(torch.float32)
+        if not Interval(*(float(value) for value in values.aminmax())).within(interval):
+            return False
+        any_left = any_left or bool(values.any())
+    return any_left
 
 
 def _long(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -128,7 +192,8 @@ def _long(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(n for n in shape if n != 1)
 
 
-def _about(found: Interval, trained: Interval) -> bool:
+def is_about(found: Interval, trained: Interval) -> bool:
+    """Tell whether values lie in the range that was trained on, but for rounding."""
     slack = ROUNDING * (trained.high - trained.low)
     if not math.isfinite(slack):
         return trained.low <= found.low and found.high <= trained.high

@@ -1,4 +1,4 @@
-"""A finished run from its folder: its configuration, metrics and trained auto-encoder.
+"""A run from its folder: its configuration, metrics and trained auto-encoder.
 
 A dictionary that another library has trained is loaded as one without a configuration.
 """
@@ -6,196 +6,128 @@ A dictionary that another library has trained is loaded as one without a configu
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import Any, final
-
-import torch
-from torch import Tensor
+from typing import Literal
 
 from sae_cli.assembly.network import Network
-from sae_cli.config.schema import RunConfig
-from sae_cli.core.errors import ConfigError
+from sae_cli.core.errors import ConfigError, in_one_line, nearest
 from sae_cli.core.paths import open_home
 from sae_cli.core.shapes import REALS
+from sae_cli.core.text import short
 from sae_cli.datasets.inputs import DataRecord, Inputs
-from sae_cli.model.autoencoder import AutoEncoder
-from sae_cli.results.examples import as_seen
+from sae_cli.results.checkpoint_model import holds_checkpoint, read_checkpoint
 from sae_cli.results.interchange.load import find_weights, read_dictionary
 from sae_cli.results.interchange.model import build_autoencoder
+from sae_cli.results.run import Run
 from sae_cli.results.saved_config import earlier_record, read_config
-from sae_cli.results.saved_model import read_model
+from sae_cli.results.saved_model import Weights, read_model
 from sae_cli.run_folder.files import read_json
-from sae_cli.run_folder.layout import CONFIG, MODEL, SUMMARY, read_metrics
+from sae_cli.run_folder.layout import CONFIG, MODEL, STATUS, resume_command, status_of
+
+__all__ = ["Run", "load_run", "read_run"]
+
+Checkpoint = Literal["best", "last"]
+CHECKPOINTS = ("best", "last")
 
 
-@final
-@dataclass(frozen=True)
-class Run:
-    """A finished run, or the dictionary of another library.
-
-    Attributes:
-        path: the run folder, or the file of a dictionary.
-        network: all that was trained, on the CPU, in evaluation mode.
-        input_shape: the shape of one example.
-        record: how the values that the model was trained on were made of stored ones.
-    """
-
-    path: Path
-    _config: RunConfig | None
-    network: Network
-    input_shape: tuple[int, ...]
-    record: DataRecord
-    _warned: set[str] = field(default_factory=set, repr=False, compare=False)
-
-    @property
-    def config(self) -> RunConfig:
-        """The checked configuration.
-
-        Raises:
-            ConfigError: it is a dictionary, which was not trained here.
-        """
-        if self._config is None:
-            raise ConfigError(
-                f"{self.path} is a dictionary from elsewhere and has no configuration; encode, "
-                "decode and reconstruct work"
-            )
-        return self._config
-
-    @property
-    def n_latents(self) -> int:
-        """The width of the code."""
-        return self.autoencoder.n_latents
-
-    @property
-    def autoencoder(self) -> AutoEncoder:
-        """The trained auto-encoder."""
-        return self.network.autoencoder
-
-    @cached_property
-    def summary(self) -> dict[str, Any]:
-        """The closing metrics, as in ``summary.json``.
-
-        Raises:
-            ConfigError: the file is missing or damaged.
-        """
-        return read_json(self.path / SUMMARY)
-
-    @cached_property
-    def metrics(self) -> list[dict[str, Any]]:
-        """One entry for each evaluation, as in ``metrics.jsonl``.
-
-        Raises:
-            ConfigError: the file is missing or damaged.
-        """
-        return read_metrics(self.path)
-
-    @torch.no_grad()
-    def encode(self, x: Any, *, as_stored: bool | None = None) -> Tensor:
-        """Encode examples to codes ``(batch, n_latents)``; no rows give no rows.
-
-        Fractions are values as the model sees them (images: 0 to 1), integers values as the data
-        file has them (images: 0 to 255), which are divided as in training. Values that the model
-        was not trained on are warned of, once for a loaded run.
-
-        Where ``dataset.centre`` or ``dataset.scale`` was set, values come before both, and are
-        centred and scaled as in training; with ``as_stored=False`` they come after.
-
-        Args:
-            x: a tensor or array ``(batch, *input_shape)`` or ``(batch, n_features)``; or of the
-                shape that the data file has, where ``dataset.axes`` is ``channels_last``.
-            as_stored: whether ``x`` is as in the data file (True) or as the model sees it (False).
-
-        Raises:
-            ValueError: the shape is wrong; or the data file has fractions that are divided, or
-                channels that can be first or last, so that ``as_stored`` must tell what ``x`` is.
-        """
-        return self._encode(x, as_stored)
-
-    @torch.no_grad()
-    def decode(self, codes: Any) -> Tensor:
-        """Decode codes ``(batch, n_latents)`` to reconstructions ``(batch, *input_shape)``.
-
-        They are as the model sees its data, but for ``dataset.centre`` and ``dataset.scale``, which
-        are undone: ``decode(encode(x))`` is near ``x``. A norm that was scaled to 1 stays 1.
-
-        Raises:
-            ValueError: the shape is wrong.
-        """
-        given = torch.as_tensor(codes, dtype=torch.float32)
-        if given.ndim != 2 or given.shape[1] != self.autoencoder.n_latents:
-            raise ValueError(
-                f"codes have shape {tuple(given.shape)}; expected (batch, "
-                f"{self.autoencoder.n_latents})"
-            )
-        if not len(given):
-            return torch.zeros(0, *self.input_shape)
-        return self.record.inputs.with_centre_back(self.autoencoder.decode(given))
-
-    def reconstruct(self, x: Any, *, as_stored: bool | None = None) -> Tensor:
-        """Reconstruct examples: ``(batch, *input_shape)``, as the model sees its data.
-
-        Args:
-            x, as_stored: as ``encode`` takes them.
-
-        Raises:
-            ValueError: as ``encode``.
-        """
-        return self.decode(self._encode(x, as_stored))
-
-    @torch.no_grad()
-    def classify(self, x: Any, *, as_stored: bool | None = None) -> Tensor:
-        """Classify examples with the head: int64 ``(batch,)``, 0 to ``n_classes - 1``.
-
-        Args:
-            x, as_stored: as ``encode`` takes them.
-
-        Raises:
-            ValueError: the shape is wrong, or the run has trained no head.
-        """
-        if self.network.head is None:
-            raise ValueError("this run has no classifier; train one with head=classifier")
-        classes: Tensor = self.network.head(self._encode(x, as_stored)).argmax(1)
-        return classes
-
-    def _encode(self, x: Any, as_stored: bool | None) -> Tensor:
-        seen, doubts = as_seen(x, self.record, self.input_shape, as_stored)
-        for kind, text in doubts.items():
-            if kind not in self._warned:
-                self._warned.add(kind)
-                # The line of whoever called encode or classify, which torch wraps.
-                warnings.warn(text, UserWarning, stacklevel=4)
-        if not len(seen):
-            return torch.zeros(0, self.autoencoder.n_latents)
-        return self.autoencoder.encode(seen)
-
-
-def load_run(folder: str | Path) -> Run:
+def load_run(folder: str | Path, *, checkpoint: Checkpoint | None = None) -> Run:
     """Load a run from its folder, or a dictionary of SAELens, dictionary_learning, sparsify, Gemma
     Scope or ``sae-export`` from its folder or file.
 
-    YAML, JSON and tensors are read as data; nothing is executed.
+    YAML, JSON and tensors are read as data; nothing is executed. A run that has not finished is
+    loaded from its last checkpoint, with a warning.
+
+    Args:
+        checkpoint: the weights to load: of the lowest validation loss (``best``), or of the last
+            checkpoint (``last``); None for those that the run ended with.
 
     Raises:
-        ConfigError: the folder does not hold a finished run or a dictionary, or holds a damaged
-            one.
+        ConfigError: the folder does not hold a run or a dictionary, or holds a damaged one.
+        CheckpointError: there is no such checkpoint, or it is damaged.
     """
+    run, notes = read_run(folder, checkpoint)
+    for note in notes:
+        warnings.warn(in_one_line(note), UserWarning, stacklevel=2)
+    return run
+
+
+def read_run(folder: str | Path, checkpoint: str | None = None) -> tuple[Run, list[str]]:
+    """Load a run or a dictionary as ``load_run`` does; give what it would warn of as lines."""
     path = open_home(folder)
-    missing = next((name for name in (CONFIG, MODEL) if not (path / name).is_file()), None)
-    if missing is not None:
-        weights = None if (path / CONFIG).is_file() else find_weights(path)
-        if weights is None:
-            raise ConfigError(f"{path} holds no finished run: there is no {missing} in it")
-        return _load_dictionary(weights)
+    if checkpoint is not None and checkpoint not in CHECKPOINTS:
+        raise ConfigError(
+            f"checkpoint={checkpoint} is not a checkpoint; choose one of {', '.join(CHECKPOINTS)}"
+            + nearest(checkpoint, CHECKPOINTS)
+        )
+    if not (path / CONFIG).is_file():
+        return _read_dictionary(path, checkpoint), []
+    if checkpoint is not None:
+        return _read_checkpoint(path, checkpoint)
+    if not (path / MODEL).is_file():
+        return _read_unfinished(path)
     config = read_config(path / CONFIG)
     model = read_model(path, config)
     record = model.record or earlier_record(config)
-    return Run(path, config, model.network, model.shape.input_shape, record)
+    run = Run(path, config, model.network, model.shape.input_shape, record)
+    status = _unfinished(path)
+    if status is None:
+        return run, []
+    return run, [
+        f"{short(path)} has not finished ({status}): these are the weights in {MODEL}; "
+        "checkpoint='last' gives those of its last checkpoint"
+    ]
 
 
-def _load_dictionary(weights: Path) -> Run:
+def _read_checkpoint(path: Path, checkpoint: str) -> tuple[Run, list[str]]:
+    config = read_config(path / CONFIG)
+    model, weights, notes = read_checkpoint(path, config, checkpoint)
+    assert model.record is not None, "a checkpoint is read with how its data were made"
+    run = Run(path, config, model.network, model.shape.input_shape, model.record, weights)
+    return run, notes
+
+
+def _read_unfinished(path: Path) -> tuple[Run, list[str]]:
+    """Read the last checkpoint of a run that has not come to its model."""
+    status = status_of(path)
+    if status == "finished":
+        raise ConfigError(
+            f"{path} holds no finished run: there is no {MODEL} in it; checkpoint='last' loads its "
+            f"last checkpoint, and {resume_command(path)} makes what is missing"
+        )
+    if not holds_checkpoint(path):
+        raise ConfigError(
+            f"{path} holds no finished run: there is no {MODEL} in it, and no checkpoint"
+        )
+    run, notes = _read_checkpoint(path, "last")
+    there = f"epoch {run.weights.epoch}, step {run.weights.step}"
+    how = "is being trained" if status == "running" else f"has not finished ({status})"
+    mend = "" if status == "running" else f"; {resume_command(path)} finishes it"
+    return run, [
+        f"{short(path)} {how}: these are the weights of its last checkpoint, of {there}{mend}",
+        *notes,
+    ]
+
+
+def _unfinished(path: Path) -> str | None:
+    """Give the status of a run that says that it has not finished; None for all others."""
+    try:
+        said = read_json(path / STATUS).get("status")
+    except ConfigError:
+        return None
+    return status_of(path) if said in {"running", "interrupted", "failed"} else None
+
+
+def _read_dictionary(path: Path, checkpoint: str | None) -> Run:
+    weights = find_weights(path)
+    if weights is None:
+        raise ConfigError(f"{path} holds no finished run: there is no {CONFIG} in it")
+    if checkpoint is not None:
+        raise ConfigError(
+            f"checkpoint={checkpoint}: {short(weights)} is a dictionary, which has no checkpoints; "
+            "leave it out"
+        )
     found = read_dictionary(weights)
     model = build_autoencoder(found.dictionary, found.input_shape)
     record = DataRecord(Inputs(unit_norm=found.unit_norm), None, REALS)
-    return Run(weights, None, Network(model, None, None), found.input_shape, record)
+    network = Network(model, None, None)
+    return Run(weights, None, network, found.input_shape, record, Weights(weights.name))

@@ -6,6 +6,7 @@ no more memory than the file has bytes.
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -60,6 +61,23 @@ class _Inputs(pydantic.BaseModel):
         return DataRecord(inputs, self.integers, Interval(low, high), leading)
 
 
+class Weights(NamedTuple):
+    """Where the weights of a loaded run come from.
+
+    Attributes:
+        file: its name in the run folder.
+        epoch, step: of a checkpoint; None for the weights that the run ended with.
+    """
+
+    file: str
+    epoch: int | None = None
+    step: int | None = None
+
+
+# Those that a run ended with.
+FINAL = Weights(MODEL)
+
+
 class SavedModel(NamedTuple):
     """A model from its file, with the shape of its data and how they were made.
 
@@ -105,16 +123,50 @@ def read_model(folder: Path, config: RunConfig) -> SavedModel:
             found = {name: _kind(file.get_slice(name)) for name in file.keys()}  # noqa: SIM118
             _compare(path, found, expected)
             tensors = {name: file.get_tensor(name) for name in expected}
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (SafetensorError, KeyError, ValueError) as error:
-        reason = "its shape is not given" if isinstance(error, KeyError) else error
-        raise ConfigError(f"{path} is damaged or was not saved by sae-train ({reason})") from None
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise _fault(path, error) from None
     centre = tensors.pop(CENTRE, None)
     loaded = build_network(config, parts, shape)
     loaded.saved.load_state_dict(tensors)
     loaded.autoencoder.eval()
     return SavedModel(loaded, shape, None if inputs is None else inputs.record(centre))
+
+
+def read_data(path: Path) -> tuple[DataShape, DataRecord | None]:
+    """Read what a model file says of its data, without its weights.
+
+    Raises:
+        ConfigError: it cannot be read, or is damaged.
+    """
+    try:
+        read_file(path, 0)
+        with safe_open(path, "pt") as file:
+            shape, inputs = _data((file.metadata() or {})["shape"])
+            if inputs is None:
+                return shape, None
+            if not inputs.centred:
+                return shape, inputs.record(None)
+            if _kind(file.get_slice(CENTRE)) != (DTYPE, shape.input_shape):
+                raise ValueError("its centre is not one of its examples")
+            return shape, inputs.record(file.get_tensor(CENTRE))
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise _fault(path, error) from None
+
+
+def shape_of(given: object) -> DataShape:
+    """Check a shape of data, as ``environment.json`` holds it too.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    return _data(json.dumps(given))[0]
+
+
+def _fault(path: Path, error: Exception) -> ConfigError:
+    if isinstance(error, OSError):
+        return ConfigError(f"{path} cannot be read: {error.strerror or error}")
+    reason = "its shape is not given" if isinstance(error, KeyError) else error
+    return ConfigError(f"{path} is damaged or was not saved by sae-train ({reason})")
 
 
 def _data(text: str) -> tuple[DataShape, _Inputs | None]:

@@ -22,7 +22,7 @@ from sae_cli.core.machine import gave_out
 from sae_cli.run_folder.files import write_atomically, write_beside
 from sae_cli.run_folder.train_state import TrainState
 
-LAST, PREVIOUS, DAMAGED = "last.pt", "previous.pt", "damaged.pt"
+LAST, PREVIOUS, DAMAGED, BEST = "last.pt", "previous.pt", "damaged.pt", "best.pt"
 DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -46,7 +46,7 @@ class Checkpoints:
         content = pack(state.state_dict())
         # The best one is written first, because the last one may name it.
         if best:
-            write_atomically(self.folder / "best.pt", content)
+            write_atomically(self.folder / BEST, content)
         last = self.folder / LAST
         with write_beside(last, content) as temporary:
             if last.exists():
@@ -63,7 +63,15 @@ class Checkpoints:
         Raises:
             CheckpointError: it is damaged or missing, or cannot be read.
         """
-        file = self.folder / LAST
+        return self.read(LAST)
+
+    def read(self, name: str) -> TrainState:
+        """Read the checkpoint in the file of that name, and change nothing.
+
+        Raises:
+            CheckpointError: it is damaged or missing, or cannot be read.
+        """
+        file = self.folder / name
         if not file.is_file():
             raise CheckpointError(f"there is no {file}")
         try:

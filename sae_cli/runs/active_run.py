@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,6 +78,11 @@ class ActiveRun:
     @property
     def training(self) -> Training:
         return self.made.training
+
+    @property
+    def lines(self) -> Sequence[Mapping[str, Any]]:
+        """The lines of ``metrics.jsonl``."""
+        return self.log.lines
 
     def check_data(self) -> None:
         """Raise an error unless what was read of the data is what the run began with.

@@ -23,12 +23,12 @@ from sae_cli.core.text import short, table
 from sae_cli.datasets import Split
 from sae_cli.datasets.formats.bus_errors import bus_errors_raised
 from sae_cli.pictures import render
+from sae_cli.results.drawing import draw
 from sae_cli.results.notes import target_notes, undefined_notes
 from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.layout import holds_sweep, resume_command
 from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.active_run import ActiveRun, Progress, activate
-from sae_cli.runs.drawing import draw
 from sae_cli.runs.saver import restore_run
 from sae_cli.runs.stage import train_stage
 from sae_cli.training.loop import evaluate

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sae_cli import load_run
-from sae_cli.commands import report, reproduce, train
+from sae_cli.commands import evaluate, report, reproduce, runs, train
 from sae_cli.core.errors import SaeError
 from tests.faults.runs import LAST, PREVIOUS, WORDS
 
@@ -82,6 +82,10 @@ COMMANDS: dict[str, Callable[[], int]] = {
     "check": lambda: reproduce.run(["--check", "run"]),
     "report": lambda: report.run(["run"]),
     "load": _load,
+    "evaluate": lambda: evaluate.run(["run", "device=cpu"]),
+    "list": lambda: runs.run(["run", "--csv"]),
+    "show": lambda: runs.run(["show", "run"]),
+    "compare": lambda: runs.run(["compare", "run", "run"]),
 }
 # These files a command needs as they were.
 REPRODUCED = {CONFIG, ENVIRONMENT, METRICS, SUMMARY, STATUS, MODEL}
@@ -92,6 +96,10 @@ NEEDS = {
     "check": REPRODUCED,
     "report": {CONFIG, OVERRIDES, ENVIRONMENT, SUMMARY, STATUS},
     "load": {CONFIG, METRICS, SUMMARY, MODEL},
+    "evaluate": {CONFIG, MODEL},
+    "list": set(),
+    "show": {CONFIG},
+    "compare": {CONFIG},
 }
 # These it makes again, if it can write them.
 MAKES = {"resume": {METRICS, SUMMARY, STATUS, MODEL}, "again": {METRICS, SUMMARY, STATUS, MODEL}}
@@ -106,6 +114,9 @@ def code_of_finished(command: str, name: str, damage: Damage) -> int:
     if command == "load" and name == METRICS and damage in (empty, halved):
         # A last line that was cut off is left out.
         return 0
+    if command == "list" and name == CONFIG:
+        # A folder without a configuration is not a run; one that cannot be read is listed as such.
+        return 2 if damage in (missing, pipe, folder) else 0
     if name in NEEDS[command]:
         return 2
     if name in MAKES.get(command, ()):

@@ -57,7 +57,11 @@ def tried(act: Callable[[], int], capsys: pytest.CaptureFixture[str]) -> int:
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
-    "word", ["resume", "check", "report", "load", *slow(["again", "reproduce"])]
+    "word",
+    [
+        *("resume", "check", "report", "load", "list"),
+        *slow(["again", "reproduce", "evaluate", "show", "compare"]),
+    ],
 )
 def test_a_finished_run_with_a_damaged_file(
     word: str,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import re
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -153,23 +152,11 @@ def test_data_that_become_shorter_at_any_moment(
     assert status(tmp_path / "run") == "failed"
 
 
-def leave(file: Path) -> None:
-    assert file.exists()
-
-
 def stream_and(fault: Fault, file: Path) -> None:
     KEPT.enter_context(pytest.MonkeyPatch.context()).setattr(
         dataset, "too_large", lambda size, device: True
     )
     in_the_run(fault, file)
-
-
-def test_data_that_are_streamed_are_waited_for_and_the_share_is_said(
-    array: Path, forked: Forked
-) -> None:
-    done = forked(*words(array), before=partial(stream_and, leave, array))
-    assert done.code == 0
-    assert re.search(r"^data: streamed; \d+% of the training was waiting for them$", done.out, re.M)
 
 
 def test_data_that_become_shorter_while_they_are_streamed(

@@ -14,6 +14,7 @@ import random
 import struct
 import warnings
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ from sae_cli.datasets.formats.idx import read_idx
 from sae_cli.datasets.inputs import DataRecord, Inputs
 from sae_cli.results.finished_run import machine, read_finished
 from sae_cli.results.gather import rows
+from sae_cli.results.listing.details import compare, show
+from sae_cli.results.listing.listed import read_listed
+from sae_cli.results.listing.table import as_csv, lines_of
 from sae_cli.results.markdown import page
 from sae_cli.run_folder.files import read_json
 from sae_cli.run_folder.folder import RunFolder
@@ -111,6 +115,7 @@ COUNTS = {
     "environment.json": 200,
     "overrides.yaml": 200,
     "last.pt": 800,
+    "loaded last.pt": 300,
     "dictionary.safetensors": 300,
     "sae_weights.safetensors": 300,
     "cfg.json": 200,
@@ -157,7 +162,14 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         changed = [str(one) for one in changes_of_environment(then, now)]
         return describe(then), changed, machine(then)
 
+    def _list() -> object:
+        # A list refuses nothing, so that it goes along with a reader that does.
+        run = read_listed(folder)
+        lines = [*lines_of([run, run], ["seed"], datetime.now(UTC)), *as_csv([run]).splitlines()]
+        return [*lines, *show(run), *compare(run, run)]
+
     def _report() -> object:
+        _list()
         run = read_finished(folder)
         return page(rows([run]), [run], 0, "sae-report")
 
@@ -197,7 +209,7 @@ def make_readers(folder: Path) -> dict[str, Reader]:
             "summary.json", lambda: dataclasses.replace(run).summary, json_faults
         ),
         "metrics.jsonl": of_run(
-            "metrics.jsonl", lambda: dataclasses.replace(run).metrics, json_faults
+            "metrics.jsonl", lambda: (_list(), dataclasses.replace(run).metrics), json_faults
         ),
         "npy": of_file("y.npy", _load, npy.getvalue(), npy_faults),
         "npz": of_file("y.npz", _load, npz.getvalue(), npz_faults),
@@ -234,7 +246,20 @@ def make_readers(folder: Path) -> dict[str, Reader]:
             checkpoint_faults,
             (ConfigError, CheckpointError),
         ),
+        "loaded last.pt": _loaded(folder / "loaded"),
     }
+
+
+def _loaded(folder: Path) -> Reader:
+    """Make the reader of a checkpoint that is loaded, not resumed from."""
+    valid, path = write_checkpoint(folder), folder / "checkpoints" / "last.pt"
+    # It would be read in place of one that is damaged.
+    (folder / "checkpoints" / "previous.pt").unlink()
+
+    def read(content: bytes) -> object:
+        return _in_file(path, content, lambda _: load_run(folder, checkpoint="last"))
+
+    return Reader(read, valid, checkpoint_faults, (ConfigError, CheckpointError))
 
 
 def dictionaries(folder: Path) -> dict[str, Reader]:

@@ -49,7 +49,7 @@ def test_the_rows_of_the_file_give_the_codes_of_the_run(
     assert float(codes.mean()) == pytest.approx(summary["test/mean_activity"], rel=1e-5)
     if not unit_norm:
         divided = run.encode(rows[-4:] / divisor, as_stored=False)
-        assert torch.allclose(divided, codes, atol=1e-6)
+        np.testing.assert_allclose(divided, codes, atol=1e-6)
 
 
 @pytest.mark.parametrize("axes", ["channels_last", "grey"])

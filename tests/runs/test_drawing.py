@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from sae_cli.pictures import loss_curves
-from sae_cli.runs import drawing
+from sae_cli.results import drawing
+from sae_cli.results.drawing import RunView
 from sae_cli.runs import train as training
 from sae_cli.runs.active_run import ActiveRun
-from sae_cli.runs.drawing import RunView
 from tests.conftest import SMALL, Configure
 
 Trained = Callable[..., ActiveRun]

@@ -74,7 +74,7 @@ def test_in_use_batch_topk_has_k_active_codes_on_average(
     run = trained(configure, tmp_path, "model=batch_topk", "activation.k=4", "epochs=5")
     for split in ("train", "val", "test"):
         assert run.summary[f"{split}/l0"] == pytest.approx(4.0, abs=0.4)
-    x = np.load(tmp_path / "x.npy")[:50]
+    x = torch.from_numpy(np.load(tmp_path / "x.npy")[:50])
     together = run.encode(x)
     alone = torch.cat([run.encode(row[None]) for row in x])
     assert torch.equal(together > 0, alone > 0)

@@ -18,6 +18,6 @@ def test_codes_and_reconstructions_are_those_of_the_library(
     run = load_run(write(tmp_path))
     assert run.n_latents == 4
     np.testing.assert_allclose(run.encode(X).numpy(), codes, atol=1e-6)
-    np.testing.assert_allclose(run.decode(codes).numpy(), x_hat, atol=1e-6)
-    np.testing.assert_allclose(run.reconstruct(X.numpy()).numpy(), x_hat, atol=1e-6)
+    np.testing.assert_allclose(run.decode(codes), x_hat, atol=1e-6)
+    np.testing.assert_allclose(run.reconstruct(X.numpy()), x_hat, atol=1e-6)
     assert run.encode(np.zeros((0, 3))).shape == (0, 4)

@@ -6,19 +6,20 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
-from typing import Any, final
+from typing import Any, Protocol, final
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sae_cli.assembly.stages import Training
 from sae_cli.assembly.streams import generators
+from sae_cli.config.schema import RunConfig
 from sae_cli.datasets import Split
 from sae_cli.model.penalties.activity import TargetPenalty
 from sae_cli.model.penalties.roles import InTrees, OnSheet
 from sae_cli.pictures import Examples, Picture, pictures_of
 from sae_cli.pictures.picture import Floats, Integers
-from sae_cli.runs.active_run import ActiveRun
 from sae_cli.training.loop import EVALUATION_BATCH
 from sae_cli.training.metrics import TERMS
 
@@ -27,8 +28,23 @@ N_CODES = 5000
 N_BINS = 60
 
 
+class TrainedRun(Protocol):
+    """What is drawn: a run that has just been trained, or one that was loaded."""
+
+    @property
+    def config(self) -> RunConfig: ...
+
+    @property
+    def training(self) -> Training: ...
+
+    @property
+    def lines(self) -> Sequence[Mapping[str, Any]]:
+        """The lines of ``metrics.jsonl``."""
+        ...
+
+
 @torch.no_grad()
-def draw(run: ActiveRun) -> Iterator[Picture]:
+def draw(run: TrainedRun) -> Iterator[Picture]:
     """All pictures that apply to a trained run."""
     yield from pictures_of(RunView(run))
 
@@ -37,7 +53,7 @@ def draw(run: ActiveRun) -> Iterator[Picture]:
 class RunView:
     """The :class:`~sae_cli.pictures.view.View` of a run, which says what each attribute is."""
 
-    def __init__(self, run: ActiveRun) -> None:
+    def __init__(self, run: TrainedRun) -> None:
         self._device, self._corruption = run.training.device, run.training.corruption
         network, stages = run.training.network, run.training.stages
         self._model, self._data = network.autoencoder, run.training.dataset
@@ -53,7 +69,7 @@ class RunView:
         self.terms: Sequence[str] = [
             name for name in TERMS if name in names and not name.endswith("_raw")
         ]
-        self.lines: Sequence[Mapping[str, Any]] = run.log.lines
+        self.lines: Sequence[Mapping[str, Any]] = run.lines
         # The trained one, which may have learnt; whatever pictures know of it is read here.
         penalty = network.penalty
         self.target = penalty.target if isinstance(penalty, TargetPenalty) else None

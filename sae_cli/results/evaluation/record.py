@@ -1,0 +1,112 @@
+"""Evaluations as a table to read, and as a JSON file beside the run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sae_cli.core.errors import ConfigError
+from sae_cli.core.text import short, table
+from sae_cli.results.evaluation.evaluation import Evaluation
+from sae_cli.results.notes import threshold_notes, undefined_notes
+from sae_cli.run_folder.files import as_json, read_json, write_atomically
+
+MADE_BY = "sae-evaluate"
+NAME = "evaluation.json"
+
+
+def lines_of(
+    found: Sequence[Evaluation], together: Mapping[str, Any], notes: Sequence[str]
+) -> list[str]:
+    """Show evaluations beside each other, a column for each, and the notes to read them by.
+
+    Args:
+        together: metrics of all runs together.
+        notes: on these.
+    """
+    names = dict.fromkeys(name for one in found for name in one.metrics)
+    shown = [name for name in names if not name.endswith("_per_latent")]
+    columns = [str(number) for number in range(1, len(found) + 1)]
+    rows = [[name, *(one.metrics.get(name) for one in found)] for name in shown]
+    rows += [[name, value] + [""] * (len(found) - 1) for name, value in together.items()]
+    header = ["metric", *(columns if len(found) > 1 else [found[0].about["split"]])]
+    thresholds = (
+        (f"{number}", one.about["active_above"]) for number, one in enumerate(found, start=1)
+    )
+    return [
+        *table(header, rows),
+        *threshold_notes(thresholds),
+        f"A latent is dense when more than {found[0].about['dense_above']:.0%} of the examples "
+        "activate it.",
+        *undefined_notes(
+            ((name, one.metrics.get(name)) for one in found for name in ("fvu",)), "-"
+        ),
+        *_notes(found),
+        *(f"note: {note}" for note in notes),
+    ]
+
+
+def _notes(found: Sequence[Evaluation]) -> Iterator[str]:
+    """Word the notes on each run; its number goes before them where there are several."""
+    for number, one in enumerate(found, start=1):
+        mark = f" on {number}" if len(found) > 1 else ""
+        yield from (f"note{mark}: {note}" for note in one.notes)
+
+
+def target_of(given: Path | None, first: Path) -> Path:
+    """Choose the file for the evaluation of a run: beside it, unless another one is given.
+
+    Args:
+        given: a file; or a folder that is there, for ``evaluation.json`` in it.
+        first: the folder or file of the first run.
+
+    Raises:
+        ConfigError: no file of sae-evaluate can be there.
+    """
+    if given is None:
+        target = first.with_name(f"{first.name}.{NAME}")
+    else:
+        target = given / NAME if given.is_dir() else given
+    mend = "give out=FILE"
+    if not target.parent.is_dir():
+        raise ConfigError(f"{short(target)}: there is no folder {short(target.parent)}; {mend}")
+    if target.is_symlink():
+        raise ConfigError(f"{short(target)} is a link; {mend} of another name")
+    if target.exists() and not _is_ours(target):
+        raise ConfigError(f"{short(target)} was not made by {MADE_BY}; {mend} of another name")
+    return target
+
+
+def _is_ours(target: Path) -> bool:
+    try:
+        return read_json(target).get("made_by") == MADE_BY
+    except ConfigError:
+        return False
+
+
+def write(
+    target: Path,
+    found: Sequence[Evaluation],
+    together: Mapping[str, Any],
+    notes: Sequence[str],
+) -> None:
+    """Write evaluations as JSON, with null for what has no value.
+
+    Raises:
+        OSError: it cannot be written there.
+    """
+    runs = [
+        {**one.about, "metrics": {k: _plain(v) for k, v in one.metrics.items()}, "notes": one.notes}
+        for one in found
+    ]
+    content = {"made_by": MADE_BY, "runs": runs, "together": dict(together), "notes": list(notes)}
+    write_atomically(target, (as_json(content) + "\n").encode())
+
+
+def _plain(value: Any) -> Any:
+    """Give None in place of what JSON does not have."""
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
