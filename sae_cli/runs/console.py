@@ -38,12 +38,14 @@ class Console:
         self._bar: Bar | None = None
         self._last_epoch = 0
 
-    def say(self, line: str) -> None:
-        """Print a line above the bar, and log it; it is made harmless as ``core.text.say`` does."""
-        line = in_one_line(line)
-        self._log(line)
+    def say(self, *lines: str) -> None:
+        """Print lines above the bar, and log them, made harmless as by ``core.text.say``."""
+        if not lines:
+            return
+        text = "\n".join(map(in_one_line, lines))
+        self._log(text)
         try:
-            Bar.write(line, file=sys.stdout)
+            Bar.write(text, file=sys.stdout)
             sys.stdout.flush()
         except OSError:
             # The reader (`| head`, a terminal) has gone, or its disk is full; the run continues.

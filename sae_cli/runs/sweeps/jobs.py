@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import traceback
 from abc import ABC, abstractmethod
 from contextlib import suppress
@@ -25,6 +26,9 @@ from sae_cli.runs.sweeps.results import (
     write_results,
 )
 from sae_cli.runs.sweeps.sweep import Sweep, check_same, read_sweep
+
+# The table of a sweep is written so often while its jobs run one by one.
+RESULTS_SECONDS = 2.0
 
 
 class Launcher(ABC):
@@ -50,8 +54,13 @@ class OneByOne(Launcher):
     """Runs the jobs in this process, in their order."""
 
     def launch(self, sweep: Sweep) -> None:
+        written = time.monotonic()
         for number in range(len(sweep.jobs)):
             run_job(sweep, number)
+            # To write the table of a long sweep takes a while, and ``run_sweep`` writes the last.
+            if time.monotonic() - written >= RESULTS_SECONDS:
+                write_results(sweep)
+                written = time.monotonic()
 
 
 def resume_sweep(path: Path) -> int:
@@ -118,7 +127,10 @@ def _left_at_work(sweep: Sweep) -> str:
 
 
 def run_job(sweep: Sweep, number: int) -> None:
-    """Run one job; an error is shown, logged in the job's folder, and stops no other job."""
+    """Run one job; an error is shown, logged in the job's folder, and stops no other job.
+
+    The caller has the results written.
+    """
     job = sweep.jobs[number]
     path = sweep.path / job.folder
     if has_finished(path):
@@ -137,8 +149,6 @@ def run_job(sweep: Sweep, number: int) -> None:
             with suppress(ConfigError):
                 _record(path, job.overrides, str(error), traceback.format_exc())
         print(in_one_line(f"error in job {path.name}: {error}"), file=sys.stderr, flush=True)
-    finally:
-        write_results(sweep)
 
 
 def record_failure(sweep: Sweep, number: int, reason: str) -> None:
