@@ -61,6 +61,7 @@ def hydra_ready(pages: Path | None = None) -> Iterator[Hydra]:
         GlobalHydra.instance().clear()
         forget()
         _groups.cache_clear()
+        _parse.cache_clear()
 
 
 def read_words(words: Sequence[str], multirun: bool) -> tuple[list[list[str]], HydraWords]:
@@ -121,7 +122,7 @@ def compose_run(overrides: Sequence[str]) -> Composed:
     """
     # A choice() or range() of a sweep has left its values without quotes.
     overrides = [quote_texts(word, _groups()) for word in overrides]
-    parsed = OverridesParser.create().parse_overrides(overrides)
+    parsed = [_parse(word) for word in overrides]
     for override in parsed:
         check_references({override.key_or_group: override.value()})
     config, choices = compose_choices(parsed)
@@ -163,6 +164,13 @@ def _find_replaced(
     replaced = [group for group in groups if by_pages.get(group) != choices[group]]
     own = own_pages(tuple(lines[group] for group in replaced)) if replaced else {}
     return {group: own[group] for group in replaced}
+
+
+# Most words are the same in all jobs of a sweep.
+@cache
+def _parse(word: str) -> Override:
+    (parsed,) = OverridesParser.create().parse_overrides([word])
+    return parsed
 
 
 @cache
