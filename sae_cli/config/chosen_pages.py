@@ -47,7 +47,7 @@ def compose_choices(parsed: Sequence[Override]) -> tuple[dict[str, Any], dict[st
 
 
 def forget() -> None:
-    """Forget what was composed, because the next command may read other pages."""
+    """Forget what was composed, because other pages are read next."""
     for kept in (_pages, choices_of_pages, own_pages):
         kept.cache_clear()
 

@@ -47,6 +47,8 @@ def hydra_ready(pages: Path | None = None) -> Iterator[Hydra]:
     Args:
         pages: the user's own folder of pages, absolute.
     """
+    if pages is not None:
+        _forget()
     OmegaConf.register_new_resolver("unique_stamp", unique_stamp, use_cache=True, replace=True)
     version.setbase("1.3")
     guard_pages()
@@ -59,9 +61,15 @@ def hydra_ready(pages: Path | None = None) -> Iterator[Hydra]:
         yield hydra
     finally:
         GlobalHydra.instance().clear()
-        forget()
-        _groups.cache_clear()
         _parse.cache_clear()
+        # Our own pages stay as they are.
+        if pages is not None:
+            _forget()
+
+
+def _forget() -> None:
+    forget()
+    _groups.cache_clear()
 
 
 def read_words(words: Sequence[str], multirun: bool) -> tuple[list[list[str]], HydraWords]:
