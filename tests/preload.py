@@ -17,9 +17,11 @@ from tests.forked import no_fsync
 for module in pkgutil.walk_packages(sae_cli.__path__, "sae_cli."):
     importlib.import_module(module.name)
 
-# Hydra's first composition takes several times as long as the next.
+# Hydra's first composition takes several times as long as the next, and what it has composed of
+# these choices is kept for the forks: many tests begin with them.
 with hydra_ready():
-    compose_run([])
+    for choices in ([], ["model=ae"], ["model=denoising", "optimizer=adam", "device=cpu"]):
+        compose_run(choices)
 
 # The memory stays shared with the forks, which would otherwise copy it at their first collection.
 gc.collect()

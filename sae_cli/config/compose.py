@@ -44,6 +44,8 @@ def hydra_ready(pages: Path | None = None) -> Iterator[Hydra]:
     Args:
         pages: the user's own folder of pages, absolute.
     """
+    if pages is not None:
+        _forget()
     OmegaConf.register_new_resolver("unique_stamp", unique_stamp, use_cache=True, replace=True)
     version.setbase("1.3")
     guard_pages()
@@ -56,8 +58,15 @@ def hydra_ready(pages: Path | None = None) -> Iterator[Hydra]:
         yield hydra
     finally:
         GlobalHydra.instance().clear()
-        forget()
-        _groups.cache_clear()
+        _parse.cache_clear()
+        # Our own pages stay as they are.
+        if pages is not None:
+            _forget()
+
+
+def _forget() -> None:
+    forget()
+    _groups.cache_clear()
 
 
 def read_words(words: Sequence[str], multirun: bool) -> tuple[list[list[str]], HydraWords]:
@@ -119,7 +128,7 @@ def compose_run(overrides: Sequence[str]) -> Composed:
     """
     # A choice() or range() of a sweep has left its values without quotes.
     overrides = [quote_texts(word, _groups()) for word in overrides]
-    parsed = OverridesParser.create().parse_overrides(overrides)
+    parsed = [_parse(word) for word in overrides]
     for override in parsed:
         check_references({override.key_or_group: override.value()})
     config, choices = compose_choices(parsed)
@@ -163,6 +172,13 @@ def _find_replaced(
     replaced = [group for group in groups if by_pages.get(group) != choices[group]]
     own = own_pages(tuple(lines[group] for group in replaced)) if replaced else {}
     return {group: own[group] for group in replaced}
+
+
+# Most words are the same in all jobs of a sweep.
+@cache
+def _parse(word: str) -> Override:
+    (parsed,) = OverridesParser.create().parse_overrides([word])
+    return parsed
 
 
 @cache

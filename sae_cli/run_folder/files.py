@@ -140,7 +140,6 @@ def append_line(target: Path, line: str) -> None:
         MovedError: as ``check_in_place``.
     """
     check_in_place(target)
-    refuse_link(target)
     try:
         with open(
             target, "a", encoding="utf-8", errors="backslashreplace", opener=_open_no_link
@@ -148,6 +147,7 @@ def append_line(target: Path, line: str) -> None:
             refuse_hard_link(target, os.fstat(file.fileno()))
             file.write(line + "\n")
     except OSError as error:
+        refuse_link(target)
         error.filename = error.filename or str(target)
         raise
 

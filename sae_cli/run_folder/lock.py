@@ -15,6 +15,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import starmap
 from pathlib import Path
 
 from sae_cli.core.errors import MACHINE_GAVE_OUT, ConfigError, InUseError, MovedError
@@ -32,7 +33,7 @@ _HELD: dict[Path, list[tuple[Path, os.stat_result]]] = {}
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Lock the folder; it is made if absent.
+    """Lock the folder, an absolute path; it is made if absent.
 
     The system frees the lock when the process ends, however it ends; a file that is left behind
     means nothing.
@@ -75,18 +76,22 @@ def check_in_place(path: Path) -> None:
 
     What is written to ``path``, in that folder, would come into another's.
     """
-    for folder in (path, *path.parents):
-        for place, then in _HELD.get(folder, ()):
-            try:
-                same = os.path.samestat(then, place.stat())
-            except OSError:
-                same = False
-            if not same:
-                raise MovedError(
-                    f"{short(folder)} is no longer the folder that this process works in (it was "
-                    "moved, removed or replaced); nothing more is written; sae-train resume= "
-                    "resumes the run where it is now"
-                )
+    within = f"{path}{os.sep}"
+    # The folder of a job is locked after that of its sweep, and is the one to name.
+    for folder, places in reversed(_HELD.items()):
+        if within.startswith(f"{folder}{os.sep}") and not all(starmap(_is_in_place, places)):
+            raise MovedError(
+                f"{short(folder)} is no longer the folder that this process works in (it was "
+                "moved, removed or replaced); nothing more is written; sae-train resume= "
+                "resumes the run where it is now"
+            )
+
+
+def _is_in_place(place: Path, then: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(then, place.stat())
+    except OSError:
+        return False
 
 
 def is_locked(folder: Path) -> bool:

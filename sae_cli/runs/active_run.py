@@ -90,8 +90,7 @@ class ActiveRun:
         Raises:
             ConfigError, MachineError: as ``check_files``.
         """
-        for line in check_files(self.made):
-            self.console.say(line)
+        self.console.say(*check_files(self.made))
 
     def state_of(self, stage: Stage) -> TrainState | None:
         """Give the checkpoint that this stage resumes from, or None where it begins."""

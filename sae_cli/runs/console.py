@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -95,21 +95,22 @@ class Console:
         self._bar: Bar | None = None
         self._place: _Place | None = None
 
-    def say(self, line: str) -> None:
-        """Print a line above the bar, and log it; it is made harmless as ``core.text.say`` does."""
-        self._say(line, not self._saying.quiet)
+    def say(self, *lines: str) -> None:
+        """Print lines above the bar, and log them, made harmless as by ``core.text.say``."""
+        if lines:
+            self._say(lines, not self._saying.quiet)
 
     def conclude(self, line: str) -> None:
         """Say the last line."""
-        self._say(line, self._saying.last)
+        self._say([line], self._saying.last)
 
-    def _say(self, line: str, shown: bool) -> None:
-        line = in_one_line(line)
-        self._log(line)
+    def _say(self, lines: Sequence[str], shown: bool) -> None:
+        text = "\n".join(map(in_one_line, lines))
+        self._log(text)
         if not shown:
             return
         try:
-            Bar.write(line, file=sys.stdout)
+            Bar.write(text, file=sys.stdout)
             sys.stdout.flush()
         except OSError:
             # The reader (`| head`, a terminal) has gone, or its disk is full; the run continues.

@@ -139,10 +139,8 @@ def _train(run: ActiveRun) -> dict[str, Any]:
     shown += closing_notes(
         run.config, run.training, run.made.look, run.log.lines, final, in_sweep=in_sweep
     )
-    for line in shown:
-        run.console.say(line)
-    for line in target_notes(run.config.parts["penalty"].get("target_l0"), final["val/l0"]):
-        run.console.say(line)
+    shown += target_notes(run.config.parts["penalty"].get("target_l0"), final["val/l0"])
+    run.console.say(*shown)
     if run.config.settings.pictures:
         for picture in draw(run):
             run.folder.save_picture(picture.name, render(picture), picture.numbers)
@@ -163,12 +161,12 @@ def _introduce(run: ActiveRun) -> None:
     """Say what is trained, on which data."""
     data, model = run.training.dataset, run.training.autoencoder
     sizes = f"{len(data.train)} train, {len(data.val)} val, {len(data.test)} test"
-    run.console.say(f"data: {data.source}; {sizes}")
-    run.console.say(
+    lines = [
+        f"data: {data.source}; {sizes}",
         f"model: {run.config.settings.model}, {data.shape.n_features} features, "
         f"{model.n_latents} latents, {_n_parameters(run)} parameters; device: "
-        f"{run.training.device.torch}, {describe(run.config)}"
-    )
+        f"{run.training.device.torch}, {describe(run.config)}",
+    ]
     notes = range_notes(run.config, data)
     if run.made.look is not None:
         any_values = model.output_activation.interval == REALS
@@ -176,8 +174,7 @@ def _introduce(run: ActiveRun) -> None:
         notes = [*look_lines(run.made.look), *notes, *found]
     if run.training.network.head is not None:
         notes += class_notes(run.config.parts["dataset"], data)
-    for line in notes:
-        run.console.say(line)
+    run.console.say(*lines, *notes)
 
 
 def _tuned(run: ActiveRun) -> dict[str, float]:

@@ -9,6 +9,7 @@ import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
 from sae_cli.commands.train import run
+from sae_cli.config.chosen_pages import forget
 from tests.conftest import SMALL
 
 QUICK = (*SMALL, "pictures=false")
@@ -26,6 +27,7 @@ def composed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]
 
     monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", counted)
     monkeypatch.chdir(tmp_path)
+    forget()
     return found
 
 

@@ -178,7 +178,14 @@ CASES: list[tuple[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "says"), CASES, ids=[case for case, _ in CASES])
+# Cases of a kind stand together; every other one is left to ``-m slow``.
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        pytest.param(*case, id=case[0], marks=pytest.mark.slow if number % 2 else ())
+        for number, case in enumerate(CASES)
+    ],
+)
 def test_wrong_input(command: Command, tmp_path: Path, arguments: str, says: str) -> None:
     (tmp_path / "taken").write_text("a file")
     done = command(*arguments.split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,16 @@ MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 
 
 def page_of(path: Path | str) -> Any:
-    """What a page of ``conf/`` holds."""
+    """What a page of ``conf/`` holds, for the caller to keep."""
+    return deepcopy(_read(path))
+
+
+@cache
+def _read(path: Path | str) -> Any:
     return yaml.safe_load((CONF / path).read_text())
 
 
+@cache
 def part_of(model: str, group: str) -> str | None:
     """The part that a model page chooses, None where it leaves that to the defaults."""
     lines = [line for line in page_of(f"model/{model}.yaml")["defaults"] if isinstance(line, dict)]

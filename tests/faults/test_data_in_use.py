@@ -114,6 +114,9 @@ def save_as_shards(file: Path) -> Path:
     return folder / "2.npy"
 
 
+FORMATS = (Path, save_as_safetensors, save_as_torch, save_as_arrow, save_as_shards)
+
+
 def check_stopped(run: Path, file: Path, good: bytes, whole: Path) -> None:
     """Check that nothing was saved that was learnt of other data, and resume with the right."""
     assert status(run) == "failed"
@@ -122,9 +125,13 @@ def check_stopped(run: Path, file: Path, good: bytes, whole: Path) -> None:
     finish_like(run, whole)
 
 
-@pytest.mark.parametrize("fault", [cut, empty])
 @pytest.mark.parametrize(
-    "as_saved", [Path, save_as_safetensors, save_as_torch, save_as_arrow, save_as_shards]
+    ("fault", "as_saved"),
+    [
+        *((empty, as_saved) for as_saved in FORMATS),
+        (cut, Path),
+        *(pytest.param(cut, as_saved, marks=pytest.mark.slow) for as_saved in FORMATS[1:]),
+    ],
 )
 def test_data_that_become_shorter_during_a_run(
     fault: Fault, as_saved: Callable[[Path], Path], array: Path, tmp_path: Path, forked: Forked

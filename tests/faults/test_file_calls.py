@@ -89,7 +89,7 @@ def _differing(trial: Path, expected: dict[str, object], number: int, done: Done
     return f"killed at call {number}: {', '.join(names)} differ; {done.out}"
 
 
-@pytest.mark.parametrize("scene", ["begin", "extend", *slow(["stages", "resume", "sweep"])])
+@pytest.mark.parametrize("scene", ["begin", *slow(["extend", "stages", "resume", "sweep"])])
 def test_killed_at_some_calls(scene: str, tmp_path: Path) -> None:
     assert walk(scene, tmp_path, (8**n for n in range(1, 9))) > 1
 

@@ -52,11 +52,14 @@ def test_no_bar_without_a_terminal_or_by_the_flag(
     assert draw_bar(monkeypatch, stream, bar) == ""
 
 
-def test_a_line_is_printed_and_kept(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_are_printed_and_kept(capsys: pytest.CaptureFixture[str]) -> None:
     kept: list[str] = []
-    Console(kept.append, Saying(), False).say("a line")
-    assert kept == ["a line"]
-    assert capsys.readouterr().out == "a line\n"
+    console = Console(kept.append, Saying(), False)
+    console.say("a line")
+    console.say("one", "an\nother")
+    console.say()
+    assert kept == ["a line", "one\nan\\nother"]
+    assert capsys.readouterr().out == "a line\none\nan\\nother\n"
 
 
 def test_the_line_of_an_epoch() -> None:

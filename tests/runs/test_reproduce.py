@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 import yaml
 
+from sae_cli.config.chosen_pages import forget
 from sae_cli.core.errors import ConfigError
 from sae_cli.results.compare import Results, compare_metrics, compare_tensors, read_results
 from sae_cli.runs.reproduce import check_environment, reproduce
@@ -53,6 +54,7 @@ def test_every_model_page_comes_out_the_same(
 def test_pages_of_today_do_not_matter(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    forget()
     monkeypatch.setattr("sae_cli.config.compose.CONF", tmp_path / "nothing")
     monkeypatch.chdir(tmp_path.parent)
     assert reproduce(run, tmp_path / "again", {})

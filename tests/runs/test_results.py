@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+import signal
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sae_cli.core.errors import Stopped
 from sae_cli.run_folder.layout import read_summary
-from sae_cli.runs.sweeps import results
+from sae_cli.runs.sweeps import jobs, results
 from sae_cli.runs.sweeps.jobs import OneByOne, run_sweep
 from sae_cli.runs.sweeps.sweep import Sweep, sweep_of
 from tests.conftest import SMALL, Configure
@@ -44,6 +47,40 @@ def test_a_finished_job_is_read_once(sweep: Sweep, monkeypatch: pytest.MonkeyPat
     assert run_sweep(sweep, OneByOne()) == 0
     assert list(read.values()) == [1] * N_JOBS
     assert column(sweep, "status") == ["finished"] * N_JOBS
+
+
+@pytest.mark.parametrize(("seconds", "times"), [(0.0, N_JOBS), (math.inf, 0)])
+def test_the_table_waits_for_the_jobs_of_a_moment(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch, seconds: float, times: int
+) -> None:
+    """It is written before the first job and at the end, and in between only so often."""
+    finished: list[int] = []
+
+    def counted(sweep: Sweep) -> list[dict[str, Any]]:
+        rows = results.write_results(sweep)
+        finished.append(column(sweep, "status").count("finished"))
+        return rows
+
+    monkeypatch.setattr(jobs, "write_results", counted)
+    monkeypatch.setattr(jobs, "RESULTS_SECONDS", seconds)
+    assert run_sweep(sweep, OneByOne()) == 0
+    assert finished == [0, *range(1, times + 1), N_JOBS]
+
+
+def test_a_sweep_that_is_stopped_leaves_its_table(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(sweep: Sweep, number: int) -> None:
+        if number == 2:
+            raise Stopped(signal.SIGTERM)
+        run_job(sweep, number)
+
+    run_job = jobs.run_job
+    monkeypatch.setattr(jobs, "run_job", stopped)
+    monkeypatch.setattr(jobs, "RESULTS_SECONDS", math.inf)
+    with pytest.raises(Stopped):
+        run_sweep(sweep, OneByOne())
+    assert sorted(column(sweep, "status")) == ["finished"] * 2 + ["waiting"] * (N_JOBS - 2)
 
 
 def test_a_job_that_has_changed_is_read_again(sweep: Sweep) -> None:

@@ -15,7 +15,8 @@ from functools import cache
 
 from sae_cli.core.errors import SaeError, Stopped
 from sae_cli.core.signals import SIGNALS, handle_signals, stopping_at_once
-from sae_cli.runs.sweeps.jobs import record_failure, run_job
+from sae_cli.runs.sweeps.jobs import record_failure, run_job, tell_standing
+from sae_cli.runs.sweeps.results import write_results
 from sae_cli.runs.sweeps.sweep import Sweep
 
 # A fork has all modules at once. Elsewhere than on Linux, libraries may not compute after one.
@@ -65,7 +66,10 @@ def _run(sweep: Sweep, number: int, parent: int) -> None:
     try:
         with stopping_at_once():
             _end_with_parent(parent)
-            run_job(sweep, number)
+            try:
+                run_job(sweep, number)
+            finally:
+                tell_standing(sweep, write_results(sweep))
     except Stopped as stopped:
         sys.exit(stopped.exit_code)
     except (SaeError, OSError, RuntimeError) as error:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 import traceback
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from sae_cli.core.errors import ConfigError, MovedError, Stopped, in_one_line
 from sae_cli.core.text import say, short
@@ -27,6 +30,9 @@ from sae_cli.runs.sweeps.results_table import results_table
 from sae_cli.runs.sweeps.standing import standing
 from sae_cli.runs.sweeps.sweep import Sweep, check_same, read_sweep
 from sae_cli.trackers.tracker import outside
+
+# The table of a sweep is written so often while its jobs run one by one.
+RESULTS_SECONDS = 2.0
 
 
 class Launcher(ABC):
@@ -52,8 +58,13 @@ class OneByOne(Launcher):
     """Runs the jobs in this process, in their order."""
 
     def launch(self, sweep: Sweep) -> None:
+        written = -math.inf
         for number in range(len(sweep.jobs)):
             run_job(sweep, number)
+            # To write the table of a long sweep takes a while, and ``run_sweep`` writes the last.
+            if time.monotonic() - written >= RESULTS_SECONDS:
+                tell_standing(sweep, write_results(sweep))
+                written = time.monotonic()
 
 
 def resume_sweep(path: Path) -> int:
@@ -132,15 +143,18 @@ def _left_at_work(sweep: Sweep) -> str:
 
 
 def run_job(sweep: Sweep, number: int) -> None:
-    """Run one job; an error is shown, logged in the job's folder, and stops no other job."""
+    """Run one job; an error is shown, logged in the job's folder, and stops no other job.
+
+    The caller has the results written.
+    """
     job = sweep.jobs[number]
     path = sweep.path / job.folder
     which, words = f"job {number} ({len(sweep.jobs)} in all)", " ".join(job.overrides)
     if has_finished(path):
-        _tell(sweep, f"{which} has finished: {words}")
+        tell(sweep, f"{which} has finished: {words}")
         return
-    _tell(sweep, "")
-    _tell(sweep, f"{which}: {words}")
+    tell(sweep, "")
+    tell(sweep, f"{which}: {words}")
     try:
         begin_or_resume(job.config, path, job.overrides, threads=sweep.threads)
     except MovedError:
@@ -152,13 +166,15 @@ def run_job(sweep: Sweep, number: int) -> None:
             with suppress(ConfigError):
                 _record(path, job.overrides, str(error), traceback.format_exc())
         print(in_one_line(f"error in job {path.name}: {error}"), file=sys.stderr, flush=True)
-    finally:
-        rows = write_results(sweep)
+
+
+def tell_standing(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Say how far a sweep is, unless it is at its end; ``rows`` as ``write_results`` gives them."""
     if (line := standing(sweep, rows)) is not None:
-        _tell(sweep, line)
+        tell(sweep, line)
 
 
-def _tell(sweep: Sweep, line: str) -> None:
+def tell(sweep: Sweep, line: str) -> None:
     """Say a line, unless the sweep is to be quiet."""
     if not sweep.quiet:
         say(line)

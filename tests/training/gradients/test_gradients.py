@@ -30,7 +30,6 @@ from sae_cli.training.gradients.autograd import Autograd
 from sae_cli.training.gradients.by_hand import ByHand, can_differentiate
 from sae_cli.training.gradients.compiled import Compiled
 from sae_cli.training.gradients.gradients import Gradients
-from tests.conftest import slow
 from tests.model.sparse import small
 
 CPU = Device(torch.device("cpu"))
@@ -213,7 +212,8 @@ def test_an_activation_may_be_used_twice() -> None:
     assert_same(ByHand(twice, objective), Autograd(twice, objective, CPU), *batch(8))
 
 
-@pytest.mark.parametrize("unit_norm", [True, *slow([False])])
+@pytest.mark.slow
+@pytest.mark.parametrize("unit_norm", [True, False])
 def test_compiled_as_by_autograd(unit_norm: bool) -> None:
     """The two agree within rounding; a smaller last batch goes to autograd itself."""
     trained = model(output="sigmoid", unit_norm=unit_norm, tied=unit_norm)
