@@ -151,10 +151,10 @@ def run_job(sweep: Sweep, number: int) -> None:
     path = sweep.path / job.folder
     which, words = f"job {number} ({len(sweep.jobs)} in all)", " ".join(job.overrides)
     if has_finished(path):
-        tell(sweep, f"{which} has finished: {words}")
+        _tell(sweep, f"{which} has finished: {words}")
         return
-    tell(sweep, "")
-    tell(sweep, f"{which}: {words}")
+    _tell(sweep, "")
+    _tell(sweep, f"{which}: {words}")
     try:
         begin_or_resume(job.config, path, job.overrides, threads=sweep.threads)
     except MovedError:
@@ -171,10 +171,10 @@ def run_job(sweep: Sweep, number: int) -> None:
 def tell_standing(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> None:
     """Say how far a sweep is, unless it is at its end; ``rows`` as ``write_results`` gives them."""
     if (line := standing(sweep, rows)) is not None:
-        tell(sweep, line)
+        _tell(sweep, line)
 
 
-def tell(sweep: Sweep, line: str) -> None:
+def _tell(sweep: Sweep, line: str) -> None:
     """Say a line, unless the sweep is to be quiet."""
     if not sweep.quiet:
         say(line)
