@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from sae_cli.pictures import loss_curves
+from sae_cli.pictures.training import loss_curves
 from sae_cli.runs import drawing
 from sae_cli.runs import train as training
 from sae_cli.runs.active_run import ActiveRun

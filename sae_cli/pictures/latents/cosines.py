@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from sae_cli.core.text import counted
+from sae_cli.pictures.bars import legend_above, new_histogram
 from sae_cli.pictures.chapters import Chapter, register
-from sae_cli.pictures.histograms import legend_above, new_histogram
 from sae_cli.pictures.picture import FIRST, SECOND, Floats, Picture, whole_numbers
 from sae_cli.pictures.view import View
 

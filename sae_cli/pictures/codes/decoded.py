@@ -8,10 +8,10 @@ import torch
 from torch import Generator
 
 from sae_cli.pictures.chapters import Chapter, register
-from sae_cli.pictures.decoded_grid import decoded_grid
-from sae_cli.pictures.decoded_points import decoded_points
+from sae_cli.pictures.codes.decoded_grid import decoded_grid
+from sae_cli.pictures.codes.decoded_points import decoded_points
+from sae_cli.pictures.codes.samples import samples
 from sae_cli.pictures.picture import Floats, Picture
-from sae_cli.pictures.samples import samples
 from sae_cli.pictures.tiles import is_image
 from sae_cli.pictures.view import View
 

@@ -14,10 +14,10 @@ from matplotlib.collections import PathCollection
 from matplotlib.text import Annotation
 
 from sae_cli.pictures import Picture, render
-from sae_cli.pictures.decoded import draw
-from sae_cli.pictures.decoded_grid import decoded_grid
-from sae_cli.pictures.decoded_points import decoded_points
-from sae_cli.pictures.samples import samples
+from sae_cli.pictures.codes.decoded import draw
+from sae_cli.pictures.codes.decoded_grid import decoded_grid
+from sae_cli.pictures.codes.decoded_points import decoded_points
+from sae_cli.pictures.codes.samples import samples
 from sae_cli.pictures.tiles import GAP
 from tests.pictures.looks import check_looks
 from tests.pictures.views import make_view, pictures, random

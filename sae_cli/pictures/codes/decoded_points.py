@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sae_cli.core.text import counted
-from sae_cli.pictures.code_scatter import check_codes, draw_codes, frame
+from sae_cli.pictures.codes.code_scatter import check_codes, draw_codes, frame
 from sae_cli.pictures.colours import grey_scale
 from sae_cli.pictures.picture import DPI, Floats, Integers, Picture, heading, new_figure
 from sae_cli.pictures.tiles import GAP, montage, near_square, place, zoom_for

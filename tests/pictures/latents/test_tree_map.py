@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sae_cli.pictures import Picture
-from sae_cli.pictures.tree_map import draw, layout, tree_map
+from sae_cli.pictures.latents.tree_map import draw, layout, tree_map
 from tests.pictures.looks import check_looks
 from tests.pictures.views import make_view, pictures, random
 

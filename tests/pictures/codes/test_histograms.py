@@ -10,7 +10,7 @@ import pytest
 from matplotlib.patches import StepPatch
 
 from sae_cli.pictures import Picture
-from sae_cli.pictures.histograms import code_histogram, draw, mean_histogram
+from sae_cli.pictures.codes.histograms import code_histogram, draw, mean_histogram
 from tests.pictures.looks import check_looks
 from tests.pictures.views import make_view, pictures, random
 

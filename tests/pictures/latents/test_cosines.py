@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn.metrics.pairwise import cosine_similarity
 
-from sae_cli.pictures import cosines
-from sae_cli.pictures.cosines import cosine_histogram, draw, largest_cosines
+from sae_cli.pictures.latents import cosines
+from sae_cli.pictures.latents.cosines import cosine_histogram, draw, largest_cosines
+from tests.pictures.codes.test_histograms import legend
 from tests.pictures.looks import check_looks
-from tests.pictures.test_histograms import legend
 from tests.pictures.views import make_view, pictures, random
 
 RNG = np.random.default_rng(0)

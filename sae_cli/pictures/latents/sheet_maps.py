@@ -10,6 +10,14 @@ import numpy as np
 
 from sae_cli.pictures.chapters import Chapter, register
 from sae_cli.pictures.colours import scale_about_zero, unit_rows
+from sae_cli.pictures.latents.topography import (
+    Compared,
+    neighbour_similarity,
+    orientation_smoothness,
+    orientations,
+    pinwheel_density,
+    windings,
+)
 from sae_cli.pictures.picture import (
     DPI,
     TEXT_POINTS,
@@ -20,14 +28,6 @@ from sae_cli.pictures.picture import (
     new_figure,
 )
 from sae_cli.pictures.tiles import GAP, is_image, montage, place, zoom_for
-from sae_cli.pictures.topography import (
-    Compared,
-    neighbour_similarity,
-    orientation_smoothness,
-    orientations,
-    pinwheel_density,
-    windings,
-)
 from sae_cli.pictures.view import View
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sae_cli.pictures.topography import (
+from sae_cli.pictures.latents.topography import (
     neighbour_similarity,
     neighbours,
     orientation_smoothness,

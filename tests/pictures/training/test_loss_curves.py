@@ -10,7 +10,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from sae_cli.pictures import Picture
-from sae_cli.pictures.loss_curves import draw, loss_curves
+from sae_cli.pictures.training.loss_curves import draw, loss_curves
 from tests.pictures.looks import check_looks
 from tests.pictures.views import lines, make_view
 

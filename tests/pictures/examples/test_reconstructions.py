@@ -11,7 +11,7 @@ import pytest
 from matplotlib.text import Annotation
 
 from sae_cli.pictures import Examples, Picture, render
-from sae_cli.pictures.reconstructions import draw, reconstructions
+from sae_cli.pictures.examples.reconstructions import draw, reconstructions
 from sae_cli.pictures.tiles import GAP
 from tests.pictures.looks import check_looks
 from tests.pictures.views import make_view, pictures

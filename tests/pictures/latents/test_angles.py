@@ -9,7 +9,7 @@ import pytest
 from matplotlib.patches import StepPatch
 
 from sae_cli.pictures import Picture
-from sae_cli.pictures.angles import angle_histogram, draw
+from sae_cli.pictures.latents.angles import angle_histogram, draw
 from tests.pictures.looks import check_looks
 from tests.pictures.views import make_view, pictures, random
 

@@ -10,7 +10,7 @@ import torch
 from torch.distributions import Bernoulli, kl_divergence
 
 from sae_cli.pictures import Picture
-from sae_cli.pictures.penalty_curves import draw, penalty_curves
+from sae_cli.pictures.training.penalty_curves import draw, penalty_curves
 from tests.pictures.looks import check_looks
 from tests.pictures.views import make_view, pictures
 

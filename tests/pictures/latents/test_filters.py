@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from sae_cli.pictures import Picture
-from sae_cli.pictures.filters import draw, filters
+from sae_cli.pictures.latents.filters import draw, filters
 from sae_cli.pictures.tiles import GAP
 from tests.pictures.looks import check_looks
 from tests.pictures.views import make_view, pictures, random

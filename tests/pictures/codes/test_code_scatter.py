@@ -10,7 +10,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 
 from sae_cli.pictures import Picture
-from sae_cli.pictures.code_scatter import CLASSES, code_scatter, draw
+from sae_cli.pictures.codes.code_scatter import CLASSES, code_scatter, draw
 from tests.pictures.looks import check_looks
 from tests.pictures.views import make_view, pictures, random
 

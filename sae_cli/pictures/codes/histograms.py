@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sae_cli.pictures.bars import legend_above, new_histogram
 from sae_cli.pictures.chapters import Chapter, register
 from sae_cli.pictures.picture import (
     FIRST,
     SECOND,
-    TEXT_POINTS,
     Floats,
     Integers,
     Picture,
-    heading,
-    new_figure,
-    plain_axes,
     whole_numbers,
 )
 from sae_cli.pictures.view import View
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 FEWEST_BINS, MOST_BINS = 11, 60  # the fewest is odd, so that there is a middle bin
 
@@ -131,27 +123,3 @@ def _edges(values: Floats) -> Floats:
         return np.linspace(middle - half, middle + half, FEWEST_BINS + 1)
     bins = int(np.clip(2 * np.sqrt(values.size), FEWEST_BINS, MOST_BINS))
     return np.linspace(low, high, bins + 1)
-
-
-def new_histogram(title: str) -> tuple[Figure, Axes]:
-    """Make a figure with a title and empty axes for bars."""
-    figure = new_figure(6.4, 3.6, constrained=True)
-    heading(figure, title)
-    axes = figure.subplots()
-    plain_axes(axes, grid=True)
-    axes.grid(axis="x", visible=False)
-    return figure, axes
-
-
-def legend_above(axes: Axes) -> None:
-    """Draw the legend above the axes, where no bar can reach it."""
-    handles, labels = axes.get_legend_handles_labels()
-    axes.legend(
-        handles,
-        labels,
-        loc="lower left",
-        bbox_to_anchor=(-0.01, 1.0),
-        ncols=2,
-        frameon=False,
-        fontsize=TEXT_POINTS,
-    )

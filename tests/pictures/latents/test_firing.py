@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sae_cli.pictures.firing import draw, firing_histogram
+from sae_cli.pictures.latents.firing import draw, firing_histogram
 from sae_cli.pictures.picture import Integers
+from tests.pictures.codes.test_histograms import legend
 from tests.pictures.looks import check_looks
-from tests.pictures.test_histograms import legend
 from tests.pictures.views import make_view, pictures, random
 
 RNG = np.random.default_rng(0)

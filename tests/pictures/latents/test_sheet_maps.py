@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pytest
 
 from sae_cli.pictures import Picture, render
-from sae_cli.pictures.sheet_maps import draw, orientation_map, topographic_map, windows
+from sae_cli.pictures.latents.sheet_maps import draw, orientation_map, topographic_map, windows
+from sae_cli.pictures.latents.topography import neighbour_similarity, orientations
 from sae_cli.pictures.tiles import GAP
-from sae_cli.pictures.topography import neighbour_similarity, orientations
-from tests.pictures.test_topography import gabor, pinwheel
+from tests.pictures.latents.test_topography import gabor, pinwheel
 from tests.pictures.views import make_view, pictures
 
 RNG = np.random.default_rng(3)
