@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,11 +19,14 @@ from sae_cli.pictures.picture import (
     heading,
     new_figure,
     plain_axes,
+    shorten,
+    text_width,
 )
 from sae_cli.pictures.view import View
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Paul Tol's "muted" set, made for colour-blind readers, and a grey for the tenth.
 CLASSES = (
@@ -33,16 +36,22 @@ CLASSES = (
 MARKERS = "o^sDv"  # the second ten classes are triangles, and so on
 NAMED = 50  # the most classes that a legend names
 SIDE = 5.2  # inches: the square of the points
+LONGEST_NAME = 16  # letters of a class's name
+PLANE = ("latent 0", "latent 1")
 
 
 @register(Chapter.CODES)
 def draw(view: View) -> Iterator[Picture]:
     """Draw the codes where two latents make a plane."""
     if view.decoder_trained and view.n_latents == 2:
-        yield code_scatter(view.codes, view.labels)
+        yield code_scatter(view.codes, view.labels, view.class_names)
 
 
-def code_scatter(codes: Floats, labels: Integers | None = None) -> Picture:
+def code_scatter(
+    codes: Floats,
+    labels: Integers | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Picture:
     """Draw ``codes`` ``(n, 2)``, one point each, in the colours of ``labels`` ``(n,)``.
 
     Both axes have the same scale. Up to ten classes are also named at the median of their codes,
@@ -54,25 +63,61 @@ def code_scatter(codes: Floats, labels: Integers | None = None) -> Picture:
     Raises:
         ValueError: no code, or shapes that do not fit.
     """
-    check_codes(codes, labels)
-    finite = np.isfinite(codes).all(1)
-    left_out = "" if finite.all() else f", {(~finite).sum():,} not finite"
-    names = [] if labels is None else [int(label) for label in np.unique(labels)]
-    legend = 0.0 if not 0 < len(names) <= NAMED else 0.55 * -(-len(names) // 20) + 0.1
-    figure = new_figure(SIDE + 0.7 + legend, SIDE + 0.85, constrained=True)
-    heading(figure, f"Codes of {counted(len(codes), 'example')}{left_out}")
-    axes = figure.subplots()
-    shown = None if labels is None else labels[finite]
-    draw_codes(axes, codes[finite], shown, opacity=0.75)
-    frame(axes, codes[finite])
-    if shown is not None and len(names) <= len(CLASSES):
-        _name_classes(axes, codes[finite], shown)
-    if legend:
-        _draw_legend(axes, names)
+    figure = scatter(
+        codes,
+        labels,
+        title=f"Codes of {counted(len(codes), 'example')}",
+        axis_names=PLANE,
+        class_names=class_names,
+    )
     numbers: dict[str, npt.NDArray[Any]] = {"codes": codes.copy()}
     return Picture(
         "code_scatter", figure, numbers | ({} if labels is None else {"labels": labels.copy()})
     )
+
+
+def scatter(
+    points: Floats,
+    labels: Integers | None,
+    *,
+    title: str,
+    axis_names: Sequence[str],
+    class_names: Sequence[str] | None,
+) -> Figure:
+    """Draw ``points`` ``(n, 2)`` as :func:`code_scatter` does.
+
+    Args:
+        class_names: one for each class, in place of its number.
+
+    Raises:
+        ValueError: no point, or shapes that do not fit.
+    """
+    check_codes(points, labels)
+    finite = np.isfinite(points).all(1)
+    left_out = "" if finite.all() else f", {(~finite).sum():,} not finite"
+    found = [] if labels is None else [int(label) for label in np.unique(labels)]
+    names = {label: _name(label, class_names) for label in found}
+    legend = 0.0
+    if 0 < len(names) <= NAMED:
+        widest = text_width("m" * max(map(len, names.values())), TEXT_POINTS)
+        legend = (0.46 + widest) * -(-len(names) // 20) + 0.1
+    figure = new_figure(SIDE + 0.7 + legend, SIDE + 0.85, constrained=True)
+    heading(figure, title + left_out)
+    axes = figure.subplots()
+    shown = None if labels is None else labels[finite]
+    draw_codes(axes, points[finite], shown, opacity=0.75)
+    frame(axes, points[finite], axis_names)
+    if shown is not None and len(names) <= len(CLASSES):
+        _name_classes(axes, points[finite], shown, names)
+    if legend:
+        _draw_legend(axes, list(names.values()))
+    return figure
+
+
+def _name(label: int, class_names: Sequence[str] | None) -> str:
+    if class_names is None or not 0 <= label < len(class_names):
+        return str(label)
+    return shorten(class_names[label], LONGEST_NAME)
 
 
 def check_codes(codes: Floats, labels: Integers | None) -> None:
@@ -107,8 +152,8 @@ def draw_codes(axes: Axes, codes: Floats, labels: Integers | None, *, opacity: f
             )
 
 
-def frame(axes: Axes, points: Floats) -> None:
-    """Set the axes to a square around all points ``(n, 2)``, with the same scale on both."""
+def frame(axes: Axes, points: Floats, names: Sequence[str] = PLANE) -> None:
+    """Name the axes, and set them to a square around all points ``(n, 2)``, of one scale."""
     low, high = (points.min(0), points.max(0)) if len(points) else (np.zeros(2), np.ones(2))
     middle = (low.astype(np.float64) + high) / 2
     half = 0.54 * float((high.astype(np.float64) - low).max()) or 0.5
@@ -116,12 +161,12 @@ def frame(axes: Axes, points: Floats) -> None:
     axes.set_ylim(middle[1] - half, middle[1] + half)
     axes.set_aspect("equal")
     plain_axes(axes, grid=True)
-    for axis, label in ((axes.xaxis, "latent 0"), (axes.yaxis, "latent 1")):
+    for axis, label in zip((axes.xaxis, axes.yaxis), names, strict=True):
         axis.set_major_formatter("{x:g}")
         axis.set_label_text(label, fontsize=9)
 
 
-def _name_classes(axes: Axes, codes: Floats, labels: Integers) -> None:
+def _name_classes(axes: Axes, codes: Floats, labels: Integers, names: Mapping[int, str]) -> None:
     from matplotlib.patheffects import withStroke
 
     for label in np.unique(labels):
@@ -129,16 +174,16 @@ def _name_classes(axes: Axes, codes: Floats, labels: Integers) -> None:
         axes.text(
             x,
             y,
-            str(label),
+            names[int(label)],
             ha="center",
             va="center",
-            fontsize=10,
+            fontsize=10 if len(names[int(label)]) < 4 else 8,
             weight="bold",
             path_effects=[withStroke(linewidth=2.5, foreground="white")],
         )
 
 
-def _draw_legend(axes: Axes, names: list[int]) -> None:
+def _draw_legend(axes: Axes, names: list[str]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
@@ -149,7 +194,7 @@ def _draw_legend(axes: Axes, names: list[int]) -> None:
             marker=MARKERS[min(i // len(CLASSES), len(MARKERS) - 1)],
             markersize=5.5,
             color=CLASSES[i % len(CLASSES)],
-            label=str(name),
+            label=name,
         )
         for i, name in enumerate(names)
     ]

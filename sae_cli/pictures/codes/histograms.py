@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +17,10 @@ from sae_cli.pictures.picture import (
     Picture,
     whole_numbers,
 )
-from sae_cli.pictures.view import View
+from sae_cli.pictures.view import View, some_inactive
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 FEWEST_BINS, MOST_BINS = 11, 60  # the fewest is odd, so that there is a middle bin
 
@@ -26,7 +30,10 @@ def draw(view: View) -> Iterator[Picture]:
     """Draw both histograms, of every run."""
     counts, edges = view.code_counts
     yield code_histogram(
-        counts, edges, activation_name=view.activation_name, active_above=view.active_above
+        counts,
+        edges,
+        activation_name=view.activation_name,
+        active_above=view.active_above if some_inactive(view) else None,
     )
     yield mean_histogram(view.means, target=view.target)
 
@@ -36,14 +43,17 @@ def code_histogram(
     edges: Floats,
     *,
     activation_name: str,
-    active_above: float,
+    active_above: float | None,
 ) -> Picture:
     """Draw how often each code value occurs: ``counts`` ``(bins,)``, ``edges`` ``(bins + 1,)``.
 
-    Codes come counted because those of a whole split may not fit in memory. A vertical line marks
-    the value above which a code counts as active.
+    Codes come counted because those of a whole split may not fit in memory.
 
-    Numbers: ``counts``, ``edges`` and ``active_above`` (a scalar).
+    Args:
+        active_above: a vertical line marks this value, above which a code counts as active; None
+            where every code does.
+
+    Numbers: ``counts``, ``edges`` and, if given, ``active_above`` (a scalar).
 
     Raises:
         ValueError: the edges do not fit the counts.
@@ -54,6 +64,18 @@ def code_histogram(
             f"(bins + 1,), at least 1 bin"
         )
     figure, axes = new_histogram(f"Code activations ({activation_name}): {counts.sum():,} codes")
+    draw_codes(axes, counts, edges)
+    numbers = {"counts": counts.copy(), "edges": edges.copy()}
+    if active_above is not None:
+        label = f"active above {active_above:g}"
+        axes.axvline(active_above, color=SECOND, linestyle="--", linewidth=1.3, label=label)
+        legend_above(axes)
+        numbers["active_above"] = np.asarray(active_above, np.float64)
+    return Picture("code_histogram", figure, numbers)
+
+
+def draw_codes(axes: Axes, counts: Integers, edges: Floats) -> None:
+    """Put the bars of ``counts`` ``(bins,)`` between ``edges`` ``(bins + 1,)`` on the axes."""
     axes.stairs(counts, edges, fill=True, color=FIRST, alpha=0.75)
     if counts.any():
         # The axis begins at half a code, so that a bin of one code still has a height.
@@ -62,15 +84,8 @@ def code_histogram(
     else:
         axes.set_ylim(0, 1)
         whole_numbers(axes.yaxis)
-    label = f"active above {active_above:g}"
-    axes.axvline(active_above, color=SECOND, linestyle="--", linewidth=1.3, label=label)
     axes.set_xlabel("code value", fontsize=9)
     axes.set_ylabel("codes (log scale)" if counts.any() else "codes", fontsize=9)
-    legend_above(axes)
-    numbers = {"counts": counts.copy(), "edges": edges.copy()}
-    return Picture(
-        "code_histogram", figure, numbers | {"active_above": np.asarray(active_above, np.float64)}
-    )
 
 
 def mean_histogram(means: Floats, *, target: float | None = None) -> Picture:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sae_cli.pictures.chapters import Chapter, register
-from sae_cli.pictures.colours import colours
+from sae_cli.pictures.colours import colours, scale_about_zero
 from sae_cli.pictures.picture import (
     DPI,
     FIRST,
@@ -31,13 +31,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAME = "reconstructions"
-ROWS = {"x": "input", "corrupted": "corrupted input", "x_hat": "reconstruction"}
+ROWS = {
+    **{"x": "input", "corrupted": "corrupted input", "x_hat": "reconstruction"},
+    "difference": "difference",
+}
 LINES: dict[
     str, dict[str, Any]
 ] = {  # the input is broad and pale, so that a good reconstruction does not hide it
     "x": {"color": FIRST, "linewidth": 2.6, "alpha": 0.45},
     "corrupted": {"color": "0.45", "linewidth": 0.6},
     "x_hat": {"color": SECOND, "linewidth": 0.9},
+    "difference": {"color": GREY, "linewidth": 0.6},
 }
 STRIP = 20  # the most images side by side; further ones continue below
 PLOTS = 8  # examples drawn when they are not images
@@ -74,8 +78,8 @@ def reconstructions(x: Floats, x_hat: Floats, *, corrupted: Floats | None = None
     image = is_image(x.shape[1:])
     shown = {name: np.array(row if image else row[:PLOTS]) for name, row in rows.items()}
     mse = _mse(shown["x"], shown["x_hat"])
-    figure = _draw_strip(shown, mse) if image else _draw_plots(shown, mse)
-    return Picture(NAME, figure, shown | {"mse": mse})
+    draw_them = draw_strip if image else draw_plots
+    return Picture(NAME, draw_them(shown, mse, _title(mse)), shown | {"mse": mse})
 
 
 def _mse(x: Floats, x_hat: Floats) -> Floats:
@@ -100,35 +104,52 @@ def _scale(x: Floats) -> tuple[float, float]:
     return (low, high) if low < high else (low, low + 1.0)
 
 
-def _draw_strip(shown: dict[str, Floats], mse: Floats) -> Figure:
-    """Draw rows of images; more than ``STRIP`` columns continue in a further band below."""
-    from matplotlib import colormaps
+def draw_strip(shown: dict[str, Floats], mse: Floats, title: str) -> Figure:
+    """Draw rows of images ``(n, c, h, w)``, which have the names in ``ROWS``, over their errors.
 
-    n, channels, height, width = shown["x"].shape
+    More than ``STRIP`` columns continue in a further band below. Differences have a colour scale
+    of their own, symmetric about zero; those of colours are averaged over the channels.
+    """
+    n, _, height, width = shown["x"].shape
     columns = min(n, STRIP)
     low, high = _scale(shown["x"])
+    coloured, note = _colour_rows(shown, low, high)
     tile = int(np.clip(STRIP_PIXELS // columns, *TILE_PIXELS))
     zoom = zoom_for(height, width, tile)
     shrink = min(1.0, tile / max(height, width))
     bands = []
     for start in range(0, n, columns):
-        band = [row[start : start + columns] for row in shown.values()]
-        rgb = np.concatenate([colours(row, low, high, colormaps["gray"]) for row in band])
+        band = [row[start : start + columns] for row in coloured]
+        rgb = np.concatenate(band)
         bands.append(montage(rgb, len(band[0]), zoom))
     step = bands[0].shape[0] * shrink / DPI + ERRORS
-    note = _note(low, high, channels)
     content = LABELS + bands[0].shape[1] * shrink / DPI + 0.12
     figure = new_figure(
-        max(content, heading_width(_title(mse), note)),
+        max(content, heading_width(title, note)),
         TITLE + step * len(bands) + 0.04,
         constrained=False,
     )
-    heading(figure, _title(mse), note)
+    heading(figure, title, note)
     for index, pixels in enumerate(bands):
         axes = place(figure, pixels, left=LABELS, top=TITLE + index * step, shrink=shrink)
         errors = mse[index * columns : (index + 1) * columns]
         _label(axes, [ROWS[name] for name in shown], errors, pixels.shape[:2])
     return figure
+
+
+def _colour_rows(shown: dict[str, Floats], low: float, high: float) -> tuple[list[Floats], str]:
+    """Colour each row as ``(n, h, w, 3)``, and say how in a note."""
+    from matplotlib import colormaps
+
+    coloured, note = [], _note(low, high, shown["x"].shape[1])
+    for name, row in shown.items():
+        if name == "difference":
+            rgb, limit = scale_about_zero(row.mean(1, keepdims=True))
+            note += f"; difference: blue below -{limit:.2g}, red above {limit:.2g}"
+            coloured.append(rgb)
+        else:
+            coloured.append(colours(row, low, high, colormaps["gray"]))
+    return coloured, note
 
 
 def _note(low: float, high: float, channels: int) -> str:
@@ -171,13 +192,13 @@ def _label(axes: Axes, rows: list[str], errors: Floats, size: tuple[int, ...]) -
         )
 
 
-def _draw_plots(shown: dict[str, Floats], mse: Floats) -> Figure:
-    """Draw one line plot per example: the value of each feature."""
+def draw_plots(shown: dict[str, Floats], mse: Floats, title: str) -> Figure:
+    """Draw one line plot per example: the value of each feature in each of the rows."""
     n = len(mse)
     columns = 1 if n == 1 else max(2, -(-n // 2))
     rows = -(-n // columns)
     figure = new_figure(max(WIDTH, 2.9 * columns), 0.7 + 1.75 * rows, constrained=True)
-    heading(figure, _title(mse))
+    heading(figure, title)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     n_features = shown["x"][0].size
     marker = {"marker": "o", "markersize": 3} if n_features <= 32 else {}

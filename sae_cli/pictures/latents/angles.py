@@ -36,7 +36,7 @@ def draw(view: View) -> Iterator[Picture]:
         return
     angles = part_angles(torch.from_numpy(rows), torch.from_numpy(columns).t())
     # A dead latent is one that no example activates.
-    yield angle_histogram(angles.numpy(), dead=view.means == 0.0)
+    yield angle_histogram(angles.numpy(), dead=view.firing[0] == 0)
 
 
 def angle_histogram(

@@ -55,7 +55,7 @@ def draw(view: View) -> Iterator[Picture]:
             total=len(first),
         )
     if view.decoder_trained:
-        atoms = view.atoms(N_TILES)
+        atoms = view.atoms(np.arange(min(N_TILES, view.n_latents)))
         yield filters(atoms, shape, name="atoms", title="decoder atoms", total=view.n_latents)
 
 

@@ -1,0 +1,188 @@
+"""The examples that excite single latents most."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from sae_cli.pictures.chapters import Chapter, register
+from sae_cli.pictures.colours import atom_colours, grey_scale
+from sae_cli.pictures.picture import (
+    DPI,
+    GREY,
+    Floats,
+    Integers,
+    Picture,
+    heading,
+    heading_width,
+    new_figure,
+    text_width,
+)
+from sae_cli.pictures.tiles import is_image, montage, place, zoom_for
+from sae_cli.pictures.view import Excited, View, by_activity
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_ACTIVE, MIDDLE = 6, 4  # how many latents of either kind are shown
+N_EXAMPLES = 8
+TITLE, LABELS, RIGHT = 0.56, 1.3, 0.12  # inches around the table
+TILE_PIXELS = 96  # of a cell
+VALUE = 0.17  # inches: below a row of images, for the codes
+ROW = 0.42  # inches: of a row of text
+POINTS = 7.0
+LONGEST_PART = 22  # letters
+
+
+@register(Chapter.LATENTS)
+def draw(view: View) -> Iterator[Picture]:
+    """Draw them for the most active latents, and for some that fire about as often as most do."""
+    latents = choose_latents(by_activity(view), int((view.firing[0] > 0).sum()))
+    if not len(latents):
+        return
+    image = is_image(view.input_shape)
+    yield top_examples(
+        view.excited(latents, N_EXAMPLES),
+        latents,
+        atoms=view.atoms(latents) if view.decoder_trained and image else None,
+        firing=view.firing[0][latents] / view.firing[1],
+    )
+
+
+def choose_latents(order: Integers, n_alive: int) -> Integers:
+    """Choose the first latents of an order, and some from the middle of those that are alive."""
+    alive = order[:n_alive]
+    if n_alive <= MOST_ACTIVE + MIDDLE:
+        return alive
+    middle = max(MOST_ACTIVE, (n_alive - MIDDLE) // 2)
+    return np.concatenate([alive[:MOST_ACTIVE], alive[middle : middle + MIDDLE]])
+
+
+def top_examples(
+    found: Excited, latents: Integers, *, firing: Floats, atoms: Floats | None = None
+) -> Picture:
+    """Draw a row for each of ``latents`` ``(m,)``: the examples with the highest codes, in order.
+
+    Images stand beside the latent's atom, with the code below each. Other examples are named by
+    their row, and by the part of the data that holds it.
+
+    Args:
+        firing: ``(m,)``, the share of examples that activate each latent.
+        atoms: ``(m, n_features)``, of images.
+
+    Numbers: ``latents``, ``firing``, ``values``, ``rows`` and ``parts`` ``(m, n)``, and, of
+    images, ``x`` ``(m, n, *input_shape)`` and ``atoms`` if given.
+
+    Raises:
+        ValueError: arrays whose shapes do not fit.
+    """
+    values, rows, parts, x = found
+    if not len(latents) or {len(values), len(rows), len(parts), len(x)} != {len(latents)}:
+        raise ValueError(f"{len(latents)} latents, values of shape {values.shape}; needed: one row")
+    title = f"Examples of the validation set with the highest codes of {len(latents)} latents"
+    title = title if len(latents) > 1 else title.removesuffix("s")
+    names = [
+        f"latent {latent}\nactive on {share:.1%}"
+        for latent, share in zip(latents, firing, strict=True)
+    ]
+    numbers: dict[str, npt.NDArray[np.generic]] = {
+        **{"latents": np.array(latents), "firing": np.array(firing), "values": np.array(values)},
+        **{"rows": np.array(rows), "parts": np.array(parts)},
+    }
+    if is_image(x.shape[2:]):
+        figure = _draw_images(title, names, values, x, atoms)
+        numbers["x"] = np.array(x)
+        numbers |= {} if atoms is None else {"atoms": np.array(atoms)}
+    else:
+        figure = _draw_table(title, names, found)
+    return Picture("top_examples", figure, numbers)
+
+
+def _draw_images(
+    title: str, names: list[str], values: Floats, x: Floats, atoms: Floats | None
+) -> Figure:
+    m, n, *shape = x.shape
+    height, width = shape[1:]
+    rgb, note = grey_scale(x.reshape(m * n, -1), tuple(shape))
+    zoom = zoom_for(height, width, TILE_PIXELS)
+    shrink = min(1.0, TILE_PIXELS / max(height, width))
+    strips = [montage(rgb[row * n : (row + 1) * n], n, zoom) for row in range(m)]
+    tall, wide = (side * shrink / DPI for side in strips[0].shape[:2])
+    step = tall + VALUE
+    beside = 0.0 if atoms is None else wide / n + 0.12
+    note = f"below each image: the code; {note}"
+    note = note if atoms is None else f"atom, and images; {note}"
+    full = LABELS + beside + wide + RIGHT
+    figure = new_figure(
+        max(full, heading_width(title, note)), TITLE + m * step + 0.04, constrained=False
+    )
+    heading(figure, title, note)
+    drawn = None if atoms is None else atom_colours(atoms, tuple(shape))
+    for row, strip in enumerate(strips):
+        top = TITLE + row * step
+        if drawn is not None:
+            place(figure, montage(drawn[row][None], 1, zoom), left=LABELS, top=top, shrink=shrink)
+        axes = place(figure, strip, left=LABELS + beside, top=top, shrink=shrink)
+        _write_codes(axes, values[row], strip.shape[:2])
+        _write(figure, 0.1, top + tall / 2, names[row], points=8.0)
+    return figure
+
+
+def _write_codes(axes: Axes, codes: Floats, size: tuple[int, ...]) -> None:
+    height, width = size
+    for place_, code in enumerate(codes):
+        axes.annotate(
+            f"{code:.3g}",
+            (width * (place_ + 0.5) / len(codes), height),
+            (0, -2),
+            textcoords="offset points",
+            ha="center",
+            va="top",
+            fontsize=POINTS,
+            color=GREY,
+        )
+
+
+def _draw_table(title: str, names: list[str], found: Excited) -> Figure:
+    """Write the code and the place of each example, one line for each."""
+    texts = [
+        [
+            f"{value:.3g}\n{_place(str(part), int(row))}"
+            for value, part, row in zip(*line, strict=True)
+        ]
+        for line in zip(found.values, found.parts, found.rows, strict=True)
+    ]
+    longest = max(len(line) for row in texts for text in row for line in text.split("\n"))
+    cell = max(0.6, text_width("m" * longest, POINTS) + 0.12)
+    columns = max(1, min(len(texts[0]), math.floor(10.5 / cell)))
+    note = "in each cell: the code, and the row of the example in the data"
+    full = LABELS + columns * cell + RIGHT
+    figure = new_figure(
+        max(full, heading_width(title, note)), TITLE + len(names) * ROW + 0.1, constrained=False
+    )
+    heading(figure, title, note)
+    for row, (name, cells) in enumerate(zip(names, texts, strict=True)):
+        middle = TITLE + (row + 0.5) * ROW
+        _write(figure, 0.1, middle, name, points=8.0)
+        for column, text in enumerate(cells[:columns]):
+            _write(figure, LABELS + column * cell, middle, text, points=POINTS)
+    return figure
+
+
+def _place(part: str, row: int) -> str:
+    if not part:
+        return f"row {row}"
+    name = PurePath(part).name
+    return f"{name if len(name) <= LONGEST_PART else '…' + name[1 - LONGEST_PART :]}: {row}"
+
+
+def _write(figure: Figure, left: float, top: float, text: str, *, points: float) -> None:
+    """Write lines of text, the place of their middle in inches from the upper left."""
+    width, height = figure.get_size_inches()
+    figure.text(left / width, 1 - top / height, text, va="center", fontsize=points)
