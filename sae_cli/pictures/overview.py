@@ -16,10 +16,10 @@ from sae_cli.pictures.colours import (
     COLORMAP,
     NOT_A_NUMBER,
     atom_colours,
-    grey_scale,
+    colours,
     symmetric_limit,
 )
-from sae_cli.pictures.examples.reconstructions import LINES, ROWS
+from sae_cli.pictures.examples.reconstructions import LINES, ROWS, input_range
 from sae_cli.pictures.latents.firing import draw_firing
 from sae_cli.pictures.picture import DPI, Floats, Picture, heading, new_figure, plain_axes
 from sae_cli.pictures.tiles import GAP, is_image, montage, place, zoom_for
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 N_EXAMPLES, N_PLOTS = 8, 2  # images, and examples that are none
 N_ROWS = 64  # atoms that are none
 # Inches from the upper left: a column of images, and one of curves.
-WIDTH, HEIGHT = 11.2, 6.3
-LEFT, COLUMN, TOP, TITLE = 0.12, 4.9, 0.62, 0.2
+WIDTH, HEIGHT = 11.2, 5.95
+LEFT, COLUMN, TOP, TITLE = 0.12, 4.9, 0.42, 0.2
 RIGHT, CURVES = 5.8, 5.2
-UPPER, LOWER = (0.86, 1.85), (3.62, 2.1)  # where the panels of the right column begin, their height
+UPPER, LOWER = (0.62, 1.85), (3.28, 2.15)  # top and height of either curve
 
 Box = tuple[float, float, float, float]
 
@@ -95,8 +95,10 @@ def _add_axes(figure: Figure, box: Box) -> Axes:
 
 def _strip(figure: Figure, x: Floats, x_hat: Floats, top: float) -> float:
     """Draw images, and give the height that they take."""
+    from matplotlib import colormaps
+
     shape = x.shape[1:]
-    rgb, _ = grey_scale(np.concatenate([x, x_hat]).reshape(2 * len(x), -1), shape)
+    rgb = colours(np.concatenate([x, x_hat]), *input_range(x), colormaps["gray"])
     tile = int(COLUMN * DPI / max(len(x), 4)) - GAP
     shrink = min(1.0, tile / max(shape[1:]))
     pixels = montage(rgb, len(x), zoom_for(*shape[1:], tile))

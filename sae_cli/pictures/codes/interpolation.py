@@ -85,7 +85,7 @@ def interpolation(first: Floats, decoded: Floats, last: Floats) -> Picture:
     heading(figure, title, note)
     left = MARGIN
     for montaged, name, across in zip(
-        pixels, ("input", "reconstruction, and on the way to the other", "input"), wide, strict=True
+        pixels, ("input", "from the one reconstruction to the other", "input"), wide, strict=True
     ):
         axes = place(figure, montaged, left=left, top=TITLE + NAMES, shrink=shrink)
         axes.set_title(name, fontsize=TEXT_POINTS, pad=2.5)

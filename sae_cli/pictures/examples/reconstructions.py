@@ -95,7 +95,7 @@ def _title(mse: Floats) -> str:
     return f"Inputs and reconstructions: mean MSE {mse.mean():.3g} over {len(mse)} examples"
 
 
-def _scale(x: Floats) -> tuple[float, float]:
+def input_range(x: Floats) -> tuple[float, float]:
     """The values drawn darkest and brightest in every row: the range of the inputs."""
     finite = x[np.isfinite(x)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
@@ -112,7 +112,7 @@ def draw_strip(shown: dict[str, Floats], mse: Floats, title: str) -> Figure:
     """
     n, _, height, width = shown["x"].shape
     columns = min(n, STRIP)
-    low, high = _scale(shown["x"])
+    low, high = input_range(shown["x"])
     coloured, note = _colour_rows(shown, low, high)
     tile = int(np.clip(STRIP_PIXELS // columns, *TILE_PIXELS))
     zoom = zoom_for(height, width, tile)

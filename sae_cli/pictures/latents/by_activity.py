@@ -98,7 +98,7 @@ def atoms_by_activity(
     figure = new_figure(start + SIDE + RIGHT, TITLE + tall + BELOW, constrained=False)
     few = "" if len(order) == len(counts) else f"{len(order)} of "
     title = f"Atoms by how often they fire ({few}{counted(len(counts), 'latent')})"
-    how = f"from {shares.max():.3g} to {shares.min():.3g} of {counted(n_examples, 'example')}"
+    how = f"from {shares.max():.1%} to {shares.min():.1%} of {counted(n_examples, 'example')}"
     note = f"in falling order, row by row, {how} have a code {describe(active_above)}; dead: grey"
     heading(figure, title, note)
     if is_image(image_shape):

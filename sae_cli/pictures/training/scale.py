@@ -38,17 +38,23 @@ def choose_scale(
     later = np.delete(values, starts, axis=1)
     later = later[np.isfinite(later)]
     shown = later if np.unique(later).size > 1 else finite
-    shown = shown if target is None else np.append(shown, target)
-    logarithmic = bool(shown.min() > 0 and shown.max() > LOG_FROM * shown.min())
-    if not logarithmic or finite.min() > 0:
-        beyond = _beyond(finite, shown, logarithmic)
-        if beyond.size:
-            _cut(axes, shown, logarithmic)
-            _mark(axes, epoch[starts], values[:, starts], beyond)
+    if target is not None:
+        finite, shown = np.append(finite, target), np.append(shown, target)
+    logarithmic = _is_wide(finite)
+    beyond = _beyond(finite, shown, logarithmic)
+    if beyond.size:
+        logarithmic = _is_wide(shown)
+        _cut(axes, shown, logarithmic)
+        _mark(axes, epoch[starts], values[:, starts], beyond)
     if logarithmic:
         axes.set_yscale("log")
     else:
         axes.yaxis.set_major_formatter("{x:g}")  # no offset or power of ten above the axis
+
+
+def _is_wide(values: Floats) -> bool:
+    """Whether values are best seen on a logarithmic scale."""
+    return bool(values.min() > 0 and values.max() > LOG_FROM * values.min())
 
 
 def _beyond(finite: Floats, shown: Floats, logarithmic: bool) -> Floats:
@@ -86,10 +92,11 @@ def _mark(axes: Axes, epochs: npt.NDArray[np.int64], values: Floats, beyond: Flo
             axes.annotate(
                 f"{value:.3g}" + (" before training" if index == 0 else ""),
                 (epoch, 1.0 if up else 0.0),
-                (6, -3 if up else 3),
+                (9, -3 if up else 3),
                 xycoords=across,
                 textcoords="offset points",
                 va="top" if up else "bottom",
                 fontsize=NOTE_POINTS,
                 color=GREY,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.85},
             )

@@ -147,3 +147,37 @@ EDGES: dict[str, Callable[[], Picture]] = {
 @pytest.mark.parametrize("edge", EDGES)
 def test_looks_right(edge: str) -> None:
     check_looks(EDGES[edge]())
+
+
+def untrained(first: float, *later: float) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = [{"stage": "joint", "epoch": 0, "val/loss": first}]
+    for epoch, value in enumerate(later, 1):
+        found.append(
+            {"stage": "joint", "epoch": epoch, "train/loss": value, "val/loss": 1.01 * value}
+        )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("first", "scale"), [(900.0, "linear"), (2.9e-6, "linear"), (9.0, "linear"), (-5.0, "linear")]
+)
+def test_what_lies_far_off_before_training_is_marked_and_flattens_nothing(
+    first: float, scale: str
+) -> None:
+    picture = loss_curves(untrained(first, 3.0, 2.5, 2.2, 2.0), terms=[])
+    (axes,) = picture.figure.axes
+    low, high = axes.get_ylim()
+    assert low < 2.0 and high > 3.03 and high - low < 2.0
+    assert axes.get_yscale() == scale
+    assert [text.get_text() for text in axes.texts] == [f"{first:.3g} before training"]
+    marker = axes.lines[-1]
+    assert marker.get_marker() == ("^" if first > 3 else "v")
+    np.testing.assert_array_equal(picture.numbers["val/loss"][0], first)
+    check_looks(picture)
+
+
+@pytest.mark.parametrize("values", [(3.4, 3.0, 2.5, 2.0), (60.0, 20.0, 5.0, 1.0), (5.0, 1.0)])
+def test_what_lies_near_before_training_is_drawn(values: tuple[float, ...]) -> None:
+    picture = loss_curves(untrained(*values), terms=[])
+    (axes,) = picture.figure.axes
+    assert axes.get_ylim()[1] > values[0] and not axes.texts
