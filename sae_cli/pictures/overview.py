@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 N_EXAMPLES, N_PLOTS = 8, 2  # images, and examples that are none
-N_ROWS = 64  # atoms that are none
+N_TILES, N_ROWS = 50, 64  # about so many atoms
 # Inches from the upper left: a column of images, and one of curves.
 WIDTH, HEIGHT = 11.2, 5.95
 LEFT, COLUMN, TOP, TITLE = 0.12, 4.9, 0.42, 0.2
@@ -66,7 +66,7 @@ def overview(view: View) -> Picture:
     below = TOP + TITLE
     below += (_strip if image else _plots)(figure, x, x_hat, below) + 0.18
     room = HEIGHT - below - TITLE - (0.1 if image else 0.5)
-    columns, rows = _grid(view.input_shape, room) if image else (1, N_ROWS)
+    columns, rows = _grid(view.input_shape, room, view.n_latents) if image else (1, N_ROWS)
     latents = by_activity(view)[: columns * rows]
     atoms = np.array(view.atoms(latents))
     _title(figure, LEFT, below, "decoder atoms, the most active latents first")
@@ -117,10 +117,10 @@ def _plots(figure: Figure, x: Floats, x_hat: Floats, top: float) -> float:
     return 0.75 * len(x) + 0.2
 
 
-def _grid(image_shape: tuple[int, ...], room: float) -> tuple[int, int]:
-    """Give the columns and rows of atoms that fill the left column, of 40 to 60 or so."""
+def _grid(image_shape: tuple[int, ...], room: float, n: int) -> tuple[int, int]:
+    """Give the columns and rows that fill the left column with atoms, of ``n`` about 50."""
     height, width = image_shape[1:]
-    rows = max(1, round(np.sqrt(50 * room / COLUMN * width / height)))
+    rows = max(1, round(np.sqrt(min(n, N_TILES) * room / COLUMN * width / height)))
     cell = room / rows * width / height
     return max(1, int(COLUMN / cell)), rows
 
@@ -129,7 +129,7 @@ def _tiles(
     figure: Figure, atoms: Floats, image_shape: tuple[int, ...], top: float, room: float
 ) -> None:
     height, width = image_shape[1:]
-    columns, rows = _grid(image_shape, room)
+    columns, rows = _grid(image_shape, room, len(atoms))
     # Whole pixels, and at least one for each of an image: what is larger is shrunk.
     tile = int(min(room * DPI / rows * max(1.0, width / height), COLUMN * DPI / columns)) - GAP
     zoom = zoom_for(height, width, tile)

@@ -167,17 +167,29 @@ def frame(axes: Axes, points: Floats, names: Sequence[str] = PLANE) -> None:
 
 
 def _name_classes(axes: Axes, codes: Floats, labels: Integers, names: Mapping[int, str]) -> None:
+    """Write the name of each class at the median of its codes, or below a name that is there."""
     from matplotlib.patheffects import withStroke
 
-    for label in np.unique(labels):
-        x, y = np.median(codes[labels == label], axis=0)
+    points = 10.0 if max(map(len, names.values())) < 4 else 8.0
+    found = {label: np.median(codes[labels == label], axis=0) for label in np.unique(labels)}
+    inches = float(np.ptp(axes.get_ylim())) / SIDE
+    high = 1.3 * points / 72
+    taken: list[tuple[float, float, float]] = []
+    for label, (x, y) in sorted(found.items(), key=lambda entry: -entry[1][1]):
+        half = text_width(names[int(label)], points) / 2
+        down = y / inches
+        # From above to below, so that a name only moves into what is still free.
+        for left, right, height in taken:
+            if left < x / inches + half and x / inches - half < right and abs(height - down) < high:
+                down = height - high
+        taken.append((x / inches - half, x / inches + half, down))
         axes.text(
             x,
-            y,
+            down * inches,
             names[int(label)],
             ha="center",
             va="center",
-            fontsize=10 if len(names[int(label)]) < 4 else 8,
+            fontsize=points,
             weight="bold",
             path_effects=[withStroke(linewidth=2.5, foreground="white")],
         )

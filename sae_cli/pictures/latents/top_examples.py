@@ -24,7 +24,7 @@ from sae_cli.pictures.picture import (
     text_width,
 )
 from sae_cli.pictures.tiles import is_image, montage, place, zoom_for
-from sae_cli.pictures.view import Excited, View, by_activity
+from sae_cli.pictures.view import Excited, View, by_activity, some_inactive
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +51,7 @@ def draw(view: View) -> Iterator[Picture]:
         view.excited(latents, N_EXAMPLES),
         latents,
         atoms=view.atoms(latents) if view.decoder_trained and image else None,
-        firing=view.firing[0][latents] / view.firing[1],
+        firing=view.firing[0][latents] / view.firing[1] if some_inactive(view) else None,
     )
 
 
@@ -65,7 +65,11 @@ def choose_latents(order: Integers, n_alive: int) -> Integers:
 
 
 def top_examples(
-    found: Excited, latents: Integers, *, firing: Floats, atoms: Floats | None = None
+    found: Excited,
+    latents: Integers,
+    *,
+    firing: Floats | None = None,
+    atoms: Floats | None = None,
 ) -> Picture:
     """Draw a row for each of ``latents`` ``(m,)``: the examples with the highest codes, in order.
 
@@ -73,11 +77,12 @@ def top_examples(
     their row, and by the part of the data that holds it.
 
     Args:
-        firing: ``(m,)``, the share of examples that activate each latent.
+        firing: ``(m,)``, the share of examples that activate each latent; None where all codes
+            count as active.
         atoms: ``(m, n_features)``, of images.
 
-    Numbers: ``latents``, ``firing``, ``values``, ``rows`` and ``parts`` ``(m, n)``, and, of
-    images, ``x`` ``(m, n, *input_shape)`` and ``atoms`` if given.
+    Numbers: ``latents``, ``values``, ``rows`` and ``parts`` ``(m, n)``, ``firing`` and ``atoms``
+    if given, and, of images, ``x`` ``(m, n, *input_shape)``.
 
     Raises:
         ValueError: arrays whose shapes do not fit.
@@ -87,14 +92,16 @@ def top_examples(
         raise ValueError(f"{len(latents)} latents, values of shape {values.shape}; needed: one row")
     title = f"Examples of the validation set with the highest codes of {len(latents)} latents"
     title = title if len(latents) > 1 else title.removesuffix("s")
-    names = [
-        f"latent {latent}\nactive on {share:.1%}"
-        for latent, share in zip(latents, firing, strict=True)
-    ]
+    names = [f"latent {latent}" for latent in latents]
     numbers: dict[str, npt.NDArray[np.generic]] = {
-        **{"latents": np.array(latents), "firing": np.array(firing), "values": np.array(values)},
+        **{"latents": np.array(latents), "values": np.array(values)},
         **{"rows": np.array(rows), "parts": np.array(parts)},
     }
+    if firing is not None:
+        names = [
+            f"{name}\nactive on {share:.1%}" for name, share in zip(names, firing, strict=True)
+        ]
+        numbers["firing"] = np.array(firing)
     if is_image(x.shape[2:]):
         figure = _draw_images(title, names, values, x, atoms)
         numbers["x"] = np.array(x)
