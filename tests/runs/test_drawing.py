@@ -157,7 +157,7 @@ def test_worst_examples_are_those_of_the_largest_errors(
     monkeypatch.setattr(passes, "BATCH", 16)
     with torch.no_grad():
         worst = RunView(run).worst
-        x = next(run.training.dataset.test.batches(1000))
+        x = next(run.training.dataset.test.batches(5000))
         x_hat = run.training.autoencoder(x).x_hat
     mse = (x_hat - x).flatten(1).square().mean(1).double().numpy()
     assert worst.n_compared == len(x) and len(worst.x) == 12

@@ -37,7 +37,9 @@ def choose_scale(
         return
     later = np.delete(values, starts, axis=1)
     later = later[np.isfinite(later)]
-    shown = later if np.unique(later).size > 1 else finite
+    # After a single epoch there is no curve yet that could be flattened.
+    is_curve = len(epoch) - len(starts) > 1 and np.unique(later).size > 1
+    shown = later if is_curve else finite
     if target is not None:
         finite, shown = np.append(finite, target), np.append(shown, target)
     logarithmic = _is_wide(finite)
