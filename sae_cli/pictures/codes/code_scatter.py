@@ -167,10 +167,11 @@ def frame(axes: Axes, points: Floats, names: Sequence[str] = PLANE) -> None:
 
 
 def _name_classes(axes: Axes, codes: Floats, labels: Integers, names: Mapping[int, str]) -> None:
-    """Write the name of each class at the median of its codes, or below a name that is there."""
+    """Write the name of each class at the median of its codes, a word below others that are there."""
     from matplotlib.patheffects import withStroke
 
-    points = 10.0 if max(map(len, names.values())) < 4 else 8.0
+    words = max(map(len, names.values())) > 3
+    points = 8.0 if words else 10.0
     found = {label: np.median(codes[labels == label], axis=0) for label in np.unique(labels)}
     inches = float(np.ptp(axes.get_ylim())) / SIDE
     high = 1.3 * points / 72
@@ -179,7 +180,7 @@ def _name_classes(axes: Axes, codes: Floats, labels: Integers, names: Mapping[in
         half = text_width(names[int(label)], points) / 2
         down = y / inches
         # From above to below, so that a name only moves into what is still free.
-        for left, right, height in taken:
+        for left, right, height in taken if words else []:
             if left < x / inches + half and x / inches - half < right and abs(height - down) < high:
                 down = height - high
         taken.append((x / inches - half, x / inches + half, down))

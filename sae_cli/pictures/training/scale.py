@@ -63,7 +63,7 @@ def _beyond(finite: Floats, shown: Floats, logarithmic: bool) -> Floats:
     """Give the values that would make the axis of those shown much longer."""
     scaled, within = (np.log(finite), np.log(shown)) if logarithmic else (finite, shown)
     room = FLATTENS * np.ptp(within)
-    return finite[(scaled > within.max() + room) | (scaled < within.min() - room)]
+    return np.asarray(finite[(scaled > within.max() + room) | (scaled < within.min() - room)])
 
 
 def _cut(axes: Axes, shown: Floats, logarithmic: bool) -> None:

@@ -52,6 +52,19 @@ def test_classes_are_named_at_their_medians() -> None:
         assert named[str(label)] == pytest.approx(tuple(median))
 
 
+def test_words_do_not_cover_each_other() -> None:
+    # All medians are near 0.
+    picture = code_scatter(CODES, LABELS, [f"trousers {label}" for label in range(10)])
+    axes = picture.figure.axes[0]
+    inches = float(np.ptp(axes.get_ylim())) / 5.2
+    found = [np.array(text.get_position()) / inches for text in axes.texts]
+    assert len(found) == 10
+    for index, one in enumerate(found):
+        for other in found[:index]:
+            across, down = np.abs(one - other)
+            assert across > 0.75 or down > 0.11
+
+
 def test_without_labels_all_points_are_alike() -> None:
     picture = code_scatter(CODES)
     (drawn,) = points(picture)
