@@ -167,7 +167,7 @@ def frame(axes: Axes, points: Floats, names: Sequence[str] = PLANE) -> None:
 
 
 def _name_classes(axes: Axes, codes: Floats, labels: Integers, names: Mapping[int, str]) -> None:
-    """Write the name of each class at the median of its codes, a word below others that are there."""
+    """Write the name of each class at the median of its codes, words below each other."""
     from matplotlib.patheffects import withStroke
 
     words = max(map(len, names.values())) > 3
