@@ -23,17 +23,18 @@ from sae_cli.pictures.picture import (
     new_figure,
     text_width,
 )
-from sae_cli.pictures.tiles import is_image, montage, place, zoom_for
+from sae_cli.pictures.tiles import GAP, is_image, montage, place, zoom_for
 from sae_cli.pictures.view import Excited, View, by_activity, some_inactive
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_ACTIVE, MIDDLE = 6, 4  # how many latents of either kind are shown
+MOST_ACTIVE, MIDDLE = 5, 3  # how many latents of either kind are shown
 N_EXAMPLES = 8
 TITLE, LABELS, RIGHT = 0.56, 1.3, 0.12  # inches around the table
 TILE_PIXELS = 96  # of a cell
+BESIDE = 16  # pixels between an atom and the images
 VALUE = 0.17  # inches: below a row of images, for the codes
 ROW = 0.42  # inches: of a row of text
 POINTS = 7.0
@@ -120,33 +121,49 @@ def _draw_images(
     zoom = zoom_for(height, width, TILE_PIXELS)
     shrink = min(1.0, TILE_PIXELS / max(height, width))
     strips = [montage(rgb[row * n : (row + 1) * n], n, zoom) for row in range(m)]
+    if atoms is not None:
+        drawn = atom_colours(atoms, tuple(shape))
+        strips = [
+            np.concatenate([montage(drawn[[row]], 1, zoom), _white(strip, width=BESIDE), strip], 1)
+            for row, strip in enumerate(strips)
+        ]
+    # One array for all rows, because each axes of its own would cost as much as the whole array.
+    below = round(VALUE * DPI / shrink)
+    pixels = np.concatenate(
+        [part for strip in strips for part in (strip, _white(strip, height=below))]
+    )
     tall, wide = (side * shrink / DPI for side in strips[0].shape[:2])
-    step = tall + VALUE
-    beside = 0.0 if atoms is None else wide / n + 0.12
     note = f"below each image: the code; {note}"
     note = note if atoms is None else f"atom, and images; {note}"
-    full = LABELS + beside + wide + RIGHT
     figure = new_figure(
-        max(full, heading_width(title, note)), TITLE + m * step + 0.04, constrained=False
+        max(LABELS + wide + RIGHT, heading_width(title, note)),
+        TITLE + pixels.shape[0] * shrink / DPI + 0.04,
+        constrained=False,
     )
     heading(figure, title, note)
-    drawn = None if atoms is None else atom_colours(atoms, tuple(shape))
-    for row, strip in enumerate(strips):
-        top = TITLE + row * step
-        if drawn is not None:
-            place(figure, montage(drawn[row][None], 1, zoom), left=LABELS, top=top, shrink=shrink)
-        axes = place(figure, strip, left=LABELS + beside, top=top, shrink=shrink)
-        _write_codes(axes, values[row], strip.shape[:2])
-        _write(figure, 0.1, top + tall / 2, names[row], points=8.0)
+    axes = place(figure, pixels, left=LABELS, top=TITLE, shrink=shrink)
+    cell = width * zoom + GAP
+    for row, codes in enumerate(values):
+        bottom = (row + 1) * strips[0].shape[0] + row * below
+        _write_codes(axes, codes, bottom, pixels.shape[1] - (n - np.arange(n) - 0.5) * cell)
+        middle = TITLE + bottom * shrink / DPI - tall / 2
+        _write(figure, 0.1, middle, names[row], points=8.0)
     return figure
 
 
-def _write_codes(axes: Axes, codes: Floats, size: tuple[int, ...]) -> None:
-    height, width = size
-    for place_, code in enumerate(codes):
+def _white(
+    strip: npt.NDArray[np.uint8], *, width: int | None = None, height: int | None = None
+) -> npt.NDArray[np.uint8]:
+    """Make an empty part beside or below a strip ``(height, width, 3)``."""
+    size = (height or strip.shape[0], width or strip.shape[1], 3)
+    return np.full(size, 255, np.uint8)
+
+
+def _write_codes(axes: Axes, codes: Floats, bottom: float, across: Floats) -> None:
+    for code, x in zip(codes, across, strict=True):
         axes.annotate(
             f"{code:.3g}",
-            (width * (place_ + 0.5) / len(codes), height),
+            (float(x), bottom),
             (0, -2),
             textcoords="offset points",
             ha="center",
