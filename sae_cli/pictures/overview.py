@@ -101,7 +101,7 @@ def _strip(figure: Figure, x: Floats, x_hat: Floats, top: float) -> float:
     rgb = colours(np.concatenate([x, x_hat]), *input_range(x), colormaps["gray"])
     tile = int(COLUMN * DPI / max(len(x), 4)) - GAP
     shrink = min(1.0, tile / max(shape[1:]))
-    pixels = montage(rgb, len(x), zoom_for(*shape[1:], tile))
+    pixels = montage(rgb, len(x), zoom_for(shape[1], shape[2], tile))
     place(figure, pixels, left=LEFT, top=top, shrink=shrink)
     return float(pixels.shape[0] * shrink / DPI)
 

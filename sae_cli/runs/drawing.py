@@ -53,7 +53,7 @@ class RunView:
             name for name in TERMS if name in names and not name.endswith("_raw")
         ]
         self.lines: Sequence[Mapping[str, Any]] = run.log.lines
-        self.class_names = self._data.class_names
+        self.class_names: Sequence[str] | None = self._data.class_names
         # The trained one, which may have learnt; whatever pictures know of it is read here.
         penalty = network.penalty
         self.target = penalty.target if isinstance(penalty, TargetPenalty) else None

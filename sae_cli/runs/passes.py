@@ -15,7 +15,9 @@ from sae_cli.datasets import Split
 from sae_cli.datasets.rows import Shards, Stored
 from sae_cli.model.autoencoder import Pass
 from sae_cli.pictures.picture import Floats, Integers
-from sae_cli.training.loop import EVALUATION_BATCH as BATCH
+from sae_cli.training.loop import EVALUATION_BATCH
+
+BATCH = EVALUATION_BATCH
 
 
 class Statistics(NamedTuple):

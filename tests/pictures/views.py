@@ -69,7 +69,7 @@ class MadeUp:
 
     @property
     def sizes(self) -> Floats:
-        return np.sqrt((self.codes.astype(np.float64) ** 2).mean(0))
+        return np.asarray(np.sqrt((self.codes.astype(np.float64) ** 2).mean(0)))
 
     @property
     def code_counts(self) -> tuple[Integers, Floats]:

@@ -43,9 +43,12 @@ def test_the_atoms_drawn_are_those_of_the_view(shape: tuple[int, ...]) -> None:
 def test_dead_atoms_are_greyed_and_others_are_not() -> None:
     atoms = random(4, 64) - 0.5
     counts = np.array([9, 5, 0, 0])
-    about = {"n_examples": 10, "active_above": 0.0}
-    half = atoms_by_activity(atoms, SHAPE, np.arange(4), counts=counts, **about)
-    none = atoms_by_activity(atoms, SHAPE, np.arange(4), counts=counts + 1, **about)
+    half = atoms_by_activity(
+        atoms, SHAPE, np.arange(4), counts=counts, n_examples=10, active_above=0.0
+    )
+    none = atoms_by_activity(
+        atoms, SHAPE, np.arange(4), counts=counts + 1, n_examples=10, active_above=0.0
+    )
     one, other = (picture.figure.axes[0].images[0].get_array() for picture in (half, none))
     assert one is not None and other is not None
     middle = len(one) // 2

@@ -119,7 +119,7 @@ def test_the_first_filters_and_the_atoms_are_drawn() -> None:
     assert (first.name, title(first)) == ("filters", "first-layer filters (144 of 200)")
     np.testing.assert_array_equal(first.numbers["weights"], view.filters[:144])
     assert (atoms.name, title(atoms)) == ("atoms", "decoder atoms (144 of 200)")
-    np.testing.assert_array_equal(atoms.numbers["weights"], view.atoms(144))
+    np.testing.assert_array_equal(atoms.numbers["weights"], view.atoms(np.arange(144)))
 
 
 def test_filters_have_a_shape_of_their_own_and_may_be_missing() -> None:

@@ -35,7 +35,7 @@ def test_mean_activity_stands_beside_its_target() -> None:
         above.get_ylabel() == "mean activity" and below.get_ylabel() == "active codes (above 0.1)"
     )
     (target,) = (line for line in above.lines if line.get_label() == "target 0.1")
-    assert set(target.get_ydata()) == {0.1}
+    assert set(np.asarray(target.get_ydata()).tolist()) == {0.1}
     low, high = above.get_ylim()
     assert low < 0.1 and high > 0.2
     check_looks(picture)
