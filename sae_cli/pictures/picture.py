@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.floating[Any]]
 Integers = npt.NDArray[np.integer[Any]]
 
 DPI = 150  # pixels per inch of every PNG; the tiles of a montage are laid out for it
-PNG = {"compress_level": 1}  # a third of the time of the default level, for larger files
+PNG = {"compress_level": 1}  # faster than the default level, for larger files
 TITLE_POINTS = 11.0
 TEXT_POINTS = 8.0
 NOTE_POINTS = 7.0
