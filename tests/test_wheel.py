@@ -45,6 +45,7 @@ def test_it_holds_every_page_and_the_credits(unpacked: Path) -> None:
 
     assert pages(unpacked / "sae_cli" / "conf") == pages(CHECKOUT / "conf")
     assert (unpacked / "sae_cli" / "datasets" / "digits.npz").is_file()
+    assert (unpacked / "sae_cli" / "datasets" / "fashion_2k.npz").is_file()
     (notice,) = unpacked.rglob("NOTICE")
     assert "CC BY 4.0" in notice.read_text()
 

@@ -26,6 +26,10 @@ from sae_cli.datasets.published_images import published_images
 
 N_PER_FILE, CHANNELS, SIDE, N_CLASSES = 10_000, 3, 32, 10
 RECORD_BYTES = 1 + CHANNELS * SIDE * SIDE
+CLASSES = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
 
 BINARY = "cifar-10-batches-bin"
 BINARY_TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
@@ -58,7 +62,12 @@ def cifar10(*, root: str, download: bool, val: Count) -> Dataset:
             _fetch(folder, download)
         training, testing = _read_pickled(folder)
     return published_images(
-        _tensors(training), _tensors(testing), val=val, n_classes=N_CLASSES, folder=source
+        _tensors(training),
+        _tensors(testing),
+        val=val,
+        n_classes=N_CLASSES,
+        folder=source,
+        class_names=CLASSES,
     )
 
 

@@ -136,6 +136,7 @@ class Dataset:
         axes_in_doubt: why nobody can tell where the channels of an example are, or nothing.
         rows_in_doubt: why nobody can tell what the examples are, or nothing.
         leading: the sizes of the axes whose product counts the examples, where there are several.
+        class_names: a name for each class, where it has a better one than its number.
     """
 
     train: Split
@@ -148,6 +149,7 @@ class Dataset:
     axes_in_doubt: str = ""
     rows_in_doubt: str = ""
     leading: tuple[int, ...] | None = None
+    class_names: tuple[str, ...] | None = None
 
     @property
     def shape(self) -> DataShape:

@@ -67,6 +67,7 @@ def image_folder(
         interval=UNIT,
         n_classes=len(found.classes),
         source="; ".join(filter(None, about)),
+        class_names=tuple(found.classes) if any(found.classes) else None,
     )
 
 

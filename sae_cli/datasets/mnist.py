@@ -31,6 +31,11 @@ N_TRAIN, N_TEST, SIDE, N_CLASSES = 60_000, 10_000, 28, 10
 TRAIN_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 TEST_FILES = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 FILES = TRAIN_FILES + TEST_FILES
+FASHION_CLASSES = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
+KMNIST_CLASSES = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class Family:
         sha256: of the four unpacked files, in the order of ``FILES``; empty where not known.
         system: the folder where a system's package puts the files, if one does.
         package: how to get that package.
+        classes: their names, where these are not numbers.
     """
 
     name: str
@@ -49,6 +55,7 @@ class Family:
     sha256: tuple[str, ...] = ()
     system: Path | None = None
     package: str = ""
+    classes: tuple[str, ...] | None = None
 
     @property
     def raw(self) -> str:
@@ -67,6 +74,7 @@ FASHION_MNIST = Family(
     ),
     Path("/usr/share/datasets/fashion-mnist"),
     "run `apt install dataset-fashion-mnist`",
+    FASHION_CLASSES,
 )
 MNIST = Family(
     "mnist",
@@ -78,7 +86,7 @@ MNIST = Family(
         "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     ),
 )
-KMNIST = Family("kmnist", "KMNIST")
+KMNIST = Family("kmnist", "KMNIST", classes=KMNIST_CLASSES)
 OWNERS = {digest: family.name for family in (FASHION_MNIST, MNIST) for digest in family.sha256}
 
 
@@ -120,6 +128,7 @@ def _read(
         n_classes=N_CLASSES,
         folder=folder,
         unlabelled=training.unlabelled or testing.unlabelled,
+        class_names=family.classes,
     )
 
 

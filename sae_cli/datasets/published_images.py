@@ -21,6 +21,7 @@ def published_images(
     n_classes: int,
     folder: Path,
     unlabelled: str = "",
+    class_names: tuple[str, ...] | None = None,
 ) -> Dataset:
     """Make a data set whose last ``val`` training images validate; values are divided by 255.
 
@@ -30,6 +31,7 @@ def published_images(
         n_classes: number of classes.
         folder: the folder that they were read from.
         unlabelled: why the labels name no classes, if they do not; they are left out then.
+        class_names: one for each class, where it has a better one than its number.
 
     Raises:
         ConfigError: nothing would be left for training.
@@ -49,4 +51,5 @@ def published_images(
         n_classes=None if unlabelled else n_classes,
         source=f"{folder}; {about}" if about else str(folder),
         unlabelled=unlabelled,
+        class_names=None if unlabelled else class_names,
     )

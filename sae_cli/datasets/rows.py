@@ -81,6 +81,14 @@ class Shards:
                 self._count(part, int(here[-1] - here[0]), len(here))
         return taken
 
+    def place_of(self, row: int) -> tuple[str, int]:
+        """Give what holds a row, as messages name it, and the number of the row in there."""
+        index = int(self._ends.searchsorted(row, side="right"))
+        what = self.parts[index].what
+        # A file may hold several parts, one after the other.
+        first = next(i for i, part in enumerate(self.parts) if part.what == what)
+        return what, row - (int(self._ends[first - 1]) if first else 0)
+
     def _count(self, part: Part, between: int, n_rows: int) -> None:
         """Count the pages that were mapped when so many rows of a part were read, in order."""
         if part.mapping is None:

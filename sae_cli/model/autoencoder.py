@@ -148,16 +148,20 @@ class AutoEncoder(nn.Module):
         return weight, bias
 
     def atoms(self, first: int) -> Tensor:
-        """Give the first atoms, ``(at most first, *input_shape)``.
+        """Give the first atoms, ``(at most first, *input_shape)``; see :meth:`atoms_of`."""
+        return self.atoms_of(torch.arange(min(first, self.n_latents)))
+
+    def atoms_of(self, latents: Tensor) -> Tensor:
+        """Give the atoms of latents ``(n,)``: ``(n, *input_shape)``.
 
         An atom is the change of ``pre_x_hat`` as one latent goes from 0 to 1 and the others stay 0:
         a column of a linear decoder's weight, or the response of a deep decoder to a unit code.
         """
         with torch.no_grad():
             reference = next(self.parameters())
-            n = min(first, self.n_latents)
-            codes = torch.zeros(n + 1, self.n_latents).to(reference)
-            codes[1:].fill_diagonal_(1.0)
+            codes = torch.zeros(len(latents) + 1, self.n_latents)
+            codes[torch.arange(1, len(latents) + 1), latents] = 1.0
+            codes = codes.to(reference)
             answers: Tensor = self.decoder(codes)
             return answers[1:] - answers[0]
 

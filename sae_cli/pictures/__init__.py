@@ -2,7 +2,7 @@
 
 They know nothing of runs, models and configurations, and write no file. Each file also has a
 ``draw``, which yields those of its pictures that apply to a view of a run; a new picture is a file
-here.
+in the folder of what it shows. The files at this level are what pictures share.
 """
 
 from __future__ import annotations

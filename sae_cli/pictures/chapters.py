@@ -14,6 +14,7 @@ Draw = Callable[[View], Iterator[Picture]]
 class Chapter(Enum):
     """The subject of a picture. Chapters are shown in this order, the files of each by name."""
 
+    OVERVIEW = "overview"
     EXAMPLES = "examples"
     WEIGHTS = "weights"
     ACTIVITY = "activity of the codes"

@@ -66,6 +66,17 @@ def scale_about_zero(images: Floats) -> tuple[Floats, float]:
     return colours(images, -limit, limit, colormaps[COLORMAP]), limit
 
 
+def atom_colours(atoms: Floats, image_shape: tuple[int, ...]) -> Floats:
+    """Colour atoms ``(n, n_features)``, each divided by its L2 norm, as ``(n, h, w, 3)``.
+
+    Raises:
+        ValueError: as ``images_of``.
+    """
+    images = images_of(atoms, image_shape)
+    unit = unit_rows(images.reshape(len(atoms), -1))
+    return scale_about_zero(unit.reshape(images.shape))[0]
+
+
 def symmetric_limit(values: Floats, percentile: float) -> float:
     """The absolute value that gets full colour; 1 if all values are zero."""
     sizes = np.abs(values[np.isfinite(values)])

@@ -23,6 +23,7 @@ Floats = npt.NDArray[np.floating[Any]]
 Integers = npt.NDArray[np.integer[Any]]
 
 DPI = 150  # pixels per inch of every PNG; the tiles of a montage are laid out for it
+PNG = {"compress_level": 1}  # faster than the default level, for larger files
 TITLE_POINTS = 11.0
 TEXT_POINTS = 8.0
 NOTE_POINTS = 7.0
@@ -42,8 +43,15 @@ class Picture:
 def render(picture: Picture) -> bytes:
     """Render a picture as the bytes of a PNG; the same numbers give the same bytes."""
     buffer = io.BytesIO()
+    layout = picture.figure.get_layout_engine()
+    if layout is not None:
+        # Matplotlib would lay out a figure twice, once before it is drawn and once as it is drawn.
+        layout.execute(picture.figure)
+        picture.figure.set_layout_engine("none")
     # Matplotlib would write its version as the software, so that bytes would depend on it.
-    picture.figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    picture.figure.savefig(
+        buffer, format="png", dpi=DPI, metadata={"Software": None}, pil_kwargs=PNG
+    )
     return buffer.getvalue()
 
 
@@ -81,6 +89,11 @@ def heading_width(title: str, note: str = "") -> float:
 def text_width(text: str, points: float) -> float:
     """Estimate the width of a line of text in inches, generously."""
     return 0.62 * points / 72 * len(text)
+
+
+def shorten(text: str, most: int) -> str:
+    """Cut a text to so many letters, the last of which then says that it goes on."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def plain_axes(axes: Axes, *, grid: bool) -> None:

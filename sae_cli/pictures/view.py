@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from sae_cli.pictures.picture import Floats, Integers
 
 
@@ -18,6 +21,39 @@ class Examples(NamedTuple):
     x: Floats
     corrupted: Floats | None
     x_hat: Floats
+
+
+class Worst(NamedTuple):
+    """The examples with the largest errors, the worst first.
+
+    Attributes:
+        x, x_hat: examples and reconstructions, each ``(n, *input_shape)``.
+        mse: ``(n,)``, the squared error averaged over features.
+        rows: ``(n,)``, their places in the test split.
+        n_compared: of how many of its first examples they are the worst.
+    """
+
+    x: Floats
+    x_hat: Floats
+    mse: Floats
+    rows: Integers
+    n_compared: int
+
+
+class Excited(NamedTuple):
+    """The examples of the validation split with the highest codes of some latents.
+
+    Attributes:
+        values: ``(n_latents, n)`` codes, the highest first.
+        rows: ``(n_latents, n)``, the row of each in the stored data, or in its part of them.
+        parts: ``(n_latents, n)``, the name of that part; empty where the data lie in one.
+        x: ``(n_latents, n, *input_shape)``.
+    """
+
+    values: Floats
+    rows: Integers
+    parts: npt.NDArray[np.str_]
+    x: Floats
 
 
 class View(Protocol):
@@ -43,6 +79,7 @@ class View(Protocol):
         parents: ``(n_latents,)``, where the penalty knows a tree of latents; -1 for a root.
         terms: names of the weighted terms of the loss over all stages, ``loss`` first.
         lines: of ``metrics.jsonl``.
+        class_names: one for each class of the labels, where it has a better one than its number.
     """
 
     input_shape: tuple[int, ...]
@@ -59,6 +96,7 @@ class View(Protocol):
     parents: Integers | None
     terms: Sequence[str]
     lines: Sequence[Mapping[str, Any]]
+    class_names: Sequence[str] | None
 
     @property
     def examples(self) -> Examples:
@@ -83,6 +121,12 @@ class View(Protocol):
         ...
 
     @property
+    def sizes(self) -> Floats:
+        """The root mean square of each latent over the validation split: ``(n_latents,)``
+        float64."""
+        ...
+
+    @property
     def code_counts(self) -> tuple[Integers, Floats]:
         """How many codes of the validation split lie in each bin ``(bins,)``, and the edges of the
         bins ``(bins + 1,)``, from the lowest code to the highest."""
@@ -104,11 +148,39 @@ class View(Protocol):
         """The labels of the same examples: ``(n,)``; None without labels."""
         ...
 
-    def atoms(self, first: int) -> Floats:
-        """What each latent alone adds to the output: ``(at most first, n_features)``."""
+    @property
+    def worst(self) -> Worst:
+        """The worst reconstructions, as many as ``examples``, of those that gave ``codes``."""
+        ...
+
+    def excited(self, latents: Integers, n: int) -> Excited:
+        """The ``n`` validation examples (or all) that have the highest codes of each latent."""
+        ...
+
+    def atoms(self, latents: Integers) -> Floats:
+        """What each of these latents alone adds to the output: ``(len(latents), n_features)``."""
         ...
 
     def decode(self, codes: Floats) -> Floats:
         """Reconstructions ``(n, n_features)`` of codes ``(n, n_latents)``, cut to the range of the
         data."""
         ...
+
+
+def some_inactive(view: View) -> bool:
+    """Whether a code can count as inactive: at or below a stated threshold, or exactly 0.
+
+    Where all codes differ from 0 (those of a linear or variational model), "active" says nothing.
+    """
+    if view.active_above > 0.0 or view.has_prior:
+        return view.active_above > 0.0
+    counts, n_examples = view.firing
+    return bool((counts < n_examples).any())
+
+
+def by_activity(view: View) -> Integers:
+    """All latents, those first that fire on most examples, and of these the largest codes first.
+
+    Dead latents, which never fire, are the last: ``(n_latents,)``.
+    """
+    return np.lexsort((-view.sizes, -view.firing[0]))

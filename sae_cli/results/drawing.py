@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import islice
 from typing import Any, Protocol, final
 
 import numpy as np
@@ -15,12 +13,13 @@ from torch import Tensor
 from sae_cli.assembly.stages import Training
 from sae_cli.assembly.streams import generators
 from sae_cli.config.schema import RunConfig
-from sae_cli.datasets import Split
+from sae_cli.model.autoencoder import Pass
 from sae_cli.model.penalties.activity import TargetPenalty
 from sae_cli.model.penalties.roles import InTrees, OnSheet
 from sae_cli.pictures import Examples, Picture, pictures_of
 from sae_cli.pictures.picture import Floats, Integers
-from sae_cli.training.loop import EVALUATION_BATCH
+from sae_cli.pictures.view import Excited, Worst
+from sae_cli.results import passes
 from sae_cli.training.metrics import TERMS
 
 N_EXAMPLES = 12
@@ -70,6 +69,7 @@ class RunView:
             name for name in TERMS if name in names and not name.endswith("_raw")
         ]
         self.lines: Sequence[Mapping[str, Any]] = run.lines
+        self.class_names: Sequence[str] | None = self._data.class_names
         # The trained one, which may have learnt; whatever pictures know of it is read here.
         penalty = network.penalty
         self.target = penalty.target if isinstance(penalty, TargetPenalty) else None
@@ -101,57 +101,73 @@ class RunView:
         linear = self._model.linear_decoder()
         return None if linear is None else _array(linear[0].t())
 
-    @cached_property
+    @property
     def means(self) -> Floats:
-        return self._range_and_means[1]
+        return self._statistics.means
+
+    @property
+    def sizes(self) -> Floats:
+        return self._statistics.sizes
+
+    @property
+    def firing(self) -> tuple[Integers, int]:
+        return self._statistics.firing, len(self._data.val)
 
     @cached_property
-    def _range_and_means(self) -> tuple[tuple[float, float], Floats]:
-        """Lowest and highest code of the validation split, and the mean of each latent."""
-        low, high = math.inf, -math.inf
-        total = torch.zeros(self.n_latents, dtype=torch.float64)
-        for codes in self._codes_of(self._data.val):
-            low, high = min(low, float(codes.min())), max(high, float(codes.max()))
-            total += codes.sum(0, dtype=torch.float64).cpu()
-        return (low, high), (total / len(self._data.val)).numpy()
+    def _statistics(self) -> passes.Statistics:
+        return passes.gather_statistics(self._codes_of_val(), self.n_latents, self.active_above)
 
     @cached_property
     def code_counts(self) -> tuple[Integers, Floats]:
         # A second pass, because all codes of a split may be too many to hold.
-        counts, edges = np.histogram([], bins=N_BINS, range=self._range_and_means[0])
-        for codes in self._codes_of(self._data.val):
-            counts = counts + np.histogram(codes.cpu().numpy(), bins=edges)[0]
-        return counts, edges
+        edges = np.histogram_bin_edges([], bins=N_BINS, range=self._statistics.range)
+        return passes.count_codes(self._codes_of_val(), edges), edges
 
-    @cached_property
-    def firing(self) -> tuple[Integers, int]:
-        counts = torch.zeros(self.n_latents, dtype=torch.int64, device=self._device.torch)
-        for codes in self._codes_of(self._data.val):
-            counts += (codes.abs() > self.active_above).sum(0)
-        return counts.cpu().numpy(), len(self._data.val)
-
-    @cached_property
+    @property
     def codes(self) -> Floats:
-        n_batches = -(-N_CODES // EVALUATION_BATCH)
-        batches = islice(self._codes_of(self._data.test), n_batches)
-        return _array(torch.cat(list(batches))[:N_CODES])
+        return self._encoded.codes
+
+    @cached_property
+    def _encoded(self) -> passes.Encoded:
+        return passes.encode_examples(self._forward, self._data.test, N_CODES)
+
+    @cached_property
+    def worst(self) -> Worst:
+        mse = self._encoded.mse
+        places = np.argsort(-mse, kind="stable")[:N_EXAMPLES]
+        test = self._data.test
+        x = test.values(test.rows[torch.from_numpy(places).to(test.rows.device)])
+        x_hat = self._forward(x).x_hat
+        return Worst(_array(x), _array(x_hat), mse[places], places, len(mse))
+
+    def excited(self, latents: Integers, n: int) -> Excited:
+        val = self._data.val
+        found = passes.highest_codes(self._codes_of_val(), latents, min(n, len(val)))
+        rows = val.rows[found.places.to(val.rows.device)]
+        x = val.values(rows.flatten())
+        parts, rows_in_parts = passes.place_rows(val.stored, rows)
+        shape = (*found.places.shape, *self.input_shape)
+        return Excited(_array(found.values), rows_in_parts, parts, _array(x).reshape(shape))
 
     @cached_property
     def labels(self) -> Integers | None:
         test = self._data.test
         return None if test.labels is None else test.labels[test.rows][:N_CODES].cpu().numpy()
 
-    def atoms(self, first: int) -> Floats:
-        return _array(self._model.atoms(first).flatten(1))
+    def atoms(self, latents: Integers) -> Floats:
+        return _array(self._model.atoms_of(torch.from_numpy(latents)).flatten(1))
 
     def decode(self, codes: Floats) -> Floats:
         x_hat = self._model.decode(torch.from_numpy(codes).to(self._device.torch))
         # Cut to the range of the data, as whoever shows an image does.
         return _array(x_hat.flatten(1).clamp(self._data.interval.low, self._data.interval.high))
 
-    def _codes_of(self, split: Split) -> Iterator[Tensor]:
-        """A pass over a split: codes ``(batch, n_latents)``."""
-        return (self._device.run(self._model, x).codes for x in split.batches(EVALUATION_BATCH))
+    def _forward(self, x: Tensor) -> Pass:
+        return self._device.run(self._model, x)
+
+    def _codes_of_val(self) -> Iterator[Tensor]:
+        """A pass over the validation split: codes ``(batch, n_latents)``."""
+        return (self._forward(x).codes for x in self._data.val.batches(passes.BATCH))
 
 
 def _array(tensor: Tensor) -> Floats:

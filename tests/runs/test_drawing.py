@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from sae_cli.pictures import loss_curves
-from sae_cli.results import drawing
+from sae_cli.datasets.rows import Part, Shards
+from sae_cli.pictures.training import loss_curves
+from sae_cli.results import drawing, passes
 from sae_cli.results.drawing import RunView
 from sae_cli.runs import train as training
 from sae_cli.runs.active_run import ActiveRun
@@ -42,12 +43,16 @@ def test_codes_are_counted_in_two_passes(trained: Trained, monkeypatch: pytest.M
         values = torch.cat(list(run.training.dataset.val.batches(1000)))
         codes = run.training.autoencoder(values).codes.numpy()
     assert len(codes) > 32
-    monkeypatch.setattr(drawing, "EVALUATION_BATCH", 16)
+    monkeypatch.setattr(passes, "BATCH", 16)
     with torch.no_grad():
         view = RunView(run)
         counts, edges = view.code_counts
-        means = view.means
+        means, sizes, (firing, n_examples) = view.means, view.sizes, view.firing
     np.testing.assert_allclose(means, codes.mean(0, dtype=np.float64), rtol=1e-6)
+    np.testing.assert_allclose(sizes, np.sqrt((codes.astype(np.float64) ** 2).mean(0)), rtol=1e-6)
+    assert n_examples == len(codes)
+    # Codes near the threshold may be rounded to either side of it.
+    assert np.abs(firing - (codes > 0.1).sum(0)).max() <= 1
     np.testing.assert_allclose([edges[0], edges[-1]], [codes.min(), codes.max()], rtol=1e-6)
     assert len(counts) == 60 and counts.sum() == codes.size
     # A code at an edge may be counted on either side of it, as the size of batches rounds it.
@@ -85,7 +90,7 @@ def test_codes_and_labels_are_of_the_first_test_examples(
 ) -> None:
     run = trained("model=ae", "architecture.n_latents=2")
     test = run.training.dataset.test
-    monkeypatch.setattr(drawing, "EVALUATION_BATCH", 16)
+    monkeypatch.setattr(passes, "BATCH", 16)
     monkeypatch.setattr(drawing, "N_CODES", 40)
     with torch.no_grad():
         view = RunView(run)
@@ -117,7 +122,9 @@ def test_weights_are_those_of_the_model(trained: Trained) -> None:
     assert view.filters is not None and view.dictionary is not None
     np.testing.assert_array_equal(view.filters, matrices["encoder"])
     np.testing.assert_array_equal(view.dictionary, matrices["decoder"].T)
-    np.testing.assert_allclose(view.atoms(3), matrices["decoder"].T[:3], atol=1e-6)
+    np.testing.assert_allclose(
+        view.atoms(np.array([2, 0, 5])), matrices["decoder"].T[[2, 0, 5]], atol=1e-6
+    )
 
 
 def test_pictures_see_what_the_penalty_knows(trained: Trained) -> None:
@@ -141,3 +148,48 @@ def test_pictures_see_the_tree_of_latents(trained: Trained) -> None:
 def test_no_penalty_has_nothing_to_see(trained: Trained) -> None:
     view = RunView(trained("model=ae"))
     assert (view.target, view.sheet, view.wrap, view.parents) == (None, None, False, None)
+
+
+def test_worst_examples_are_those_of_the_largest_errors(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained("model=ae")
+    monkeypatch.setattr(passes, "BATCH", 16)
+    with torch.no_grad():
+        worst = RunView(run).worst
+        x = next(run.training.dataset.test.batches(5000))
+        x_hat = run.training.autoencoder(x).x_hat
+    mse = (x_hat - x).flatten(1).square().mean(1).double().numpy()
+    assert worst.n_compared == len(x) and len(worst.x) == 12
+    np.testing.assert_allclose(worst.mse, np.sort(mse)[::-1][:12], rtol=1e-4)
+    np.testing.assert_array_equal(worst.x, x[torch.from_numpy(worst.rows)].numpy())
+    np.testing.assert_allclose(worst.x_hat, x_hat[torch.from_numpy(worst.rows)].numpy(), atol=1e-5)
+
+
+def test_examples_that_excite_latents_are_found_in_pieces(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained("model=sparse_kl")
+    monkeypatch.setattr(passes, "BATCH", 16)
+    latents = np.array([5, 0, 63])
+    val = run.training.dataset.val
+    with torch.no_grad():
+        found = RunView(run).excited(latents, 7)
+        x = next(val.batches(1000))
+        codes = run.training.autoencoder(x).codes.numpy()
+    np.testing.assert_allclose(found.values, -np.sort(-codes[:, latents].T, 1)[:, :7], atol=1e-6)
+    places = np.searchsorted(val.rows.numpy(), found.rows)
+    np.testing.assert_allclose(
+        found.values, np.take_along_axis(codes[:, latents].T, places, 1), atol=1e-6
+    )
+    np.testing.assert_array_equal(found.x, x.numpy()[places])
+    assert found.parts.shape == (3, 7) and set(found.parts.flat) == {""}
+
+
+def test_rows_of_shards_are_placed_in_their_part() -> None:
+    # A file may hold several parts: their rows are counted on.
+    sizes = [("a.npy", 4), ("b.arrow", 3), ("b.arrow", 5), ("c.npy", 2)]
+    shards = Shards([Part(torch.zeros(n, 2), name) for name, n in sizes])
+    parts, rows = passes.place_rows(shards, torch.tensor([[0, 3, 4], [7, 11, 13]]))
+    assert parts.tolist() == [["a.npy", "a.npy", "b.arrow"], ["b.arrow", "b.arrow", "c.npy"]]
+    assert rows.tolist() == [[0, 3, 0], [3, 7, 1]]

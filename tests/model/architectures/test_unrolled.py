@@ -22,7 +22,7 @@ from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.inference import INFERENCES
 from sae_cli.model.layers import MaxNorm
 from sae_cli.model.penalties.activity import L1
-from sae_cli.pictures.angles import part_angles
+from sae_cli.pictures.latents.angles import part_angles
 
 OPTIONS: dict[str, Any] = {
     "name": "unrolled",
