@@ -1,0 +1,103 @@
+"""Error at equal L0 of sparse auto-encoders for activations, beside the specialists' own trainers.
+
+    python -m benchmarks.equal_l0 --python peers=/path/to/bin/python
+    python -m benchmarks.equal_l0 --python peers=/path/to/bin/python --data sentences.npy
+
+The peers (SAELens, dictionary_learning, sparsify) need an environment with ``sae-lens``,
+``dictionary-learning`` and ``eai-sparsify``; without it they are left out. Everyone gets the same
+rows, latents, batches and epochs; the data without a file of one's own are sums of 8 of 512 random
+atoms in 128 dimensions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from benchmarks.processes import FailedError, run
+from benchmarks.rounds import in_turn, markdown
+
+VARIANTS = ("topk", "batch_topk", "jumprelu")
+PEERS = ("saelens", "dictionary_learning", "sparsify")
+# sparsify knows TopK alone.
+LACKING = {("sparsify", "batch_topk"), ("sparsify", "jumprelu")}
+# In a process of its own, because this one imports only the standard library.
+KNOWN = """
+import sys, numpy as np
+r = np.random.default_rng(0)
+atoms = r.normal(size=(512, 128))
+atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
+rows = np.stack([r.permutation(512)[:8] for _ in range(40000)])
+x = np.einsum('nk,nkd->nd', r.uniform(0.5, 1.5, rows.shape), atoms[rows])
+np.save(sys.argv[1], x.astype(np.float32))
+"""
+
+
+def measure(python: str, words: list[str], seed: int) -> dict[str, Any]:
+    """Train once; the line of figures is the only one that is JSON."""
+    outcome = run([python, "-m", "benchmarks.equal_l0_training", *words, str(seed)])
+    found: dict[str, Any] = json.loads(next(line for line in outcome.lines if line[:1] == "{"))
+    return found
+
+
+def table(variant: str, pythons: dict[str, str], file: Path, size: list[str], seeds: int) -> str:
+    """Train every contender of a variant with every seed."""
+    rows = []
+    for name, python in pythons.items():
+        if (name, variant) in LACKING:
+            continue
+        words = [name, variant, str(file), *size]
+        cases = {str(seed): partial(measure, python, words, seed) for seed in range(seeds)}
+        found = [values[0] for values in in_turn(f"{variant}: {name}", cases, 1).values()]
+        errors = [one["fvu"] for one in found]
+        rows.append(
+            [
+                name,
+                f"{mean(errors):.4f}",
+                f"{min(errors):.4f}-{max(errors):.4f}",
+                f"{mean(one['l0'] for one in found):.2f}",
+                f"{mean(one['dead'] for one in found):.0f}",
+            ]
+        )
+    note = f"{file.name}: latents, batch, k, epochs: {', '.join(size)}; {seeds} seeds."
+    header = ["", "fvu", "lowest-highest", "L0", "never active"]
+    return markdown(variant, note, header, rows)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--python", help="peers=INTERPRETER")
+    parser.add_argument("--data", type=Path, help="a .npy array of rows, in place of known atoms")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--variants", nargs="+", default=VARIANTS, choices=VARIANTS)
+    parser.add_argument(
+        "--size",
+        nargs=4,
+        default=("512", "256", "16", "24"),
+        metavar=("LATENTS", "BATCH", "K", "EPOCHS"),
+    )
+    given = parser.parse_args()
+    pythons = {"sae-train": sys.executable}
+    if given.python:
+        pythons |= dict.fromkeys(PEERS, given.python.removeprefix("peers="))
+    with tempfile.TemporaryDirectory() as folder:
+        file = (given.data or Path(folder) / "known.npy").absolute()
+        if given.data is None:
+            subprocess.run([sys.executable, "-c", KNOWN, str(file)], check=True)
+        for variant in given.variants:
+            try:
+                print(table(variant, pythons, file, list(given.size), given.seeds), flush=True)
+            except FailedError as error:
+                sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
