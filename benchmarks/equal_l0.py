@@ -16,13 +16,12 @@ import json
 import subprocess
 import sys
 import tempfile
-from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from benchmarks.processes import FailedError, run
-from benchmarks.rounds import in_turn, markdown
+from benchmarks.rounds import markdown
 
 VARIANTS = ("topk", "batch_topk", "jumprelu")
 PEERS = ("saelens", "dictionary_learning", "sparsify")
@@ -40,11 +39,10 @@ np.save(sys.argv[1], x.astype(np.float32))
 """
 
 
-def measure(python: str, words: list[str], seed: int) -> dict[str, Any]:
-    """Train once; the line of figures is the only one that is JSON."""
-    outcome = run([python, "-m", "benchmarks.equal_l0_training", *words, str(seed)])
-    found: dict[str, Any] = json.loads(next(line for line in outcome.lines if line[:1] == "{"))
-    return found
+def measure(python: str, words: list[str]) -> list[dict[str, Any]]:
+    """Train; the lines of figures, one for each seed, are the only ones that are JSON."""
+    outcome = run([python, "-m", "benchmarks.equal_l0_training", *words])
+    return [json.loads(line) for line in outcome.lines if line[:1] == "{"]
 
 
 def table(variant: str, pythons: dict[str, str], file: Path, size: list[str], seeds: int) -> str:
@@ -53,9 +51,8 @@ def table(variant: str, pythons: dict[str, str], file: Path, size: list[str], se
     for name, python in pythons.items():
         if (name, variant) in LACKING:
             continue
-        words = [name, variant, str(file), *size]
-        cases = {str(seed): partial(measure, python, words, seed) for seed in range(seeds)}
-        found = [values[0] for values in in_turn(f"{variant}: {name}", cases, 1).values()]
+        print(f"{variant}: {name}", file=sys.stderr, flush=True)
+        found = measure(python, [name, variant, str(file), *size, str(seeds)])
         errors = [one["fvu"] for one in found]
         rows.append(
             [
@@ -81,7 +78,7 @@ def main() -> None:
     parser.add_argument(
         "--size",
         nargs=4,
-        default=("512", "256", "16", "24"),
+        default=("512", "256", "16", "16"),
         metavar=("LATENTS", "BATCH", "K", "EPOCHS"),
     )
     given = parser.parse_args()

@@ -1,8 +1,8 @@
-"""Train one sparse auto-encoder with one library, and print its error and L0 on held-out rows.
+"""Train sparse auto-encoders with one library; print their errors and L0 on held-out rows.
 
-    python -m benchmarks.equal_l0_training CONTENDER VARIANT FILE LATENTS BATCH K EPOCHS SEED
+    python -m benchmarks.equal_l0_training CONTENDER VARIANT FILE LATENTS BATCH K EPOCHS SEEDS
 
-FILE is a .npy array; of its rows the first 80 % train, the last 10 % are held out. Each library has
+SEEDS is how many are trained, with seeds from 0. FILE is a .npy array; of its rows the first 80 % train, the last 10 % are held out. Each library has
 the settings that it recommends, in its defaults or its examples: the rate, its rise and fall, the
 scale of the data, the revival of dead latents.
 """
@@ -194,12 +194,14 @@ def measure(model: Model, held: Tensor) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Train, and print one line of JSON."""
+    """Train, and print a line of JSON for each seed."""
     contender, variant, file, *numbers = sys.argv[1:]
-    job = Job(variant, Path(file), *map(int, numbers))
-    torch.manual_seed(job.seed)
-    train, held = job.rows()
-    print(json.dumps(measure(CONTENDERS[contender](job, train), held)), flush=True)
+    *size, seeds = map(int, numbers)
+    for seed in range(seeds):
+        job = Job(variant, Path(file), *size, seed)
+        torch.manual_seed(seed)
+        train, held = job.rows()
+        print(json.dumps(measure(CONTENDERS[contender](job, train), held)), flush=True)
 
 
 if __name__ == "__main__":
