@@ -2,9 +2,9 @@
 
     python -m benchmarks.equal_l0_training CONTENDER VARIANT FILE LATENTS BATCH K EPOCHS SEEDS
 
-SEEDS is how many are trained, with seeds from 0. FILE is a .npy array; of its rows the first 80 % train, the last 10 % are held out. Each library has
-the settings that it recommends, in its defaults or its examples: the rate, its rise and fall, the
-scale of the data, the revival of dead latents.
+SEEDS is how many are trained, with seeds from 0. FILE is a .npy array; of its rows the first 80 %
+train, the last 10 % are held out. Each library has the settings that it recommends, in its defaults
+or its examples: the rate, its rise and fall, the scale of the data, the revival of dead latents.
 """
 
 from __future__ import annotations
@@ -57,13 +57,12 @@ def sae_train(job: Job, x: Tensor) -> Model:
     from sae_cli import load_run
     from sae_cli.__main__ import sae_train as command
 
-    target = {"topk": "activation.k", "batch_topk": "activation.k"}
+    target = "penalty.target_l0" if job.variant == "jumprelu" else "activation.k"
     folder = f"{tempfile.mkdtemp()}/run"
-    words = [f"model={job.variant}", f"{target.get(job.variant, 'penalty.target_l0')}={job.k}"]
+    words = [f"model={job.variant}", f"{target}={job.k}"]
     words += ["dataset=array", f"dataset.path={job.file}", f"architecture.n_latents={job.latents}"]
     words += [f"batch_size={job.batch}", f"epochs={job.epochs}", f"seed={job.seed}"]
     words += ["pictures=false", "progress=false", "device=cpu", f"hydra.run.dir={folder}"]
-    words += os.environ.get("SAE_TRAIN_WORDS", "").split()
     sys.argv = ["sae-train", *words]
     try:
         command()
@@ -114,8 +113,10 @@ def dictionary_learning(job: Job, x: Tensor) -> Model:
     from dictionary_learning.trainers.top_k import TopKTrainer
 
     trainers = {"topk": TopKTrainer, "batch_topk": BatchTopKTrainer, "jumprelu": JumpReluTrainer}
-    target = {"target_l0": float(job.k)} if job.variant == "jumprelu" else {"k": job.k}
     steps = job.steps()
+    target: dict[str, Any] = {"k": job.k}
+    if job.variant == "jumprelu":
+        target = {"target_l0": float(job.k), "sparsity_warmup_steps": min(2000, steps // 2)}
     trainer = trainers[job.variant](
         steps=steps,
         activation_dim=x.shape[1],
