@@ -1,4 +1,4 @@
-"""Loss and gradients of TopK on the weights and the batch of another library, overcomplete 0.3.0."""
+"""Loss and gradients of TopK on the weights and the batch of overcomplete 0.3.0."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ N_LATENTS, N_FEATURES, K = 16, 3, 2
 
 
 class Found(NamedTuple):
-    """What is compared: gradients of encoder ``(16, 3)``, its bias ``(16,)`` and atoms ``(16, 3)``."""
+    """The loss, and gradients of the encoder ``(16, 3)``, its bias and the atoms ``(16, 3)``."""
 
     loss: float
     encoder: NDArray[np.float32]
@@ -35,7 +35,8 @@ class Found(NamedTuple):
 
 def waves(*shape: int, pace: float) -> Tensor:
     """Numbers that no generator has to draw again."""
-    return torch.arange(int(np.prod(shape)), dtype=torch.float64).mul(pace).sin().view(shape).float()
+    numbers = torch.arange(int(np.prod(shape)), dtype=torch.float64)
+    return (pace * numbers).sin().view(shape).float()
 
 
 X = waves(4, N_FEATURES, pace=2.3)
