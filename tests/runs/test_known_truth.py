@@ -108,8 +108,8 @@ def test_far_from_zero_is_said_and_centred_lives(command: Command, tmp_path: Pat
     far = np.random.default_rng(1).normal(size=512)
     x += 4.0 * spread * far / np.linalg.norm(far) - x.mean(0)
     np.save(tmp_path / "x.npy", x)
-    words = ("model=topk", "activation.k=32", "architecture.n_latents=2048", "batch_size=256")
-    words += ("dataset=array", "dataset.path=x.npy", *QUICK)
+    model = ("model=topk", "activation.k=32", "architecture.n_latents=2048", "batch_size=256")
+    words = (*model, "dataset=array", "dataset.path=x.npy", *QUICK)
     done = command(*words, "epochs=1", "hydra.run.dir=far")
     assert "4 times the spread: dataset.centre=mean would remove it" in done.stdout
     done = command(*words, "epochs=8", "dataset.centre=mean", "hydra.run.dir=centred")
