@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from sae_cli.commands.exits import DONE, run_guarded
 from sae_cli.commands.parser import Parser
-from sae_cli.core.errors import ConfigError, in_one_line
+from sae_cli.core.errors import ConfigError, SaeError, in_one_line
 from sae_cli.core.paths import full_path
 from sae_cli.core.text import say, short
 
@@ -27,7 +28,11 @@ def _run(arguments: Sequence[str]) -> int:
     # pydantic takes its time, and a typo should not wait for it.
     from sae_cli.results.gather import gather, rows
     from sae_cli.results.markdown import check_target, page, write_page
+    from sae_cli.results.page.write import check_page
 
+    page_file = None if given.page is None else full_path(given.page)
+    if page_file is not None:
+        check_page(page_file)
     into = None if given.into is None else full_path(given.into)
     if into is not None:
         check_target(into)
@@ -41,20 +46,46 @@ def _run(arguments: Sequence[str]) -> int:
     else:
         write_page(into, text)
         say(f"{len(found)} rows from {len(runs)} finished runs: {short(into)}")
+    _write_page(folders, page_file, quiet=into is None)
     return DONE
+
+
+def _write_page(folders: Sequence[Path], target: Path | None, *, quiet: bool) -> None:
+    """Write the page to look at; where nobody has asked for it by name, its failure is a line.
+
+    Args:
+        target: the file that was asked for, or None.
+        quiet: say nothing of a page that was written: the table of results is on the output.
+    """
+    from sae_cli.results.page.write import write_page_of
+
+    try:
+        file = write_page_of(folders, target)
+    except (SaeError, OSError) as error:
+        if target is not None:
+            raise
+        print(in_one_line(f"no page: {error}"), file=sys.stderr)
+        return
+    if not quiet:
+        say(f"page: {short(file)}")
 
 
 def _parser() -> Parser:
     parser = Parser(
         "sae-report",
-        "Make a page of results from the folders of finished runs: a row for each "
-        "experiment and metric with what was published, the mean over seeds, and the command. Exit "
-        "code 0: done, 2: wrong input.",
+        "Make a table of results from the folders of finished runs: a row for each "
+        "experiment and metric with what was published, the mean over seeds, and the command; and "
+        "report.html, a page to look at them with. Exit code 0: done, 2: wrong input.",
     )
     parser.add_argument(
         "folders", nargs="+", metavar="FOLDER", help="of a run, of a sweep, or of such folders"
     )
     parser.add_argument(
-        "--into", metavar="FILE", help="the page, such as docs/results.md; printed without it"
+        "--into", metavar="FILE", help="the table, such as docs/results.md; printed without it"
+    )
+    parser.add_argument(
+        "--page",
+        metavar="FILE",
+        help="the page to look at runs with; without it report.html, in FOLDER if there is one",
     )
     return parser

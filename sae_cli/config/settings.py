@@ -25,8 +25,8 @@ EARLIER_OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
 }
 # These keys change no number of a run: what it says, saves and draws, and where its data are.
 FREE = (
-    *("checkpoint_steps", "checkpoint_minutes", "profile", "progress", "pictures", "sort_by"),
-    *("published", "dataset.path", "dataset.root", "dataset.download"),
+    *("checkpoint_steps", "checkpoint_minutes", "profile", "progress", "pictures", "report"),
+    *("sort_by", "published", "dataset.path", "dataset.root", "dataset.download"),
 )
 # These keys may change when a run is resumed.
 RESUMABLE = ("epochs", *FREE)
@@ -51,6 +51,8 @@ class Settings(pydantic.BaseModel):
     profile: bool
     progress: bool
     pictures: bool
+    # As for clip_norm; earlier versions wrote no page.
+    report: bool = True
     sort_by: str
     published: list[Published]
 

@@ -15,7 +15,7 @@ from sae_cli.assembly.parts import Parts, build_parts
 from sae_cli.assembly.prepare import Prepared, prepare
 from sae_cli.assembly.ranges import range_notes
 from sae_cli.config.schema import RunConfig
-from sae_cli.core.errors import MovedError, Stopped
+from sae_cli.core.errors import DivergedError, MovedError, Stopped
 from sae_cli.core.shapes import REALS
 from sae_cli.core.signals import Stop, stopping_in_time
 from sae_cli.core.text import short, table
@@ -28,6 +28,7 @@ from sae_cli.run_folder.layout import holds_sweep, resume_command
 from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.active_run import ActiveRun, Progress, activate
 from sae_cli.runs.drawing import draw
+from sae_cli.runs.reporting import report_run
 from sae_cli.runs.saver import restore_run
 from sae_cli.runs.stage import train_stage
 from sae_cli.training.loop import evaluate
@@ -93,11 +94,15 @@ def train_in(
             summary = _train(run)
         summary |= {"seconds": round(progress.seconds, 3)}
         folder.write_summary(summary)
+        # A run that is killed before it has finished writes its page when it is resumed.
+        _report(run, "finished")
     except BaseException as error:
         run.console.end()
         # On a full disk, or in a folder that was moved, this fails too; the first error counts.
         with suppress(OSError, MemoryError, MovedError):
             _mark(run, error)
+            if isinstance(error, DivergedError):
+                _report(run, "failed")
         if isinstance(error, Stopped):
             saved_at = f"the last checkpoint is of step {progress.saved_step}"
             raise Stopped(
@@ -107,6 +112,12 @@ def train_in(
     folder.set_status("finished")
     run.console.say(f"run folder: {short(folder.path)}")
     return summary
+
+
+def _report(run: ActiveRun, status: str) -> None:
+    """Write the page of a run; the jobs of a sweep have that of the sweep."""
+    if run.config.settings.report and not holds_sweep(run.folder.path.parent):
+        report_run(run.folder.path, status, run.console.say)
 
 
 def _mark(run: ActiveRun, error: BaseException) -> None:
