@@ -111,7 +111,7 @@ def in_one_line(text: str) -> str:
     """
     if len(text) > MAX_TEXT:
         text = f"{text[: MAX_TEXT // 2]} ... {text[-MAX_TEXT // 2 :]}"
-    return "".join(map(_escape, text))
+    return text if text.isprintable() else "".join(map(_escape, text))
 
 
 def _escape(character: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sae_cli.config.settings import FREE
+from sae_cli.core.errors import in_one_line
 from sae_cli.core.text import number, precision
 from sae_cli.results.page.shown_run import ShownRun
 
@@ -67,10 +68,10 @@ def higher_is_better(metric: str) -> bool:
 def names_of(paths: Sequence[Path]) -> list[str]:
     """Give the path of each folder below the one that holds them all; its name if it is alone."""
     if len(paths) == 1:
-        return [paths[0].resolve().name]
+        return [in_one_line(paths[0].resolve().name)]
     resolved = [str(path.resolve()) for path in paths]
     common = os.path.commonpath(resolved)
-    return [os.path.relpath(path, common) for path in resolved]
+    return [in_one_line(os.path.relpath(path, common)) for path in resolved]
 
 
 def labels_of(names: Sequence[str]) -> list[str]:

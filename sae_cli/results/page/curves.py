@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from sae_cli.results.page.shown_run import ShownRun, is_number
+from sae_cli.results.page.shown_run import ShownRun
 
 # Numbers of digits that a chart can show.
 DIGITS = 5
@@ -49,7 +49,7 @@ def _chart(run: ShownRun, name: str) -> dict[str, Any]:
 
 
 def _points(lines: Sequence[Mapping[str, Any]], key: str) -> Points:
-    measured = [line for line in lines if is_number(line.get(key))]
+    measured = [line for line in lines if key in line]
     points: Points = []
     for before, line in pairwise([None, *measured]):
         assert line is not None
@@ -86,7 +86,7 @@ def _thinned(lines: Sequence[Mapping[str, Any]], most: int) -> dict[str, Any]:
         lines = [lines[round(i * (len(lines) - 1) / (most - 1))] for i in range(most)]
     keys = dict.fromkeys(key for line in lines for key in line if "/" in key)
     values = {
-        key: [_shortened(line[key]) if is_number(line.get(key)) else None for line in lines]
+        key: [_shortened(line[key]) if key in line else None for line in lines]
         for key in keys
     }
     return {"epochs": [_epoch(line, i) for i, line in enumerate(lines)], "values": values}

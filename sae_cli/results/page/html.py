@@ -89,6 +89,7 @@ def _environment() -> jinja2.Environment:
 
 def _harmless(value: Any) -> Any:
     """Show what is no letter as an escape, in every text but what is marked as the package's."""
+    # A picture is a long text, and must stay whole.
     if type(value) is not str or value.isprintable():
         return value
     return "\n".join(map(in_one_line, value.split("\n")))

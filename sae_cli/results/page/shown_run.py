@@ -27,6 +27,7 @@ from sae_cli.run_folder.plain_yaml import MAX_CONFIG_BYTES, read_texts, read_yam
 
 T = TypeVar("T")
 FINISHED = "finished"
+MOST = 1e300
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,5 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_number(value: Any) -> bool:
     """Tell whether a value from a file is a number that JavaScript can hold."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    # JSON integers can be too large for a float.
-    return abs(value) <= 1e300 and math.isfinite(value)
+    # JSON integers can be too large for a float; a comparison with NaN is false.
+    return type(value) in (int, float) and abs(value) <= MOST
