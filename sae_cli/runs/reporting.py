@@ -36,4 +36,4 @@ def _attempt(write: Callable[[], Path], say: Say) -> None:
         raise
     # Whatever is wrong with a page, the run is worth more than the page.
     except Exception as error:
-        say(f"no {REPORT}: {error or type(error).__name__}; sae-report FOLDER makes it")
+        say(f"no {REPORT}: {str(error) or type(error).__name__}; sae-report FOLDER makes it")

@@ -86,7 +86,6 @@ def _thinned(lines: Sequence[Mapping[str, Any]], most: int) -> dict[str, Any]:
         lines = [lines[round(i * (len(lines) - 1) / (most - 1))] for i in range(most)]
     keys = dict.fromkeys(key for line in lines for key in line if "/" in key)
     values = {
-        key: [_shortened(line[key]) if key in line else None for line in lines]
-        for key in keys
+        key: [_shortened(line[key]) if key in line else None for line in lines] for key in keys
     }
     return {"epochs": [_epoch(line, i) for i, line in enumerate(lines)], "values": values}
