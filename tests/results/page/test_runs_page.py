@@ -17,7 +17,7 @@ from tests.results.page.reading import Page, check_sealed
 
 N = 12
 # What 500 runs of 50 epochs may come to, and their pictures in it.
-MOST_MEGABYTES = 24
+MOST_MEGABYTES = 16
 
 
 @pytest.fixture

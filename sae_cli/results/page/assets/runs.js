@@ -42,7 +42,8 @@ function grouped() {
   for (const run of visibleRuns()) {
     const own = chosen.includes(run) ? data.runs[run].label : "others";
     const name = key === CHOSEN ? own : `${key}=${data.runs[run].settings[key]}`;
-    groups.set(name, [...(groups.get(name) ?? []), run]);
+    if (!groups.has(name)) groups.set(name, []);
+    groups.get(name).push(run);
   }
   return groups;
 }
@@ -126,22 +127,31 @@ function curve(run, metric) {
   return (values[metric] ?? []).map((y, i) => ({ x: epochs[i], y: y ?? NaN, run }));
 }
 
+// The curves of a group are one line with gaps, because hundreds of lines would take a second; each
+// chosen run has a line of its own.
+function linesOf(label, runs, index, metric) {
+  const chosen = chosenRuns();
+  const others = byId("only").checked ? [] : runs.filter((run) => !chosen.includes(run));
+  const apart = runs.filter((run) => chosen.includes(run)).map((run) => [run]);
+  return [others, ...apart]
+    .filter((own) => own.length)
+    .map((own, place) => ({
+      label: place ? "" : label,
+      data: own.flatMap((run) => [...curve(run, metric), { x: NaN, y: NaN, run }]),
+      borderColor: groupColour(label, index) + (own === others ? "90" : ""),
+      backgroundColor: groupColour(label, index),
+      borderWidth: own === others ? 1 : 3,
+      pointRadius: 0,
+      pointHitRadius: 4,
+      order: own === others ? 1 : 0,
+    }));
+}
+
 function drawCurves() {
   const metric = byId("metric").value;
-  const chosen = chosenRuns();
-  const shown = (run) => !byId("only").checked || chosen.includes(run);
   show(lines, () => {
     const sets = [...grouped()].flatMap(([label, runs], index) =>
-      runs.filter(shown).map((run, place) => ({
-        label: place ? "" : label,
-        data: curve(run, metric),
-        borderColor: groupColour(label, index) + (chosen.includes(run) ? "" : "90"),
-        backgroundColor: groupColour(label, index),
-        borderWidth: chosen.includes(run) ? 3 : 1,
-        pointRadius: 0,
-        pointHitRadius: 4,
-        order: chosen.includes(run) ? 0 : 1,
-      })),
+      linesOf(label, runs, index, metric),
     );
     const label = (item) => `epoch ${item.raw.x}: ${item.raw.y}`;
     const tooltip = { filter: (item, place) => place === 0, callbacks: { ...describeRun, label } };
