@@ -34,6 +34,9 @@ from sae_cli.datasets.inputs import DataRecord, Inputs
 from sae_cli.results.finished_run import machine, read_finished
 from sae_cli.results.gather import rows
 from sae_cli.results.markdown import page
+from sae_cli.results.page.run_page import run_page
+from sae_cli.results.page.runs_page import runs_page
+from sae_cli.results.page.shown_run import read_run
 from sae_cli.run_folder.files import read_json
 from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.plain_yaml import MAX_CONFIG_BYTES, read_texts
@@ -85,6 +88,10 @@ COUNTS = {
     "report of config.yaml": 300,
     "report of summary.json": 100,
     "report of environment.json": 100,
+    "page of config.yaml": 200,
+    "page of metrics.jsonl": 200,
+    "page of summary.json": 100,
+    "page of environment.json": 100,
     "summary.json": 200,
     "metrics.jsonl": 200,
     "npy": 500,
@@ -161,6 +168,10 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         run = read_finished(folder)
         return page(rows([run]), [run], 0, "sae-report")
 
+    def _page() -> object:
+        run = read_run(folder, "finished")
+        return run_page(run, folder), runs_page([run, run], folder, "runs")
+
     def of_picture(ending: str, form: str) -> Reader:
         content = io.BytesIO()
         image = Image.fromarray((x[:30].reshape(12, 5, 3) * 50 + 128).astype(np.uint8))
@@ -190,6 +201,11 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         "report of config.yaml": of_run("config.yaml", _report, yaml_faults),
         "report of summary.json": of_run("summary.json", _report, json_faults),
         "report of environment.json": of_run("environment.json", _report, json_faults),
+        "page of config.yaml": of_run("config.yaml", _page, yaml_faults),
+        **{
+            f"page of {name}": of_run(name, _page, json_faults)
+            for name in ("metrics.jsonl", "summary.json", "environment.json")
+        },
         "model.safetensors": of_run(
             "model.safetensors", lambda: load_run(folder), safetensors_faults
         ),

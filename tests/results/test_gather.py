@@ -272,7 +272,10 @@ def test_the_command_on_a_sweep(reporting: Command, command: Command, tmp_path: 
     assert command(*words).returncode == 0
     done = reporting("sweep", "--into", "results.md")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "4 rows from 4 finished runs: results.md\n"
+    assert done.stdout.splitlines() == [
+        "4 rows from 4 finished runs: results.md",
+        "page: sweep/report.html",
+    ]
     first = (tmp_path / "results.md").read_bytes()
     text = first.decode()
     assert text.startswith(f"{MARKER}\n")

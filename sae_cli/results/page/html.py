@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,6 @@ def _environment() -> jinja2.Environment:
         auto_reload=False,
     )
     environment.filters["number"] = number
-    environment.filters["words"] = _words
     return environment
 
 
@@ -93,8 +92,3 @@ def _harmless(value: Any) -> Any:
     if type(value) is not str or value.isprintable():
         return value
     return "\n".join(map(in_one_line, value.split("\n")))
-
-
-def _words(values: Mapping[str, str]) -> str:
-    """Word settings as they would be typed."""
-    return ", ".join(f"{key}={value}" for key, value in values.items())

@@ -9,7 +9,6 @@ from typing import Any
 
 from sae_cli.core.text import number
 from sae_cli.results.finished_run import machine
-from sae_cli.results.notes import is_counted
 from sae_cli.results.page.curves import AIMS, curves_of
 from sae_cli.results.page.html import fill
 from sae_cli.results.page.pictures import show_pictures
@@ -45,7 +44,6 @@ def run_page(run: ShownRun, target: Path) -> bytes:
         facts=_facts(run),
         notes=notes_of(log),
         closing=_closing(run),
-        counts=counts_codes(run),
         active_above=run.metrics.get("active_above"),
         charts=charts,
         pictures=pictures,
@@ -82,11 +80,6 @@ def _closing(run: ShownRun) -> list[tuple[str, list[float | None], str]]:
         values = [run.metrics.get(f"{split}/{name}") for split in SPLITS]
         rows.append((name, values, "" if aim is None else f"target {aim:g}"))
     return rows
-
-
-def counts_codes(run: ShownRun) -> bool:
-    """Tell whether a metric of a run counts codes above a threshold."""
-    return any(is_counted(name) for name in run.metrics)
 
 
 def _settings(run: ShownRun) -> list[tuple[str, str, bool]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from glob import escape
 from pathlib import Path
 
 from sae_cli.core.errors import ConfigError
@@ -11,7 +12,8 @@ from sae_cli.results.gather import runs_below
 from sae_cli.results.page.run_page import run_page
 from sae_cli.results.page.runs_page import REPORT, runs_page
 from sae_cli.results.page.shown_run import ShownRun, read_run
-from sae_cli.run_folder.files import read_file, refuse_link, write_atomically
+from sae_cli.run_folder.files import read_file, read_json, refuse_link, write_atomically
+from sae_cli.run_folder.layout import STATUS, holds_run, holds_sweep
 
 # The first lines of every page; a file that begins otherwise is somebody's own.
 MARKER = b"<!doctype html>\n<!-- Made by sae-train:"
@@ -53,6 +55,7 @@ def write_page_of(folders: Sequence[Path], target: Path | None = None) -> Path:
     check_page(target)
     paths = {path.resolve(): path for folder in folders for path in runs_below(folder)}
     runs, left_out = _read(list(paths.values()))
+    left_out += [line for folder in folders for line in _not_begun(folder)]
     if not runs:
         first = f" ({left_out[0]})" if left_out else ""
         raise ConfigError(f"no run in {', '.join(map(short, folders))} can be read{first}")
@@ -77,9 +80,26 @@ def _read(paths: Sequence[Path]) -> tuple[list[ShownRun], list[str]]:
     return runs, left_out
 
 
+def _not_begun(sweep: Path) -> list[str]:
+    """Give a line on each job of a sweep that failed before its training began."""
+    if not holds_sweep(sweep):
+        return []
+    jobs = [path for path in sorted(sweep.iterdir()) if path.is_dir() and not holds_run(path)]
+    lines = []
+    for job in jobs:
+        try:
+            about = read_json(job / STATUS)
+        except ConfigError:
+            continue
+        lines.append(f"{short(job)}: {about.get('status')}: {about.get('error')}")
+    return lines
+
+
 def check_page(target: Path) -> None:
     """Raise ConfigError unless a page may be written to the file."""
-    refuse_link(target)
+    # A page is written under a name that begins with its own, before it is renamed.
+    for path in (target, *target.parent.glob(f"{escape(target.name)}.*")):
+        refuse_link(path)
     if not target.parent.is_dir():
         raise ConfigError(
             f"{short(target)}: there is no folder {short(target.parent)}; make it first"

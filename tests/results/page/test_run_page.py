@@ -124,6 +124,10 @@ def test_a_file_that_is_no_page_is_left_as_it_is(run: Path, tmp_path: Path) -> N
     (run / "report.html").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ConfigError, match="is a link"):
         write_page_of([run])
+    (run / "report.html").unlink()
+    (run / "report.html.1.tmp").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="is a link"):
+        check_page(run / "report.html")
     assert not (tmp_path / "elsewhere").exists()
 
 

@@ -80,6 +80,16 @@ def test_a_damaged_run_is_named_and_an_unfinished_one_shown(sweep: Path) -> None
     assert any("the loss is NaN" in own.get("title", "") for own in page.all("span"))
 
 
+def test_a_job_that_never_began_is_named(sweep: Path) -> None:
+    (sweep / "sweep.yaml").write_text("")
+    (sweep / "99_seed=9").mkdir()
+    (sweep / "99_seed=9" / "status.json").write_text('{"status": "failed", "error": "no <data>"}')
+    (sweep / "notes").mkdir()
+    page = made(sweep)
+    assert "99_seed=9: failed: no <data>" in page.text
+    assert "1 left out" in page.text
+
+
 def test_folders_far_apart(sweep: Path, tmp_path: Path) -> None:
     other = make_run(tmp_path / "x" / "other: run", ["seed=7"], picture_bytes=10)
     page = check_sealed(write_page_of([sweep, other], sweep / "p.html").read_bytes())
