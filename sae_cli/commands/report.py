@@ -28,6 +28,7 @@ def _run(arguments: Sequence[str]) -> int:
     # pydantic takes its time, and a typo should not wait for it.
     from sae_cli.results.gather import gather, rows
     from sae_cli.results.markdown import check_target, page, write_page
+    from sae_cli.results.page.runs_page import REPORT
     from sae_cli.results.page.write import check_page
 
     page_file = None if given.page is None else full_path(given.page)
@@ -46,15 +47,17 @@ def _run(arguments: Sequence[str]) -> int:
     else:
         write_page(into, text)
         say(f"{len(found)} rows from {len(runs)} finished runs: {short(into)}")
-    _write_page(folders, page_file, quiet=into is None)
+    beside = None if into is None or len(folders) == 1 else into.parent / REPORT
+    _write_page(folders, page_file or beside, asked=page_file is not None, quiet=into is None)
     return DONE
 
 
-def _write_page(folders: Sequence[Path], target: Path | None, *, quiet: bool) -> None:
-    """Write the page to look at; where nobody has asked for it by name, its failure is a line.
+def _write_page(folders: Sequence[Path], target: Path | None, *, asked: bool, quiet: bool) -> None:
+    """Write the page to look at.
 
     Args:
-        target: the file that was asked for, or None.
+        target: the file, or None where it goes without saying.
+        asked: whether it was asked for; if not, that it cannot be written is a line and no error.
         quiet: say nothing of a page that was written: the table of results is on the output.
     """
     from sae_cli.results.page.write import write_page_of
@@ -62,7 +65,7 @@ def _write_page(folders: Sequence[Path], target: Path | None, *, quiet: bool) ->
     try:
         file = write_page_of(folders, target)
     except (SaeError, OSError) as error:
-        if target is not None:
+        if asked:
             raise
         print(in_one_line(f"no page: {error}"), file=sys.stderr)
         return
@@ -86,6 +89,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--page",
         metavar="FILE",
-        help="the page to look at runs with; without it report.html, in FOLDER if there is one",
+        help="the page to look at runs with; without it report.html, in FOLDER, or beside the "
+        "table if there are several",
     )
     return parser
