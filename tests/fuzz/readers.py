@@ -142,6 +142,7 @@ def write_run(path: Path) -> None:
     run.write_overrides(["model=stacked", "architecture.hidden_sizes=[8]"])
     sweep_of(path, [["seed=0"], ["seed=1"]], [config, config]).write()
     run.write_summary({"val/loss": 0.5, "seconds": 1.25, "best_epoch": 2})
+    run.set_status("finished")
 
 
 def make_readers(folder: Path) -> dict[str, Reader]:
@@ -170,7 +171,11 @@ def make_readers(folder: Path) -> dict[str, Reader]:
 
     def _page() -> object:
         run = read_run(folder, "finished")
-        return run_page(run, folder), runs_page([run, run], folder, "runs")
+        made = run_page(run, folder), runs_page([run, run], folder, "runs")
+        if run.faults:
+            # A page says them, and shows what is left.
+            raise ConfigError(run.faults[0])
+        return made
 
     def of_picture(ending: str, form: str) -> Reader:
         content = io.BytesIO()

@@ -237,7 +237,7 @@ def test_the_table_is_copied(sweep: Opened) -> None:
 def test_choices_change_what_is_beside(sweep: Opened) -> None:
     page = sweep.page
     assert page.locator("#figures img").count() == 3
-    page.get_by_label("Picture").select_option("atoms")
+    page.locator("#picture").select_option("atoms")
     names = [one.get_attribute("alt") or "" for one in page.locator("#figures img").all()]
     assert all(name.startswith("atoms of ") for name in names)
     for _ in range(3):
@@ -249,7 +249,7 @@ def test_choices_change_what_is_beside(sweep: Opened) -> None:
     assert "penalty.weight" in settings
     page.get_by_label("chosen runs only").check()
     assert page.evaluate('Chart.getChart("curves-chart").data.datasets.length') == 2
-    page.get_by_label("Metric").select_option("val/l0")
+    page.locator("#metric").select_option("val/l0")
     assert page.evaluate('Chart.getChart("curves-chart").options.scales.y.title.text') == "val/l0"
 
 
