@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from sae_cli.results.page import pictures
 from sae_cli.results.page.write import write_page_of
 from tests.results.page.made_runs import make_run, make_sweep
 
@@ -125,6 +126,40 @@ def test_no_error_no_request_no_barrier(
     opened.check()
     found = axe.Axe().run(opened.page).response["violations"]
     assert [one["id"] for one in found if one["impact"] in BARRIERS] == []
+    opened.page.context.close()
+
+
+def test_the_search_for_barriers_finds_one(browser: Any, files: dict[str, Path]) -> None:
+    opened = Opened(browser, files["run"], DESKTOP, "light")
+    opened.page.evaluate("document.querySelector('img').removeAttribute('alt')")
+    found = axe.Axe().run(opened.page).response["violations"]
+    assert [one["id"] for one in found if one["impact"] in BARRIERS] == ["image-alt"]
+    opened.page.context.close()
+
+
+def test_a_foreign_script_does_not_run(browser: Any, files: dict[str, Path]) -> None:
+    """The policy of a page stops what escaping would have let through."""
+    text = files["run"].read_text()
+    file = files["run"].with_name("forged.html")
+    forged = "<script>document.title = 'forged'</script><img src=x onerror='document.title = 1'>"
+    file.write_text(text.replace("<main", f"{forged}<main"))
+    opened = Opened(browser, file, DESKTOP, "light")
+    assert "forged" not in opened.page.title() and opened.page.title().startswith("run")
+    assert any("Content Security Policy" in line for line in opened.said)
+    opened.page.context.close()
+
+
+def test_pictures_outside_of_a_page_are_shown(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "MOST_BYTES", 0)
+    sweep = make_sweep(tmp_path / "a sweep: 50%, #1", 2)
+    opened = Opened(browser, write_page_of([sweep]), DESKTOP, "light")
+    opened.page.wait_for_load_state("networkidle")
+    images = "[...document.querySelectorAll('#figures img')].map((one) => one.naturalWidth)"
+    assert opened.page.evaluate(images) == [8, 8]
+    assert opened.said == []
+    assert len(opened.asked) == 3 and all(url.startswith("file:") for url in opened.asked)
     opened.page.context.close()
 
 
