@@ -37,7 +37,15 @@ def _run(arguments: Sequence[str]) -> int:
     into = None if given.into is None else full_path(given.into)
     if into is not None:
         check_target(into)
-    runs, left_out = gather(folders)
+    try:
+        runs, left_out = gather(folders)
+    except ConfigError as error:
+        # A page shows runs that have not finished, too, where it is asked for.
+        if page_file is None:
+            raise
+        print(in_one_line(f"no table: {error}"), file=sys.stderr)
+        _write_page(folders, page_file, asked=True, quiet=False)
+        return DONE
     for line in left_out:
         print(in_one_line(f"left out: {line}"), file=sys.stderr)
     found = rows(runs)

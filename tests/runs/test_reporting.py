@@ -134,6 +134,15 @@ def test_the_command_writes_pages(
     assert reporting("sweep", "--page", "mine.html").returncode == 0
     assert len(check_sealed((tmp_path / "mine.html").read_bytes()).data["runs"]) == 2
 
+    status = (tmp_path / "run" / "status.json").read_bytes()
+    (tmp_path / "run" / "status.json").write_text('{"status": "failed", "error": "why"}')
+    assert reporting("run").returncode == 2
+    done = reporting("run", "--page", "failed.html")
+    assert (done.returncode, done.stdout) == (0, "page: failed.html\n")
+    assert done.stderr.startswith("no table: no finished run in run")
+    assert "why" in check_sealed((tmp_path / "failed.html").read_bytes()).text
+    (tmp_path / "run" / "status.json").write_bytes(status)
+
     (tmp_path / "run" / REPORT).write_text("mine")
     done = reporting("run")
     assert done.returncode == 0
