@@ -15,6 +15,8 @@ from sae_cli.core.text import number, precision
 from sae_cli.results.page.shown_run import ShownRun
 
 SEED = "seed"
+# No more seeds are listed one by one.
+MOST_SEEDS = 6
 # A table has no more columns of settings; the differences of the configurations show the others.
 MOST_COLUMNS = 12
 # The metrics of the table, after the one that a sweep is sorted by.
@@ -58,6 +60,13 @@ class Group:
     settings: dict[str, str]
     seeds: list[str]
     spreads: dict[str, Spread]
+
+    @property
+    def seeds_text(self) -> str:
+        """The seeds, or how many there are and the first and the last of many."""
+        if len(self.seeds) <= MOST_SEEDS:
+            return ", ".join(self.seeds)
+        return f"{len(self.seeds)}: {self.seeds[0]} to {self.seeds[-1]}"
 
 
 def higher_is_better(metric: str) -> bool:

@@ -57,6 +57,12 @@ def test_means_are_over_seeds(tmp_path: Path) -> None:
     assert "0.2 0 0.3667" in page.text
 
 
+def test_many_seeds_are_counted(tmp_path: Path) -> None:
+    for seed in range(11):
+        make_run(tmp_path / "s" / str(seed), [f"seed={seed}"], pictures=())
+    assert "11: 0 to 10 0." in made(tmp_path / "s").text
+
+
 def test_without_two_seeds_there_are_no_means(tmp_path: Path) -> None:
     make_run(tmp_path / "s" / "a", ["penalty.weight=0.01"])
     make_run(tmp_path / "s" / "b", ["penalty.weight=0.02"])

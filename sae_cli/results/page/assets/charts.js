@@ -24,6 +24,10 @@ function show(canvas, make) {
   new Chart(canvas, make());
 }
 
+function rounded(value) {
+  return Number(value.toPrecision(5));
+}
+
 function options(x, y, { log = false, legend = true, tooltip = {} } = {}) {
   const type = log ? "logarithmic" : "linear";
   return {
@@ -37,7 +41,12 @@ function options(x, y, { log = false, legend = true, tooltip = {} } = {}) {
     },
     plugins: {
       legend: { display: legend, labels: { boxWidth: 8, boxHeight: 8, usePointStyle: true } },
-      tooltip,
+      tooltip: {
+        backgroundColor: colour("text"),
+        titleColor: colour("back"),
+        bodyColor: colour("back"),
+        ...tooltip,
+      },
     },
   };
 }

@@ -88,6 +88,7 @@ function drawTradeOff() {
       borderWidth: (context) => (isChosen(context) ? 2 : 1),
       radius: (context) => (isChosen(context) ? 8 : 5),
       hoverRadius: 9,
+      clip: false,
       pointStyle: SHAPES[index % SHAPES.length],
     }));
     sets.push({
@@ -103,14 +104,13 @@ function drawTradeOff() {
       pointStyle: "line",
       order: 9,
     });
-    const label = (item) => [`${x}: ${item.raw.x}`, `${y}: ${item.raw.y}`];
+    const label = (item) => [`${x}: ${rounded(item.raw.x)}`, `${y}: ${rounded(item.raw.y)}`];
     const tooltip = {
       filter: (item, place) => place === 0,
       callbacks: { ...describeRun, label },
     };
     const shared = options(x, y, { tooltip });
-    // A point on the edge would be cut.
-    Object.assign(shared.scales.x, { bounds: "ticks", grace: "3%" });
+    shared.scales.x.bounds = "ticks";
     return {
       type: "scatter",
       data: { datasets: sets },
