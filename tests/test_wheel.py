@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -46,8 +47,16 @@ def test_it_holds_every_page_and_the_credits(unpacked: Path) -> None:
     assert pages(unpacked / "sae_cli" / "conf") == pages(CHECKOUT / "conf")
     assert (unpacked / "sae_cli" / "datasets" / "digits.npz").is_file()
     assert (unpacked / "sae_cli" / "datasets" / "fashion_2k.npz").is_file()
+    page = Path("sae_cli", "results", "page")
+    for folder in ("templates", "assets"):
+        names = {path.name for path in (unpacked / page / folder).iterdir()}
+        assert names == {path.name for path in (CHECKOUT / page / folder).iterdir()}
+        assert names
     (notice,) = unpacked.rglob("NOTICE")
     assert "CC BY 4.0" in notice.read_text()
+    script = (unpacked / page / "assets" / "chart.umd.min.js").read_text()
+    version = re.search(r"Chart\.js v([\d.]+)", script)
+    assert version is not None and f"Chart.js {version[1]}" in notice.read_text()
 
 
 @pytest.mark.slow

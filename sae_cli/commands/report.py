@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from sae_cli.commands.exits import DONE, run_guarded
 from sae_cli.commands.parser import Parser
-from sae_cli.core.errors import ConfigError, in_one_line
+from sae_cli.core.errors import ConfigError, SaeError, in_one_line
 from sae_cli.core.paths import full_path
 from sae_cli.core.text import say, short
 
@@ -27,11 +28,24 @@ def _run(arguments: Sequence[str]) -> int:
     # pydantic takes its time, and a typo should not wait for it.
     from sae_cli.results.gather import gather, rows
     from sae_cli.results.markdown import check_target, page, write_page
+    from sae_cli.results.page.runs_page import REPORT
+    from sae_cli.results.page.write import check_page
 
+    page_file = None if given.page is None else full_path(given.page)
+    if page_file is not None:
+        check_page(page_file)
     into = None if given.into is None else full_path(given.into)
     if into is not None:
         check_target(into)
-    runs, left_out = gather(folders)
+    try:
+        runs, left_out = gather(folders)
+    except ConfigError as error:
+        # A page shows runs that have not finished, too, where it is asked for.
+        if page_file is None:
+            raise
+        print(in_one_line(f"no table: {error}"), file=sys.stderr)
+        _write_page(folders, page_file, asked=True, quiet=False)
+        return DONE
     for line in left_out:
         print(in_one_line(f"left out: {line}"), file=sys.stderr)
     found = rows(runs)
@@ -41,24 +55,53 @@ def _run(arguments: Sequence[str]) -> int:
     else:
         write_page(into, text)
         say(f"{len(found)} rows from {len(runs)} finished runs: {short(into)}")
+    beside = None if into is None or len(folders) == 1 else into.parent / REPORT
+    _write_page(folders, page_file or beside, asked=page_file is not None, quiet=into is None)
     return DONE
+
+
+def _write_page(folders: Sequence[Path], target: Path | None, *, asked: bool, quiet: bool) -> None:
+    """Write the page to look at.
+
+    Args:
+        target: the file, or None where it goes without saying.
+        asked: whether it was asked for; if not, that it cannot be written is a line and no error.
+        quiet: say nothing of a page that was written: the table of results is on the output.
+    """
+    from sae_cli.results.page.write import write_page_of
+
+    try:
+        file = write_page_of(folders, target)
+    except (SaeError, OSError) as error:
+        if asked:
+            raise
+        print(in_one_line(f"no page: {error}"), file=sys.stderr)
+        return
+    if not quiet:
+        say(f"page: {short(file)}")
 
 
 def _parser() -> Parser:
     parser = Parser(
         "sae-report",
-        "Make a page of results from the folders of finished runs: a row for each "
-        "experiment and metric with what was published, the mean over seeds, and the command. Exit "
-        "code 0: done, 2: wrong input.",
+        "Make a table of results from the folders of finished runs: a row for each "
+        "experiment and metric with what was published, the mean over seeds, and the command; and "
+        "report.html, a page to look at them with. Exit code 0: done, 2: wrong input.",
         examples={
-            "sae-report outputs": "print the page of all runs below outputs",
-            "sae-report outputs --into results.md": "write it to a file",
+            "sae-report outputs": "print a table of all runs below it; write report.html there",
+            "sae-report outputs --into results.md": "write the table to a file",
         },
     )
     parser.add_argument(
         "folders", nargs="+", metavar="FOLDER", help="of a run, of a sweep, or of such folders"
     )
     parser.add_argument(
-        "--into", metavar="FILE", help="the page, such as docs/results.md; printed without it"
+        "--into", metavar="FILE", help="the table, such as docs/results.md; printed without it"
+    )
+    parser.add_argument(
+        "--page",
+        metavar="FILE",
+        help="the page to look at runs with; without it report.html, in FOLDER, or beside the "
+        "table if there are several",
     )
     return parser

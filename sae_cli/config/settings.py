@@ -31,7 +31,7 @@ AUTO = "auto"
 # These keys change no number of a run: what it says, saves and draws, and where its data are.
 FREE = (
     *("checkpoint_steps", "checkpoint_minutes", "profile", "progress", "log_every", "log_steps"),
-    *("quiet", "pictures", "sort_by"),
+    *("quiet", "pictures", "report", "sort_by"),
     *("published", "dataset.path", "dataset.root", "dataset.download", LOGGER),
 )
 # These keys may change when a run is resumed.
@@ -66,6 +66,8 @@ class Settings(pydantic.BaseModel):
     log_steps: Count | None = None
     quiet: bool = False
     pictures: bool
+    # As for clip_norm; earlier versions wrote no page.
+    report: bool = True
     sort_by: str
     published: list[Published]
     # Name -> options; a configuration that was saved before trackers came has none.

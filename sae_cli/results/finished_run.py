@@ -79,7 +79,7 @@ def read_finished(path: Path) -> FinishedRun:
     try:
         return FinishedRun(
             _settings(config),
-            {group: _part({**EARLIER_GROUPS, **config}, group) for group in GROUP_NAMES},
+            {group: saved_part({**EARLIER_GROUPS, **config}, group) for group in GROUP_NAMES},
             read_texts(path / OVERRIDES, MAX_CONFIG_BYTES),
             read_summary(path),
             str(record.get("started")),
@@ -96,7 +96,12 @@ def _settings(config: Mapping[str, Any]) -> Settings:
     return Settings(**validate(Settings, given, "", "the settings are"))
 
 
-def _part(config: Mapping[str, Any], group: str) -> dict[str, Any]:
+def saved_part(config: Mapping[str, Any], group: str) -> dict[str, Any]:
+    """Give a part's name and options, those of an earlier version as what they mean today.
+
+    Raises:
+        ConfigError: it is not a part.
+    """
     part = config.get(group)
     if not isinstance(part, dict) or not isinstance(part.get("name"), str):
         raise ConfigError(f"{group} is not a part with a name")

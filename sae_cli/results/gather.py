@@ -83,7 +83,7 @@ def gather(folders: Sequence[Path]) -> tuple[list[FinishedRun], list[str]]:
     Raises:
         ConfigError: there is no run that has finished and can be read.
     """
-    paths = {path.resolve(): path for folder in folders for path in _runs_below(folder, MAX_DEPTH)}
+    paths = {path.resolve(): path for folder in folders for path in runs_below(folder)}
     runs, left_out = [], []
     for path in paths.values():
         status = status_of(path)
@@ -103,14 +103,15 @@ def gather(folders: Sequence[Path]) -> tuple[list[FinishedRun], list[str]]:
     return runs, left_out
 
 
-def _runs_below(folder: Path, depth: int) -> Iterator[Path]:
+def runs_below(folder: Path, depth: int = MAX_DEPTH) -> Iterator[Path]:
+    """Yield the run folders in and below a folder, in the order of their names."""
     if holds_run(folder):
         yield folder
     elif depth:
         for path in sorted(folder.iterdir()):
             # A link may lead in a circle.
             if path.is_dir() and not path.is_symlink():
-                yield from _runs_below(path, depth - 1)
+                yield from runs_below(path, depth - 1)
 
 
 def rows(runs: Iterable[FinishedRun]) -> list[Row]:

@@ -16,23 +16,22 @@ from sae_cli.assembly.parts import Parts, build_parts
 from sae_cli.assembly.prepare import Prepared, prepare
 from sae_cli.assembly.ranges import range_notes
 from sae_cli.config.schema import RunConfig
-from sae_cli.core.errors import MovedError, Stopped
+from sae_cli.core.errors import DivergedError, MovedError, Stopped
 from sae_cli.core.shapes import REALS
 from sae_cli.core.signals import Stop, stopping_in_time
-from sae_cli.core.text import short, table
-from sae_cli.datasets import Split
+from sae_cli.core.text import short
 from sae_cli.datasets.formats.bus_errors import bus_errors_raised
 from sae_cli.pictures import render
 from sae_cli.results.drawing import draw
-from sae_cli.results.notes import target_notes, undefined_notes
+from sae_cli.results.notes import target_notes
 from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.layout import holds_sweep, resume_command
 from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.active_run import ActiveRun, Progress, activate
+from sae_cli.runs.closing import closing_metrics, closing_table
+from sae_cli.runs.reporting import report_run
 from sae_cli.runs.saver import restore_run
 from sae_cli.runs.stage import train_stage
-from sae_cli.training.loop import evaluate
-from sae_cli.training.metrics import BASELINE_BATCH, Baseline
 
 
 def train(
@@ -100,11 +99,15 @@ def train_in(
             summary = _train(run)
         summary |= {"seconds": round(progress.seconds, 3)}
         folder.write_summary(summary)
+        # A run that is killed before it has finished writes its page when it is resumed.
+        _report(run, "finished")
     except BaseException as error:
         run.console.end()
         # On a full disk, or in a folder that was moved, this fails too; the first error counts.
         with suppress(OSError, MemoryError, MovedError):
             _mark(run, error)
+            if isinstance(error, DivergedError):
+                _report(run, "failed")
         run.tracking.end("failed" if isinstance(error, Exception) else "interrupted", lambda: False)
         if isinstance(error, Stopped):
             saved_at = f"the last checkpoint is of step {progress.saved_step}"
@@ -118,6 +121,12 @@ def train_in(
     return summary
 
 
+def _report(run: ActiveRun, status: str) -> None:
+    """Write the page of a run; the jobs of a sweep have that of the sweep."""
+    if run.config.settings.report and not holds_sweep(run.folder.path.parent):
+        report_run(run.folder.path, status, run.console.say)
+
+
 def _mark(run: ActiveRun, error: BaseException) -> None:
     """Say in the folder how the run ended."""
     status = run.folder.end(error, saved_step=run.progress.saved_step)
@@ -128,13 +137,13 @@ def _train(run: ActiveRun) -> dict[str, Any]:
     """Train all stages, then evaluate, save the model and draw; give the summary."""
     _introduce(run)
     _train_stages(run)
-    final = _closing_metrics(run)
+    final = closing_metrics(run)
     run.check_data()
     data = run.training.dataset
     tensors = run.training.network.saved.state_dict() | data.record.tensors
     run.folder.save_model(tensors, data.shape, data.record.as_dict())
     model = run.training.autoencoder
-    shown = _closing_table(final, model.activation.active_above, run.config.target_activity)
+    shown = closing_table(final, model.activation.active_above, run.config.target_activity)
     in_sweep = holds_sweep(run.folder.path.parent)
     shown += closing_notes(
         run.config, run.training, run.made.look, run.log.lines, final, in_sweep=in_sweep
@@ -205,38 +214,3 @@ def _train_stages(run: ActiveRun) -> None:
     if split.streamed_to is not None:
         share = (split.wait.seconds - waited) / max(time.monotonic() - started, 1e-9)
         run.console.say(f"data: streamed; {share:.0%} of the training was waiting for them")
-
-
-def _closing_metrics(run: ActiveRun) -> dict[str, float]:
-    """Give every metric of the final weights on every split."""
-    data = run.training.dataset
-    # The last epoch has ended with an evaluation of these very weights.
-    last = run.log.lines[-1]
-    val = {key: value for key, value in last.items() if key.startswith("val/")}
-    return _evaluate(run, "train", data.train) | val | _evaluate(run, "test", data.test)
-
-
-def _evaluate(run: ActiveRun, name: str, split: Split) -> dict[str, float]:
-    run.stop.check()
-    model, objective = run.training.autoencoder, run.training.objective
-    baseline = Baseline.of(split.batches(BASELINE_BATCH))
-    values = evaluate(model, objective, split, baseline, run.training.device)
-    return {f"{name}/{key}": value for key, value in values.items()}
-
-
-def _closing_table(
-    final: Mapping[str, float], active_above: float, target: float | None
-) -> list[str]:
-    """Show train, validation and test beside each other, and a target beside its metric."""
-    splits = ("train", "val", "test")
-    names = [key.removeprefix("test/") for key in final if key.startswith("test/")]
-    beside = {} if target is None else {"mean_activity": f" (target {target:g})"}
-    rows = [
-        [name + beside.get(name, ""), *(final[f"{split}/{name}"] for split in splits)]
-        for name in names
-    ]
-    note = (
-        "Metrics of the final weights; for l0 and dead_latents, a code is active when its "
-        f"magnitude exceeds {active_above:g}."
-    )
-    return ["", *table(["metric", *splits], rows), note, *undefined_notes(final.items(), "-")]

@@ -56,7 +56,7 @@ def test_a_run_folder_is_complete(finished: tuple[Path, str]) -> None:
     assert pictures >= {"reconstructions", "filters", "penalty_curves", "loss_curves"}
     assert found == {
         *("config.yaml", "overrides.yaml", "environment.json", "metrics.jsonl", "status.json"),
-        *("summary.json", "train.log", "model.safetensors"),
+        *("summary.json", "train.log", "model.safetensors", "report.html"),
         *("checkpoints/last.pt", "checkpoints/previous.pt", "checkpoints/best.pt"),
         *(f"pictures/{name}.{kind}" for name in pictures for kind in ("png", "npz")),
     }

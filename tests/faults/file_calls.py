@@ -16,7 +16,7 @@ from tests.forked import Before, no_fsync
 # Python announces each of these calls; ``open`` is that of the system as well.
 CALLS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
 # These say when a run was made, and by which process.
-OWN = {".lock", "train.log", "environment.json", "status.json", "summary.json"}
+OWN = {".lock", "train.log", "environment.json", "status.json", "summary.json", "report.html"}
 
 
 def killed_at(folder: Path, number: int, names: tuple[str, ...] = ("",)) -> Before:

@@ -228,13 +228,13 @@ def in_the_closing(fault: Fault, file: Path) -> None:
     """Do it when the training is done, before the closing evaluation."""
     from sae_cli.runs import train as runs
 
-    evaluate = runs._closing_metrics
+    evaluate = closing.closing_metrics
 
     def patched(run: Any) -> dict[str, float]:
         fault(file)
         return evaluate(run)
 
-    KEPT.enter_context(pytest.MonkeyPatch.context()).setattr(runs, "_closing_metrics", patched)
+    KEPT.enter_context(pytest.MonkeyPatch.context()).setattr(runs, "closing_metrics", patched)
 
 
 @pytest.mark.parametrize("fault", [empty, fill])

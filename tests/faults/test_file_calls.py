@@ -104,3 +104,9 @@ def test_killed_at_every_call(scene: str, tmp_path: Path) -> None:
 def test_killed_while_a_finished_run_is_extended(tmp_path: Path) -> None:
     """Its status and its configuration are two files, and it has finished only if both say so."""
     assert walk("extend", tmp_path, itertools.count(1), ("config.yaml", "status.json")) > 5
+
+
+@pytest.mark.parametrize("scene", ["begin", *slow(["extend", "sweep"])])
+def test_killed_while_a_page_is_written(scene: str, tmp_path: Path) -> None:
+    """The run has not finished yet, and a sweep that is given again writes its page."""
+    assert walk(scene, tmp_path, itertools.count(1), ("report.html",)) > 1

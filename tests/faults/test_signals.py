@@ -109,7 +109,7 @@ def test_a_signal_in_the_imports(number: signal.Signals, module: str, tmp_path: 
 
 
 AFTER_TRAINING: dict[str, tuple[object, str]] = {
-    "closing evaluation": (training, "_closing_metrics"),
+    "closing evaluation": (training, "closing_metrics"),
     "second half of it": (training, "_evaluate"),
     "model": (RunFolder, "save_model"),
     "pictures": (RunFolder, "save_picture"),

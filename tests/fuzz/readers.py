@@ -38,6 +38,9 @@ from sae_cli.results.listing.details import compare, show
 from sae_cli.results.listing.listed import read_listed
 from sae_cli.results.listing.table import as_csv, lines_of
 from sae_cli.results.markdown import page
+from sae_cli.results.page.run_page import run_page
+from sae_cli.results.page.runs_page import runs_page
+from sae_cli.results.page.shown_run import read_run
 from sae_cli.run_folder.files import read_json
 from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.plain_yaml import MAX_CONFIG_BYTES, read_texts
@@ -89,6 +92,10 @@ COUNTS = {
     "report of config.yaml": 300,
     "report of summary.json": 100,
     "report of environment.json": 100,
+    "page of config.yaml": 200,
+    "page of metrics.jsonl": 200,
+    "page of summary.json": 100,
+    "page of environment.json": 100,
     "summary.json": 200,
     "metrics.jsonl": 200,
     "npy": 500,
@@ -140,6 +147,7 @@ def write_run(path: Path) -> None:
     run.write_overrides(["model=stacked", "architecture.hidden_sizes=[8]"])
     sweep_of(path, [["seed=0"], ["seed=1"]], [config, config]).write()
     run.write_summary({"val/loss": 0.5, "seconds": 1.25, "best_epoch": 2})
+    run.set_status("finished")
 
 
 def make_readers(folder: Path) -> dict[str, Reader]:
@@ -173,6 +181,14 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         run = read_finished(folder)
         return page(rows([run]), [run], 0, "sae-report")
 
+    def _page() -> object:
+        run = read_run(folder, "finished")
+        made = run_page(run, folder), runs_page([run, run], folder, "runs")
+        if run.faults:
+            # A page says them, and shows what is left.
+            raise ConfigError(run.faults[0])
+        return made
+
     def of_picture(ending: str, form: str) -> Reader:
         content = io.BytesIO()
         image = Image.fromarray((x[:30].reshape(12, 5, 3) * 50 + 128).astype(np.uint8))
@@ -202,6 +218,11 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         "report of config.yaml": of_run("config.yaml", _report, yaml_faults),
         "report of summary.json": of_run("summary.json", _report, json_faults),
         "report of environment.json": of_run("environment.json", _report, json_faults),
+        "page of config.yaml": of_run("config.yaml", _page, yaml_faults),
+        **{
+            f"page of {name}": of_run(name, _page, json_faults)
+            for name in ("metrics.jsonl", "summary.json", "environment.json")
+        },
         "model.safetensors": of_run(
             "model.safetensors", lambda: load_run(folder), safetensors_faults
         ),

@@ -233,7 +233,8 @@ def test_good_runs_are_gathered_and_the_others_named(
     (tmp_path / "damaged" / "environment.json").write_text("{")
     (tmp_path / "empty" / "config.yaml").write_text("")
     done = reporting("runs", "interrupted", "damaged", "empty", "--into", "page.md")
-    assert (done.returncode, done.stdout) == (0, "1 rows from 2 finished runs: page.md\n")
+    assert done.returncode == 0
+    assert done.stdout == "1 rows from 2 finished runs: page.md\npage: report.html\n"
     one, two, three = done.stderr.splitlines()
     assert one == "left out: interrupted: interrupted"
     assert "damaged/environment.json cannot be read" in two
@@ -243,7 +244,8 @@ def test_good_runs_are_gathered_and_the_others_named(
 
 def test_a_report_does_not_wait_for_torch() -> None:
     """Thousands of runs are read in less time than torch and the whole schema take."""
-    code = "import sys, sae_cli.results.markdown; print('torch' in sys.modules)"
+    modules = "sae_cli.commands.report, sae_cli.results.markdown, sae_cli.results.page.write"
+    code = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
@@ -272,7 +274,10 @@ def test_the_command_on_a_sweep(reporting: Command, command: Command, tmp_path: 
     assert command(*words).returncode == 0
     done = reporting("sweep", "--into", "results.md")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "4 rows from 4 finished runs: results.md\n"
+    assert done.stdout.splitlines() == [
+        "4 rows from 4 finished runs: results.md",
+        "page: sweep/report.html",
+    ]
     first = (tmp_path / "results.md").read_bytes()
     text = first.decode()
     assert text.startswith(f"{MARKER}\n")

@@ -19,6 +19,7 @@ from sae_cli.run_folder.files import refuse_link, remove_temporaries
 from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.layout import SWEEP, holds_run, holds_sweep, resume_command
 from sae_cli.run_folder.lock import is_locked, lock
+from sae_cli.runs.reporting import report_sweep
 from sae_cli.runs.resume import begin_or_resume
 from sae_cli.runs.sweeps.results import (
     RESULTS,
@@ -130,6 +131,8 @@ def run_sweep(sweep: Sweep, launcher: Launcher) -> int:
             finished = len([row for row in rows if row["status"] == "finished"])
             results = short(sweep.path / RESULTS)
             say(f"{finished} of {len(rows)} jobs finished; results: {results}")
+        if sweep.jobs[0].config.settings.report:
+            report_sweep(sweep.path, say)
     if finished < len(rows):
         say(f"resume with: {resume_command(sweep.path)}")
     return len(rows) - finished
