@@ -88,7 +88,7 @@ def _parser() -> Parser:
         "experiment and metric with what was published, the mean over seeds, and the command; and "
         "report.html, a page to look at them with. Exit code 0: done, 2: wrong input.",
         examples={
-            "sae-report outputs": "print a table of all runs below it; write report.html there",
+            "sae-report outputs": "print a table of all runs below it",
             "sae-report outputs --into results.md": "write the table to a file",
         },
     )

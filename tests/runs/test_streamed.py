@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,11 @@ from tests.conftest import SMALL
 from tests.forked import Forked
 
 KEPT = ExitStack()
+
+
+@pytest.fixture
+def forked(tmp_path: Path) -> Forked:
+    return Forked(tmp_path)
 
 
 def as_if_too_large() -> None:
