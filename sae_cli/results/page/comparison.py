@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sae_cli.config.settings import FREE
+from sae_cli.config.settings import AUTO, FREE
 from sae_cli.core.errors import in_one_line
 from sae_cli.core.text import number, precision
+from sae_cli.results.fair import QUALITY
 from sae_cli.results.page.shown_run import ShownRun
 
 SEED = "seed"
@@ -137,7 +138,8 @@ def key_metrics(runs: Sequence[ShownRun]) -> list[str]:
 
 def sort_metric(runs: Sequence[ShownRun]) -> str:
     """Give the metric that the first of the runs says its sweep is sorted by."""
-    return runs[0].settings.get("sort_by", "val/fvu")
+    said = runs[0].settings.get("sort_by", AUTO)
+    return QUALITY if said == AUTO else said
 
 
 def best_first(runs: Iterable[ShownRun], metric: str) -> list[ShownRun]:

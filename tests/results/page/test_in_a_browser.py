@@ -288,6 +288,14 @@ def test_choices_change_what_is_beside(sweep: Opened) -> None:
     assert page.evaluate('Chart.getChart("curves-chart").options.scales.y.title.text') == "val/l0"
 
 
+def test_values_before_training_do_not_flatten_a_curve(sweep: Opened) -> None:
+    def top(before: float) -> Any:
+        points = f"[{{x: 0, y: {before}}}, {{x: 1, y: 2}}, {{x: NaN, y: NaN}}, {{x: 2, y: 1}}]"
+        return sweep.page.evaluate(f"ceiling([{{data: {points}}}])")
+
+    assert (top(9), top(3)) == (2, None)
+
+
 def test_the_curves_of_a_run_with_the_keyboard(browser: Any, files: dict[str, Path]) -> None:
     opened = Opened(browser, files["run"], DESKTOP, "light")
     opened.page.locator("canvas").first.focus()

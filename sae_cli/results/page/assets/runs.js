@@ -147,6 +147,15 @@ function linesOf(label, runs, index, metric) {
     }));
 }
 
+// The top of the axis, where the values before training would flatten all others.
+function ceiling(sets) {
+  const points = sets.flatMap((set) => set.data);
+  const largest = (keep) =>
+    points.reduce((most, { x, y }) => (keep(x) && y > most ? y : most), -Infinity);
+  const trained = largest((epoch) => epoch > 0);
+  return trained > 0 && largest((epoch) => epoch === 0) > 1.6 * trained ? trained : undefined;
+}
+
 function drawCurves() {
   const metric = byId("metric").value;
   show(lines, () => {
@@ -155,7 +164,13 @@ function drawCurves() {
     );
     const label = (item) => `epoch ${item.raw.x}: ${item.raw.y}`;
     const tooltip = { filter: (item, place) => place === 0, callbacks: { ...describeRun, label } };
-    const made = options("epoch", metric, { log: byId("log").checked, tooltip });
+    const log = byId("log").checked;
+    const made = options("epoch", metric, { log, tooltip });
+    const top = log ? undefined : ceiling(sets);
+    if (top !== undefined) {
+      made.scales.y.max = Number((1.05 * top).toPrecision(3));
+      made.scales.y.title.text = `${metric} (before training: above)`;
+    }
     made.plugins.legend.labels.filter = (item) => item.text !== "";
     return { type: "line", data: { datasets: sets }, options: made };
   });
