@@ -18,6 +18,9 @@ from sae_cli.model.activations.activation import ACTIVATIONS, Activation, Learni
 # One of so many values is looked at first, and so many times the expected number of it is kept. A
 # prime does not fall into step with the width of a code.
 SAMPLED_OF, MARGIN = 61, 2
+# Rows of fewer values together are looked through at once: groups would take longer, and the order
+# of what is kept, which the last bits of a run depend on, has always been this one.
+MANY = 1 << 16
 
 Rate = Annotated[float, Field(gt=0, le=1)]
 """The share of a mean that each new value makes up."""
@@ -125,7 +128,7 @@ def _largest_of_rows(values: Tensor, k: int) -> Tensor:
     n, width = values.shape
     n_groups = _number_of_groups(width, k)
     # Maxima are quick for a processor; a GPU's own selection reads a row only once.
-    if values.is_cuda or n_groups is None:
+    if values.is_cuda or n_groups is None or values.numel() < MANY:
         return values.topk(k, dim=1, sorted=False).indices
     grouped = values.view(n, -1, n_groups)
     groups = grouped.amax(1).topk(k, dim=1, sorted=False).indices

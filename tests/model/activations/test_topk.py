@@ -8,7 +8,7 @@ import torch
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.model.activations.activation import Activation
-from sae_cli.model.activations.topk import BatchTopK, TopK
+from sae_cli.model.activations.topk import MANY, BatchTopK, TopK
 
 PRE_CODES = torch.randn(50, 30, generator=torch.Generator().manual_seed(0)) + 2.0
 
@@ -43,6 +43,22 @@ def test_values_and_places_make_the_codes() -> None:
     assert values.shape == indices.shape == (50, 4)
     assert torch.equal(activation(PRE_CODES).gather(1, indices), values)
     assert activation(PRE_CODES).sum() == pytest.approx(float(values.sum()))
+
+
+@pytest.mark.parametrize("width", [512, 500, 1023])
+def test_of_many_values_the_largest_are_kept_too(width: int) -> None:
+    rows = -(-MANY // width)
+    pre_codes = torch.randn(rows, width, generator=torch.Generator().manual_seed(1))
+    values, indices = TopK(k=8).kept(pre_codes)
+    expected = np.argsort(pre_codes.numpy(), axis=1)[:, -8:]
+    assert np.array_equal(np.sort(indices.numpy(), axis=1), np.sort(expected, axis=1))
+    assert np.array_equal(values.numpy(), np.take_along_axis(pre_codes.numpy(), indices.numpy(), 1))
+
+
+def test_of_few_values_the_order_is_that_of_earlier_versions() -> None:
+    pre_codes = torch.randn(32, 128, generator=torch.Generator().manual_seed(1))
+    _, indices = TopK(k=8).kept(pre_codes)
+    assert torch.equal(indices, pre_codes.topk(8, dim=1, sorted=False).indices)
 
 
 def test_k_on_average_over_a_batch() -> None:
