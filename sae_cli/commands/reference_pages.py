@@ -19,23 +19,25 @@ from sae_cli.config.page_texts import OptionText, Pages, join_paragraphs
 DOCS = Path(__file__).parents[2] / "docs"
 WIDTH = 110
 COLUMNS = ["| option | default | takes | meaning |", "|---|---|---|---|"]
-MADE = (
-    "<!-- Made from the comments of conf/ by `python -m sae_cli.commands.reference_pages`: what is\n"
-    "changed by hand will be lost. -->"
-)
-MODELS = """\
+MADE = """\
+<!-- Made from the comments of conf/ by `python -m sae_cli.commands.reference_pages`:
+what is changed by hand will be lost. -->
+"""
+MODELS = f"""\
+{MADE}
 # Models
 
-Every model is a page of [conf/model/](../conf/model), a choice of parts and nothing else. Below are the
-equation and the source of each, the parts that it chooses, and the options that it sets; the parts' other
-options are in [options.md](options.md). [family.md](family.md) compares the models, and
-`sae-train --help model=NAME` says all this in the terminal.
+Every model is a page of [conf/model/](../conf/model), a choice of parts and nothing else. Below
+are the equation and the source of each, the parts that it chooses, and the options that it sets;
+all other options of the parts are in [options.md](options.md). [family.md](family.md) compares the
+models, and `sae-train --help model=NAME` says all this in the terminal.
 """
-OPTIONS = """\
+OPTIONS = f"""\
+{MADE}
 # Options
 
-Every setting of a run and every option of every part, as `sae-train --help WORD` explains them. A setting is
-given as `KEY=VALUE`; an option as `GROUP.OPTION=VALUE`, where the group is that of the part: `penalty.weight=0.1`.
+Every setting of a run and every option of every part, as `sae-train --help WORD` explains them. A
+setting is given as `KEY=VALUE`, an option as `GROUP.OPTION=VALUE`, such as `penalty.weight=0.1`.
 The pages themselves are in [conf/](../conf).
 """
 
@@ -44,7 +46,7 @@ def models_page() -> str:
     """Give the text of ``docs/models.md``: an entry for each model."""
     pages = Pages()
     names = pages.names("model")
-    lines = [MADE, "", *MODELS.splitlines(), "", "| model | what it is |", "|---|---|"]
+    lines = [*MODELS.splitlines(), "", "| model | what it is |", "|---|---|"]
     lines += [f"| [`{name}`](#{name}) | {pages.read('model', name).title} |" for name in names]
     for name in names:
         lines += ["", *_model(pages, name)]
@@ -56,7 +58,7 @@ def options_page() -> str:
     pages = Pages()
     groups = [group for group in GROUPS if group not in PAGES]
     links = " · ".join(f"[{group}](#{group})" for group in (SETTINGS, *groups))
-    lines = [MADE, "", *OPTIONS.splitlines(), "", links, "", f"## {SETTINGS}", ""]
+    lines = [*OPTIONS.splitlines(), "", links, "", f"## {SETTINGS}", ""]
     settings = [(one.key, SETTINGS, one) for one in pages.settings().options]
     lines += [*COLUMNS, *_rows(settings)]
     for group in groups:
@@ -72,16 +74,20 @@ def _model(pages: Pages, name: str) -> list[str]:
     chosen = read_chosen(pages, page, GROUPS)
     lines = [f"## {name}", "", *_prose(page.comment[1:] or page.comment), ""]
     lines += [f"    sae-train model={name}", ""]
-    lines += [_choice(part) for part in chosen.parts]
+    lines += [_choice(part, page.options) for part in chosen.parts]
     settings = [option for option in page.options if "." not in option.key]
     lines += [f"- [settings](options.md#{SETTINGS}): {_values(settings)}"] if settings else []
     return lines
 
 
-def _choice(part: ChosenPart) -> str:
-    words = f"{part.group}={part.name}"
-    # One of the two ways to give a width is null where the page gives the other.
-    own = [one for one in part.options if one.key in part.given and one.value != "null"]
+def _choice(part: ChosenPart, options: Iterable[OptionText]) -> str:
+    """Give the line of a part, with the options of it that the page sets."""
+    words, start = f"{part.group}={part.name}", f"{part.group}."
+    own = [
+        OptionText(option.key.removeprefix(start), option.comment, option.value)
+        for option in options
+        if option.key.startswith(start)
+    ]
     return f"- [`{words}`](options.md#{anchor(words)})" + (f": {_values(own)}" if own else "")
 
 

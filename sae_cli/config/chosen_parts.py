@@ -1,4 +1,4 @@
-"""The parts that a page of a run chooses, as texts: what its help and its entry in the docs list."""
+"""The parts that a page of a run chooses, as texts: what its help and the docs list."""
 
 from __future__ import annotations
 
@@ -17,14 +17,12 @@ class ChosenPart:
 
     Attributes:
         options: all that it has, with the values of the run.
-        given: names of those that the page of the run sets.
     """
 
     group: str
     name: str
     title: str
     options: list[OptionText]
-    given: set[str]
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,9 @@ def read_chosen(pages: Pages, page: PageText, groups: Iterable[str]) -> ChosenPa
         given |= _given(layer)
     found = []
     for group in groups:
-        if group in PAGES or not (group in chosen or _options_of(group, given)):
+        if group in PAGES or not (
+            group in chosen or any(key.startswith(f"{group}.") for key in given)
+        ):
             continue
         name = chosen.get(group, base[group])
         if name != "none":
@@ -71,12 +71,7 @@ def _part(pages: Pages, group: str, name: str, given: dict[str, str]) -> ChosenP
         OptionText(one.key, one.comment, given.get(f"{group}.{one.key}", one.value))
         for one in part.options
     ]
-    return ChosenPart(group, name, part.title, options, _options_of(group, given))
-
-
-def _options_of(group: str, given: dict[str, str]) -> set[str]:
-    start = f"{group}."
-    return {key.removeprefix(start) for key in given if key.startswith(start)}
+    return ChosenPart(group, name, part.title, options)
 
 
 def _given(page: PageText) -> dict[str, str]:
