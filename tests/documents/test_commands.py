@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,14 @@ def command_lines(text: str) -> list[tuple[str, str]]:
     for _, block in blocks_of(text):
         lines = [part.strip() for line in block.splitlines() for part in line.split(" && ")]
         starts = [n for n, line in enumerate(lines) if COMMAND.match(line)]
-        for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+        for start, end in pairwise([*starts, len(lines)]):
             found.append((lines[start].removeprefix("$ "), " ".join(lines[start + 1 : end])))
     return found
+
+
+def take_apart(line: str) -> list[str]:
+    """Take a line apart as a shell does, without the comment at its end."""
+    return shlex.split(line, comments=True)
 
 
 @cache
@@ -53,7 +59,7 @@ def take(line: str) -> None:
     Raises:
         ConfigError: it is wrong.
     """
-    name, *words = shlex.split(line, comments=True)
+    name, *words = take_apart(line)
     if name in OTHERS:
         given = OTHERS[name]().take_apart(words)
         if name == "sae-evaluate":
