@@ -32,7 +32,9 @@ OTHERS = {
     "sae-runs": runs._parser,
 }
 COMMAND = re.compile(r"^\$? *(sae-[a-z]+)(?: |$)")
-SHOWN = [page for page in PAGES if page.name not in ("CHANGELOG.md", "results.md")]
+# Those that are made, and what was.
+LEFT_OUT = ("models.md", "options.md", "results.md", "CHANGELOG.md")
+SHOWN = [page for page in PAGES if page.name not in LEFT_OUT]
 
 
 def command_lines(text: str) -> list[tuple[str, str]]:
@@ -102,7 +104,7 @@ def test_every_command_line_is_taken(page: Path) -> None:
 
 def test_command_lines_are_found() -> None:
     lines = {line for page in SHOWN for line, _ in command_lines(page.read_text("utf-8"))}
-    assert len(lines) > 80
+    assert len(lines) > 50
     assert {line.split()[0] for line in lines} == {"sae-train", *OTHERS}
 
 
