@@ -27,7 +27,7 @@ def commands_of(step: str) -> list[list[str]]:
 def test_a_step(name: str, command: Command, tmp_path: Path) -> None:
     """Each command as it stands, but for its length."""
     commands = commands_of(STEPS[name])
-    assert len(commands) == 2
+    assert commands
     for _, *words in commands:
         kept = [word for word in words if not word.startswith("epochs=")]
         done = command(*kept, *SMALL)
