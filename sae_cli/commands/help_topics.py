@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import final
 
 from sae_cli.commands.help_words import COMMAND, GROUPS
-from sae_cli.config.allowed import read_allowed
+from sae_cli.config.allowed import SETTINGS, takes
+from sae_cli.config.chosen_parts import read_chosen
 from sae_cli.config.conf_folder import PAGES
-from sae_cli.config.page_texts import OptionText, Pages, PageText
-from sae_cli.config.widths import EITHER, taken_back
-from sae_cli.config.widths import GROUP as WIDTHS
+from sae_cli.config.page_texts import OptionText, Pages, PageText, join_paragraphs
 from sae_cli.core.errors import ConfigError, nearest
 
-SETTINGS = "settings"
 NARROW, WIDE = 60, 100
-# Comments of pages have paragraphs that begin so.
-LABEL = re.compile(r"[A-Z][a-z]+: ")
 
 
 @final
@@ -105,35 +100,18 @@ class HelpTopics:
 
     def _run(self, group: str, page: PageText) -> list[str]:
         """Say what a page of a run chooses, and list the options of the chosen parts."""
-        base = self._pages.settings().choices
-        pages = [page]
-        if model := page.choices.get("model"):
-            pages.insert(0, self._pages.read("model", model))
-        chosen = {g: n for one in pages for g, n in one.choices.items() if g != "model"}
-        given: dict[str, str] = {}
-        for one_page in pages:
-            given |= _given(one_page)
-        lines = ["", f"  It changes model={model}: see --help model={model}."] if model else []
-        for one in GROUPS:
-            if one in PAGES or (
-                one not in chosen and not any(k.startswith(f"{one}.") for k in given)
-            ):
-                continue
-            name = chosen.get(one, base[one])
-            if name == "none":
-                continue
-            part = self._pages.read(one, name)
-            lines += ["", *self._columns(f"{one}={name}  ", part.title)]
-            options = [
-                (key, name, OptionText(option.key, option.comment, given.get(key, option.value)))
-                for option in part.options
-                for key in [f"{one}.{option.key}"]
-            ]
+        run = read_chosen(self._pages, page, GROUPS)
+        lines = []
+        if run.model:
+            lines = ["", f"  It changes model={run.model}: see --help model={run.model}."]
+        for part in run.parts:
+            lines += ["", *self._columns(f"{part.group}={part.name}  ", part.title)]
+            options = [(f"{part.group}.{one.key}", part.name, one) for one in part.options]
             lines += self._listed(options, gaps=False)
         settings = [
-            (option.key, SETTINGS, OptionText(option.key, option.comment, given[option.key]))
+            (option.key, SETTINGS, OptionText(option.key, option.comment, run.given[option.key]))
             for option in self._pages.settings().options
-            if option.key in given
+            if option.key in run.given
         ]
         return lines + self._listed(settings)
 
@@ -143,9 +121,9 @@ class HelpTopics:
         """List options by their dotted keys, with the part that each belongs to."""
         lines = []
         for key, part, option in options:
-            takes = _takes(key, part)
+            taken = takes(key, part)
             lines += [""] if gaps else []
-            lines += self._columns(f"  {key}={option.value}  ", f"({takes})" if takes else "")
+            lines += self._columns(f"  {key}={option.value}  ", f"({taken})" if taken else "")
             lines += self._wrapped(option.comment if gaps else [f"{option.meaning}."], "      ")
         return lines
 
@@ -169,13 +147,13 @@ class HelpTopics:
         group, lines = key.rpartition(".")[0], [key]
         same: dict[tuple[str, str], list[str]] = {}
         for name, option in having.items():
-            same.setdefault(("\n".join(option.comment), _takes(key, name)), []).append(name)
-        for (comment, takes), names in same.items():
+            same.setdefault(("\n".join(option.comment), takes(key, name)), []).append(name)
+        for (comment, taken), names in same.items():
             defaults: dict[str, list[str]] = {}
             for name in names:
                 defaults.setdefault(having[name].value, []).append(name)
             lines += ["", *self._wrapped(comment.split("\n"), "  ")]
-            lines += self._columns("  takes    ", takes) if takes else []
+            lines += self._columns("  takes    ", taken) if taken else []
             for default, of in defaults.items():
                 choices = ", ".join(f"{group}={name}" for name in of)
                 lines += self._columns("  default  ", default + (f"  ({choices})" if group else ""))
@@ -192,21 +170,9 @@ class HelpTopics:
         )  # fmt: skip
 
     def _wrapped(self, comment: Sequence[str], indent: str) -> list[str]:
-        """Fill the lines of a comment; those that it indents, such as equations, stay lines.
-
-        A line such as ``Source: ...`` begins a paragraph, which then goes on in indented lines.
-        """
-        paragraphs: list[str] = []
-        for line in comment:
-            before = paragraphs[-1] if paragraphs else " "
-            apart = line.startswith(" ") or before.startswith(" ")
-            labelled = LABEL.match(before) is not None
-            if LABEL.match(line) or (apart and not labelled) or before == " ":
-                paragraphs.append(line)
-            else:
-                paragraphs[-1] += f" {line.strip()}"
+        """Fill the lines of a comment; those that it indents, such as equations, stay lines."""
         lines = []
-        for text in paragraphs:
+        for text in join_paragraphs(comment):
             inner = indent + " " * (len(text) - len(text.lstrip()))
             lines += textwrap.wrap(
                 text.strip(), self._width, initial_indent=inner,
@@ -214,18 +180,3 @@ class HelpTopics:
                 break_on_hyphens=False,
             )  # fmt: skip
         return lines
-
-
-def _given(page: PageText) -> dict[str, str]:
-    """Give the options that a page sets; one of the two ways to give a width unsets the other."""
-    found = {option.key: option.value for option in page.options}
-    start = f"{WIDTHS}."
-    own = {k.removeprefix(start): v for k, v in found.items() if k.startswith(start)}
-    values = {k: None if v == "null" else v for k, v in own.items()}
-    return found | {start + other: "null" for other in taken_back(values, EITHER)}
-
-
-def _takes(key: str, part: str) -> str:
-    """Word what an option takes; nothing for a page of the user's own."""
-    group, _, option = key.rpartition(".")
-    return read_allowed().get(f"{group}.{part}" if group else SETTINGS, {}).get(option, "")

@@ -37,7 +37,7 @@ QUIET = "quiet=true"
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command line and return its exit code, one of those that the README lists.
+    """Run a command line and return its exit code, one of those that docs/runs.md lists.
 
     Raises:
         Stopped: by a signal.

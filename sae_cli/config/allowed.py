@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pydantic
 
 FILE = Path(__file__).with_name("allowed.json")
+SETTINGS = "settings"
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 # The bounds of tensors are not worth saying.
 LARGE = 1e9
@@ -29,12 +30,19 @@ def read_allowed() -> dict[str, dict[str, str]]:
     return found
 
 
+def takes(key: str, part: str) -> str:
+    """Word what an option takes, such as ``penalty.weight`` of ``kl``; nothing for a page of the
+    user's own."""
+    group, _, option = key.rpartition(".")
+    return read_allowed().get(f"{group}.{part}" if group else SETTINGS, {}).get(option, "")
+
+
 def word_all() -> dict[str, dict[str, str]]:
     """Word what every setting and every option of every part takes."""
     from sae_cli.config.schema import GROUPS
     from sae_cli.config.settings import Settings
 
-    schemas: dict[str, type[pydantic.BaseModel]] = {"settings": Settings}
+    schemas: dict[str, type[pydantic.BaseModel]] = {SETTINGS: Settings}
     for group, registry in GROUPS.items():
         schemas |= {f"{group}.{name}": registry.schema(name) for name in registry.names}
     return {

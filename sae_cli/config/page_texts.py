@@ -22,6 +22,8 @@ KEY = re.compile(r"(?P<indent>(?:  )?)(?P<key>[\w.]+):(?: +(?P<value>.*))?$")
 CHOICE = re.compile(r" +- (?:override +)?/?(?P<group>[\w/]+): *(?P<name>\S+)$")
 # "2.5", "train.log" and "et al. 2011" do not end a sentence.
 SENTENCE_END = re.compile(r"(?<!\bal)\.(?= |$)")
+# Comments have paragraphs that begin so.
+LABEL = re.compile(r"[A-Z][a-z]+: ")
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,24 @@ class PageText:
     def option(self, key: str) -> OptionText | None:
         """Find an option by its name."""
         return next((option for option in self.options if option.key == key), None)
+
+
+def join_paragraphs(comment: Sequence[str]) -> list[str]:
+    """Join the lines of a comment to paragraphs; those that it indents, such as equations, stay
+    lines, and keep their indent.
+
+    A line such as ``Source: ...`` begins a paragraph, which then goes on in indented lines.
+    """
+    paragraphs: list[str] = []
+    for line in comment:
+        before = paragraphs[-1] if paragraphs else " "
+        apart = line.startswith(" ") or before.startswith(" ")
+        labelled = LABEL.match(before) is not None
+        if LABEL.match(line) or (apart and not labelled) or before == " ":
+            paragraphs.append(line)
+        else:
+            paragraphs[-1] += f" {line.strip()}"
+    return paragraphs
 
 
 @final
