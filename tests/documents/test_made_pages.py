@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -11,8 +14,7 @@ from tests.conftest import CHECKOUT
 
 
 @pytest.mark.parametrize(("name", "make"), [("models", models_page), ("options", options_page)])
-def test_a_made_page_is_up_to_date(name: str, make: object) -> None:
-    assert callable(make)
+def test_a_made_page_is_up_to_date(name: str, make: Callable[[], str]) -> None:
     written = (CHECKOUT / "docs" / f"{name}.md").read_text("utf-8")
     assert written == make(), "run python -m sae_cli.commands.reference_pages"
 
@@ -26,9 +28,8 @@ def entry(page: str, heading: str) -> str:
 @pytest.mark.parametrize(
     "path", sorted((CONF / "model").glob("*.yaml")), ids=lambda path: path.stem
 )
-def test_a_model_has_its_equation_its_parts_and_its_options(path: object) -> None:
+def test_a_model_has_its_equation_its_parts_and_its_options(path: Path) -> None:
     """Read from the page as YAML, not as text."""
-    assert hasattr(path, "read_text")
     text = path.read_text("utf-8")
     found = entry(models_page(), path.stem)
     content = yaml.safe_load(text)
