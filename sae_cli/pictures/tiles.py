@@ -75,11 +75,13 @@ def place(
     At ``shrink`` 1 one montage pixel is one pixel of the PNG. The axes count in montage pixels,
     downwards, and have neither ticks nor frame.
     """
+    from sae_cli.pictures.pixels import add_pixels
+
     height, width = pixels.shape[:2]
     figure_width, figure_height = figure.get_size_inches()
     box = _box(left, top, width * shrink / DPI, height * shrink / DPI, figure_width, figure_height)
     axes = figure.add_axes(box)
-    axes.imshow(pixels, extent=(0, width, height, 0), aspect="auto")
+    add_pixels(axes, pixels)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
