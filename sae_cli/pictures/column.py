@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
 PAD = 0.08  # inches: between the labels of the vertical axes and the edge of the figure
-BELOW = 0.5  # inches: for the numbers and the name of the horizontal axis
+BELOW = 0.47  # inches: for the numbers and the name of the horizontal axis
 GAP = 0.14  # inches: between axes
 
 
@@ -36,7 +35,7 @@ def place_column(figure: Figure, *, above: float, right: float = 0.2) -> None:
 
 def _width_at_left(axes: Axes) -> float:
     """Measure the numbers and the name of a vertical axis, in inches."""
-    canvas = cast("FigureCanvasAgg", axes.figure.canvas)
+    canvas: Any = axes.figure.canvas
     labels = axes.yaxis.get_tightbbox(canvas.get_renderer())
     if labels is None:
         return 0.0

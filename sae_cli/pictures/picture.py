@@ -46,7 +46,7 @@ def render(picture: Picture) -> bytes:
     from PIL import Image
 
     # Matplotlib's savefig would draw a figure that has a layout a second time, to no effect.
-    canvas = FigureCanvasAgg(picture.figure)
+    canvas: Any = FigureCanvasAgg(picture.figure)
     layout = picture.figure.get_layout_engine()
     if layout is not None:
         layout.execute(picture.figure)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sae_cli.pictures.picture import DPI, Floats
+from sae_cli.pictures.pixels import add_pixels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,8 +76,6 @@ def place(
     At ``shrink`` 1 one montage pixel is one pixel of the PNG. The axes count in montage pixels,
     downwards, and have neither ticks nor frame.
     """
-    from sae_cli.pictures.pixels import add_pixels
-
     height, width = pixels.shape[:2]
     figure_width, figure_height = figure.get_size_inches()
     box = _box(left, top, width * shrink / DPI, height * shrink / DPI, figure_width, figure_height)
