@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sae_cli.pictures.column import place_column
 from sae_cli.pictures.picture import TEXT_POINTS, heading, new_figure, plain_axes
 
 if TYPE_CHECKING:
@@ -12,13 +13,18 @@ if TYPE_CHECKING:
 
 
 def new_histogram(title: str) -> tuple[Figure, Axes]:
-    """Make a figure with a title and empty axes for bars."""
-    figure = new_figure(6.4, 3.6, constrained=True)
+    """Make a figure with a title and empty axes for bars; see :func:`place_bars`."""
+    figure = new_figure(6.4, 3.6, constrained=False)
     heading(figure, title)
     axes = figure.subplots()
     plain_axes(axes, grid=True)
     axes.grid(axis="x", visible=False)
     return figure, axes
+
+
+def place_bars(figure: Figure) -> None:
+    """Place the axes of :func:`new_histogram` when all is drawn, with room for a legend."""
+    place_column(figure, above=0.58)
 
 
 def legend_above(axes: Axes) -> None:

@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.floating[Any]]
 Integers = npt.NDArray[np.integer[Any]]
 
 DPI = 150  # pixels per inch of every PNG; the tiles of a montage are laid out for it
-PNG = {"compress_level": 1}  # faster than the default level, for larger files
+COMPRESSION = 1  # faster than the default level, for larger files
 TITLE_POINTS = 11.0
 TEXT_POINTS = 8.0
 NOTE_POINTS = 7.0
@@ -42,16 +42,21 @@ class Picture:
 
 def render(picture: Picture) -> bytes:
     """Render a picture as the bytes of a PNG; the same numbers give the same bytes."""
-    buffer = io.BytesIO()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    # Matplotlib's savefig would draw a figure that has a layout a second time, to no effect.
+    canvas: Any = FigureCanvasAgg(picture.figure)
     layout = picture.figure.get_layout_engine()
     if layout is not None:
-        # Matplotlib would lay out a figure twice, once before it is drawn and once as it is drawn.
         layout.execute(picture.figure)
         picture.figure.set_layout_engine("none")
-    # Matplotlib would write its version as the software, so that bytes would depend on it.
-    picture.figure.savefig(
-        buffer, format="png", dpi=DPI, metadata={"Software": None}, pil_kwargs=PNG
-    )
+    canvas.draw()
+    # The background is white, so that a fourth channel, opacity, would say nothing.
+    size = canvas.get_width_height()
+    pixels = Image.frombuffer("RGBA", size, canvas.buffer_rgba(), "raw", "RGBA", 0, 1)
+    buffer = io.BytesIO()
+    pixels.convert("RGB").save(buffer, "PNG", dpi=(DPI, DPI), compress_level=COMPRESSION)
     return buffer.getvalue()
 
 
@@ -110,3 +115,11 @@ def whole_numbers(axis: Axis) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))
+
+
+def set_logarithmic(axes: Axes) -> None:
+    """Make the vertical axis logarithmic, with small ticks at 2 and 5 times the powers of 10.
+
+    Ticks at every multiple would cost more time than all else in the figure.
+    """
+    axes.set_yscale("log", subs=(2, 5))

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sae_cli.pictures.picture import DPI, Floats
+from sae_cli.pictures.pixels import add_pixels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,7 +80,7 @@ def place(
     figure_width, figure_height = figure.get_size_inches()
     box = _box(left, top, width * shrink / DPI, height * shrink / DPI, figure_width, figure_height)
     axes = figure.add_axes(box)
-    axes.imshow(pixels, extent=(0, width, height, 0), aspect="auto")
+    add_pixels(axes, pixels)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)

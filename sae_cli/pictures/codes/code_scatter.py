@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from sae_cli.core.text import counted
 from sae_cli.pictures.chapters import Chapter, register
+from sae_cli.pictures.column import place_column
 from sae_cli.pictures.picture import (
     FIRST,
     TEXT_POINTS,
@@ -101,7 +102,7 @@ def scatter(
     if 0 < len(names) <= NAMED:
         widest = text_width("m" * max(map(len, names.values())), TEXT_POINTS)
         legend = (0.46 + widest) * -(-len(names) // 20) + 0.1
-    figure = new_figure(SIDE + 0.7 + legend, SIDE + 0.85, constrained=True)
+    figure = new_figure(SIDE + 0.7 + legend, SIDE + 0.85, constrained=False)
     heading(figure, title + left_out)
     axes = figure.subplots()
     shown = None if labels is None else labels[finite]
@@ -111,6 +112,7 @@ def scatter(
         _name_classes(axes, points[finite], shown, names)
     if legend:
         _draw_legend(axes, list(names.values()))
+    place_column(figure, above=0.36, right=legend or 0.15)
     return figure
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sae_cli.pictures.bars import legend_above, new_histogram
+from sae_cli.pictures.bars import legend_above, new_histogram, place_bars
 from sae_cli.pictures.chapters import Chapter, register
 from sae_cli.pictures.picture import (
     FIRST,
@@ -15,6 +15,7 @@ from sae_cli.pictures.picture import (
     Floats,
     Integers,
     Picture,
+    set_logarithmic,
     whole_numbers,
 )
 from sae_cli.pictures.view import View, some_inactive
@@ -71,6 +72,7 @@ def code_histogram(
         axes.axvline(active_above, color=SECOND, linestyle="--", linewidth=1.3, label=label)
         legend_above(axes)
         numbers["active_above"] = np.asarray(active_above, np.float64)
+    place_bars(figure)
     return Picture("code_histogram", figure, numbers)
 
 
@@ -79,7 +81,7 @@ def draw_codes(axes: Axes, counts: Integers, edges: Floats) -> None:
     axes.stairs(counts, edges, fill=True, color=FIRST, alpha=0.75)
     if counts.any():
         # The axis begins at half a code, so that a bin of one code still has a height.
-        axes.set_yscale("log")
+        set_logarithmic(axes)
         axes.set_ylim(0.5, 2.0 * float(counts.max()))
     else:
         axes.set_ylim(0, 1)
@@ -122,6 +124,7 @@ def mean_histogram(means: Floats, *, target: float | None = None) -> Picture:
     axes.set_xlabel("mean code value over the validation set", fontsize=9)
     axes.set_ylabel("latents", fontsize=9)
     legend_above(axes)
+    place_bars(figure)
     return Picture("mean_histogram", figure, numbers)
 
 

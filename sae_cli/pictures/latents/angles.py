@@ -11,16 +11,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sae_cli.core.text import counted
+from sae_cli.pictures.bars import legend_above, new_histogram, place_bars
 from sae_cli.pictures.chapters import Chapter, register
 from sae_cli.pictures.picture import (
     FIRST,
     SECOND,
-    TEXT_POINTS,
     Floats,
     Picture,
-    heading,
-    new_figure,
-    plain_axes,
     whole_numbers,
 )
 from sae_cli.pictures.view import View
@@ -80,11 +77,7 @@ def angle_histogram(
     top = np.pi if (finite > np.pi / 2).any() else np.pi / 2
     counts, edges = np.histogram(finite, bins=round(top / BIN), range=(0.0, top))
     parts, categories = int((finite < parts_below).sum()), int((finite > categories_above).sum())
-    figure = new_figure(6.4, 3.6, constrained=True)
-    heading(figure, f"Angle between encoder row and decoder column ({of_all})")
-    axes = figure.subplots()
-    plain_axes(axes, grid=True)
-    axes.grid(axis="x", visible=False)
+    figure, axes = new_histogram(f"Angle between encoder row and decoder column ({of_all})")
     axes.stairs(counts, edges, fill=True, color="0.45")
     for start, stop, colour, label in (
         (0.0, parts_below, FIRST, f"parts, below {parts_below:g}: {parts:,}"),
@@ -96,13 +89,8 @@ def angle_histogram(
     whole_numbers(axes.yaxis)
     axes.set_xlabel("angle (radians)", fontsize=9)
     axes.set_ylabel("latents", fontsize=9)
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(-0.01, 1.0),
-        ncols=2,
-        frameon=False,
-        fontsize=TEXT_POINTS,
-    )
+    legend_above(axes)
+    place_bars(figure)
     numbers = {
         **{"angles": angles.copy(), "counts": counts, "edges": edges},
         **{"parts_below": np.float64(parts_below), "parts": np.int64(parts)},

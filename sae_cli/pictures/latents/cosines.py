@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from sae_cli.core.text import counted
-from sae_cli.pictures.bars import legend_above, new_histogram
+from sae_cli.pictures.bars import legend_above, new_histogram, place_bars
 from sae_cli.pictures.chapters import Chapter, register
 from sae_cli.pictures.picture import FIRST, SECOND, Floats, Picture, whole_numbers
 from sae_cli.pictures.view import View
@@ -90,4 +90,5 @@ def cosine_histogram(cosines: Floats, *, n_atoms: int, alike_above: float = 0.9)
         **{"cosines": cosines.copy(), "counts": counts, "edges": edges},
         **{"alike_above": alike_above, "alike": alike},
     }
+    place_bars(figure)
     return Picture("cosine_histogram", figure, {k: np.asarray(v) for k, v in numbers.items()})

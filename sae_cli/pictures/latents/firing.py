@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sae_cli.core.text import counted
-from sae_cli.pictures.bars import legend_above, new_histogram
+from sae_cli.pictures.bars import legend_above, new_histogram, place_bars
 from sae_cli.pictures.chapters import Chapter, register
 from sae_cli.pictures.picture import FIRST, SECOND, Floats, Integers, Picture, whole_numbers
 from sae_cli.pictures.view import View, some_inactive
@@ -56,6 +56,7 @@ def firing_histogram(
         axes, counts, n_examples, active_above=active_above, dense_above=dense_above
     )
     legend_above(axes)
+    place_bars(figure)
     return Picture("firing_histogram", figure, numbers)
 
 

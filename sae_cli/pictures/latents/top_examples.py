@@ -36,6 +36,7 @@ TITLE, LABELS, RIGHT = 0.56, 1.3, 0.12  # inches around the table
 TILE_PIXELS = 96  # of a cell
 BESIDE = 16  # pixels between an atom and the images
 VALUE = 0.17  # inches: below a row of images, for the codes
+CLEAR = 4  # pixels between an image and its code
 ROW = 0.42  # inches: of a row of text
 POINTS = 7.0
 LONGEST_PART = 22  # letters
@@ -145,7 +146,8 @@ def _draw_images(
     cell = width * zoom + GAP
     for row, codes in enumerate(values):
         bottom = (row + 1) * strips[0].shape[0] + row * below
-        _write_codes(axes, codes, bottom, pixels.shape[1] - (n - np.arange(n) - 0.5) * cell)
+        centres = pixels.shape[1] - (n - np.arange(n) - 0.5) * cell
+        _write_codes(axes, codes, bottom + CLEAR / shrink, centres)
         middle = TITLE + bottom * shrink / DPI - tall / 2
         _write(figure, 0.1, middle, names[row], points=8.0)
     return figure
@@ -161,16 +163,7 @@ def _white(
 
 def _write_codes(axes: Axes, codes: Floats, bottom: float, across: Floats) -> None:
     for code, x in zip(codes, across, strict=True):
-        axes.annotate(
-            f"{code:.3g}",
-            (float(x), bottom),
-            (0, -2),
-            textcoords="offset points",
-            ha="center",
-            va="top",
-            fontsize=POINTS,
-            color=GREY,
-        )
+        axes.text(x, bottom, f"{code:.3g}", ha="center", va="top", fontsize=POINTS, color=GREY)
 
 
 def _draw_table(title: str, names: list[str], found: Excited) -> Figure:

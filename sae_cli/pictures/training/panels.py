@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from sae_cli.pictures.column import place_column
 from sae_cli.pictures.picture import (
     FIRST,
     GREY,
@@ -76,10 +77,12 @@ def draw_panels(
         numbers: of ``collect``.
         targets: a dashed line in the panels of these names.
     """
-    figure = new_figure(WIDTH, 0.8 + PANEL * len(names), constrained=True)
+    stages = find_stages(numbers["stage"])
+    # How much room slanted names of stages take is left to a constrained layout.
+    constrained = len(stages) > 1
+    figure = new_figure(WIDTH, 0.8 + PANEL * len(names), constrained=constrained)
     heading(figure, title)
     panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
-    stages = find_stages(numbers["stage"])
     for axes, name in zip(panels, names, strict=True):
         target = None if targets is None else targets.get(name)
         draw_panel(axes, name, numbers, stages, target=target)
@@ -96,6 +99,8 @@ def draw_panels(
         frameon=False,
         borderaxespad=0.2,
     )
+    if not constrained:
+        place_column(figure, above=0.36)
     return figure
 
 

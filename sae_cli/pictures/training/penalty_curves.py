@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sae_cli.pictures.chapters import Chapter, register
+from sae_cli.pictures.column import place_column
 from sae_cli.pictures.picture import (
     FIRST,
     SECOND,
@@ -56,7 +57,7 @@ def penalty_curves(target: float) -> Picture:
         "squared": (q - target) ** 2,
         "target": np.asarray(target, np.float64),
     }
-    figure = new_figure(6.4, 3.8, constrained=True)
+    figure = new_figure(6.4, 3.8, constrained=False)
     heading(figure, f"Distance of a mean activity q to the target p = {target:g}")
     axes = figure.subplots()
     plain_axes(axes, grid=True)
@@ -74,4 +75,5 @@ def penalty_curves(target: float) -> Picture:
         frameon=False,
         fontsize=TEXT_POINTS,
     )
+    place_column(figure, above=0.58)
     return Picture("penalty_curves", figure, numbers)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from sae_cli.pictures.picture import GREY, NOTE_POINTS, SECOND, Floats
+from sae_cli.pictures.picture import GREY, NOTE_POINTS, SECOND, Floats, set_logarithmic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +49,7 @@ def choose_scale(
         _cut(axes, shown, logarithmic)
         _mark(axes, epoch[starts], values[:, starts], beyond)
     if logarithmic:
-        axes.set_yscale("log")
+        set_logarithmic(axes)
     else:
         axes.yaxis.set_major_formatter("{x:g}")  # no offset or power of ten above the axis
 
