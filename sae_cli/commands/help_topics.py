@@ -41,7 +41,7 @@ class HelpTopics:
             return [shown, *self._wrapped([meaning], "  ")]
         if setting := self._pages.settings().option(key):
             return self._option(key, {SETTINGS: setting})
-        group, _, option = key.rpartition(".")
+        group, _, option = key.partition(".") if "." in key else ("", "", key)
         groups = [group] if group else [group for group in GROUPS if group not in PAGES]
         found = {f"{one}.{option}": self._having(one, option) for one in groups if one in GROUPS}
         lines = [self._option(name, having) for name, having in found.items() if having]
@@ -144,7 +144,7 @@ class HelpTopics:
         Args:
             having: what each page says that has it.
         """
-        group, lines = key.rpartition(".")[0], [key]
+        group, lines = key.partition(".")[0] if "." in key else "", [key]
         same: dict[tuple[str, str], list[str]] = {}
         for name, option in having.items():
             same.setdefault(("\n".join(option.comment), takes(key, name)), []).append(name)

@@ -18,6 +18,7 @@ GROUPS = {
     "optimizer": "how weights move, and the learning rate",
     "lr_schedule": "how the learning rate changes",
     "device": "CPU or GPU, precision and threads",
+    "logger": "trackers: where metrics go beside the run folder",
 }
 
 COMMAND = {

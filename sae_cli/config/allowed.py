@@ -34,16 +34,19 @@ def takes(key: str, part: str) -> str:
     """Word what an option takes, such as ``penalty.weight`` of ``kl``; nothing for a page of the
     user's own."""
     group, _, option = key.rpartition(".")
-    return read_allowed().get(f"{group}.{part}" if group else SETTINGS, {}).get(option, "")
+    # The options of a tracker have its name between: several are chosen at once.
+    place = group if group.endswith(f".{part}") else f"{group}.{part}"
+    return read_allowed().get(place if group else SETTINGS, {}).get(option, "")
 
 
 def word_all() -> dict[str, dict[str, str]]:
     """Word what every setting and every option of every part takes."""
     from sae_cli.config.schema import GROUPS
-    from sae_cli.config.settings import Settings
+    from sae_cli.config.settings import LOGGER, Settings
+    from sae_cli.trackers import TRACKERS
 
     schemas: dict[str, type[pydantic.BaseModel]] = {SETTINGS: Settings}
-    for group, registry in GROUPS.items():
+    for group, registry in (*GROUPS.items(), (LOGGER, TRACKERS)):
         schemas |= {f"{group}.{name}": registry.schema(name) for name in registry.names}
     return {
         key: {

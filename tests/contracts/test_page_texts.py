@@ -12,7 +12,7 @@ from sae_cli.config.allowed import read_allowed, word_all
 from sae_cli.config.conf_folder import CONF, PAGES
 from sae_cli.config.page_texts import Pages, PageText
 from sae_cli.config.schema import GROUPS
-from sae_cli.config.settings import Settings
+from sae_cli.config.settings import LOGGER, Settings
 
 ALL = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/*.yaml"))
 PARTS = [page for page in ALL if page.parent.name not in PAGES]
@@ -41,6 +41,8 @@ def test_a_page_begins_with_a_title_that_fits_beside_its_name(page: Any) -> None
 @pytest.mark.parametrize("page", PARTS, ids=str)
 def test_every_option_of_a_page_has_a_line_of_meaning(page: Any) -> None:
     text, content = text_of(page), content_of(page)
+    if page.parent.name == LOGGER:
+        content = {f"{name}.{key}": one for name in content for key, one in content[name].items()}
     assert [option.key for option in text.options] == [key for key in content if key != "name"]
     for option in text.options:
         assert 12 <= len(option.meaning) <= LONGEST, f"{page}: {option.key} needs a line of meaning"
@@ -50,7 +52,7 @@ def test_every_option_of_a_page_has_a_line_of_meaning(page: Any) -> None:
 
 def test_every_setting_has_a_line_of_meaning() -> None:
     settings = Pages().settings()
-    own = [key for key in Settings.model_fields if key not in PAGES]
+    own = [key for key in Settings.model_fields if key not in {*PAGES, LOGGER}]
     assert sorted(option.key for option in settings.options) == sorted(own)
     for option in settings.options:
         assert 12 <= len(option.meaning) <= LONGEST, option.key
@@ -77,7 +79,7 @@ def test_the_text_of_a_page_of_a_run_is_its_content(page: Any) -> None:
 
 def test_every_group_is_explained() -> None:
     folders = {folder.name for folder in CONF.iterdir() if folder.is_dir()}
-    assert set(EXPLAINED) == folders == {*GROUPS, *PAGES}
+    assert set(EXPLAINED) == folders == {*GROUPS, *PAGES, LOGGER}
 
 
 def test_what_options_take_is_worded_as_their_parts_say() -> None:
@@ -93,6 +95,7 @@ def test_what_options_take_is_worded_as_their_parts_say() -> None:
         ("settings", "compile", "one of auto, on, off"),
         ("head.classifier", "normalise", "true or false"),
         ("dataset.array", "key", "text; or null"),
+        ("logger.wandb", "mode", "one of offline, online"),
         ("architecture.dense", "hidden_sizes", "a list; each is a whole number, 1 or more"),
         ("inference.ista", "n_steps", "a whole number, 1 or more, at most 100,000"),
     ],

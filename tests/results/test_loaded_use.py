@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from sae_cli import Run, load_run
@@ -139,9 +140,10 @@ def test_pictures_are_drawn_anew(folder: Path, tmp_path: Path) -> None:
     assert run.summary["test/fvu"] == summary["test/fvu"]
     for name in ("loss_curves", "atoms", "reconstructions"):
         figure = run.plot(name)
-        figure.savefig(tmp_path / "again.png", dpi=150, metadata={"Software": None})
-        kept = (other / "pictures" / f"{name}.png").read_bytes()
-        assert (tmp_path / "again.png").read_bytes() == kept
+        figure.savefig(tmp_path / "again.png", dpi=figure.dpi)
+        again, kept = tmp_path / "again.png", other / "pictures" / f"{name}.png"
+        both = [np.asarray(Image.open(path).convert("RGB")) for path in (again, kept)]
+        np.testing.assert_array_equal(*both)
     with pytest.raises(ConfigError, match=r"atom is not a picture .*; did you mean atoms\?"):
         run.plot("atom")
 
