@@ -226,6 +226,7 @@ def test_data_that_change_while_a_stopped_run_resumes(
 
 def in_the_closing(fault: Fault, file: Path) -> None:
     """Do it when the training is done, before the closing evaluation."""
+    from sae_cli.runs import closing
     from sae_cli.runs import train as runs
 
     evaluate = closing.closing_metrics

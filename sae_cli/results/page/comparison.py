@@ -136,8 +136,12 @@ def key_metrics(runs: Sequence[ShownRun]) -> list[str]:
 
 
 def sort_metric(runs: Sequence[ShownRun]) -> str:
-    """Give the metric that the first of the runs says its sweep is sorted by."""
-    return runs[0].settings.get("sort_by", "val/fvu")
+    """Give the metric that the first of the runs says its sweep is sorted by.
+
+    A front, by which a sweep may be sorted of itself, is drawn on the page in any case.
+    """
+    asked = runs[0].settings.get("sort_by", "auto")
+    return "val/fvu" if asked == "auto" else asked
 
 
 def best_first(runs: Iterable[ShownRun], metric: str) -> list[ShownRun]:
