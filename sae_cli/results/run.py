@@ -15,7 +15,7 @@ from torch import Tensor
 from sae_cli.assembly.network import Network
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError, in_one_line
-from sae_cli.core.text import short
+from sae_cli.core.text import counted, short
 from sae_cli.datasets.inputs import DataRecord
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.results.computing import (
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A run, or the dictionary of another library.
 
@@ -61,7 +61,11 @@ class Run:
     input_shape: tuple[int, ...]
     record: DataRecord
     weights: Weights = FINAL
-    _warned: set[str] = field(default_factory=set, repr=False, compare=False)
+    _warned: set[str] = field(default_factory=set, compare=False)
+
+    def __repr__(self) -> str:
+        model = "dictionary" if self._config is None else self._config.settings.model
+        return f"Run({str(self.path)!r}, {model}, {counted(self.n_latents, 'latent')})"
 
     @property
     def config(self) -> RunConfig:
@@ -220,12 +224,10 @@ class Run:
     def plot(self, name: str) -> Figure:
         """Draw a registered picture, such as ``loss_curves``, anew; raise ConfigError if none of
         that name applies to the run, or its data are missing or unfit."""
-        config = self.config
-        return draw_picture(self.path, config, self.network, self.device, self.metrics, name)
+        return draw_picture(self.path, self.config, self.network, self.device, self.metrics, name)
 
     def _decode(self, codes: Tensor) -> Tensor:
-        inputs = self.record.inputs.to(codes.device)
-        return inputs.with_centre_back(self.autoencoder.decode(codes))
+        return self.record.inputs.to(codes.device).with_centre_back(self.autoencoder.decode(codes))
 
     def _apply(
         self,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from sae_cli.core.text import table
 from sae_cli.datasets import Split
+from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.results.notes import undefined_notes
 from sae_cli.runs.active_run import ActiveRun
 from sae_cli.training.loop import evaluate
@@ -30,18 +31,24 @@ def _evaluate(run: ActiveRun, name: str, split: Split) -> dict[str, float]:
 
 
 def closing_table(
-    final: Mapping[str, float], active_above: float, target: float | None
+    final: Mapping[str, float], model: AutoEncoder, target: float | None
 ) -> list[str]:
-    """Show train, validation and test beside each other, and a target beside its metric."""
+    """Show train, validation and test beside each other, and a target beside its metric.
+
+    How many codes are active is left out where every code of every example is, as that of a
+    variational model: it says nothing there.
+    """
     splits = ("train", "val", "test")
     names = [key.removeprefix("test/") for key in final if key.startswith("test/")]
+    note = "Metrics of the final weights"
+    if model.activation.active_above or any(final[f"{s}/l0"] < model.n_latents for s in splits):
+        above = model.activation.active_above
+        note += f"; for l0 and dead_latents, a code is active when its magnitude exceeds {above:g}"
+    else:
+        names = [name for name in names if name not in {"l0", "dead_latents"}]
     beside = {} if target is None else {"mean_activity": f" (target {target:g})"}
     rows = [
         [name + beside.get(name, ""), *(final[f"{split}/{name}"] for split in splits)]
         for name in names
     ]
-    note = (
-        "Metrics of the final weights; for l0 and dead_latents, a code is active when its "
-        f"magnitude exceeds {active_above:g}."
-    )
-    return ["", *table(["metric", *splits], rows), note, *undefined_notes(final.items(), "-")]
+    return ["", *table(["metric", *splits], rows), f"{note}.", *undefined_notes(final.items(), "-")]

@@ -143,7 +143,7 @@ def _train(run: ActiveRun) -> dict[str, Any]:
     tensors = run.training.network.saved.state_dict() | data.record.tensors
     run.folder.save_model(tensors, data.shape, data.record.as_dict())
     model = run.training.autoencoder
-    shown = closing_table(final, model.activation.active_above, run.config.target_activity)
+    shown = closing_table(final, model, run.config.target_activity)
     in_sweep = holds_sweep(run.folder.path.parent)
     shown += closing_notes(
         run.config, run.training, run.made.look, run.log.lines, final, in_sweep=in_sweep

@@ -47,6 +47,20 @@ def test_a_placed_montage_is_drawn_pixel_for_pixel() -> None:
     assert len(edges) == 1
 
 
+@pytest.mark.parametrize("shrink", [1.0, 0.5, 0.37, 1.3])
+def test_a_placed_montage_is_drawn_as_matplotlib_draws_an_image(shrink: float) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (61, 45, 3), np.uint8)
+    drawn = []
+    for plain in (False, True):
+        figure = new_figure(2.0, 1.5, constrained=False)
+        axes = place(figure, pixels, left=0.3, top=0.25, shrink=shrink)
+        if plain:
+            axes.images[0].remove()
+            axes.imshow(pixels, extent=(0, 45, 61, 0), aspect="auto")
+        drawn.append(render(Picture("p", figure, {})))
+    assert drawn[0] == drawn[1]
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 9, 10, 144, 400])
 def test_grids_are_near_square(n: int) -> None:
     columns = near_square(n, 28, 28)

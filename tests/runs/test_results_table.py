@@ -89,7 +89,7 @@ def test_the_front_of_a_swept_weight_comes_first(configure: Configure, tmp_path:
     assert [(row["job"], row["front"]) for row in rows] == [
         *(("3", "*"), ("2", "*"), ("0", "*"), ("1", "")),
     ]
-    assert order.startswith("front (*) first, then by val/fvu: no other job is as low in both ")
+    assert order.startswith("front (*) first, its sparsest on top, then by val/fvu: no other ")
     assert "val/l0 (code > 0) and val/fvu" in order
     assert [row["val/l0 (code > 0)"] for row in rows] == ["4.0000", "12.0000", "30.0000", "35.0000"]
     # A weight changes what the loss means.

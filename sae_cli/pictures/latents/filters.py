@@ -51,12 +51,12 @@ def draw(view: View) -> Iterator[Picture]:
             first[:N_TILES].reshape(-1, math.prod(first.shape[1:])),
             shape if first.ndim == 2 else first.shape[1:],
             name="filters",
-            title="first-layer filters",
+            title="First-layer filters",
             total=len(first),
         )
     if view.decoder_trained:
         atoms = view.atoms(np.arange(min(N_TILES, view.n_latents)))
-        yield filters(atoms, shape, name="atoms", title="decoder atoms", total=view.n_latents)
+        yield filters(atoms, shape, name="atoms", title="Decoder atoms", total=view.n_latents)
 
 
 def filters(

@@ -13,7 +13,7 @@ from sae_cli.run_folder.files import read_file
 
 PNG = b"\x89PNG\r\n\x1a\n"
 # These come first on a page, and into the page where not all do.
-FIRST = ("reconstructions", "atoms", "filters")
+FIRST = ("overview", "reconstructions", "atoms", "filters")
 # The pictures inside of a page take at most this many bytes as files, a third more as text.
 MOST_BYTES = 8_000_000
 

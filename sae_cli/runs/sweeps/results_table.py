@@ -106,7 +106,8 @@ def _order_of_front(lines: Sequence[Line]) -> str:
         beaten = f"no other job is as low in both {next(iter(names))} and {QUALITY}"
     else:
         beaten = f"of those with one measure of sparsity no other is as low in it and in {QUALITY}"
-    return f"front ({FRONT}) first, then by {QUALITY}: {beaten}; sort_by=METRIC sorts by one"
+    order = f"front ({FRONT}) first, its sparsest on top, then by {QUALITY}"
+    return f"{order}: {beaten}; sort_by=METRIC sorts by one"
 
 
 def _rank(value: float | None, sign: float) -> tuple[bool, float]:

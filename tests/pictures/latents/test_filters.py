@@ -116,9 +116,9 @@ def test_the_first_filters_and_the_atoms_are_drawn() -> None:
     view = make_view((1, 8, 8), 200)
     assert view.filters is not None
     first, atoms = draw(view)
-    assert (first.name, title(first)) == ("filters", "first-layer filters (144 of 200)")
+    assert (first.name, title(first)) == ("filters", "First-layer filters (144 of 200)")
     np.testing.assert_array_equal(first.numbers["weights"], view.filters[:144])
-    assert (atoms.name, title(atoms)) == ("atoms", "decoder atoms (144 of 200)")
+    assert (atoms.name, title(atoms)) == ("atoms", "Decoder atoms (144 of 200)")
     np.testing.assert_array_equal(atoms.numbers["weights"], view.atoms(np.arange(144)))
 
 
