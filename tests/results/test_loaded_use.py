@@ -142,8 +142,8 @@ def test_pictures_are_drawn_anew(folder: Path, tmp_path: Path) -> None:
         figure = run.plot(name)
         figure.savefig(tmp_path / "again.png", dpi=figure.dpi)
         again, kept = tmp_path / "again.png", other / "pictures" / f"{name}.png"
-        both = [np.asarray(Image.open(path).convert("RGB")) for path in (again, kept)]
-        np.testing.assert_array_equal(*both)
+        drawn, saved = (np.asarray(Image.open(path).convert("RGB")) for path in (again, kept))
+        np.testing.assert_array_equal(drawn, saved)
     with pytest.raises(ConfigError, match=r"atom is not a picture .*; did you mean atoms\?"):
         run.plot("atom")
 
