@@ -119,7 +119,7 @@ def activate(
         folder.log, saying, len(made.training.stages) > 1, made.config.target_activity
     )
     log = MetricLog()
-    tracking = Tracking(made.config, loggers, folder.path, console.say)
+    tracking = Tracking(made.config, loggers, folder.path, console.say, console.warn)
     log.listeners += [folder.append_metrics, console.show_metrics, tracking.add_metrics]
     return ActiveRun(
         made,

@@ -26,7 +26,7 @@ class Saying:
         bar: show a progress bar where the standard error is a terminal.
         every: epochs from one line of metrics to the next.
         steps: steps from one line to the next where there is no bar, or None.
-        quiet: print nothing but the last line.
+        quiet: print nothing but warnings and the last line.
         last: print that, too.
     """
 
@@ -99,6 +99,10 @@ class Console:
         """Print lines above the bar, and log them, made harmless as by ``core.text.say``."""
         if lines:
             self._say(lines, not self._saying.quiet)
+
+    def warn(self, line: str) -> None:
+        """Say a line of something that has failed beside the run; a quiet run says it, too."""
+        self._say([line], True)
 
     def conclude(self, line: str) -> None:
         """Say the last line."""

@@ -60,6 +60,7 @@ class Tracking:
         loggers: name -> options of the trackers.
         folder: the run folder.
         say: shows a line.
+        warn: shows a line that a quiet run shows, too.
     """
 
     def __init__(
@@ -68,11 +69,12 @@ class Tracking:
         loggers: Loggers,
         folder: Path,
         say: Callable[[str], None],
+        warn: Callable[[str], None],
     ) -> None:
         self._config = config
         self._loggers = loggers
         self._folder = folder
-        self._say = say
+        self._say, self._warn = say, warn
         self._started: list[Started] = []
         self._stage = ""
         self._last_time = 0.0
@@ -99,7 +101,7 @@ class Tracking:
             try:
                 self._started.append(Started({"name": name, **options}, about))
             except OSError as error:
-                self._say(_off(name, str(error)))
+                self._warn(_off(name, str(error)))
 
     def begin_stage(self, name: str) -> None:
         """Note the stage of the steps that follow."""
@@ -140,7 +142,7 @@ class Tracking:
                 self._started = []
                 raise
             if problem is not None:
-                self._say(_off(tracker.name, problem))
+                self._warn(_off(tracker.name, problem))
 
     def _add(self, values: Mapping[str, Any], when: float) -> None:
         line = as_json({"time": when, **values}, indent=None)
@@ -153,14 +155,14 @@ class Tracking:
         for tracker in list(self._started):
             if (problem := tracker.failure()) is not None:
                 self._started.remove(tracker)
-                self._say(_off(tracker.name, problem))
+                self._warn(_off(tracker.name, problem))
 
     def _fail_all(self, error: Exception) -> None:
         """Give up all trackers, because the run cannot tell them anything."""
         for tracker in self._started:
             tracker.kill()
         self._started = []
-        self._say(_off(",".join(self._loggers), str(error)))
+        self._warn(_off(",".join(self._loggers), str(error)))
 
     def _now(self, apart: float = 0.0) -> float:
         """Give the time, later than that of the last line even where a clock was set back."""

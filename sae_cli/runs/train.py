@@ -124,7 +124,7 @@ def train_in(
 def _report(run: ActiveRun, status: str) -> None:
     """Write the page of a run; the jobs of a sweep have that of the sweep."""
     if run.config.settings.report and not holds_sweep(run.folder.path.parent):
-        report_run(run.folder.path, status, run.console.say)
+        report_run(run.folder.path, status, run.console.warn)
 
 
 def _mark(run: ActiveRun, error: BaseException) -> None:

@@ -80,6 +80,16 @@ def test_a_tracker_that_is_broken(
     assert results(run) == results(whole)
 
 
+def test_a_quiet_run_says_that_a_tracker_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "wandb.py").write_text(BROKEN["kills its process"])
+    monkeypatch.syspath_prepend(str(tmp_path))
+    train(tracked("wandb").changed({"quiet": True}), tmp_path / "run", [])
+    off, last = capfd.readouterr().out.splitlines()
+    assert OFF in off and last.startswith("run folder: ")
+
+
 def test_a_tracker_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracker, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"needs wandb: pip install 'sae-train\[wandb\]'"):

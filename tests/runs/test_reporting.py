@@ -95,7 +95,8 @@ def test_a_page_that_cannot_be_written_fails_no_run(
         raise error
 
     monkeypatch.setattr(write, "write_atomically", fail)
-    config = configure(*QUICK, "pictures=false")
+    # A quiet run says so, too.
+    config = configure(*QUICK, "pictures=false", "quiet=true")
     train(config, tmp_path / "run", [])
     assert status_of(tmp_path / "run") == "finished"
     (line,) = (one for one in capsys.readouterr().out.splitlines() if "report.html:" in one)

@@ -70,7 +70,7 @@ class Sweep:
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing but errors and the last line is to be printed."""
+        """Whether nothing but errors, warnings and the last line is to be printed."""
         return self.jobs[0].config.settings.quiet
 
     def write(self) -> None:
