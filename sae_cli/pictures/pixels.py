@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 def add_pixels(axes: Axes, pixels: npt.NDArray[np.uint8]) -> None:
     """Fill axes with an image ``(height, width, 3)``; they count in its pixels, downwards."""
     height, width = pixels.shape[:2]
-    image = _image_class()(axes, extent=(0, width, height, 0), origin="upper")
+    extent = (0, width, height, 0)
+    image = _image_class()(axes, extent=extent, origin="upper", resample=True)
     image.set_data(pixels)
+    image.set_clip_path(axes.patch)
     axes.add_image(image)
     axes.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
 

@@ -195,6 +195,9 @@ def _command(group: Sequence[FinishedRun], seeds: Sequence[int]) -> str:
         if key.partition(".")[0] in known and key not in FREE
     }
     settings = group[0].settings
+    if "epochs" in kept:
+        # A run may have been trained on since it began.
+        kept["epochs"] = f"epochs={settings.epochs}"
     page = "model" if settings.experiment is None else "experiment"
     chosen = kept.pop(page, f"{page}={getattr(settings, page)}")
     many = ["-m"] if len(seeds) > 1 else []

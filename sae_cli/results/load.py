@@ -121,9 +121,7 @@ def _read_dictionary(path: Path, checkpoint: str | None) -> Run:
     weights = find_weights(path)
     if weights is None:
         if not path.exists():
-            raise ConfigError(
-                f"{path} does not exist; give the folder of a run: sae-runs lists them"
-            )
+            raise ConfigError(f"{path}: no such folder or file; give that of a run")
         raise ConfigError(f"{path} holds no finished run: there is no {CONFIG} in it")
     if checkpoint is not None:
         raise ConfigError(

@@ -52,6 +52,15 @@ def test_configuration_and_metrics_are_at_hand(folder: Path) -> None:
     assert run.metrics[-1]["val/fvu"] == run.summary["val/fvu"]
 
 
+def test_a_run_is_written_on_one_line(folder: Path) -> None:
+    assert repr(load_run(folder)) == f"Run({str(folder)!r}, sparse_l1, 64 latents)"
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nope: no such folder or file; give that of a run"):
+        load_run(tmp_path / "nope")
+
+
 def test_wrong_shapes_are_refused(folder: Path) -> None:
     run = load_run(folder)
     with pytest.raises(ValueError, match=r"shape \(3, 63\); expected \(batch, 1, 8, 8\) or"):

@@ -22,6 +22,8 @@ def read_run(path: Path) -> Listed:
         ConfigError: it is no run, or its configuration or metrics cannot be read.
     """
     if not holds_run(path):
+        if not path.exists():
+            raise ConfigError(f"{short(path)}: no such folder; give that of a run")
         raise ConfigError(f"{short(path)} holds no run; give the folder of one")
     run = read_listed(path)
     if run.fault:

@@ -125,7 +125,7 @@ def test_the_first_filters_and_the_atoms_are_drawn() -> None:
 def test_filters_have_a_shape_of_their_own_and_may_be_missing() -> None:
     kernels = random(20, 3, 4, 5)
     (picture,) = draw(make_view((3, 9, 9), 6, filters=kernels, decoder_trained=False))
-    assert title(picture) == "first-layer filters (20)"
+    assert title(picture) == "First-layer filters (20)"
     np.testing.assert_array_equal(picture.numbers["weights"], kernels.reshape(20, 60))
     assert tile_values(picture, 0, 5, 4).shape == (4, 4, 3)
     assert pictures(draw, make_view((7,), 6, filters=None)) == ["atoms"]

@@ -37,12 +37,21 @@ def test_its_table_has_what_differs_then_the_metrics_best_first(sweep: Path) -> 
     assert (data["x"], data["y"]) == ("val/l0", "val/fvu")
     values = [run["metrics"]["val/fvu"] for run in data["runs"]]
     assert values == sorted(values)
+    # Settings that are not asked for say "auto".
+    assert "Sorted by val/fvu, the best first" in page.text
     assert len(page.all("template")) == 2 * N
     header = "run model penalty.weight seed status val/fvu val/loss val/mse val/l0"
     assert header in page.text
     best = data["runs"][0]
     assert best["name"].startswith(f"{best['label']}_")
     assert best["settings"]["model"] == "sparse_l1"
+
+
+def test_pictures_that_say_most_come_first(tmp_path: Path) -> None:
+    names = ["atoms", "angles", "overview", "reconstructions", "filters"]
+    run = make_run(tmp_path / "run", pictures=names)
+    found = [file.stem for file in pictures.find_pictures(run)]
+    assert found == ["overview", "reconstructions", "atoms", "filters", "angles"]
 
 
 def test_means_are_over_seeds(tmp_path: Path) -> None:
