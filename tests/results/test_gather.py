@@ -182,7 +182,13 @@ def test_a_folder_from_a_stranger_stays_within_its_cells(runs: Path) -> None:
         (runs / seed / "config.yaml").write_text(config)
         record = {"python": bad, "packages": 3, "hardware": {"gpu": [bad]}, "code": None}
         (runs / seed / "environment.json").write_text(json.dumps(record))
-        overrides = ["epochs=1; reboot", f"batch_size={bad}", "hydra/launcher=x", "word"]
+        overrides = [
+            "seed=1",
+            "optimizer.learning_rate=1; reboot",
+            f"batch_size={bad}",
+            "hydra/launcher=x",
+            "word",
+        ]
         (runs / seed / "overrides.yaml").write_text(json.dumps(overrides))
     clean, text = made(runs / "0"), made(runs)
     text.encode()
@@ -190,9 +196,16 @@ def test_a_folder_from_a_stranger_stays_within_its_cells(runs: Path) -> None:
     header, rule, row = (line for line in text.splitlines()[9:12])
     bars = [line.replace(r"\|", "").count("|") for line in (header, rule, row)]
     assert bars == [8, 8, 8]
-    assert "'epochs=1; reboot'" in row and "hydra" not in row and "word" not in row
+    assert "'optimizer.learning_rate=1; reboot'" in row and "hydra" not in row and "word" not in row
     (machine,) = (line for line in text.splitlines() if line.startswith("- 2 runs"))
     assert r"\<script\>" in machine and r"\[d\]" in machine and r"\`\`c\`\`" in machine
+
+
+def test_the_command_of_runs_that_were_trained_on_has_their_epochs(runs: Path) -> None:
+    for seed in "01":
+        page = runs / seed / "config.yaml"
+        page.write_text(page.read_text().replace("epochs: 1\n", "epochs: 7\n"))
+    assert " epochs=7 " in table(made(runs))[0][-1]
 
 
 def test_options_from_a_stranger_are_shown_as_they_stand(runs: Path) -> None:
