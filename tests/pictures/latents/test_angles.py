@@ -74,7 +74,7 @@ def test_an_empty_array_of_angles_is_refused() -> None:
 
 def test_drawn_where_a_head_was_trained() -> None:
     view = make_view((7,), 5, has_head=True)
-    view.firing[0][1] = 0
+    view.codes[:, 1] = 0.0
     (picture,) = draw(view)
     assert view.filters is not None and view.dictionary is not None
     cosines = [
