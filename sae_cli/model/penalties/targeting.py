@@ -17,13 +17,6 @@ from sae_cli.model.penalties.roles import OfNetwork, Tuned
 
 # The share of each step in the running mean of L0.
 RATE = 0.05
-# The logarithm of the weight moves by HOLD times the sum of how the error, the logarithm of L0 /
-# target, has moved and of the error divided by STEPS. It rests where L0 nears its target by this
-# share of the way in each step, and a weight that is larger than that asks for is taken back before
-# L0 is there. A weight that surges would stay: thresholds and codes that it has sent too far return
-# slowly, because Adam divides their small gradients by the memory of the large ones.
-HOLD = 7.0
-STEPS = 350.0
 # Further above the target than MOST times, L0 is asked to come no faster. Below LEAST times it counts
 # as if it were there: the logarithm of 0 is infinite, and an L0 that rises from nearly 0 would call
 # for a weight without bound.
@@ -51,7 +44,17 @@ class Targeting(Growing, OfNetwork, Tuned, Watcher, ABC):
     Attributes:
         log_factor: the logarithm of what multiplies the weight; None without a target.
         mean_l0: the running mean of L0; 0 before the first step.
+        hold: the logarithm of the weight moves by this times the sum of how the error, the
+            logarithm of L0 / target, has moved and of the error divided by ``settling``.
+        settling: steps in which L0 is to come nearer to its target by a factor of e.
     """
+
+    # The weight rests where L0 nears its target at that pace, and is taken back before L0 is there. A
+    # weight that surges would stay: codes that it has sent too far return slowly, because Adam
+    # divides their small gradients by the memory of the large ones. Codes that shrink follow the
+    # weight themselves, and with more hold they swing.
+    hold = 2.0
+    settling = 200.0
 
     def __init__(
         self, *, weight: NonNegative, warmup_steps: WarmUpSteps, target_l0: Positive | None
@@ -84,7 +87,7 @@ class Targeting(Growing, OfNetwork, Tuned, Watcher, ABC):
         self.mean_l0.copy_(torch.where(seen, self.mean_l0.lerp(l0, RATE), l0))
         after = self._error()
         moved = torch.where(seen, after - before, 0.0)
-        move = HOLD * (moved + after.clamp_max(math.log(MOST)) / STEPS)
+        move = self.hold * (moved + after.clamp_max(math.log(MOST)) / self.settling)
         if self.steps is not None:
             move = move * (self.steps >= self.warmup_steps)
         self.log_factor.add_(move).clamp_(-LARGEST, LARGEST)

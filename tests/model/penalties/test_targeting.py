@@ -47,7 +47,7 @@ def test_the_weight_follows_the_equation_of_the_controller(target: float) -> Non
         seen = mean > 0
         mean = 0.95 * mean + 0.05 * l0 if seen else l0
         now = np.log(max(mean / target, 1 / 2)) if mean > 0 else 0.0
-        logarithm += 7 * (now - error if seen else 0.0) + 7 / 350 * min(now, np.log(8))
+        logarithm += 2 * (now - error if seen else 0.0) + 2 / 200 * min(now, np.log(8))
         logarithm = float(np.clip(logarithm, -14.0, 14.0))
         error = now
         tuned.watch_(passed(torch.from_numpy(codes)))
