@@ -17,9 +17,9 @@ from sae_cli.model.penalties.roles import OfNetwork, Tuned
 
 # The share of each step in the running mean of L0.
 RATE = 0.05
-# Further above the target than MOST times, L0 is asked to come no faster. Below LEAST times it counts
-# as if it were there: the logarithm of 0 is infinite, and an L0 that rises from nearly 0 would call
-# for a weight without bound.
+# Further above the target than MOST times, L0 is asked to come no faster. Below LEAST times it
+# counts as if it were there: the logarithm of 0 is infinite, and an L0 that rises from nearly 0
+# would call for a weight without bound.
 MOST = 8.0
 LEAST = 0.5
 # The logarithm of the weight goes no further than this from where it began, because where L0 cannot
@@ -49,8 +49,8 @@ class Targeting(Growing, OfNetwork, Tuned, Watcher, ABC):
         settling: steps in which L0 is to come nearer to its target by a factor of e.
     """
 
-    # The weight rests where L0 nears its target at that pace, and is taken back before L0 is there. A
-    # weight that surges would stay: codes that it has sent too far return slowly, because Adam
+    # The weight rests where L0 nears its target at that pace, and is taken back before L0 is there.
+    # A weight that surges would stay: codes that it has sent too far return slowly, because Adam
     # divides their small gradients by the memory of the large ones. Codes that shrink follow the
     # weight themselves, and with more hold they swing.
     hold = 2.0
