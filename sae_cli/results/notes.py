@@ -14,19 +14,25 @@ UNDEFINED = "no value; fvu has none where all examples of a split are alike."
 NEAR = 0.05
 
 
-def target_notes(target: float | None, found: float) -> list[str]:
-    """Say that training has not brought L0 to its target, if so.
+def target_notes(target: float | None, trained: float, found: float) -> list[str]:
+    """Say that training has not brought L0 to its target, if so, or only on the rows it saw.
 
     Args:
         target: ``penalty.target_l0``.
+        trained: the L0 of the training split, which the weight is tuned by.
         found: the L0 of the validation split.
     """
     if target is None or abs(found / target - 1.0) <= NEAR:
         return []
-    return [
-        f"penalty.target_l0={target:g}: val/l0 is {found:.4g}, more than {NEAR:.0%} from it; train "
-        "longer, begin with another penalty.weight, or choose a target that this model can have"
-    ]
+    missed = f"penalty.target_l0={target:g}: val/l0 is {found:.4g}, more than {NEAR:.0%} from it; "
+    if abs(trained / target - 1.0) <= NEAR:
+        how = f"train/l0 is {trained:.4g}, so give more rows, or a smaller architecture.n_latents"
+    else:
+        how = (
+            "train longer, begin with another penalty.weight, or choose a target that this model "
+            "can have"
+        )
+    return [missed + how]
 
 
 def is_counted(metric: str) -> bool:

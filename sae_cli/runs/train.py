@@ -148,7 +148,8 @@ def _train(run: ActiveRun) -> dict[str, Any]:
     shown += closing_notes(
         run.config, run.training, run.made.look, run.log.lines, final, in_sweep=in_sweep
     )
-    shown += target_notes(run.config.parts["penalty"].get("target_l0"), final["val/l0"])
+    target = run.config.parts["penalty"].get("target_l0")
+    shown += target_notes(target, final["train/l0"], final["val/l0"])
     run.console.say(*shown)
     if run.config.settings.pictures:
         for picture in draw(run):

@@ -138,6 +138,9 @@ class L0(Targeting):
     """
 
     of = "pre_codes"
+    # Thresholds move at a pace of their own, which the weight only turns: it has to turn early.
+    hold = 7.0
+    settling = 350.0
 
     def __init__(
         self,
@@ -174,6 +177,10 @@ class Tanh(Targeting):
         scale: c; with a larger one the penalty is closer to L0.
         pre_code_weight: of the second sum, beside a weight of 1 of the first; 0 leaves it out.
     """
+
+    # As those of L0.
+    hold = 7.0
+    settling = 350.0
 
     def __init__(
         self,

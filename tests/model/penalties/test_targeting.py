@@ -36,16 +36,19 @@ def passed(codes: Tensor) -> Pass:
     return Pass(codes, codes, X[: len(codes)], X[: len(codes)])
 
 
-def test_the_weight_follows_the_equation_of_the_controller() -> None:
-    tuned = penalty(target_l0=2.0)
+@pytest.mark.parametrize("target", [0.5, 2.0, 40.0])
+def test_the_weight_follows_the_equation_of_the_controller(target: float) -> None:
+    tuned = penalty(target_l0=target)
     rng = np.random.default_rng(1)
     mean, logarithm, error = 0.0, 0.0, 0.0
     for number in range(50):
         codes = rng.normal(size=(6, 5)) * (rng.random((6, 5)) < 0.02 * number)
         l0 = (codes != 0).sum() / 6
-        mean = 0.98 * mean + 0.02 * l0 if mean > 0 else l0
-        now = np.log(np.clip(mean / 2.0, 0.25, 4.0)) if mean > 0 else 0.0
-        logarithm += 0.01 * now + now - error
+        seen = mean > 0
+        mean = 0.95 * mean + 0.05 * l0 if seen else l0
+        now = np.log(max(mean / target, 1 / 2)) if mean > 0 else 0.0
+        logarithm += 2 * (now - error if seen else 0.0) + 2 / 200 * min(now, np.log(8))
+        logarithm = float(np.clip(logarithm, -14.0, 14.0))
         error = now
         tuned.watch_(passed(torch.from_numpy(codes)))
     factor = float(np.exp(logarithm))
@@ -68,6 +71,17 @@ def test_a_weight_that_warms_up_is_tuned_after_that() -> None:
         tuned.after_step_()
         found = tuned.report_()["penalty_weight"]
         assert (found == 0.2) == (number < 3)
+
+
+def test_an_l0_that_comes_down_takes_the_weight_back() -> None:
+    """While L0 falls by itself, no weight needs to grow, far as L0 is."""
+    tuned = penalty(target_l0=1.0)
+    weights = []
+    for active in (200, 150, 100, 50, 20):
+        tuned.watch_(passed(torch.ones(6, 200).double() * (torch.arange(200) < active)))
+        weights.append(tuned.report_()["penalty_weight"])
+    assert weights[0] < 0.2 * 1.05
+    assert weights == sorted(weights, reverse=True)
 
 
 def test_without_a_target_nothing_is_watched() -> None:
@@ -135,8 +149,18 @@ def test_a_target_that_is_missed_is_said_in_one_line(configure: Configure, tmp_p
     train(config, tmp_path / "run", [])
     text = (tmp_path / "run/train.log").read_text()
     assert text.count("penalty.target_l0=3: val/l0 is ") == 1
-    assert target_notes(None, 3.0) == target_notes(4.0, 4.19) == target_notes(4.0, 3.81) == []
-    assert len(target_notes(4.0, 4.3)) == len(target_notes(4.0, 0.0)) == 1
+    assert "; train longer, begin with another penalty.weight, or " in text
+
+
+def test_what_is_said_of_a_target() -> None:
+    assert target_notes(None, 3.0, 3.0) == []
+    assert target_notes(4.0, 5.0, 4.19) == target_notes(4.0, 4.0, 3.81) == []
+    for trained, found in ((4.3, 4.3), (0.0, 0.0), (3.7, 4.3)):
+        (note,) = target_notes(4.0, trained, found)
+        assert note.startswith(f"penalty.target_l0=4: val/l0 is {found:g}, more than 5% from it; ")
+        assert "train longer" in note
+    (note,) = target_notes(4.0, 4.1, 4.3)
+    assert "; train/l0 is 4.1, so give more rows" in note and "train longer" not in note
 
 
 def test_a_target_that_cannot_be_reached_leaves_a_weight_that_is_finite() -> None:
