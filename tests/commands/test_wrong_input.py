@@ -66,7 +66,7 @@ CASES: list[tuple[str, str]] = [
     # Choices
     ("model=sparse_kll", "did you mean sparse_kl?"),
     ("penalty=l3", f"penalty=l3 is unknown; choose one of {PENALTIES}"),
-    ("dataset=imagenet", "choose one of array, cifar10, digits, fashion_mnist"),
+    ("dataset=imagenet", "choose one of array, cifar10, digits, fashion_2k, fashion_mnist"),
     ("device=gpu", "device=gpu is unknown; choose one of auto, cpu, cuda"),
     ("sort_by=val/nope", "sort_by=val/nope is not a metric; choose one of train/loss"),
     ("penalty=null", "choose a page by its name, penalty=NAME"),

@@ -16,6 +16,7 @@ from sae_cli.core.errors import Stopped
 from sae_cli.core.signals import SIGNALS, stopping_at_once, stopping_in_time
 from sae_cli.run_folder.checkpoints import Checkpoints
 from sae_cli.run_folder.folder import RunFolder
+from sae_cli.runs import closing
 from sae_cli.runs import train as training
 from tests.conftest import slow
 from tests.faults.causes import sigint_twice, signal_at_step, signal_before_training
@@ -110,7 +111,7 @@ def test_a_signal_in_the_imports(number: signal.Signals, module: str, tmp_path: 
 
 AFTER_TRAINING: dict[str, tuple[object, str]] = {
     "closing evaluation": (training, "closing_metrics"),
-    "second half of it": (training, "_evaluate"),
+    "second half of it": (closing, "_evaluate"),
     "model": (RunFolder, "save_model"),
     "pictures": (RunFolder, "save_picture"),
 }
