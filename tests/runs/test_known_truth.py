@@ -49,13 +49,18 @@ def recovery(run: Run, atoms: NDArray[np.float64]) -> float:
 
 
 def check_l0(run: Run, k: int, folder: Path) -> None:
-    """Exactly k for TopK, in use; k on average for others, on rows of training and in use."""
+    """Exactly k for TopK, in use; k on average for others, in training and in use.
+
+    A weight that is tuned promises its target on rows that are held out; on those of training,
+    which atoms fit better, fewer latents are active.
+    """
     in_use = [run.summary[f"{split}/l0"] for split in ("train", "val", "test")]
     activation = run.autoencoder.activation
     if isinstance(activation, TopK):
         assert in_use == [k, k, k]
         return
-    assert in_use == pytest.approx([k, k, k], rel=0.05)
+    assert in_use[1:] == pytest.approx([k, k], rel=0.05)
+    assert in_use[0] == pytest.approx(k, rel=0.05 if isinstance(activation, BatchTopK) else 0.1)
     if isinstance(activation, BatchTopK):
         with torch.no_grad():
             batch = torch.from_numpy(np.load(folder / "x.npy")[:256])
