@@ -17,6 +17,7 @@ import torch
 from sae_cli.assembly.flops import multiply_adds
 from sae_cli.assembly.stages import Training
 from sae_cli.config.schema import RunConfig
+from sae_cli.core.company import in_company
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.threads import check_threads
 from sae_cli.training.devices import Device
@@ -26,6 +27,7 @@ from sae_cli.training.gradients.compiled import Compiled, can_compile
 from sae_cli.training.gradients.gradients import Gradients
 from sae_cli.training.gradients.in_pieces import InPieces, can_divide
 from sae_cli.training.gradients.sparse import Sparse, can_be_sparse
+from sae_cli.training.gradients.stacked import SideBySide, can_stack
 from sae_cli.training.stage import Stage
 
 # PyTorch would use as many threads as there are cores, or OMP_NUM_THREADS, which launchers set for
@@ -73,10 +75,8 @@ def settle(config: RunConfig, training: Training, threads: int | None = None) ->
             "give compile=off"
         )
     if device["threads"] is None:
-        in_a_pass = multiply_adds(training.autoencoder, training.dataset.shape.input_shape)
-        # The gradients take twice as much as the pass; each multiplication has an addition.
-        short = 6 * in_a_pass * settings.batch_size < ONE_THREAD_FLOPS
-        device = device | {"threads": 1 if short else threads or AVAILABLE_THREADS}
+        one = has_short_steps(config, training)
+        device = device | {"threads": 1 if one else threads or AVAILABLE_THREADS}
     if settings.compile == "auto":
         pays = (
             possible
@@ -92,6 +92,13 @@ def settle(config: RunConfig, training: Training, threads: int | None = None) ->
         )
         settings = settings.model_copy(update={"compile": "on" if pays else "off"})
     return RunConfig(settings, config.parts | {"device": device})
+
+
+def has_short_steps(config: RunConfig, training: Training) -> bool:
+    """Whether the steps of a training are so short that one thread is best."""
+    in_a_pass = multiply_adds(training.autoencoder, training.dataset.shape.input_shape)
+    # The gradients take twice as much as the pass; each multiplication has an addition.
+    return 6 * in_a_pass * config.settings.batch_size < ONE_THREAD_FLOPS
 
 
 def describe(config: RunConfig) -> str:
@@ -149,7 +156,8 @@ def build_gradients(config: RunConfig, device: Device, stage: Stage) -> Gradient
         return Sparse(model, objective)
     divides = _divides(device, stage, config.settings.batch_size)
     if _by_hand(device, stage):
-        return ByHand(model, objective, divides=divides)
+        by_hand = ByHand(model, objective, divides=divides)
+        return SideBySide(by_hand) if in_company() and can_stack(by_hand) else by_hand
     gradients = Autograd(model, objective, device, stage.trained, training=training)
     return InPieces(gradients, model.n_latents) if divides else gradients
 

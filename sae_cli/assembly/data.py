@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from sae_cli.assembly.parts import Parts
@@ -26,6 +28,29 @@ def read_dataset(config: RunConfig, *, download: bool = True) -> Dataset:
     Raises:
         ConfigError: files are missing, damaged or unfit, or scaled in two ways.
     """
+    if _kept is None:
+        return _read(config, download)
+    key = repr((config.parts["dataset"], config.unit_norm, download))
+    if key not in _kept:
+        _kept[key] = _read(config, download)
+    return _kept[key]
+
+
+@contextmanager
+def read_once() -> Iterator[None]:
+    """Read data that several runs ask for once, and keep them in memory until the end."""
+    global _kept
+    before, _kept = _kept, dict(_kept or {})
+    try:
+        yield
+    finally:
+        _kept = before
+
+
+_kept: dict[str, Dataset] | None = None
+
+
+def _read(config: RunConfig, download: bool) -> Dataset:
     section = config.parts["dataset"]
     if config.settings.unit_norm and section.get("scale") == "rms":
         raise ConfigError(

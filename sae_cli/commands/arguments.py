@@ -15,6 +15,8 @@ from sae_cli.core.errors import ConfigError
 from sae_cli.core.paths import full_path
 
 CFG_VALUES = ("job", "hydra", "all")
+RESUME, TOGETHER = "resume=", "sweep.together="
+TOGETHER_VALUES = ("auto", "on", "off")
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Arguments:
         package: which part of the configuration to show.
         pages: the user's own folder of pages, absolute, if any.
         resume: the folder of a run or sweep to resume, if any.
+        together: whether a sweep trains its jobs side by side: ``auto``, ``on`` or ``off``.
     """
 
     overrides: list[str]
@@ -37,6 +40,7 @@ class Arguments:
     package: str | None
     pages: Path | None
     resume: str | None
+    together: str = "auto"
 
 
 def parse(arguments: Sequence[str]) -> Arguments:
@@ -56,15 +60,28 @@ def parse(arguments: Sequence[str]) -> Arguments:
         raise ConfigError(f"--cfg {given.cfg}: choose one of {', '.join(CFG_VALUES)}")
     if given.package is not None and given.cfg is None:
         raise ConfigError("--package says which part of --cfg to show; give --cfg job with it")
-    resume = [word.partition("=")[2] for word in given.words if word.startswith("resume=")]
+    resume = [word.partition("=")[2] for word in given.words if word.startswith(RESUME)]
+    together = [word.partition("=")[2] for word in given.words if word.startswith(TOGETHER)]
+    _check_together(together, of_sweep=given.multirun or bool(resume))
     return Arguments(
-        [word for word in given.words if not word.startswith("resume=")],
+        [word for word in given.words if not word.startswith((RESUME, TOGETHER))],
         given.multirun,
         given.cfg or given.shows,
         given.package,
         _pages(given.config_dir),
         resume[-1] if resume else None,
+        together[-1] if together else "auto",
     )
+
+
+def _check_together(given: Sequence[str], *, of_sweep: bool) -> None:
+    for value in given:
+        if value not in TOGETHER_VALUES:
+            raise ConfigError(f"{TOGETHER}{value}: choose one of {', '.join(TOGETHER_VALUES)}")
+        if not of_sweep:
+            raise ConfigError(
+                f"{TOGETHER}{value} is about the jobs of a sweep; add -m, or leave it out"
+            )
 
 
 def changes(overrides: Sequence[str]) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def _run(arguments: Arguments) -> int:
         )
     folder = _folder(asked.hydra, asked.runs[0], arguments.multirun)
     if arguments.multirun:
-        return SWEEP_FAILED if _sweep(asked, folder, arguments.pages) else DONE
+        return SWEEP_FAILED if _sweep(asked, folder, arguments) else DONE
     _train(asked.runs[0], folder)
     return DONE
 
@@ -116,7 +116,7 @@ def _train(asked: Composed, folder: Path) -> None:
         begin_or_resume(config, folder, asked.overrides, parts)
 
 
-def _sweep(asked: Asked, folder: Path, pages: Path | None) -> int:
+def _sweep(asked: Asked, folder: Path, arguments: Arguments) -> int:
     """Run the jobs of a sweep, once all of them are known to be good.
 
     Returns:
@@ -126,12 +126,19 @@ def _sweep(asked: Asked, folder: Path, pages: Path | None) -> int:
         # A job may run in another process, so it builds its own parts.
         configs = [_check(job)[0] for job in asked.runs]
         from sae_cli.commands.launch import HydraLauncher
-        from sae_cli.runs.sweeps.jobs import OneByOne, run_sweep
+        from sae_cli.runs.sweeps.jobs import run_sweep
+        from sae_cli.runs.sweeps.side_by_side import launcher_for, threads_for
         from sae_cli.runs.sweeps.sweep import sweep_of
 
-    words = asked.hydra.launcher
-    launcher = HydraLauncher(words, pages) if words else OneByOne()
-    return run_sweep(sweep_of(folder, [job.overrides for job in asked.runs], configs), launcher)
+    words, together = asked.hydra.launcher, arguments.together
+    if words and together == "on":
+        raise ConfigError(
+            f"sweep.together=on keeps jobs in one process, and {words[0]} gives each its own; "
+            "leave out one of them"
+        )
+    sweep = sweep_of(folder, [job.overrides for job in asked.runs], configs, threads_for(together))
+    launcher = HydraLauncher(words, arguments.pages) if words else launcher_for(sweep, together)
+    return run_sweep(sweep, launcher)
 
 
 def _resume(arguments: Arguments, folder: Path) -> int:
@@ -150,12 +157,14 @@ def _resume(arguments: Arguments, folder: Path) -> int:
             with suppress(OSError):
                 say(f"checking the jobs of {short(folder)}")
         from sae_cli.runs.sweeps.jobs import resume_sweep
+        from sae_cli.runs.sweeps.side_by_side import launcher_for
 
         if arguments.overrides:
             raise ConfigError(
                 f"{arguments.overrides[0]}: a sweep is resumed as it was; give resume= alone"
             )
-        return SWEEP_FAILED if resume_sweep(folder) else DONE
+        left = resume_sweep(folder, lambda sweep: launcher_for(sweep, arguments.together))
+        return SWEEP_FAILED if left else DONE
     with not_collecting():
         from sae_cli.runs.resume import resume
 

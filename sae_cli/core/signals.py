@@ -50,8 +50,12 @@ def stopping_at_once() -> Iterator[None]:
 def stopping_in_time() -> Iterator[Stop]:
     """Note a signal, so that the program can save its work before it stops.
 
-    A Ctrl-C after another signal stops at once.
+    A Ctrl-C after another signal stops at once. Within ``stopping_together`` it is one note for all.
     """
+    if _of_all is not None:
+        yield _of_all
+        _of_all.check()
+        return
     stop = Stop()
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -63,6 +67,24 @@ def stopping_in_time() -> Iterator[Stop]:
         yield stop
     # A signal that arrives after the last step must still stop a sweep before its next job.
     stop.check()
+
+
+_of_all: Stop | None = None
+
+
+@contextmanager
+def stopping_together() -> Iterator[Stop]:
+    """Note signals as ``stopping_in_time``, for all that is done within, side by side.
+
+    Blocks that end in another order than they began could not put back each other's handlers.
+    """
+    global _of_all
+    with stopping_in_time() as stop:
+        _of_all = stop
+        try:
+            yield stop
+        finally:
+            _of_all = None
 
 
 @contextmanager

@@ -12,11 +12,13 @@ import pickle
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
 import torch
 
+from sae_cli.core.company import wait_for
 from sae_cli.core.errors import CheckpointError
 from sae_cli.core.machine import gave_out
 from sae_cli.run_folder.files import write_atomically, write_beside
@@ -50,8 +52,8 @@ class Checkpoints:
         last = self.folder / LAST
         with write_beside(last, content) as temporary:
             if last.exists():
-                last.replace(self.folder / PREVIOUS)
-            temporary.replace(last)
+                wait_for(partial(last.replace, self.folder / PREVIOUS))
+            wait_for(partial(temporary.replace, last))
 
     def save_stage(self, name: str, state: TrainState) -> None:
         """Save the state at the end of a stage."""

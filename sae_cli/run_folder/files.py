@@ -10,10 +10,11 @@ import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from sae_cli.core.company import wait_for
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.text import say
 from sae_cli.run_folder.lock import check_in_place
@@ -56,7 +57,7 @@ def write_atomically(target: Path, content: bytes) -> None:
         MovedError: as ``check_in_place``.
     """
     with write_beside(target, content) as temporary:
-        temporary.replace(target)
+        wait_for(partial(temporary.replace, target))
 
 
 def write_new_folder(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -97,7 +98,7 @@ def write_beside(target: Path, content: bytes) -> Iterator[Path]:
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            wait_for(partial(os.fsync, file.fileno()))
         check_in_place(target)
         yield temporary
     except OSError as error:
@@ -212,7 +213,7 @@ def _sync_folder(folder: Path) -> None:
     """Flush the names of a folder's files to disk, where the file system can."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        wait_for(partial(os.fsync, descriptor))
     except OSError as error:
         if error.errno not in NO_FLUSH:
             error.filename = str(folder)

@@ -56,7 +56,8 @@ class TrainState:
 
     def state_dict(self) -> dict[str, Any]:
         """Give the format, and every attribute by its name, to be saved."""
-        return {"format": FORMAT} | {key: getattr(self, key) for key in KINDS}
+        state = {"format": FORMAT} | {key: getattr(self, key) for key in KINDS}
+        return state | {"model": {name: _alone(tensor) for name, tensor in self.model.items()}}
 
     @staticmethod
     def from_state_dict(state: object, name: str) -> TrainState:
@@ -88,3 +89,8 @@ class TrainState:
 KINDS: dict[str, type] = {
     key: get_origin(hint) or hint for key, hint in get_type_hints(TrainState).items()
 }
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    """Copy a tensor that is part of a larger one, because PyTorch would save all of that."""
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()

@@ -13,6 +13,7 @@ from sae_cli.assembly.prepare import Prepared
 from sae_cli.assembly.stages import Training
 from sae_cli.assembly.streams import generators
 from sae_cli.config.schema import RunConfig
+from sae_cli.core.company import in_company
 from sae_cli.core.signals import Stop
 from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.layout import holds_sweep
@@ -107,13 +108,15 @@ def activate(
 ) -> ActiveRun:
     """Join a prepared run with the folder that it writes to, and its trackers."""
     settings = made.config.settings
+    # The lines of runs that go on side by side would be in each other's way.
+    quiet = settings.quiet or in_company()
     saying = Saying(
         bar=settings.progress,
         every=settings.log_every,
         steps=settings.log_steps,
-        quiet=settings.quiet,
+        quiet=quiet,
         # The last line of a sweep is its own.
-        last=not (settings.quiet and holds_sweep(folder.path.parent)),
+        last=not (quiet and holds_sweep(folder.path.parent)),
     )
     console = Console(
         folder.log, saying, len(made.training.stages) > 1, made.config.target_activity

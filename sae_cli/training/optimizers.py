@@ -30,11 +30,13 @@ class Optimizer(ABC):
     Attributes:
         parameters: what is moved.
         state: by name, one tensor for each parameter: all that is kept between two steps.
+        options: what the update rule depends on besides, but for the learning rate.
     """
 
     def __init__(self, parameters: Parameters, *moments: str) -> None:
         self.parameters: list[Tensor] = list(parameters)
         self.state = {name: [torch.zeros_like(p) for p in self.parameters] for name in moments}
+        self.options: dict[str, Any] = {}
         self._on_gpu = self.parameters[0].is_cuda
 
     def _scalars(self, value: float) -> list[Tensor]:
@@ -49,10 +51,17 @@ class Optimizer(ABC):
             gradients: one for each parameter.
             learning_rate: a number, or a scalar tensor on the parameters' device.
         """
-        self._step(gradients, learning_rate)
+        self.move(self.parameters, gradients, self.state, learning_rate)
 
     @abstractmethod
-    def _step(self, gradients: list[Tensor], learning_rate: float | Tensor) -> None: ...
+    def move(
+        self,
+        parameters: list[Tensor],
+        gradients: list[Tensor],
+        state: Mapping[str, list[Tensor]],
+        learning_rate: float | Tensor,
+    ) -> None:
+        """Move parameters, which may be those of several optimizers with the same options."""
 
     def state_dict(self) -> dict[str, list[Tensor]]:
         """Give the state to save."""
@@ -88,25 +97,27 @@ class SGD(Optimizer):
         weight_decay: NonNegative,
     ) -> None:
         super().__init__(parameters, *(["momentum"] if momentum > 0.0 else []))
-        self._momentum = momentum
-        self._weight_decay = weight_decay
-        self._velocities: list[Tensor | None] = [None] * len(self.parameters)
-        if momentum > 0.0:
-            self._velocities = [*self.state["momentum"]]
+        self.options = {"momentum": momentum, "weight_decay": weight_decay}
 
-    def _step(self, gradients: list[Tensor], learning_rate: float | Tensor) -> None:
+    def move(
+        self,
+        parameters: list[Tensor],
+        gradients: list[Tensor],
+        state: Mapping[str, list[Tensor]],
+        learning_rate: float | Tensor,
+    ) -> None:
+        velocities: list[Tensor | None] = [*state.get("momentum", [None] * len(parameters))]
         sgd(
-            self.parameters,
+            parameters,
             gradients,
-            self._velocities,
+            velocities,
             foreach=False,
             fused=self._on_gpu,
-            weight_decay=self._weight_decay,
-            momentum=self._momentum,
             lr=learning_rate,
             dampening=0.0,
             nesterov=False,
             maximize=False,
+            **self.options,
         )
 
 
@@ -128,7 +139,7 @@ class _Moments(Optimizer, ABC):
     ) -> None:
         super().__init__(parameters, "mean", "square")
         self.state |= {name: self._scalars(start) for name, start in self._counters.items()}
-        self._options: dict[str, Any] = {
+        self.options = {
             "beta1": beta1,
             "beta2": beta2,
             "eps": eps,
@@ -141,21 +152,27 @@ class _Adam(_Moments, ABC):
 
     _decoupled: bool
 
-    def _step(self, gradients: list[Tensor], learning_rate: float | Tensor) -> None:
+    def move(
+        self,
+        parameters: list[Tensor],
+        gradients: list[Tensor],
+        state: Mapping[str, list[Tensor]],
+        learning_rate: float | Tensor,
+    ) -> None:
         adam(
-            self.parameters,
+            parameters,
             gradients,
-            self.state["mean"],
-            self.state["square"],
+            state["mean"],
+            state["square"],
             [],
-            self.state["steps"],
+            state["steps"],
             foreach=False,
             fused=True,
             decoupled_weight_decay=self._decoupled,
             amsgrad=False,
             lr=learning_rate,
             maximize=False,
-            **self._options,
+            **self.options,
         )
 
 
@@ -182,19 +199,25 @@ class NAdam(_Moments):
 
     _counters: Mapping[str, float] = {"momentum_product": 1.0, "steps": 0.0}
 
-    def _step(self, gradients: list[Tensor], learning_rate: float | Tensor) -> None:
+    def move(
+        self,
+        parameters: list[Tensor],
+        gradients: list[Tensor],
+        state: Mapping[str, list[Tensor]],
+        learning_rate: float | Tensor,
+    ) -> None:
         nadam(
-            self.parameters,
+            parameters,
             gradients,
-            self.state["mean"],
-            self.state["square"],
-            self.state["momentum_product"],
-            self.state["steps"],
+            state["mean"],
+            state["square"],
+            state["momentum_product"],
+            state["steps"],
             foreach=self._on_gpu,
             capturable=self._on_gpu,
             lr=learning_rate,
             momentum_decay=0.004,
-            **self._options,
+            **self.options,
         )
 
 
@@ -215,24 +238,30 @@ class RMSprop(Optimizer):
     ) -> None:
         super().__init__(parameters, "square", *(["momentum"] if momentum > 0.0 else []))
         self.state["steps"] = self._scalars(0.0)
-        self._options: dict[str, Any] = {
+        self.options = {
             "alpha": alpha,
             "eps": eps,
             "momentum": momentum,
             "weight_decay": weight_decay,
         }
 
-    def _step(self, gradients: list[Tensor], learning_rate: float | Tensor) -> None:
+    def move(
+        self,
+        parameters: list[Tensor],
+        gradients: list[Tensor],
+        state: Mapping[str, list[Tensor]],
+        learning_rate: float | Tensor,
+    ) -> None:
         rmsprop(
-            self.parameters,
+            parameters,
             gradients,
-            self.state["square"],
+            state["square"],
             [],
-            self.state.get("momentum", []),
-            self.state["steps"],
+            state.get("momentum", []),
+            state["steps"],
             foreach=self._on_gpu,
             capturable=self._on_gpu,
             lr=learning_rate,
             centered=False,
-            **self._options,
+            **self.options,
         )

@@ -9,9 +9,11 @@ from typing import final
 import torch
 from torch import Generator, Tensor
 
+from sae_cli.core.company import meet
 from sae_cli.model.objective import Terms
 from sae_cli.training.corruptions import Corruption
 from sae_cli.training.gradients.gradients import Gradients
+from sae_cli.training.moving import Move, move_all
 from sae_cli.training.optimizers import Optimizer
 
 Function = Callable[[Tensor, Tensor | None, float | Tensor], Terms]
@@ -85,7 +87,10 @@ class Step:
         terms, gradients = self._gradients(x, target, labels, self._noise(target))
         if self._clip_norm is not None:
             gradients = clip(gradients, self._clip_norm)
-        self._optimizer.step(gradients, learning_rate)
+        if self._gradients.side_by_side:
+            meet(move_all, Move(self._optimizer, gradients, float(learning_rate)))
+        else:
+            self._optimizer.step(gradients, learning_rate)
         if self._after is not None:
             self._after()
         values = torch.stack([terms[name] for name in self._gradients.term_names])

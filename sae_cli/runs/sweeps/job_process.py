@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from functools import cache
+from multiprocessing.process import BaseProcess
 
 from sae_cli.core.errors import SaeError, Stopped
 from sae_cli.core.signals import SIGNALS, handle_signals, stopping_at_once
@@ -42,7 +43,7 @@ def run_apart(sweep: Sweep, number: int, starter: int) -> None:
         Stopped: a signal asked to, in the process that runs the sweep.
     """
     if os.getppid() == starter:
-        _end_with_parent(starter)
+        end_with_parent(starter)
     job = CONTEXT.Process(target=_run, args=(sweep, number, os.getpid()))
     received: list[int] = []
     with handle_signals(lambda signum, frame: received.append(signum)):
@@ -51,8 +52,7 @@ def run_apart(sweep: Sweep, number: int, starter: int) -> None:
         while job.exitcode is None:
             job.join(POLL_SECONDS)
             for signum in received[passed_on:]:
-                # A Ctrl-C reaches the child as well, and a second one would stop it at once.
-                _send(job.pid, signal.SIGTERM if signum == signal.SIGINT else signum)
+                pass_on(job, signum)
             passed_on = len(received)
     _check_end(sweep, number, job.exitcode)
     if received and os.getpid() == starter:
@@ -65,7 +65,7 @@ def _run(sweep: Sweep, number: int, parent: int) -> None:
     """Be the child."""
     try:
         with stopping_at_once():
-            _end_with_parent(parent)
+            end_with_parent(parent)
             try:
                 run_job(sweep, number)
             finally:
@@ -79,19 +79,22 @@ def _run(sweep: Sweep, number: int, parent: int) -> None:
 
 def _check_end(sweep: Sweep, number: int, code: int) -> None:
     """Record in the job's folder how its process died, if it did."""
+    if (how := how_it_died(code)) is not None:
+        record_failure(sweep, number, f"its process {how}")
+
+
+def how_it_died(code: int) -> str | None:
+    """Word how a process died, from its exit code; None if it came to an end of its own."""
     if code < 0:
         how = f"was killed by {signal.Signals(-code).name}"
-        if -code == signal.SIGKILL:
-            how += ", as the system does when memory ends"
-    elif code != 0 and code - 128 not in SIGNALS:
-        how = f"ended with exit code {code}"
-    else:
-        return
-    record_failure(sweep, number, f"its process {how}")
+        return how + (", as the system does when memory ends" if -code == signal.SIGKILL else "")
+    if code != 0 and code - 128 not in SIGNALS:
+        return f"ended with exit code {code}"
+    return None
 
 
 @cache
-def _end_with_parent(parent: int) -> None:
+def end_with_parent(parent: int) -> None:
     """Have this process meet a SIGTERM when its parent has ended, however that ended."""
 
     def wait() -> None:
@@ -102,7 +105,8 @@ def _end_with_parent(parent: int) -> None:
     threading.Thread(target=wait, name="end-with-parent", daemon=True).start()
 
 
-def _send(pid: int | None, number: int) -> None:
-    """Send a signal to a child that has not been waited for, so that its number is its own."""
-    if pid is not None:
-        os.kill(pid, number)
+def pass_on(child: BaseProcess, number: int) -> None:
+    """Pass a signal on to a child that has not been waited for, so that its number is its own."""
+    # A Ctrl-C reaches the child as well, and a second one would stop it at once.
+    if child.pid is not None:
+        os.kill(child.pid, signal.SIGTERM if number == signal.SIGINT else number)

@@ -7,11 +7,12 @@ import sys
 import time
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, final
 
+from sae_cli.core.company import in_company
 from sae_cli.core.errors import ConfigError, MovedError, Stopped, in_one_line
 from sae_cli.core.text import say, short
 from sae_cli.results.finished import has_finished
@@ -68,8 +69,13 @@ class OneByOne(Launcher):
                 written = time.monotonic()
 
 
-def resume_sweep(path: Path) -> int:
-    """Resume a sweep from its folder, one job after the other.
+def resume_sweep(
+    path: Path, launcher_for: Callable[[Sweep], Launcher] = lambda sweep: OneByOne()
+) -> int:
+    """Resume a sweep from its folder.
+
+    Args:
+        launcher_for: chooses how its jobs run.
 
     Returns:
         how many jobs did not finish.
@@ -88,7 +94,7 @@ def resume_sweep(path: Path) -> int:
                 f"logger.{name}.{option}={options[option]} of a folder is not followed; resume the "
                 f"sweep by the command that began it, with hydra.sweep.dir={short(path)}"
             )
-    return run_sweep(sweep, OneByOne())
+    return run_sweep(sweep, launcher_for(sweep))
 
 
 def run_sweep(sweep: Sweep, launcher: Launcher) -> int:
@@ -156,8 +162,9 @@ def run_job(sweep: Sweep, number: int) -> None:
     if has_finished(path):
         _tell(sweep, f"{which} has finished: {words}")
         return
-    _tell(sweep, "")
-    _tell(sweep, f"{which}: {words}")
+    if not in_company():
+        _tell(sweep, "")
+        _tell(sweep, f"{which}: {words}")
     try:
         begin_or_resume(job.config, path, job.overrides, threads=sweep.threads)
     except MovedError:

@@ -26,7 +26,7 @@ from sae_cli.training.gradients.in_pieces import add_terms, pieces
 
 Linear = nn.Linear | TiedLinear
 Link = Linear | Pointwise
-_Weights = dict[int, tuple[Tensor, Tensor | None]]
+Weights = dict[int, tuple[Tensor, Tensor | None]]
 
 
 def can_differentiate(autoencoder: AutoEncoder, objective: Objective) -> bool:
@@ -75,6 +75,12 @@ class ByHand(Gradients):
     Args:
         autoencoder, objective: such that ``can_differentiate`` holds.
         divides: whether to go through a batch in pieces; ``can_divide`` holds.
+
+    Attributes:
+        links: in order of application.
+        code: the number of the link that makes the codes.
+        first: that of the last link, from which differentiation begins.
+        own: weight and bias of the links that have parameters of their own.
     """
 
     def __init__(
@@ -83,26 +89,26 @@ class ByHand(Gradients):
         self.parameters = list(autoencoder.parameters())
         self.term_names = objective.term_names
         self._place = {id(parameter): i for i, parameter in enumerate(self.parameters)}
-        self._links = [link for link in _links(autoencoder) if link is not None]
+        self.links = [link for link in _links(autoencoder) if link is not None]
         encoder = unpack(autoencoder.encoder)
-        self._activation = len([part for part in encoder if not isinstance(part, nn.Flatten)])
-        self._own = {
+        self.code = len([part for part in encoder if not isinstance(part, nn.Flatten)])
+        self.own = {
             i: (link.weight, link.bias)
-            for i, link in enumerate(self._links)
+            for i, link in enumerate(self.links)
             if type(link) is nn.Linear
         }
-        self._objective = objective
+        self.objective = objective
         self._n_latents, self.divides = autoencoder.n_latents, divides
         assert objective.reconstruction is not None
         by = derivatives.RECONSTRUCTIONS[type(objective.reconstruction)].by
-        self._first = len(self._links) - (2 if by == "pre_x_hat" else 1)
+        self.first = len(self.links) - (2 if by == "pre_x_hat" else 1)
 
     @torch.no_grad()
     def __call__(
         self, x: Tensor, target: Tensor, labels: Tensor | None = None, noise: Tensor | None = None
     ) -> tuple[Terms, list[Tensor]]:
-        weights = self._weights()
-        found = _Found(self.parameters, self._place)
+        weights = self.weights()
+        found = self.found()
         x, target = x.flatten(1), target.flatten(1)
         if not self.divides:
             return self._differentiate(x, target, weights, found), found.gradients()
@@ -113,19 +119,19 @@ class ByHand(Gradients):
         return add_terms(terms), found.gradients()
 
     def _differentiate(
-        self, x: Tensor, target: Tensor, weights: _Weights, found: _Found, share: float = 1.0
+        self, x: Tensor, target: Tensor, weights: Weights, found: Found, share: float = 1.0
     ) -> Terms:
         """Add the gradients of some rows, times their share of the batch, to those found before;
         give the terms of these rows."""
         values = self._forward(x, weights)
-        code = self._activation
+        code = self.code
         passed = Pass(values[code], values[code + 1], values[-2], values[-1])
-        terms, gradient, of_codes = derivatives.of_objective(self._objective, passed, target)
+        terms, gradient, of_codes = derivatives.of_objective(self.objective, passed, target)
         if share < 1.0:
             gradient = gradient * share
             of_codes = None if of_codes is None else of_codes * share
-        for i in range(self._first, -1, -1):
-            link = self._links[i]
+        for i in range(self.first, -1, -1):
+            link = self.links[i]
             if i == code and of_codes is not None:
                 gradient = gradient + of_codes
             if isinstance(link, Pointwise):
@@ -135,23 +141,27 @@ class ByHand(Gradients):
             weight, bias = weights[i]
             if bias is not None:
                 found.add(bias, gradient.sum(0))
-            found.add(weight, _weight_gradient(weight, gradient, values[i]))
+            found.add(weight, weight_gradient(weight, gradient, values[i]))
             if i > 0:
                 gradient = gradient.mm(weight)
         return terms
 
-    def _weights(self) -> _Weights:
+    def found(self) -> Found:
+        """A place for the gradients of a batch."""
+        return Found(self.parameters, self._place)
+
+    def weights(self) -> Weights:
         """Weight and bias of each linear link, by its number."""
         return {
-            i: self._own.get(i) or _compute(link)
-            for i, link in enumerate(self._links)
+            i: self.own.get(i) or _compute(link)
+            for i, link in enumerate(self.links)
             if not isinstance(link, Pointwise)
         }
 
-    def _forward(self, x: Tensor, weights: _Weights) -> list[Tensor]:
+    def _forward(self, x: Tensor, weights: Weights) -> list[Tensor]:
         """The input of each link, and the last output."""
         values: list[Tensor] = [x]
-        for i, link in enumerate(self._links):
+        for i, link in enumerate(self.links):
             if isinstance(link, Pointwise):
                 values.append(link.forward(values[-1]))
             else:
@@ -165,14 +175,19 @@ def _compute(link: Linear) -> tuple[Tensor, Tensor | None]:
     return link.weight, link.bias
 
 
-def _weight_gradient(weight: Tensor, gradient: Tensor, x: Tensor) -> Tensor:
+def weight_gradient(weight: Tensor, gradient: Tensor, x: Tensor) -> Tensor:
     """``gradient' x``, laid out as the weight is."""
     return gradient.t().mm(x) if weight.is_contiguous() else x.t().mm(gradient).t()
 
 
 @final
-class _Found:
-    """Gradients of one batch as they are found, summed where a parameter is used twice."""
+class Found:
+    """Gradients of one batch as they are found, summed where a parameter is used twice.
+
+    Args:
+        parameters: in the order of the gradients.
+        place: the number of each parameter, by its ``id``.
+    """
 
     def __init__(self, parameters: Sequence[nn.Parameter], place: Mapping[int, int]) -> None:
         self._parameters = parameters

@@ -17,11 +17,13 @@ class Gradients(ABC):
         parameters: by which to differentiate.
         term_names: of the terms of the loss.
         capturable: whether nothing is read back from the device meanwhile.
+        side_by_side: whether they are found together with those of other runs of this process.
     """
 
     parameters: Sequence[nn.Parameter]
     term_names: Sequence[str]
     capturable: bool = True
+    side_by_side: bool = False
 
     @abstractmethod
     def __call__(

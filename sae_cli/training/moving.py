@@ -1,0 +1,40 @@
+"""The steps of the optimizers of several trainings, in as few calls as there are kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sae_cli.training.optimizers import Optimizer
+
+
+class Move(NamedTuple):
+    """A step of one optimizer; as the arguments of ``Optimizer.step``."""
+
+    optimizer: Optimizer
+    gradients: list[Tensor]
+    learning_rate: float
+
+
+@torch.no_grad()
+def move_all(moves: Sequence[Move]) -> Sequence[None]:
+    """Make steps of several optimizers, each to the bits that it comes to alone."""
+    alike: dict[Hashable, list[Move]] = {}
+    for one in moves:
+        kind = type(one.optimizer), one.learning_rate, *one.optimizer.options.items()
+        alike.setdefault(kind, []).append(one)
+    for group in alike.values():
+        optimizers = [one.optimizer for one in group]
+        optimizers[0].move(
+            [parameter for own in optimizers for parameter in own.parameters],
+            [gradient for one in group for gradient in one.gradients],
+            {
+                name: [tensor for own in optimizers for tensor in own.state[name]]
+                for name in optimizers[0].state
+            },
+            group[0].learning_rate,
+        )
+    return [None] * len(moves)
