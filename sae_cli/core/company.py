@@ -1,8 +1,8 @@
 """Calls that go on side by side in one thread, and meet where their work can be done at once.
 
-Each call runs as if it were alone, on a stack of its own (a greenlet). At ``meet`` it waits until no
-other call can go on, and one function does the work of all that have come there. At ``wait_for`` it
-waits for the disk, say, while the others go on. Outside of a company both simply call.
+Each call runs as if it were alone, on a stack of its own (a greenlet). At ``meet`` it waits until
+no other call can go on, and one function does the work of all that have come there. At ``wait_for``
+it waits for the disk, say, while the others go on. Outside of a company both simply call.
 """
 
 from __future__ import annotations

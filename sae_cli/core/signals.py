@@ -50,7 +50,8 @@ def stopping_at_once() -> Iterator[None]:
 def stopping_in_time() -> Iterator[Stop]:
     """Note a signal, so that the program can save its work before it stops.
 
-    A Ctrl-C after another signal stops at once. Within ``stopping_together`` it is one note for all.
+    A Ctrl-C after another signal stops at once. Within ``stopping_together`` the note is one for
+    all.
     """
     if _of_all is not None:
         yield _of_all

@@ -38,8 +38,14 @@ from sae_cli.runs.sweeps.job_process import (
     how_it_died,
     pass_on,
 )
-from sae_cli.runs.sweeps.jobs import RESULTS_SECONDS, Launcher, OneByOne
-from sae_cli.runs.sweeps.jobs import record_failure, run_job, tell_standing
+from sae_cli.runs.sweeps.jobs import (
+    RESULTS_SECONDS,
+    Launcher,
+    OneByOne,
+    record_failure,
+    run_job,
+    tell_standing,
+)
 from sae_cli.runs.sweeps.results import write_results
 from sae_cli.runs.sweeps.sweep import Sweep
 

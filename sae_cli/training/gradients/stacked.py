@@ -1,9 +1,9 @@
 """Gradients of several chains of one shape at once, over weights with a leading axis of models.
 
-A step of a small network is mostly the calls that it is made of, and these are as many for one model
-as for sixteen. On one thread each operation here gives each model the bits that it has alone; where
-a library computes a stack of some shape in another way than its parts, ``Stacked`` notices at the
-first batches, and leaves the models to their own gradients.
+A step of a small network is mostly the calls that it is made of, and these are as many for one
+model as for sixteen. On one thread each operation here gives each model the bits that it has alone;
+where a library computes a stack of some shape in another way than its parts, ``Stacked`` notices at
+the first batches, and leaves the models to their own gradients.
 """
 
 from __future__ import annotations
@@ -86,6 +86,8 @@ def differentiate_all(batches: Sequence[Batch]) -> list[Result]:
         alike.setdefault((_shape(batch.model), batch.x.shape), []).append(i)
     found: dict[int, Result] = {}
     for numbers in alike.values():
+        # In the order of another time they would be another stack.
+        numbers.sort(key=lambda i: id(batches[i].model))
         own = [batches[i] for i in numbers]
         found |= zip(numbers, _stack(tuple(batch.model for batch in own))(own), strict=True)
     return [found[i] for i in range(len(batches))]
@@ -235,7 +237,7 @@ def _common(parameters: Sequence[nn.Parameter]) -> Tensor:
     """Give one tensor ``(models, ...)``, of which each parameter is made a part."""
     n = parameters[0].numel()
     room = torch.zeros(len(parameters), -(-n // ALIGNED) * ALIGNED)
-    common = room[:, :n].unflatten(1, parameters[0].shape)
+    common = room[:, :n].view(len(parameters), *parameters[0].shape)
     for parameter, part in zip(parameters, common, strict=True):
         part.copy_(parameter)
         parameter.data = part
