@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 
 import torch
 from torch import Tensor
@@ -23,6 +24,8 @@ from sae_cli.datasets.stream import Wait, stream, too_large
 
 CHUNK_BYTES = 1 << 20
 SHARDS_CHUNK_BYTES = 1 << 26
+# PyTorch's memory begins at a multiple of so many.
+ALIGNED_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -93,12 +96,14 @@ class Split:
 
     def shuffled_labels(self, order: Tensor, batch_size: int) -> Iterator[Tensor | None]:
         """Yield the labels ``(batch,)`` for the batches of ``shuffled``, or None for each."""
+        if self.labels is None:
+            yield from repeat(None, -(-len(order) // batch_size))
+            return
         # torch.split would make one empty piece of no rows at all.
         for start in range(0, len(order), batch_size):
-            piece = order[start : start + batch_size]
-            rows = self._rows_at(piece)
+            rows = self._rows_at(order[start : start + batch_size])
             # Rows and labels lie on two devices when values are streamed.
-            yield None if self.labels is None else self.labels[rows.to(self.labels.device)]
+            yield self.labels[rows.to(self.labels.device)]
 
     def _rows_at(self, order: Tensor) -> Tensor:
         return self.rows[order.to(self.rows.device)]
@@ -110,13 +115,22 @@ class Split:
         return replace(self, rows=self.rows[known.to(self.rows.device)])
 
     def _batches(self, rows: Tensor, size: int) -> Iterator[Tensor]:
-        pieces = (rows[start : start + size] for start in range(0, len(rows), size))
         if self.streamed_to is None:
-            for piece in pieces:
-                yield self.values(piece)
+            together = size * self._batches_together(size)
+            for start in range(0, len(rows), together):
+                yield from torch.split(self.values(rows[start : start + together]), size)
         else:
+            pieces = (rows[start : start + size] for start in range(0, len(rows), size))
             for taken in stream(self.stored, pieces, self.streamed_to, self.wait):
                 yield self.inputs.apply_(taken)
+
+    def _batches_together(self, size: int) -> int:
+        """How many batches are taken at once, where several are small.
+
+        Products may depend on where in memory a batch begins, so it begins as if it were alone.
+        """
+        batch_bytes = 4 * size * math.prod(self.input_shape)
+        return 1 if batch_bytes % ALIGNED_BYTES else max(1, CHUNK_BYTES // batch_bytes)
 
     def with_unit_norm(self) -> Split:
         """A copy whose examples are each scaled to an L2 norm of 1."""

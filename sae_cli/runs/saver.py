@@ -78,7 +78,7 @@ class Saver:
         """
         with _refuse_misfits():
             self._optimizer.load_state_dict(state.optimizer)
-            self._step.load_state_dict(state.sums)
+            self._step.sums.load_state_dict(state.sums)
         position = self._position
         position.epoch, position.batch, position.order = state.stage_epoch, state.batch, state.order
 
@@ -94,7 +94,7 @@ class Saver:
         run.console.step(terms)
         run.tracking.add_step(run.progress.step, terms)
         if run.stop.number is not None or self._due():
-            self._step.check()
+            self._step.sums.check()
             self.save(best=False)
             run.stop.check()
 
@@ -137,7 +137,7 @@ class Saver:
             model=training.autoencoder.state_dict(),
             objectives={s.name: s.objective.state_dict() for s in training.stages},
             optimizer=self._optimizer.state_dict(),
-            sums=self._step.state_dict(),
+            sums=self._step.sums.state_dict(),
             order=position.order,
             noise=run.generators.noise.get_state(),
             stage=self._stage.name,

@@ -23,7 +23,8 @@ from sae_cli.training.optimizers import OPTIMIZERS, Optimizer
 from sae_cli.training.profiling import profile_epochs
 from sae_cli.training.revival import Resample
 from sae_cli.training.stage import Stage
-from sae_cli.training.step import BrokenError, Step
+from sae_cli.training.step import Step
+from sae_cli.training.sums import BrokenError
 
 
 def train_stage(run: ActiveRun, stage: Stage) -> None:

@@ -91,7 +91,7 @@ def fit(
             if between_steps is not None:
                 between_steps(done + 1, target)
             on_step(terms)
-        means = step.means(len(split))
+        means = step.sums.means(len(split))
         position.epoch, position.batch, position.order = position.epoch + 1, 0, order.get_state()
         yield means
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import final
 
 import torch
@@ -15,21 +14,9 @@ from sae_cli.training.corruptions import Corruption
 from sae_cli.training.gradients.gradients import Gradients
 from sae_cli.training.moving import Move, move_all
 from sae_cli.training.optimizers import Optimizer
+from sae_cli.training.sums import Sums
 
 Function = Callable[[Tensor, Tensor | None, float | Tensor], Terms]
-
-
-class BrokenError(Exception):
-    """Terms of the loss became infinite or NaN.
-
-    Args:
-        terms: the first that did.
-        done: steps of the epoch before that.
-    """
-
-    def __init__(self, terms: list[str], done: int) -> None:
-        super().__init__(f"{', '.join(terms)} became infinite or NaN")
-        self.done = done
 
 
 @final
@@ -47,6 +34,9 @@ class Step:
         clip_norm: bound on the L2 norm of all gradients together, or None.
         n_sampled: number of latents whose codes are sampled.
         after: called after each step.
+
+    Attributes:
+        sums: of the terms of the loss, since the last means.
     """
 
     def __init__(
@@ -69,10 +59,7 @@ class Step:
         self._corruption = corruption
         self._generator = generator
         device = optimizer.parameters[0].device
-        n_terms = len(gradients.term_names)
-        self._sums = torch.zeros(n_terms, dtype=torch.float64, device=device)
-        # Each sum was finite in this many steps; once it is not, it never is again.
-        self._finite = torch.zeros(n_terms, dtype=torch.int64, device=device)
+        self.sums = Sums(gradients.term_names, device)
         self._take: Function = self._once
         if device.type == "cuda" and gradients.capturable:
             self._take = Captured(self._once, batch_size, generator)
@@ -93,9 +80,7 @@ class Step:
             self._optimizer.step(gradients, learning_rate)
         if self._after is not None:
             self._after()
-        values = torch.stack([terms[name] for name in self._gradients.term_names])
-        self._sums.add_(values, alpha=len(target))
-        self._finite.add_(self._sums.isfinite())
+        self.sums.add(terms, len(target))
         return terms
 
     def _noise(self, target: Tensor) -> Tensor | None:
@@ -103,40 +88,6 @@ class Step:
             return None
         shape = (len(target), self._n_sampled)
         return torch.randn(shape, generator=self._generator, device=target.device)
-
-    def check(self) -> list[float]:
-        """Give the sums of the terms since the last means.
-
-        Raises:
-            BrokenError: one is not finite.
-        """
-        sums: list[float] = self._sums.tolist()
-        if not all(map(math.isfinite, sums)):
-            finite: list[int] = self._finite.tolist()
-            first = min(finite)
-            names = zip(self._gradients.term_names, finite, strict=True)
-            raise BrokenError([name for name, steps in names if steps == first], first)
-        return sums
-
-    def means(self, n: int) -> dict[str, float]:
-        """Give the means of the terms over the ``n`` examples since the last call.
-
-        Raises:
-            BrokenError: one is not finite.
-        """
-        means = [total / n for total in self.check()]
-        self._sums.zero_()
-        self._finite.zero_()
-        return dict(zip(self._gradients.term_names, means, strict=True))
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Give the sums to save."""
-        return {"sums": self._sums, "finite": self._finite}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restore saved sums."""
-        self._sums.copy_(state["sums"])
-        self._finite.copy_(state["finite"])
 
 
 @torch.no_grad()

@@ -42,8 +42,8 @@ def finite(value: object) -> bool:
 
 
 def spoil_loss(step: Step) -> None:
-    step._sums[0] = math.nan
-    step._finite[0] -= 1
+    step.sums._sums[0] = math.nan
+    step.sums._finite[0] -= 1
 
 
 def spoil_weight(step: Step) -> None:

@@ -23,7 +23,8 @@ from sae_cli.training.gradients.by_hand import ByHand
 from sae_cli.training.loop import Position, encode, evaluate, fit
 from sae_cli.training.metrics import Baseline
 from sae_cli.training.optimizers import SGD
-from sae_cli.training.step import BrokenError, Step
+from sae_cli.training.step import Step
+from sae_cli.training.sums import BrokenError
 
 X = torch.rand((23, 6), generator=Generator().manual_seed(0))
 CPU = Device(torch.device("cpu"))

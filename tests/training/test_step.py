@@ -218,7 +218,7 @@ def test_a_captured_step_gives_what_a_plain_one_gives(
         finally:
             torch.cuda.set_sync_debug_mode("default")
         parameters: list[nn.Parameter] = list(step._gradients.parameters)
-        results.append((step.means(2 * n), [p.detach().cpu() for p in parameters]))
+        results.append((step.sums.means(2 * n), [p.detach().cpu() for p in parameters]))
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-5)
     for one, other in zip(results[0][1], results[1][1], strict=True):
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)

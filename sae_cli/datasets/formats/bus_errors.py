@@ -36,7 +36,7 @@ def bus_errors_raised(stop: Stop | None = None) -> Iterator[None]:
         ConfigError, MachineError: as ``MappedFile.look``, in place of any error of the block.
     """
     if in_company():
-        # Runs keep company only where their data are in memory.
+        # The process of the company has its own handler, for all; each run looks at its files.
         yield
         return
     set_handler = ctypes.CDLL(None).signal

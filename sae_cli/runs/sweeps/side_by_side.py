@@ -29,6 +29,7 @@ from sae_cli.core.company import run_side_by_side
 from sae_cli.core.errors import SaeError, Stopped
 from sae_cli.core.signals import handle_signals, stopping_at_once, stopping_together
 from sae_cli.core.text import counted, say
+from sae_cli.datasets.formats.bus_errors import bus_errors_raised
 from sae_cli.results.finished import has_finished
 from sae_cli.run_folder.layout import status_of
 from sae_cli.runs.sweeps.job_process import (
@@ -115,13 +116,11 @@ def _why_not(sweep: Sweep) -> str | None:
 
 def _why_not_one(config: RunConfig, threads: int) -> str | None:
     data = read_dataset(config, download=False)
-    if data.files:
-        return "their data are read from files while they train"
-    if threads > 1 and config.parts["device"]["threads"] is None:
-        training = build_training(config, build_parts(config), data)
-        if not has_short_steps(config, training):
-            return f"their steps are long, and take {threads} threads (sweep.together=on: one)"
-    return None
+    if threads == 1 or config.parts["device"]["threads"] is not None:
+        return None
+    if has_short_steps(config, build_training(config, build_parts(config), data)):
+        return None
+    return f"their steps are long, and take {threads} threads (sweep.together=on: one)"
 
 
 @final
@@ -202,7 +201,7 @@ def _run(sweep: Sweep, group: Group, parent: int) -> None:
     try:
         with stopping_at_once():
             end_with_parent(parent)
-            with stopping_together():
+            with stopping_together() as stop, bus_errors_raised(stop):
                 run_side_by_side([partial(run_job, sweep, number) for number in group])
     except Stopped as stopped:
         sys.exit(stopped.exit_code)

@@ -34,7 +34,7 @@ MOST_WEIGHTS = 100_000
 # A model's weights begin at a multiple of so many elements, as in memory of their own.
 ALIGNED = 16
 # Weights are zeros, or alike, at a training's first step, and hide some differences.
-TRIALS = 4
+TRIALS = 3
 
 Result = tuple[Terms, list[Tensor]]
 
