@@ -26,8 +26,8 @@ from sae_cli.training.gradients.by_hand import ByHand, can_differentiate
 from sae_cli.training.gradients.compiled import Compiled, can_compile
 from sae_cli.training.gradients.gradients import Gradients
 from sae_cli.training.gradients.in_pieces import InPieces, can_divide
+from sae_cli.training.gradients.side_by_side import SideBySide, can_stack
 from sae_cli.training.gradients.sparse import Sparse, can_be_sparse
-from sae_cli.training.gradients.stacked import SideBySide, can_stack
 from sae_cli.training.stage import Stage
 
 # PyTorch would use as many threads as there are cores, or OMP_NUM_THREADS, which launchers set for

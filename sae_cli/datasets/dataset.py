@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import repeat
 
@@ -186,22 +186,14 @@ class Dataset:
     def with_unit_norm(self) -> Dataset:
         """A copy whose examples are each scaled to an L2 norm of 1."""
         low = 0.0 if self.interval.low >= 0.0 else -1.0
-        return replace(
-            self,
-            train=self.train.with_unit_norm(),
-            val=self.val.with_unit_norm(),
-            test=self.test.with_unit_norm(),
-            interval=Interval(low, 1.0),
-        )
+        return replace(self._with_each(Split.with_unit_norm), interval=Interval(low, 1.0))
 
     def with_inputs(self, inputs: Inputs) -> Dataset:
         """A copy whose stored values become what a model sees in another way."""
-        return replace(
-            self,
-            train=replace(self.train, inputs=inputs),
-            val=replace(self.val, inputs=inputs),
-            test=replace(self.test, inputs=inputs),
-        )
+        return self._with_each(lambda split: replace(split, inputs=inputs))
+
+    def _with_each(self, change: Callable[[Split], Split]) -> Dataset:
+        return replace(self, train=change(self.train), val=change(self.val), test=change(self.test))
 
     def to(self, device: torch.device) -> Dataset:
         """A copy whose values come out on ``device``; storage that splits share is moved once.
@@ -227,9 +219,7 @@ class Dataset:
             stored, rows = storage[id(split.stored)], move(split.rows)
             return replace(split, stored=stored, rows=rows, labels=labels, streamed_to=None)
 
-        return replace(
-            self, train=move_split(self.train), val=move_split(self.val), test=move_split(self.test)
-        )
+        return self._with_each(move_split)
 
     def fingerprint(self) -> str:
         """SHA-256 of every split's stored values, in the order of its rows, and of its labels."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sae_cli.training.optimizers import Optimizer
+from sae_cli.training.optimizers import Moved, Optimizer
 
 
 class Move(NamedTuple):
@@ -28,13 +28,13 @@ def move_all(moves: Sequence[Move]) -> Sequence[None]:
         alike.setdefault(kind, []).append(one)
     for group in alike.values():
         optimizers = [one.optimizer for one in group]
-        optimizers[0].move(
+        moved = Moved(
             [parameter for own in optimizers for parameter in own.parameters],
             [gradient for one in group for gradient in one.gradients],
             {
                 name: [tensor for own in optimizers for tensor in own.state[name]]
                 for name in optimizers[0].state
             },
-            group[0].learning_rate,
         )
+        optimizers[0].move(moved, group[0].learning_rate)
     return [None] * len(moves)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,14 @@ from sae_cli.core.registry import Registry
 Parameters = Iterable[nn.Parameter]
 
 OPTIMIZERS: Registry[Optimizer] = Registry("optimizer")
+
+
+class Moved(NamedTuple):
+    """What a step of an optimizer moves, or of several with the same options."""
+
+    parameters: list[Tensor]
+    gradients: list[Tensor]
+    state: Mapping[str, list[Tensor]]
 
 
 class Optimizer(ABC):
@@ -51,17 +59,11 @@ class Optimizer(ABC):
             gradients: one for each parameter.
             learning_rate: a number, or a scalar tensor on the parameters' device.
         """
-        self.move(self.parameters, gradients, self.state, learning_rate)
+        self.move(Moved(self.parameters, gradients, self.state), learning_rate)
 
     @abstractmethod
-    def move(
-        self,
-        parameters: list[Tensor],
-        gradients: list[Tensor],
-        state: Mapping[str, list[Tensor]],
-        learning_rate: float | Tensor,
-    ) -> None:
-        """Move parameters, which may be those of several optimizers with the same options."""
+    def move(self, moved: Moved, learning_rate: float | Tensor) -> None:
+        """Make a step."""
 
     def state_dict(self) -> dict[str, list[Tensor]]:
         """Give the state to save."""
@@ -99,17 +101,13 @@ class SGD(Optimizer):
         super().__init__(parameters, *(["momentum"] if momentum > 0.0 else []))
         self.options = {"momentum": momentum, "weight_decay": weight_decay}
 
-    def move(
-        self,
-        parameters: list[Tensor],
-        gradients: list[Tensor],
-        state: Mapping[str, list[Tensor]],
-        learning_rate: float | Tensor,
-    ) -> None:
-        velocities: list[Tensor | None] = [*state.get("momentum", [None] * len(parameters))]
+    def move(self, moved: Moved, learning_rate: float | Tensor) -> None:
+        velocities: list[Tensor | None] = [
+            *moved.state.get("momentum", [None] * len(moved.parameters))
+        ]
         sgd(
-            parameters,
-            gradients,
+            moved.parameters,
+            moved.gradients,
             velocities,
             foreach=False,
             fused=self._on_gpu,
@@ -152,20 +150,14 @@ class _Adam(_Moments, ABC):
 
     _decoupled: bool
 
-    def move(
-        self,
-        parameters: list[Tensor],
-        gradients: list[Tensor],
-        state: Mapping[str, list[Tensor]],
-        learning_rate: float | Tensor,
-    ) -> None:
+    def move(self, moved: Moved, learning_rate: float | Tensor) -> None:
         adam(
-            parameters,
-            gradients,
-            state["mean"],
-            state["square"],
+            moved.parameters,
+            moved.gradients,
+            moved.state["mean"],
+            moved.state["square"],
             [],
-            state["steps"],
+            moved.state["steps"],
             foreach=False,
             fused=True,
             decoupled_weight_decay=self._decoupled,
@@ -199,20 +191,14 @@ class NAdam(_Moments):
 
     _counters: Mapping[str, float] = {"momentum_product": 1.0, "steps": 0.0}
 
-    def move(
-        self,
-        parameters: list[Tensor],
-        gradients: list[Tensor],
-        state: Mapping[str, list[Tensor]],
-        learning_rate: float | Tensor,
-    ) -> None:
+    def move(self, moved: Moved, learning_rate: float | Tensor) -> None:
         nadam(
-            parameters,
-            gradients,
-            state["mean"],
-            state["square"],
-            state["momentum_product"],
-            state["steps"],
+            moved.parameters,
+            moved.gradients,
+            moved.state["mean"],
+            moved.state["square"],
+            moved.state["momentum_product"],
+            moved.state["steps"],
             foreach=self._on_gpu,
             capturable=self._on_gpu,
             lr=learning_rate,
@@ -245,20 +231,14 @@ class RMSprop(Optimizer):
             "weight_decay": weight_decay,
         }
 
-    def move(
-        self,
-        parameters: list[Tensor],
-        gradients: list[Tensor],
-        state: Mapping[str, list[Tensor]],
-        learning_rate: float | Tensor,
-    ) -> None:
+    def move(self, moved: Moved, learning_rate: float | Tensor) -> None:
         rmsprop(
-            parameters,
-            gradients,
-            state["square"],
+            moved.parameters,
+            moved.gradients,
+            moved.state["square"],
             [],
-            state.get("momentum", []),
-            state["steps"],
+            moved.state.get("momentum", []),
+            moved.state["steps"],
             foreach=self._on_gpu,
             capturable=self._on_gpu,
             lr=learning_rate,
