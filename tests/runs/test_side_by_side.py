@@ -1,0 +1,178 @@
+"""Sweeps whose jobs train side by side: each job's folder is what it leaves alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from sae_cli.run_folder.checkpoints import unpack
+from sae_cli.runs.sweeps.side_by_side import MOST_IN_GROUP, _why_not, divide, network
+from sae_cli.runs.sweeps.sweep import Sweep, sweep_of
+from tests.conftest import SMALL, Configure, slow
+from tests.contracts.small import MODELS
+from tests.forked import Forked
+
+BITS = ("model.safetensors", "metrics.jsonl", "config.yaml")
+# The steps of the first two are stacked, those of the third are not.
+SOME = ("sparse_kl", "stacked", "vae")
+QUIET = ("pictures=false", "report=false")
+MIXED = (
+    ("model=sparse_l1", "optimizer=adam,sgd,nadam", "optimizer.learning_rate=0.01,0.1"),
+    ("model=denoising", "corruption.std=0.1,0.5", "lr_schedule=constant,cosine"),
+    ("model=sparse_kl", "architecture.n_latents=5,16", "batch_size=8,32,97"),
+    ("model=ae", "epochs=1,2,3", "clip_norm=null,0.01", "activation=relu,gelu"),
+)
+
+
+@pytest.fixture
+def forked(tmp_path: Path) -> Forked:
+    return Forked(tmp_path)
+
+
+def train_both_ways(forked: Forked, *words: str) -> tuple[list[Path], list[Path]]:
+    """Run a sweep side by side and one by one; give the folders of both, in order."""
+    folders = []
+    for together in ("on", "off"):
+        given = (f"sweep.together={together}", f"hydra.sweep.dir={together}")
+        done = forked("-m", *SMALL, *QUIET, "device.threads=1", *words, *given)
+        assert done.err == ""
+        assert ("side by side" in done.out) == (together == "on")
+        jobs = [path for path in (forked.cwd / together).iterdir() if path.is_dir()]
+        folders.append(sorted(jobs, key=lambda path: int(path.name.split("_")[0])))
+    return folders[0], folders[1]
+
+
+def assert_alike(one: Sequence[Path], other: Sequence[Path]) -> None:
+    assert [path.name for path in one] == [path.name for path in other]
+    for mine, theirs in zip(one, other, strict=True):
+        for name in BITS:
+            assert (mine / name).read_bytes() == (theirs / name).read_bytes(), (mine.name, name)
+        states = [(p / "checkpoints" / "last.pt").read_bytes() for p in (mine, theirs)]
+        assert len(states[0]) == len(states[1])
+        first, second = (unpack(state, "last.pt") for state in states)
+        assert all(torch.equal(value, second.model[key]) for key, value in first.model.items())
+        for key, tensors in first.optimizer.items():
+            assert all(map(torch.equal, tensors, second.optimizer[key]))
+
+
+@pytest.mark.parametrize("model", [*SOME, *slow(sorted({*MODELS} - {*SOME}))])
+def test_each_job_has_the_bits_that_it_has_alone(model: str, forked: Forked) -> None:
+    words = (f"model={model}", "epochs=2", "seed=0,1,2", "batch_size=13")
+    assert_alike(*train_both_ways(forked, *words))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("model=sparse_kl", "penalty.weight=0,0.1,3", "penalty.target=0.05,0.3"),
+        *slow(MIXED),
+    ],
+    ids=" ".join,
+)
+def test_jobs_that_differ_in_much(words: Sequence[str], forked: Forked) -> None:
+    assert_alike(*train_both_ways(forked, *words))
+
+
+def test_a_job_that_diverges_leaves_the_others_alone(forked: Forked) -> None:
+    words = ("model=sparse_kl", "optimizer.learning_rate=0.01,1e30,0.1")
+    folders = {}
+    for together in ("on", "off"):
+        given = (f"sweep.together={together}", f"hydra.sweep.dir={together}")
+        done = forked("-m", *SMALL, *QUIET, *words, *given)
+        assert done.code == 1
+        assert "became infinite or NaN at step" in done.err
+        folders[together] = sorted((forked.cwd / together).glob("[0-9]*"))
+    status = [json.loads((p / "status.json").read_text()) for p in folders["on"]]
+    assert [one["status"] for one in status] == ["finished", "failed", "finished"]
+    assert status[1] == json.loads((folders["off"][1] / "status.json").read_text()) | {
+        key: status[1][key] for key in status[1] if key not in {"status", "error"}
+    }
+    assert_alike(folders["on"][::2], folders["off"][::2])
+
+
+@pytest.mark.slow
+def test_results_and_pictures_are_the_same(forked: Forked) -> None:
+    found = []
+    for together in ("on", "off"):
+        given = (f"sweep.together={together}", f"hydra.sweep.dir={together}")
+        assert forked("-m", *SMALL, "model=sparse_kl", "seed=0,1", *given).code == 0
+        folder = forked.cwd / together
+        pictures = {
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in folder.glob("*/pictures/**/*.png")
+        }
+        found.append(((folder / "results.csv").read_bytes(), pictures))
+    assert len(found[0][1]) > 10
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("seed=0,1,2,3",), "4 jobs side by side on"),
+        (("seed=0,1,2",), "job 1 (3 in all): "),
+        (("seed=0,1,2,3", "sweep.together=off"), "job 1 (4 in all): "),
+        (("seed=0,1", "sweep.together=on"), "2 jobs side by side on"),
+        (("seed=0,1", "device.threads=2", "sweep.together=on"), "because device.threads gives"),
+    ],
+    ids=str,
+)
+def test_where_it_pays(words: Sequence[str], said: str, forked: Forked) -> None:
+    done = forked("-m", *SMALL, *QUIET, "model=ae", *words)
+    assert (done.code, done.err) == (0, "")
+    assert said in done.out
+
+
+def test_long_steps_keep_the_threads_of_their_sweep(configure: Configure, tmp_path: Path) -> None:
+    configs = [configure("batch_size=97", f"architecture.n_latents={n}") for n in (8, 3000)]
+    reasons = [
+        _why_not(sweep_of(tmp_path, [[]], [config], threads))
+        for config in configs
+        for threads in (1, 4)
+    ]
+    assert reasons[:3] == [None, None, None]
+    assert reasons[3] == "their steps are long, and take 4 threads (sweep.together=on: one)"
+
+
+def test_long_steps_side_by_side_take_one_thread_each(forked: Forked) -> None:
+    words = ("model=ae", "seed=0,1", "batch_size=97", "architecture.n_latents=3000")
+    given = ("sweep.together=on", "hydra.sweep.dir=sweep")
+    assert forked("-m", *SMALL, *QUIET, *words, *given).code == 0
+    for page in (forked.cwd / "sweep").glob("*/config.yaml"):
+        assert yaml.safe_load(page.read_text())["device"]["threads"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-m", "seed=0,1", "sweep.together=yes"), "choose one of auto, on, off"),
+        (("sweep.together=on",), "is about the jobs of a sweep; add -m"),
+        (
+            ("-m", "seed=0,1", "sweep.together=on", "hydra/launcher=joblib"),
+            "leave out one of them",
+        ),
+    ],
+)
+def test_what_is_refused(words: Sequence[str], said: str, forked: Forked) -> None:
+    done = forked(*words)
+    assert (done.code, done.out) == (2, "")
+    assert said in done.error
+    assert not [*forked.cwd.iterdir()]
+
+
+@pytest.mark.parametrize(("n_jobs", "n_groups"), [(1, 1), (2, 2), (7, 3), (48, 3), (49, 6)])
+def test_groups(n_jobs: int, n_groups: int, configure: Configure, tmp_path: Path) -> None:
+    """As many for each core, none too large, and like networks together."""
+    configs = [configure(f"architecture.n_latents={16 + i % 2}") for i in range(n_jobs)]
+    sweep: Sweep = sweep_of(tmp_path, [[]] * n_jobs, configs)
+    groups = divide(sweep, n_cores=3)
+    assert sorted(n for group in groups for n in group) == [*range(n_jobs)]
+    assert len(groups) == n_groups
+    assert max(map(len, groups)) <= min(MOST_IN_GROUP, min(map(len, groups)) + 1)
+    mixed = [g for g in groups if len({network(configs[n]) for n in g}) > 1]
+    assert len(mixed) <= 1
