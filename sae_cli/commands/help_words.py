@@ -29,6 +29,11 @@ COMMAND = {
     ),
     "hydra.run.dir": ("hydra.run.dir=FOLDER", "The folder of the run; by itself a new one."),
     "hydra.sweep.dir": ("hydra.sweep.dir=FOLDER", "The folder of the sweep; by itself a new one."),
+    "sweep.together": (
+        "sweep.together=auto",
+        "Whether the jobs of a sweep train side by side on all cores: auto, from four jobs on and "
+        "where it changes no number; on; or off, one after the other.",
+    ),
     "hydra/launcher": (
         "hydra/launcher=NAME",
         "What starts the jobs of a sweep (-m): basic, one after the other; joblib, side by side; "

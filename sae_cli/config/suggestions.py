@@ -43,7 +43,8 @@ def _did_you_mean(found: Sequence[str]) -> str:
 
 
 def _settable(run: Mapping[str, Any], multirun: bool) -> list[str]:
-    keys = ["resume", "hydra.sweep.dir" if multirun else "hydra.run.dir", *run]
+    of_sweep = ["hydra.sweep.dir", "sweep.together"]
+    keys = ["resume", *(of_sweep if multirun else ["hydra.run.dir"]), *run]
     for group, section in run.items():
         if isinstance(section, Mapping):
             keys += [f"{group}.{option}" for option in section if option != "name"]

@@ -45,8 +45,8 @@ from sae_cli.runs.sweeps.jobs import (
     OneByOne,
     record_failure,
     run_job,
-    tell_standing,
 )
+from sae_cli.runs.sweeps.pace import Pace
 from sae_cli.runs.sweeps.results import write_results
 from sae_cli.runs.sweeps.sweep import Sweep
 
@@ -137,6 +137,7 @@ class _Groups:
         if not self._sweep.quiet and (n := sum(map(len, self._waiting))):
             cores = counted(min(len(self._waiting), AVAILABLE_THREADS), "core")
             say(f"{counted(n, 'job')} side by side on {cores}; train.log has what each says")
+        pace = Pace(self._sweep, write_results(self._sweep))
         written, passed_on = time.monotonic(), 0
         with handle_signals(lambda number, frame: self._received.append(number)):
             while self._at_work or (self._waiting and not self._received):
@@ -148,8 +149,9 @@ class _Groups:
                         pass_on(process, number)
                 passed_on = len(self._received)
                 if self._at_work and time.monotonic() - written >= RESULTS_SECONDS:
-                    tell_standing(self._sweep, write_results(self._sweep))
+                    pace.tell(write_results(self._sweep))
                     written = time.monotonic()
+        pace.end()
         if self._received:
             raise Stopped(self._received[0])
 

@@ -35,17 +35,23 @@ def standing(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> str | None:
     if not left:
         return None
     parts = [f"{len(done)} of {counted(len(rows), 'job')} done"]
-    metric = sweep.metric
-    if rows[0]["status"] == "finished" and has_value(rows[0].get(metric)):
-        extreme = "highest" if higher_is_better(metric) else "lowest"
-        value = number(rows[0][metric])
-        parts.append(f"{extreme} {metric} so far {value} (job {number_of(rows[0])})")
+    parts += best_so_far(sweep, rows)
     if times := _times(sweep, done):
         at_work = len([row for row in rows if row["status"] == "running"])
         # The job that has just ended makes room for another one.
         together = min(at_work + 1, left)
         parts.append(f"about {duration(sum(times) / len(times) * left / together)} left")
     return "; ".join(parts)
+
+
+def best_so_far(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Word the best of the jobs that have finished; nothing where none has."""
+    metric = sweep.metric
+    if rows[0]["status"] != "finished" or not has_value(rows[0].get(metric)):
+        return []
+    extreme = "highest" if higher_is_better(metric) else "lowest"
+    value = number(rows[0][metric])
+    return [f"{extreme} {metric} so far {value} (job {number_of(rows[0])})"]
 
 
 def _times(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> list[float]:

@@ -1,0 +1,92 @@
+"""How far jobs are that train side by side: models times epochs, and the time left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+from sae_cli.config.schema import RunConfig
+from sae_cli.core.bar import Bar
+from sae_cli.core.text import counted, duration, say
+from sae_cli.run_folder.layout import METRICS
+from sae_cli.runs.sweeps.standing import ENDED, best_so_far
+from sae_cli.runs.sweeps.sweep import Sweep
+
+BAR = "{desc} {percentage:3.0f}%|{bar}|"
+
+
+@final
+class Pace:
+    """The pace of a sweep since it was begun or resumed: a bar on a terminal, or lines.
+
+    Args:
+        sweep: with ``rows``, as ``write_results`` gives them.
+    """
+
+    def __init__(self, sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._sweep = sweep
+        self._total = sum(_epochs(job.config) for job in sweep.jobs)
+        self._begun_at, self._begun = time.monotonic(), self._count(rows)
+        settings = sweep.jobs[0].config.settings
+        self._bar = Bar(
+            total=self._total,
+            initial=self._begun,
+            desc=counted(len(sweep.jobs), "job"),
+            bar_format=BAR,
+            dynamic_ncols=True,
+            leave=False,
+            disable=settings.quiet or not settings.progress or not sys.stderr.isatty(),
+        )
+
+    def tell(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Show how far the jobs are."""
+        done = self._count(rows)
+        parts = [f"{len(_ended(rows))} of {counted(len(rows), 'job')} done"]
+        parts += [f"epoch {done} of {self._total}", *best_so_far(self._sweep, rows)]
+        if failed := len([row for row in rows if row["status"] == "failed"]):
+            parts.append(f"{failed} failed")
+        if done > self._begun:
+            pace = (time.monotonic() - self._begun_at) / (done - self._begun)
+            parts.append(f"about {duration(pace * (self._total - done))} left")
+        if not self._bar.disable:
+            words = [counted(len(rows), "job"), *parts[2:]]
+            self._bar.set_description_str("; ".join(words), refresh=False)
+            self._bar.update(done - self._bar.n)
+            self._bar.refresh()
+        elif not self._sweep.quiet:
+            say("; ".join(parts))
+
+    def end(self) -> None:
+        """Remove the bar."""
+        self._bar.close()
+
+    def _count(self, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Count the epochs that are done; all of a job that has ended."""
+        ended = {row["job"] for row in _ended(rows)}
+        return sum(
+            _epochs(job.config)
+            if job.folder in ended
+            else self._epochs_done(job.folder, job.config)
+            for job in self._sweep.jobs
+        )
+
+    def _epochs_done(self, folder: str, config: RunConfig) -> int:
+        try:
+            lines = (self._sweep.path / folder / METRICS).read_bytes().count(b"\n")
+        except OSError:
+            return 0
+        # The first line is of the weights before training.
+        return min(max(lines - 1, 0), _epochs(config))
+
+
+def _ended(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [row for row in rows if row["status"] in ENDED]
+
+
+def _epochs(config: RunConfig) -> int:
+    """About how many epochs a run has, over all stages."""
+    layers: list[int] = config.parts["schedule"].get("layer_epochs", [])
+    of_head: int = config.parts["head"].get("epochs", 0)
+    return config.settings.epochs + sum(layers) + of_head
