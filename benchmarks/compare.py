@@ -34,6 +34,7 @@ TABLES: dict[str, Callable[[Plan], str]] = {
     "growth": growth_table.growth,
     "load": load_table.load,
     "sweep": sweep_table.sweep,
+    "small_sweep": sweep_table.small_sweep,
     "start": start_table.start,
     "gpu": gpu_table.gpu,
 }

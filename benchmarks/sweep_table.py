@@ -1,9 +1,11 @@
-"""Table ``sweep``: eight penalty weights, one epoch each."""
+"""Tables of sweeps: ``sweep``, eight penalty weights on Fashion-MNIST, one epoch each, and
+``small_sweep``, 32 on digits, 50 epochs."""
 
 from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import mean
@@ -21,35 +23,56 @@ NOTE = (
     "start of the command to its exit. Against a minimal Hydra application with plain autograd and "
     "Hydra's own launcher. The loss is the mean over the jobs."
 )
+SMALL_NOTE = (
+    "sparse_kl on digits, 32 penalty weights, 50 epochs each; seconds from the start of the "
+    "command to its exit. The loss is the mean over the jobs."
+)
+SMALL = ("model=sparse_kl", "penalty.weight=range(1,33)", "epochs=50")
+# Jobs side by side in groups, one by one in one process, and each in a process of its own.
+WAYS = ("sweep.together=on", "sweep.together=off", "hydra/launcher=joblib")
 Measured = tuple[float, float]
+Case = Callable[[], Measured]
 
 
 def sweep(plan: Plan) -> str:
-    """Make the table: total seconds of both sides."""
+    """Make the table: total seconds of each way, and of the other side."""
     python = plan.pythons[SAE_TRAIN]
-    ours = " ".join([SAE_TRAIN, "-m", *plan.sweep_flags])
-    cases = {
-        ours: partial(_sae_train, python, list(plan.sweep_flags)),
-        "minimal Hydra application": partial(_minimal, python),
+    words = [*PAGES["sparse_kl"].overrides, f"penalty.weight={JOINED}", "epochs=1"]
+    cases = _ours(python, words, plan.sweep_flags)
+    cases |= {"minimal Hydra application": partial(_minimal, python)}
+    return _table("sweep", "A sweep", NOTE, cases, plan.rounds)
+
+
+def small_sweep(plan: Plan) -> str:
+    """Make the table of a sweep of networks so small that their steps are mostly calls."""
+    cases = _ours(plan.pythons[SAE_TRAIN], SMALL, plan.sweep_flags)
+    return _table("small_sweep", "A sweep of small networks", SMALL_NOTE, cases, plan.rounds)
+
+
+def _ours(python: str, words: Sequence[str], flags: Sequence[str]) -> dict[str, Case]:
+    return {
+        " ".join([SAE_TRAIN, "-m", way, *flags]): partial(_sae_train, python, [*words, way, *flags])
+        for way in WAYS
     }
-    results = in_turn("sweep", cases, plan.rounds)
+
+
+def _table(table: str, title: str, note: str, cases: dict[str, Case], rounds: int) -> str:
+    results = in_turn(table, cases, rounds)
+    ours = next(iter(cases))
     rows = []
     seconds = {name: [one[0] for one in found] for name, found in results.items()}
     for name, own in seconds.items():
         loss = mean(one[1] for one in results[name])
-        keep("sweep", name, "seconds", own)
-        keep("sweep", name, "mean_val_loss", [one[1] for one in results[name]])
+        keep(table, name, "seconds", own)
+        keep(table, name, "mean_val_loss", [one[1] for one in results[name]])
         rows.append([name, spread(own, 2), ratios(seconds[ours], own), f"{loss:.4f}"])
     header = ["command", "seconds", "sae-train / it", "mean val loss"]
-    return markdown("A sweep", NOTE, header, rows)
+    return markdown(title, note, header, rows)
 
 
-def _sae_train(python: str, flags: list[str]) -> Measured:
-    words = [*PAGES["sparse_kl"].overrides, f"penalty.weight={JOINED}", "epochs=1"]
+def _sae_train(python: str, words: list[str]) -> Measured:
     with tempfile.TemporaryDirectory() as folder:
-        outcome = run(
-            [python, "-m", "sae_cli", "-m", *words, *QUIET, f"hydra.sweep.dir={folder}", *flags]
-        )
+        outcome = run([python, "-m", "sae_cli", "-m", *words, *QUIET, f"hydra.sweep.dir={folder}"])
         files = sorted(Path(folder).glob("*/metrics.jsonl"))
         losses = [json.loads(file.read_text().splitlines()[-1])["val/loss"] for file in files]
     return outcome.seconds, mean(losses)
