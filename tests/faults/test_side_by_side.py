@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import shutil
 import signal
 import time
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Never
 
 import pytest
 
 from sae_cli.run_folder.lock import is_locked
+from sae_cli.runs.sweeps import groups as sweep_groups
+from sae_cli.runs.sweeps.sweep import Sweep
 from tests.conftest import fresh_seed
+from tests.faults import limits
 from tests.faults.sweeps import (
     DIVERGE,
-    SMALL,
+    KEPT,
     TOGETHER,
     TWELVE,
     all_at_work,
@@ -24,11 +28,10 @@ from tests.faults.sweeps import (
     children,
     differing,
     groups,
-    job,
     send,
     statuses,
 )
-from tests.forked import Forked
+from tests.forked import Before, Forked
 
 ENDED = ["failed" if number in DIVERGE else "finished" for number in range(12)]
 
@@ -162,3 +165,101 @@ def test_a_sweep_that_is_stopped(number: signal.Signals, whole: Path, forked: Fo
     assert statuses(sweep) == [{"finished": "interrupted"}.get(s, s) for s in ENDED]
     assert not any(map(is_locked, [sweep, *sweep.glob("[0-9]*_*")]))
     assert [*sweep.glob("**/*.tmp")] == [*sweep.glob("**/.lock")] == []
+
+
+def test_a_second_ctrl_c_stops_at_once(whole: Path, forked: Forked) -> None:
+    """A terminal sends both to all processes; what was being written is not completed."""
+    before = partial(at_step_of, 4, 7, partial(to_all, signal.SIGINT, 2), 1)
+    with forked.start(*TWELVE, TOGETHER, before=partial(in_a_group, before)) as started:
+        done = started.wait()
+    assert done.code == 130
+    assert done.err.splitlines()[-1].startswith("stopped by SIGINT: the other jobs wait")
+    sweep = forked.cwd / "sweep"
+    assert not any(map(is_locked, [sweep, *sweep.glob("[0-9]*_*")]))
+    assert "running" not in statuses(sweep)
+    check_ended(forked, whole)
+
+
+def in_a_group(before: Before) -> None:
+    """Be the first of a group of processes, as a shell's commands are."""
+    os.setpgrp()
+    before()
+
+
+def to_all(number: int, times: int) -> None:
+    """Send this group of processes a signal."""
+    for _ in range(times):
+        os.killpg(0, number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_group_that_is_stopped(number: signal.Signals, whole: Path, forked: Forked) -> None:
+    """Its jobs are saved, and the sweep does not begin them again."""
+    before = partial(at_step_of, 4, 7, partial(send, number), 1)
+    done = forked(*TWELVE, TOGETHER, before=before)
+    assert done.code == 1
+    assert done.out.splitlines()[-1] == "resume with: sae-train resume=sweep"
+    found = statuses(forked.cwd / "sweep")
+    assert found[4] == "interrupted" and {*found} <= {"interrupted", "failed", "finished"}
+    check_ended(forked, whole)
+
+
+def test_a_signal_while_a_group_begins(forked: Forked) -> None:
+    """A process that was just forked has the handlers of the one that forked it."""
+    done = forked(*TWELVE, TOGETHER, "epochs=5000", before=stopped_at_fork)
+    assert done.code == 1
+    assert {*statuses(forked.cwd / "sweep")} <= {None, "interrupted"}
+
+
+def stopped_at_fork() -> None:
+    """Have a group be stopped as soon as it is there."""
+    os.register_at_fork(after_in_child=partial(send, signal.SIGTERM))
+
+
+def test_groups_end_with_their_sweep(whole: Path, forked: Forked) -> None:
+    """They notice within a second that it was killed; until then the sweep is in use."""
+    sweep = forked.cwd / "sweep"
+    with forked.start(*TWELVE, TOGETHER, "epochs=5000") as started:
+        started.until(all_at_work(sweep, 12))
+        started.process.kill()
+        assert started.wait().code == -signal.SIGKILL
+        done = forked("resume=sweep")
+        assert (done.code, "is in use by process" in done.err) == (75, True)
+    while is_locked(sweep):
+        time.sleep(0.05)
+    assert "running" not in statuses(sweep)
+
+
+def test_results_that_find_no_room(forked: Forked) -> None:
+    """The sweep ends, and no job is left at work."""
+    with forked.start(*TWELVE, TOGETHER, "epochs=5000", before=no_room_for_results) as started:
+        done = started.wait()
+    assert done.code == 4
+    assert "results.csv: No space left on device" in done.err
+    assert not is_locked(forked.cwd / "sweep")
+    assert {*statuses(forked.cwd / "sweep")} <= {"failed", "interrupted"}
+
+
+def no_room_for_results() -> None:
+    """Have the results of a sweep find no room once jobs are at work."""
+
+    def fail(sweep: Sweep) -> Never:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(sweep.path / "results.csv"))
+
+    patch = KEPT.enter_context(pytest.MonkeyPatch.context())
+    patch.setattr(sweep_groups, "write_results", fail)
+
+
+@pytest.mark.parametrize(
+    ("cause", "said"),
+    [
+        (limits.no_fork, "Resource temporarily unavailable"),
+        (limits.no_watching_thread, "can't start new thread"),
+    ],
+)
+def test_a_group_that_cannot_begin(cause: Before, said: str, whole: Path, forked: Forked) -> None:
+    done = forked(*TWELVE, TOGETHER, before=cause)
+    assert done.code == 1
+    assert [said in line for line in done.err.splitlines()] == [True] * 12
+    assert statuses(forked.cwd / "sweep") == ["failed"] * 12
+    check_ended(forked, whole)
