@@ -30,7 +30,7 @@ def read_dataset(config: RunConfig, *, download: bool = True) -> Dataset:
     """
     if _kept is None:
         return _read(config, download)
-    key = repr((config.parts["dataset"], config.unit_norm, download))
+    key = repr((config.parts["dataset"], config.unit_norm))
     if key not in _kept:
         _kept[key] = _read(config, download)
     return _kept[key]

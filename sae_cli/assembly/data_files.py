@@ -20,13 +20,15 @@ def check_files(made: Prepared) -> list[str]:
         MachineError: a file cannot be read.
     """
     files = made.training.dataset.files
-    changed = [file for file in files if file.look()]
+    before = {file: made.looks.get(file, file.first) for file in files}
+    made.looks.update({file: file.look() for file in files})
+    changed = [file for file in files if made.looks[file].differs(before[file])]
     if changed and _fingerprint(made) != made.fingerprint:
         names = ", ".join(str(file.path) for file in changed)
         raise ConfigError(
             f"{names} was written to while it was read, and holds other values now; {MEND}"
         )
-    left = [file for file in files if file.has_left()]
+    left = [file for file in files if before[file].in_place and not made.looks[file].in_place]
     return [
         *(
             f"{file.path} was replaced, moved or removed: this run reads the file that was there "

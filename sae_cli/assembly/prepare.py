@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -18,6 +18,8 @@ from sae_cli.core.bar import bars_shown
 from sae_cli.core.errors import ConfigError
 from sae_cli.datasets import Dataset
 from sae_cli.datasets.formats.bus_errors import bus_errors_raised
+from sae_cli.datasets.formats.mapped import Look as FileLook
+from sae_cli.datasets.formats.mapped import MappedFile
 from sae_cli.datasets.look import Look, look_at
 
 
@@ -30,6 +32,7 @@ class Prepared:
         about: the environment, the data and the device, as ``environment.json`` records them.
         labels: of the training data as they were read, before a head was to see fewer; or None.
         look: at the training examples, where these are flat numbers.
+        looks: the last at each file that is still read; other runs may read it, and look as well.
     """
 
     config: RunConfig
@@ -37,6 +40,7 @@ class Prepared:
     about: dict[str, Any]
     labels: Tensor | None
     look: Look | None
+    looks: dict[MappedFile, FileLook] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -88,7 +92,7 @@ def _prepare(
     if look is not None:
         about["look"] = asdict(look)
     for file in data.files:
-        if file.look():
+        if file.look().differs(file.first):
             raise ConfigError(
                 f"{file.path} was written to while it was read; begin when it is complete"
             )

@@ -32,13 +32,13 @@ def run_side_by_side(calls: Sequence[Callable[[], None]]) -> None:
     global _company
     assert _company is None, "a company has no company within it"
     with ThreadPoolExecutor(WAITING_THREADS) as threads:
-        _company = _Company(calls, threads)
+        company = _company = _Company(calls, threads)
         try:
-            _company.run()
+            company.run()
         finally:
-            errors, _company = _company.errors, None
-    if errors:
-        raise errors[0]
+            _company = None
+    if company.errors:
+        raise company.errors[0]
 
 
 def in_company() -> bool:
@@ -78,8 +78,8 @@ class _Company:
         self.hub = getcurrent()
         self.errors: list[BaseException] = []
         self._threads = threads
-        own = [greenlet(partial(self._run, call), parent=self.hub) for call in calls]
-        self._ready: deque[Callable[[], Any]] = deque(one.switch for one in own)
+        self._own = [greenlet(partial(self._run, call), parent=self.hub) for call in calls]
+        self._ready: deque[Callable[[], Any]] = deque(one.switch for one in self._own)
         self._met: dict[greenlet, tuple[OfAll[Any, Any], Any]] = {}
         self._waiting: dict[Future[Any], greenlet] = {}
 
@@ -99,10 +99,18 @@ class _Company:
                 else:
                     self._hold_meetings()
         except BaseException as error:
-            # A signal between two calls ends them all.
-            for one in (*self._waiting.values(), *self._met):
-                one.throw(error)
+            self._end_all(error)
             raise
+
+    def _end_all(self, error: BaseException) -> None:
+        """Raise an error in every call that has begun: a signal came while none was at work."""
+        global _company
+        # What they still do is done one after the other, because nobody would switch to them again.
+        _company = None
+        wait(self._waiting)
+        for one in self._own:
+            if one:
+                one.throw(error)
 
     def meet(self, of_all: OfAll[Any, Any], brought: Any) -> Any:
         self._met[getcurrent()] = of_all, brought

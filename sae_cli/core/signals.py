@@ -89,6 +89,24 @@ def stopping_together() -> Iterator[Stop]:
 
 
 @contextmanager
+def signals_held() -> Iterator[None]:
+    """Have signals wait, in this process and in those that it forks within.
+
+    A new process has the handlers of the old one until it sets its own, and then lets signals in.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def let_signals_in() -> None:
+    """Meet the signals that were held when this process was forked."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+@contextmanager
 def handle_signals(handler: Handler) -> Iterator[None]:
     """Call the handler on each of ``SIGNALS`` that is not ignored, whatever handled it before."""
     # Python lets only the main thread set handlers.

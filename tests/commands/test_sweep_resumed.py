@@ -22,6 +22,7 @@ from tests.forked import Forked
 WORDS = (
     *("-m", "model=sparse_kl,denoising", "penalty=l1", "penalty.weight=0.01,0.05,0.2"),
     *("epochs=20", "dataset.test=1000", "pictures=false", "hydra.sweep.dir=sweep"),
+    "sweep.together=off",
 )
 N_JOBS = 6
 

@@ -27,8 +27,6 @@ MOST_IN_VAIN = 1000
 def bus_errors_raised(stop: Stop | None = None) -> Iterator[None]:
     """Raise what ``MappedFile.look`` raises at the end of a block that has met a bus error.
 
-    A bus error that is not of a mapped file ends the process, as it does without this.
-
     Args:
         stop: is asked to stop, so that the end of the block comes soon.
 
@@ -39,6 +37,22 @@ def bus_errors_raised(stop: Stop | None = None) -> Iterator[None]:
         # The process of the company has its own handler, for all; each run looks at its files.
         yield
         return
+    lost_before = [file for file in mapped_files() if file.is_lost]
+    try:
+        with bus_errors_met(stop):
+            yield
+    finally:
+        for file in mapped_files():
+            if file.is_lost and file not in lost_before:
+                file.look()
+
+
+@contextmanager
+def bus_errors_met(stop: Stop | None = None) -> Iterator[None]:
+    """Have zeros read where a file cannot be; whoever reads it looks at it before it is too late.
+
+    A bus error that is not of a mapped file ends the process, as it does without this.
+    """
     set_handler = ctypes.CDLL(None).signal
     set_handler.restype, set_handler.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
     one_by_one, in_vain = threading.Lock(), 0
@@ -59,11 +73,7 @@ def bus_errors_raised(stop: Stop | None = None) -> Iterator[None]:
 
     handler = HANDLER(handle)
     before = set_handler(signal.SIGBUS, ctypes.cast(handler, ctypes.c_void_p))
-    lost_before = [file for file in mapped_files() if file.is_lost]
     try:
         yield
     finally:
         set_handler(signal.SIGBUS, before)
-        for file in mapped_files():
-            if file.is_lost and file not in lost_before:
-                file.look()

@@ -13,7 +13,7 @@ import weakref
 from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, final
+from typing import Any, BinaryIO, Literal, NamedTuple, final
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -30,6 +30,27 @@ MEND = (
 _MAPPED: list[MappedFile] = []
 
 
+class Look(NamedTuple):
+    """What a file was like when it was looked at.
+
+    Attributes:
+        size, modified, changed: bytes, and the times that the system keeps, in nanoseconds.
+        in_place: whether the path still leads to it.
+    """
+
+    size: int
+    modified: int
+    changed: int
+    in_place: bool
+
+    def differs(self, before: Look) -> bool:
+        """Whether the file may have been written to since another look.
+
+        Times are compared, so that a file of the same values may count as written to.
+        """
+        return self[:3] != before[:3]
+
+
 @final
 class MappedFile:
     """A file that is mapped, for as long as its array lives.
@@ -41,6 +62,7 @@ class MappedFile:
 
     Attributes:
         path: as given; another file may have come there since.
+        first: what it was like when it was mapped.
     """
 
     def __init__(self, path: Path, file: BinaryIO, array: NDArray[Any], offset: int) -> None:
@@ -49,9 +71,9 @@ class MappedFile:
         # The path may lead elsewhere later; a descriptor stays with the file that is mapped.
         self._descriptor = os.dup(file.fileno())
         weakref.finalize(array, os.close, self._descriptor)
-        self._seen = os.fstat(self._descriptor)
-        self._size = self._seen.st_size
-        self._in_place, self._lost = True, False
+        about = os.fstat(self._descriptor)
+        self.first = Look(about.st_size, about.st_mtime_ns, about.st_ctime_ns, True)
+        self._lost = False
         ahead = offset % mmap.ALLOCATIONGRANULARITY
         self._address, self._n_bytes = array.ctypes.data - ahead, array.nbytes + ahead
 
@@ -69,31 +91,25 @@ class MappedFile:
         first = bisect_left(addresses, self._address)
         return first < len(addresses) and addresses[first] < self._address + self._n_bytes
 
-    def look(self) -> bool:
-        """Tell whether the file may have been written to since the last look.
-
-        Times are compared, so that a file of the same values may count as written to.
+    def look(self) -> Look:
+        """Look at the file.
 
         Raises:
             ConfigError: it has become shorter, or was while a value was read.
             MachineError: a value could not be read, and nobody has changed the file.
         """
-        now, before = self._stat(), self._seen
-        changed = any(
-            getattr(now, kind) != getattr(before, kind)
-            for kind in ("st_size", "st_mtime_ns", "st_ctime_ns")
-        )
-        if now.st_size < self._size:
+        about = self._stat()
+        now = Look(about.st_size, about.st_mtime_ns, about.st_ctime_ns, self._is_in_place(about))
+        if now.size < self.first.size:
             raise ConfigError(
-                f"{self.path} became shorter while it was read ({now.st_size} bytes now, "
-                f"{self._size} before); {MEND}"
+                f"{self.path} became shorter while it was read ({now.size} bytes now, "
+                f"{self.first.size} before); {MEND}"
             )
-        if self._lost and changed:
+        if self._lost and now.differs(self.first):
             raise ConfigError(f"{self.path} was written to while it was read; {MEND}")
         if self._lost:
             raise self._unreadable("the file itself has not changed")
-        self._seen = now
-        return changed
+        return now
 
     def _stat(self) -> os.stat_result:
         try:
@@ -107,19 +123,16 @@ class MappedFile:
             "that, and resume the run, or begin anew"
         )
 
-    def has_left(self) -> bool:
-        """Tell once that the path no longer leads to this file; its values can still be read."""
+    def _is_in_place(self, about: os.stat_result) -> bool:
         try:
-            in_place = os.path.samestat(self._seen, self.path.stat())
+            return os.path.samestat(about, self.path.stat())
         except OSError:
-            in_place = False
-        left, self._in_place = self._in_place and not in_place, in_place
-        return left
+            return False
 
     def has_shrunk(self) -> bool:
         """Tell whether there is less of the file than was mapped, or none that can be reached."""
         try:
-            return os.fstat(self._descriptor).st_size < self._size
+            return os.fstat(self._descriptor).st_size < self.first.size
         except OSError:
             return True
 

@@ -15,7 +15,13 @@ from functools import cache
 from multiprocessing.process import BaseProcess
 
 from sae_cli.core.errors import SaeError, Stopped
-from sae_cli.core.signals import SIGNALS, handle_signals, stopping_at_once
+from sae_cli.core.signals import (
+    SIGNALS,
+    handle_signals,
+    let_signals_in,
+    signals_held,
+    stopping_at_once,
+)
 from sae_cli.runs.sweeps.jobs import record_failure, run_job, tell_standing
 from sae_cli.runs.sweeps.results import write_results
 from sae_cli.runs.sweeps.sweep import Sweep
@@ -47,7 +53,8 @@ def run_apart(sweep: Sweep, number: int, starter: int) -> None:
     job = CONTEXT.Process(target=_run, args=(sweep, number, os.getpid()))
     received: list[int] = []
     with handle_signals(lambda signum, frame: received.append(signum)):
-        job.start()
+        with signals_held():
+            job.start()
         passed_on = 0
         while job.exitcode is None:
             job.join(POLL_SECONDS)
@@ -65,6 +72,7 @@ def _run(sweep: Sweep, number: int, parent: int) -> None:
     """Be the child."""
     try:
         with stopping_at_once():
+            let_signals_in()
             end_with_parent(parent)
             try:
                 run_job(sweep, number)

@@ -19,7 +19,7 @@ from sae_cli.results.finished import has_finished
 from sae_cli.run_folder.files import refuse_link, remove_temporaries
 from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.layout import SWEEP, holds_run, holds_sweep, resume_command
-from sae_cli.run_folder.lock import is_locked, lock
+from sae_cli.run_folder.lock import check_in_place, is_locked, lock
 from sae_cli.runs.reporting import report_sweep
 from sae_cli.runs.resume import begin_or_resume
 from sae_cli.runs.sweeps.results import (
@@ -167,15 +167,23 @@ def run_job(sweep: Sweep, number: int) -> None:
         _tell(sweep, f"{which}: {words}")
     try:
         begin_or_resume(job.config, path, job.overrides, threads=sweep.threads)
-    except MovedError:
-        raise
+    except MovedError as error:
+        if not in_company():
+            raise
+        # The other jobs are where they were, unless it is the sweep that was moved.
+        check_in_place(sweep.path)
+        _tell_error(job.folder, str(error))
     except Exception as error:
         # Another process may be about to begin a run there.
         if not holds_run(path) and not is_locked(path):
             # What the error is about, such as a link, may keep this from being written, too.
             with suppress(ConfigError):
                 _record(path, job.overrides, str(error), traceback.format_exc())
-        print(in_one_line(f"error in job {path.name}: {error}"), file=sys.stderr, flush=True)
+        _tell_error(job.folder, str(error))
+
+
+def _tell_error(job: str, error: str) -> None:
+    print(in_one_line(f"error in job {job}: {error}"), file=sys.stderr, flush=True)
 
 
 def tell_standing(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -194,9 +202,8 @@ def record_failure(sweep: Sweep, number: int, reason: str) -> None:
     """Show a job's failure that it could not record itself, and record it in the job's folder."""
     job = sweep.jobs[number]
     path = sweep.path / job.folder
+    _tell_error(job.folder, f"{reason}; resume with: {resume_command(sweep.path)}")
     _record(path, job.overrides, reason, reason)
-    hint = f"{reason}; resume with: {resume_command(sweep.path)}"
-    print(in_one_line(f"error in job {job.folder}: {hint}"), file=sys.stderr, flush=True)
     write_results(sweep)
 
 

@@ -7,15 +7,9 @@ leaves alone, to the bit.
 
 from __future__ import annotations
 
-import os
 import sys
-import time
-from collections import deque
 from contextlib import nullcontext
-from functools import partial
 from itertools import pairwise
-from multiprocessing.connection import wait
-from multiprocessing.process import BaseProcess
 from typing import final
 
 import torch
@@ -25,39 +19,18 @@ from sae_cli.assembly.data import read_dataset, read_once
 from sae_cli.assembly.parts import build_parts
 from sae_cli.assembly.stages import build_training
 from sae_cli.config.schema import RunConfig
-from sae_cli.core.company import run_side_by_side
-from sae_cli.core.errors import SaeError, Stopped
-from sae_cli.core.signals import handle_signals, stopping_at_once, stopping_together
-from sae_cli.core.text import counted, say
+from sae_cli.core.errors import SaeError
+from sae_cli.core.text import say
 from sae_cli.datasets.formats.bus_errors import bus_errors_raised
 from sae_cli.results.finished import has_finished
-from sae_cli.run_folder.layout import status_of
-from sae_cli.runs.sweeps.job_process import (
-    CONTEXT,
-    POLL_SECONDS,
-    end_with_parent,
-    how_it_died,
-    pass_on,
-)
-from sae_cli.runs.sweeps.jobs import (
-    RESULTS_SECONDS,
-    Launcher,
-    OneByOne,
-    record_failure,
-    run_job,
-)
-from sae_cli.runs.sweeps.pace import Pace
-from sae_cli.runs.sweeps.results import write_results
+from sae_cli.runs.sweeps.groups import Group, Groups
+from sae_cli.runs.sweeps.jobs import Launcher, OneByOne, run_job
 from sae_cli.runs.sweeps.sweep import Sweep
 
 # More gain little, and each keeps its network, gradients and moments in memory.
 MOST_IN_GROUP = 16
 # Fewer jobs are run one by one unless asked for: a person may want to read what each says.
 FEWEST = 4
-# Nothing is left to do for such a job.
-ENDED = ("finished", "failed")
-
-Group = list[int]
 
 
 def threads_for(together: str) -> int:
@@ -76,18 +49,19 @@ class SideBySide(Launcher):
     """Runs the jobs in groups, on all cores; or one by one, and says why."""
 
     def launch(self, sweep: Sweep) -> None:
-        """Run every job.
-
-        A group whose process dies, as when memory ends, is divided, and its halves go on from
-        their checkpoints; a job that dies alone has failed.
-        """
+        """Run every job."""
         with read_once():
-            if reason := _why_not(sweep):
-                if not sweep.quiet:
-                    say(f"the jobs run one by one, because {reason}")
-                OneByOne().launch(sweep)
-            else:
-                _Groups(sweep).run()
+            reason = _why_not(sweep)
+            if reason is None:
+                groups = divide(sweep, AVAILABLE_THREADS)
+                for number in {*range(len(sweep.jobs))}.difference(*groups):
+                    # It has finished, and says so.
+                    run_job(sweep, number)
+                Groups(sweep, groups).run()
+                return
+        if not sweep.quiet:
+            say(f"the jobs run one by one, because {reason}")
+        OneByOne().launch(sweep)
 
 
 def _why_not(sweep: Sweep) -> str | None:
@@ -99,13 +73,15 @@ def _why_not(sweep: Sweep) -> str | None:
         return "a GPU takes them one at a time (device=cpu trains them side by side)"
     if any(one["threads"] not in {None, 1} for one in devices):
         return "device.threads gives each more than one thread"
+    if any(job.config.settings.profile for job in sweep.jobs):
+        return "profile=true looks at one alone"
     # A fork does not take the threads of a pool with it.
     use_threads(1)
     like = {network(job.config): job.config for job in sweep.jobs}
     one_source = len({repr(config.parts["dataset"]) for config in like.values()}) == 1
     for config in like.values():
         try:
-            with nullcontext() if one_source else read_once():
+            with nullcontext() if one_source else read_once(), bus_errors_raised():
                 if reason := _why_not_one(config, sweep.threads):
                     return reason
         except (SaeError, OSError):
@@ -121,62 +97,6 @@ def _why_not_one(config: RunConfig, threads: int) -> str | None:
     if has_short_steps(config, build_training(config, build_parts(config), data)):
         return None
     return f"their steps are long, and take {threads} threads (sweep.together=on: one)"
-
-
-@final
-class _Groups:
-    """The groups of a sweep, those that wait and those at work."""
-
-    def __init__(self, sweep: Sweep) -> None:
-        self._sweep = sweep
-        self._waiting = deque(divide(sweep, AVAILABLE_THREADS))
-        self._at_work: dict[BaseProcess, Group] = {}
-        self._received: list[int] = []
-
-    def run(self) -> None:
-        if not self._sweep.quiet and (n := sum(map(len, self._waiting))):
-            cores = counted(min(len(self._waiting), AVAILABLE_THREADS), "core")
-            say(f"{counted(n, 'job')} side by side on {cores}; train.log has what each says")
-        pace = Pace(self._sweep, write_results(self._sweep))
-        written, passed_on = time.monotonic(), 0
-        with handle_signals(lambda number, frame: self._received.append(number)):
-            while self._at_work or (self._waiting and not self._received):
-                self._begin()
-                wait([process.sentinel for process in self._at_work], POLL_SECONDS)
-                self._end()
-                for number in self._received[passed_on:]:
-                    for process in self._at_work:
-                        pass_on(process, number)
-                passed_on = len(self._received)
-                if self._at_work and time.monotonic() - written >= RESULTS_SECONDS:
-                    pace.tell(write_results(self._sweep))
-                    written = time.monotonic()
-        pace.end()
-        if self._received:
-            raise Stopped(self._received[0])
-
-    def _begin(self) -> None:
-        while self._waiting and not self._received and len(self._at_work) < AVAILABLE_THREADS:
-            group = self._waiting.popleft()
-            process = CONTEXT.Process(target=_run, args=(self._sweep, group, os.getpid()))
-            process.start()
-            self._at_work[process] = group
-
-    def _end(self) -> None:
-        for process in [one for one in self._at_work if one.exitcode is not None]:
-            group = self._at_work.pop(process)
-            if (how := how_it_died(process.exitcode or 0)) is not None:
-                self._go_on_after(group, how)
-
-    def _go_on_after(self, group: Group, how: str) -> None:
-        left = [n for n in group if status_of(self._sweep.folders[n]) not in ENDED]
-        if len(left) == 1:
-            record_failure(self._sweep, left[0], f"its process {how}")
-        elif left:
-            line = f"the process of {counted(len(left), 'job')} {how}; they go on in two halves"
-            print(f"error in the sweep: {line}", file=sys.stderr, flush=True)
-            half = len(left) // 2
-            self._waiting += [left[:half], left[half:]]
 
 
 def divide(sweep: Sweep, n_cores: int) -> list[Group]:
@@ -196,19 +116,3 @@ def network(config: RunConfig) -> str:
     names = [part["name"] for part in config.parts.values()]
     own = config.parts["dataset"], config.parts["architecture"], config.settings.batch_size
     return repr((*own, names))
-
-
-def _run(sweep: Sweep, group: Group, parent: int) -> None:
-    """Be the process of a group."""
-    try:
-        with stopping_at_once():
-            end_with_parent(parent)
-            with stopping_together() as stop, bus_errors_raised(stop):
-                run_side_by_side([partial(run_job, sweep, number) for number in group])
-    except Stopped as stopped:
-        sys.exit(stopped.exit_code)
-    except (SaeError, OSError, RuntimeError) as error:
-        # The machine gives no thread, say; a job that has begun has its own end.
-        for number in group:
-            if status_of(sweep.folders[number]) not in ENDED:
-                record_failure(sweep, number, str(error))

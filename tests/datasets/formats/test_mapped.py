@@ -107,29 +107,30 @@ def test_every_array_of_a_file_is_as_numpy_reads_it(tmp_path: Path) -> None:
 def test_what_a_look_tells(file: Path) -> None:
     stored = open_array_file(str(file), "dataset.path").load(None)
     (found,) = mapped(file)
-    assert not found.look()
+    assert found.look() == found.first
     os.utime(file)
-    assert found.look()
-    assert not found.look()
+    touched = found.look()
+    assert touched.differs(found.first)
+    assert not found.look().differs(touched)
     with file.open("r+b") as opened:
         opened.seek(1000)
         opened.write(b"other")
-    assert found.look()
+    assert found.look().differs(touched)
     os.truncate(file, 1000)
     with pytest.raises(ConfigError, match=r"x\.npy became shorter while it was read \(1000 bytes"):
         found.look()
     assert len(stored) == 3000
 
 
-def test_a_file_that_has_left_is_told_once_and_read_on(file: Path) -> None:
+def test_a_file_that_has_left_is_read_on(file: Path) -> None:
     stored = open_array_file(str(file), "dataset.path").load(None)
     (found,) = mapped(file)
-    assert not found.has_left()
+    assert found.look().in_place
     np.save(file.with_name("other.npy"), X + 1)
     file.with_name("other.npy").rename(file)
-    assert [found.has_left(), found.has_left()] == [True, False]
+    assert not found.look().in_place
     file.unlink()
-    assert not found.has_left()
+    assert not found.look().in_place
     np.testing.assert_array_equal(stored, X)
 
 

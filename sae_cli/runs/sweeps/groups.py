@@ -1,0 +1,163 @@
+"""Groups of the jobs of a sweep: each in a process of its own, forked from that of the sweep."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from typing import final
+
+from sae_cli.assembly.compute import AVAILABLE_THREADS
+from sae_cli.core.company import run_side_by_side
+from sae_cli.core.errors import MovedError, SaeError, Stopped
+from sae_cli.core.signals import (
+    handle_signals,
+    let_signals_in,
+    signals_held,
+    stopping_at_once,
+    stopping_together,
+)
+from sae_cli.core.text import counted, say
+from sae_cli.datasets.formats.bus_errors import bus_errors_met
+from sae_cli.run_folder.files import read_json
+from sae_cli.run_folder.layout import STATUS, status_of
+from sae_cli.run_folder.lock import check_in_place
+from sae_cli.runs.sweeps.job_process import (
+    CONTEXT,
+    POLL_SECONDS,
+    end_with_parent,
+    how_it_died,
+    pass_on,
+)
+from sae_cli.runs.sweeps.jobs import RESULTS_SECONDS, record_failure, run_job
+from sae_cli.runs.sweeps.pace import Pace
+from sae_cli.runs.sweeps.results import write_results
+from sae_cli.runs.sweeps.sweep import Sweep
+
+Group = list[int]
+
+
+@final
+class Groups:
+    """The groups of a sweep, those that wait and those at work.
+
+    A group whose process dies, as when memory ends, is divided, and its halves go on from their
+    checkpoints; a job that dies alone has failed.
+
+    Args:
+        groups: the numbers of the jobs of each.
+    """
+
+    def __init__(self, sweep: Sweep, groups: Sequence[Group]) -> None:
+        self._sweep = sweep
+        self._waiting = deque(groups)
+        self._at_work: dict[BaseProcess, Group] = {}
+        self._received: list[int] = []
+
+    def run(self) -> None:
+        """Run all groups to their ends, at most as many at a time as there are cores.
+
+        Raises:
+            Stopped: a signal asked to.
+            MovedError: the folder of the sweep was moved.
+            OSError: the results cannot be written.
+        """
+        if not self._sweep.quiet and (n := sum(map(len, self._waiting))):
+            cores = counted(min(len(self._waiting), AVAILABLE_THREADS), "core")
+            say(f"{counted(n, 'job')} side by side on {cores}; train.log has what each says")
+        with handle_signals(lambda number, frame: self._received.append(number)):
+            try:
+                self._work()
+            except BaseException:
+                # A sweep that has ended leaves no job at work.
+                self._pass_on(signal.SIGTERM)
+                for process in self._at_work:
+                    process.join()
+                raise
+        if self._received:
+            raise Stopped(self._received[0])
+
+    def _work(self) -> None:
+        pace = Pace(self._sweep, write_results(self._sweep))
+        written, passed_on = time.monotonic(), 0
+        while self._at_work or (self._waiting and not self._received):
+            self._begin()
+            wait([process.sentinel for process in self._at_work], POLL_SECONDS)
+            self._end()
+            for number in self._received[passed_on:]:
+                self._pass_on(number)
+            passed_on = len(self._received)
+            if self._at_work and time.monotonic() - written >= RESULTS_SECONDS:
+                pace.tell(write_results(self._sweep))
+                written = time.monotonic()
+        pace.end()
+
+    def _begin(self) -> None:
+        while self._waiting and not self._received and len(self._at_work) < AVAILABLE_THREADS:
+            group = self._waiting.popleft()
+            process = CONTEXT.Process(target=_run, args=(self._sweep, group, os.getpid()))
+            try:
+                with signals_held():
+                    process.start()
+            except OSError as error:
+                for number in group:
+                    record_failure(self._sweep, number, str(error))
+            else:
+                self._at_work[process] = group
+
+    def _pass_on(self, number: int) -> None:
+        for process in self._at_work:
+            pass_on(process, number)
+
+    def _end(self) -> None:
+        for process in [one for one in self._at_work if one.exitcode is not None]:
+            group = self._at_work.pop(process)
+            if process.exitcode == MovedError.exit_code:
+                check_in_place(self._sweep.path)
+            if (how := how_it_died(process.exitcode or 0)) is not None:
+                self._go_on([n for n in group if _is_left(self._sweep, n, process.pid)], how)
+
+    def _go_on(self, left: Group, how: str) -> None:
+        """Go on with the jobs that a process left when it died."""
+        if len(left) == 1:
+            record_failure(self._sweep, left[0], f"its process {how}")
+        elif left:
+            line = f"the process of {counted(len(left), 'job')} {how}; they go on in two halves"
+            print(f"error in the sweep: {line}", file=sys.stderr, flush=True)
+            half = len(left) // 2
+            self._waiting += [left[:half], left[half:]]
+
+
+def _is_left(sweep: Sweep, number: int, process: int | None) -> bool:
+    """Whether a job has not ended in a process, and no other is at work on it."""
+    status = status_of(sweep.folders[number])
+    if status == "failed":
+        # It may have failed when the sweep was begun, and not been tried again yet.
+        return read_json(sweep.folders[number] / STATUS).get("pid") != process
+    return status in {"waiting", "interrupted"}
+
+
+def _run(sweep: Sweep, group: Group, parent: int) -> None:
+    """Be the process of a group."""
+    try:
+        with stopping_at_once():
+            let_signals_in()
+            end_with_parent(parent)
+            with stopping_together(), bus_errors_met():
+                run_side_by_side([partial(run_job, sweep, number) for number in group])
+    except Stopped as stopped:
+        sys.exit(stopped.exit_code)
+    except MovedError as moved:
+        # The process of the sweep says so.
+        sys.exit(moved.exit_code)
+    except (SaeError, OSError, RuntimeError) as error:
+        # The machine gives no thread, say; a job that has begun has its own end.
+        for number in group:
+            if _is_left(sweep, number, os.getpid()):
+                record_failure(sweep, number, str(error))
