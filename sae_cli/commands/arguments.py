@@ -29,6 +29,8 @@ class Arguments:
         package: which part of the configuration to show.
         pages: the user's own folder of pages, absolute, if any.
         resume: the folder of a run or sweep to resume, if any.
+        plugins: files and packages with parts of the user's own.
+        changed_plugin: whether these may have changed since a run that is resumed began.
     """
 
     overrides: list[str]
@@ -37,6 +39,8 @@ class Arguments:
     package: str | None
     pages: Path | None
     resume: str | None
+    plugins: list[str]
+    changed_plugin: bool = False
 
 
 def parse(arguments: Sequence[str]) -> Arguments:
@@ -49,7 +53,9 @@ def parse(arguments: Sequence[str]) -> Arguments:
     if given.shows == "help":
         # Its words may be names alone.
         pages = _pages(given.config_dir)
-        return Arguments(given.words, given.multirun, given.shows, None, pages, None)
+        return Arguments(
+            given.words, given.multirun, given.shows, None, pages, None, given.plugin
+        )
     for word in given.words:
         _check_override(word)
     if given.cfg is not None and given.cfg not in CFG_VALUES:
@@ -64,6 +70,8 @@ def parse(arguments: Sequence[str]) -> Arguments:
         given.package,
         _pages(given.config_dir),
         resume[-1] if resume else None,
+        given.plugin,
+        given.changed_plugin,
     )
 
 
@@ -88,12 +96,13 @@ def changes(overrides: Sequence[str]) -> dict[str, Any]:
 
 def _parser() -> Parser:
     # The help is made from the pages: see ``commands.help``.
-    parser = Parser("sae-train", add_help=False)
+    parser = Parser("sae-train", add_help=False, plugins=True)
     parser.add_argument("words", nargs="*")
     parser.add_argument("-m", "--multirun", action="store_true")
     parser.add_argument("-cd", "--config-dir")
     parser.add_argument("-c", "--cfg")
     parser.add_argument("-p", "--package")
+    parser.add_argument("--changed-plugin", action="store_true")
     for option, shows in (
         (("-h", "--help"), "help"),
         (("--hydra-help",), "hydra_help"),
