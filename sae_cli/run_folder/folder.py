@@ -46,6 +46,7 @@ from sae_cli.run_folder.layout import (
     SUMMARY,
     holds_run,
     is_free,
+    plugin_copy,
 )
 from sae_cli.run_folder.lock import LOCK, check_in_place, lock
 from sae_cli.run_folder.plain_yaml import as_yaml
@@ -193,6 +194,11 @@ class RunFolder:
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         self._write_json(ENVIRONMENT, environment)
+
+    def save_plugin(self, name: str, sha256: str, content: bytes) -> None:
+        """Keep the file of a plug-in that the run has parts of, for people to read."""
+        if not (self.path / plugin_copy(name, sha256)).is_file():
+            self._write(plugin_copy(name, sha256), content)
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
         """Add one line to ``metrics.jsonl``."""

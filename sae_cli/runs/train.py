@@ -13,6 +13,7 @@ from sae_cli.assembly.closing_notes import closing_notes
 from sae_cli.assembly.compute import describe
 from sae_cli.assembly.look_notes import look_lines, look_notes
 from sae_cli.assembly.parts import Parts, build_parts
+from sae_cli.assembly.plugins import used_plugins
 from sae_cli.assembly.prepare import Prepared, prepare
 from sae_cli.assembly.ranges import range_notes
 from sae_cli.config.schema import RunConfig
@@ -93,6 +94,9 @@ def train_in(
         resumed: the checkpoint to resume from, or None.
         loggers: name -> options of the trackers to tell.
     """
+    for plugin in used_plugins(made.config):
+        if plugin.content is not None:
+            folder.save_plugin(plugin.name, plugin.sha256, plugin.content)
     run = activate(made, folder, progress, stop, resumed, loggers)
     try:
         with bus_errors_raised(stop):

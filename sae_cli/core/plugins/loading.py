@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import traceback
 from collections.abc import Iterable, Sequence
@@ -24,6 +25,8 @@ from sae_cli.core.registry import ENTRIES, Entry, TakenError
 
 # The pages of a package lie in this folder of it.
 PAGES = "conf"
+# A plug-in imports this.
+FOR_AUTHORS = "sae_cli.plugins"
 
 
 def load_given(given: Iterable[str] = (), *, any_version: bool = False) -> None:
@@ -84,6 +87,9 @@ def _load(source: Source) -> Plugin:
         if before.given != source.given:
             what = f"has the name of {before.given}, which is loaded; rename one of the two"
         raise ConfigError(f"plug-in {source.given} {what}")
+    # Ours are registered first, so that what follows is the plug-in's. They are imported as it would
+    # import them: by the name of what is above this floor.
+    importlib.import_module(FOR_AUTHORS)
     was_imported = imported(source) is not None
     begin = len(ENTRIES)
     try:
