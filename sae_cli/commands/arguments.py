@@ -52,10 +52,8 @@ def parse(arguments: Sequence[str]) -> Arguments:
     given = _parser().take_apart(arguments)
     if given.shows == "help":
         # Its words may be names alone.
-        pages = _pages(given.config_dir)
-        return Arguments(
-            given.words, given.multirun, given.shows, None, pages, None, given.plugin
-        )
+        pages = own_pages(given.config_dir)
+        return Arguments(given.words, given.multirun, given.shows, None, pages, None, given.plugin)
     for word in given.words:
         _check_override(word)
     if given.cfg is not None and given.cfg not in CFG_VALUES:
@@ -68,7 +66,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
         given.multirun,
         given.cfg or given.shows,
         given.package,
-        _pages(given.config_dir),
+        own_pages(given.config_dir),
         resume[-1] if resume else None,
         given.plugin,
         given.changed_plugin,
@@ -113,7 +111,9 @@ def _parser() -> Parser:
     return parser
 
 
-def _pages(given: str | None) -> Path | None:
+def own_pages(given: str | None) -> Path | None:
+    """Give the folder of pages that a command line names, absolute; raise ConfigError if there is
+    none."""
     if given is None:
         return None
     folder = full_path(given)

@@ -148,7 +148,9 @@ class HelpTopics:
         group, lines = key.partition(".")[0] if "." in key else "", [key]
         same: dict[tuple[str, str], list[str]] = {}
         for name, option in having.items():
-            same.setdefault(("\n".join(option.comment), takes(key, option.part or name)), []).append(name)
+            same.setdefault(
+                ("\n".join(option.comment), takes(key, option.part or name)), []
+            ).append(name)
         for (comment, taken), names in same.items():
             defaults: dict[str, list[str]] = {}
             for name in names:

@@ -1,4 +1,4 @@
-"""``--plugin`` and ``SAE_PLUGINS``: parts of the user's own, loaded before anything else is done."""
+"""``--plugin`` and ``SAE_PLUGINS``: parts of the user's own, loaded before all else is done."""
 
 from __future__ import annotations
 

@@ -68,8 +68,7 @@ def read_chosen(pages: Pages, page: PageText, groups: Iterable[str]) -> ChosenPa
 def _part(pages: Pages, group: str, name: str, given: dict[str, str]) -> ChosenPart:
     part = pages.read(group, name)
     options = [
-        replace(one, value=given.get(f"{group}.{one.key}", one.value))
-        for one in part.options
+        replace(one, value=given.get(f"{group}.{one.key}", one.value)) for one in part.options
     ]
     return ChosenPart(group, name, part.title, options)
 

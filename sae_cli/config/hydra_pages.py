@@ -31,7 +31,7 @@ from sae_cli.config.omitted import omitted_options
 from sae_cli.config.widths import GROUP, taken_back
 from sae_cli.core.errors import ConfigError
 
-# Hydra calls this the provider of pages that are not ours; those of plug-ins are read as the user's.
+# Hydra calls this the provider of pages that are not ours, which those of plug-ins are, too.
 OF_USER = "command-line"
 LAUNCHERS = "hydra/launcher"
 # A page of settings has far fewer values and bytes, and a memory has room for far more.

@@ -69,3 +69,12 @@ def _of_our_page(group: str, name: str) -> Mapping[str, Any]:
     content = yaml.safe_load(file.read_text("utf-8"))
     found: dict[str, Any] = content[name] if group == LOGGER and name in content else content
     return {key: value for key, value in found.items() if key != "name"}
+
+
+def without_page(group: str, name: str) -> str:
+    """Word the error of a part of a plug-in that no page chooses."""
+    content = f"{name}:" if group == LOGGER else f"name: {name}"
+    return (
+        f"{group}={name}: the plug-in has this part, and no page chooses it; write {group}/{name}"
+        f".yaml in a folder of your own, with the line '{content}', and give --config-dir FOLDER"
+    )

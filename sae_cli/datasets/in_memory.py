@@ -52,7 +52,7 @@ def dataset_of(
         train=Split(stored, rows.train, found, inputs),
         val=Split(stored, rows.val, found, inputs),
         test=Split(stored, rows.test, found, inputs),
-        interval=UNIT if 0.0 <= low and high <= 1.0 else REALS,
+        interval=UNIT if low >= 0.0 and high <= 1.0 else REALS,
         n_classes=None if found is None else _n_classes(found, len(stored), source),
         source=source,
     )

@@ -6,6 +6,7 @@ copy of a plug-in that a run keeps is never run by itself.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,8 @@ from sae_cli.run_folder.layout import ENVIRONMENT, plugin_copy
 
 # The key of the record, in environment.json and in sweep.yaml.
 PLUGINS = "plugins"
+NAME, FILE = re.compile(r"[A-Za-z]\w*", re.ASCII), re.compile(r"[\w.]+", re.ASCII)
+DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Needed(NamedTuple):
@@ -48,14 +51,18 @@ def needed_by(record: Mapping[str, object]) -> list[Needed]:
     for name, about in plugins.items() if isinstance(plugins, Mapping) else ():
         if not isinstance(about, Mapping):
             continue
-        version, parts = about.get("version"), about.get("parts")
+        version, sha256, file = (str(about.get(key)) for key in ("version", "sha256", "file"))
+        parts = about.get("parts")
+        if NAME.fullmatch(str(name)) is None or DIGEST.fullmatch(sha256) is None:
+            continue
         found.append(
             Needed(
                 str(name),
-                None if version is None else str(version),
-                str(about.get("sha256")),
-                str(about.get("file")),
-                [*map(str, parts)] if isinstance(parts, Sequence) else [],
+                None if about.get("version") is None else version,
+                sha256,
+                # It is shown as a word to type.
+                file if FILE.fullmatch(file) else str(name),
+                [*map(str, parts)] if isinstance(parts, list) else [],
             )
         )
     return found

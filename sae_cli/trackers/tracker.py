@@ -112,7 +112,9 @@ def check_installed(loggers: Mapping[str, Mapping[str, Any]]) -> None:
         loggers: name -> options.
     """
     for name, options in loggers.items():
-        missing = [one for one in NEEDS.get(name, NOTHING).modules(options) if not _is_installed(one)]
+        missing = [
+            one for one in NEEDS.get(name, NOTHING).modules(options) if not _is_installed(one)
+        ]
         if missing:
             raise ConfigError(
                 f"logger={name} needs {' and '.join(missing)}: pip install 'sae-train[{name}]', or "

@@ -47,7 +47,9 @@ def check_part(entry: Entry) -> None:
     for one in options:
         _check_option(one, which)
     if entry.kind == "format" and options:
-        raise ConfigError(f"{which} has options, which sae-export gives to no format; leave them out")
+        raise ConfigError(
+            f"{which} has options, which sae-export gives to no format; leave them out"
+        )
     missing = [name for name in ASKED_FOR.get(entry.kind, ()) if name not in map(_name, options)]
     if missing:
         raise ConfigError(f"{which} needs an option {missing[0]}, as every {entry.kind} has one")

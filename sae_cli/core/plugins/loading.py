@@ -87,8 +87,7 @@ def _load(source: Source) -> Plugin:
         if before.given != source.given:
             what = f"has the name of {before.given}, which is loaded; rename one of the two"
         raise ConfigError(f"plug-in {source.given} {what}")
-    # Ours are registered first, so that what follows is the plug-in's. They are imported as it would
-    # import them: by the name of what is above this floor.
+    # Ours are registered first, so that what follows is the plug-in's.
     importlib.import_module(FOR_AUTHORS)
     was_imported = imported(source) is not None
     begin = len(ENTRIES)

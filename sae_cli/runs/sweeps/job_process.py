@@ -31,9 +31,7 @@ CONTEXT = (
 POLL_SECONDS, PARENT_SECONDS = 0.1, 1.0
 
 
-def run_apart(
-    sweep: Sweep, number: int, starter: int, plugins: Sequence[Plugin] = ()
-) -> None:
+def run_apart(sweep: Sweep, number: int, starter: int, plugins: Sequence[Plugin] = ()) -> None:
     """Run a job in a child of this process, and wait for its end.
 
     The child saves its work on a signal to this process. Then whatever handled the signal before
