@@ -148,7 +148,8 @@ def _run(source: Source, spec: ModuleSpec, file: Path, module: ModuleType) -> No
         spec.loader.exec_module(module)
         return
     # What runs is what the digest is of, whatever has become of the file in the meantime.
-    exec(compile(source.content, str(file), "exec"), module.__dict__)
+    code = compile(source.content, str(file), "exec", dont_inherit=True)
+    exec(code, module.__dict__)
 
 
 def imported(source: Source) -> ModuleType | None:
