@@ -251,7 +251,11 @@ def test_a_strangers_folder_runs_nothing(run: Path, folder: Path, command: Comma
     record = json.loads((run / "environment.json").read_text())
     for name in (
         *("my_parts.py", "huber.py", "sae_plugins.py", "conftest.py", "__init__.py"),
-        *("sitecustomize.py", "conf/__init__.py", f"plugins/{next((run / 'plugins').iterdir()).name}"),
+        *(
+            "sitecustomize.py",
+            "conf/__init__.py",
+            f"plugins/{next((run / 'plugins').iterdir()).name}",
+        ),
     ):
         for place in (run, folder):
             (place / name).parent.mkdir(exist_ok=True)

@@ -178,7 +178,7 @@ def test_two_with_one_name_and_one_that_changes(tmp_path: Path) -> None:
 def _load_two(folder: Path) -> None:
     one, two = (str(folder / name / "my_parts.py") for name in ("one", "two"))
     load([one, one])
-    with pytest.raises(ConfigError, match="has the name of .*one/my_parts.py, which is loaded"):
+    with pytest.raises(ConfigError, match=r"has the name of .*one/my_parts\.py, which is loaded"):
         load([two])
     Path(one).write_text(GOOD + "\n# More.\n")
     with pytest.raises(ConfigError, match="has changed since it was loaded here; begin a new"):
