@@ -19,7 +19,7 @@ from sae_cli.run_folder.layout import ENVIRONMENT, plugin_copy
 
 # The key of the record, in environment.json and in sweep.yaml.
 PLUGINS = "plugins"
-NAME, FILE = re.compile(r"[A-Za-z]\w*", re.ASCII), re.compile(r"[\w.]+", re.ASCII)
+NAME, FILE = re.compile(r"[A-Za-z]\w*", re.ASCII), re.compile(r"[\w.]+/?", re.ASCII)
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 

@@ -46,7 +46,6 @@ from sae_cli.run_folder.layout import (
     SUMMARY,
     holds_run,
     is_free,
-    plugin_copy,
 )
 from sae_cli.run_folder.lock import LOCK, check_in_place, lock
 from sae_cli.run_folder.plain_yaml import as_yaml
@@ -70,10 +69,8 @@ class RunFolder:
     def check_free(self) -> None:
         """Raise ConfigError unless a run may begin here."""
         if not is_free(self.path):
-            raise ConfigError(
-                f"{short(self.path)} is not an empty folder; choose another, or leave it out for a "
-                "new one"
-            )
+            what = f"{short(self.path)} is not an empty folder"
+            raise ConfigError(f"{what}; choose another, or leave it out for a new one")
 
     @contextmanager
     def claim(self) -> Iterator[None]:
@@ -195,11 +192,6 @@ class RunFolder:
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         self._write_json(ENVIRONMENT, environment)
 
-    def save_plugin(self, name: str, sha256: str, content: bytes) -> None:
-        """Keep the file of a plug-in that the run has parts of, for people to read."""
-        if not (self.path / plugin_copy(name, sha256)).is_file():
-            self._write(plugin_copy(name, sha256), content)
-
     def append_metrics(self, line: Mapping[str, Any]) -> None:
         """Add one line to ``metrics.jsonl``."""
         append_line(self.path / METRICS, as_json(line, indent=None))
@@ -238,6 +230,10 @@ class RunFolder:
     def save_profile(self, name: str, trace: bytes) -> None:
         """Write a trace, ``profiles/<name>.json.gz``."""
         self._write(f"profiles/{name}.json.gz", trace)
+
+    def save_code(self, name: str, content: bytes) -> None:
+        """Keep a file of a plug-in, for people to read; it is never run by itself."""
+        self._write(name, content)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         self._write_json(SUMMARY, summary)

@@ -26,7 +26,7 @@ from sae_cli.pictures import render
 from sae_cli.results.drawing import draw
 from sae_cli.results.notes import target_notes
 from sae_cli.run_folder.folder import RunFolder
-from sae_cli.run_folder.layout import holds_sweep, resume_command
+from sae_cli.run_folder.layout import holds_sweep, plugin_copy, resume_command
 from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.active_run import ActiveRun, Progress, activate
 from sae_cli.runs.closing import closing_metrics, closing_table
@@ -96,7 +96,7 @@ def train_in(
     """
     for plugin in used_plugins(made.config):
         if plugin.content is not None:
-            folder.save_plugin(plugin.name, plugin.sha256, plugin.content)
+            folder.save_code(plugin_copy(plugin.name, plugin.sha256), plugin.content)
     run = activate(made, folder, progress, stop, resumed, loggers)
     try:
         with bus_errors_raised(stop):

@@ -239,7 +239,7 @@ def test_a_package_brings_its_pages(folder: Path, command: Command) -> None:
     done = command(*given)
     assert done.returncode == 0, done.stderr
     assert not (folder / "run" / "plugins").exists()
-    assert "give --plugin mine, " in command("resume=run").stderr
+    assert "give --plugin mine/, " in command("resume=run").stderr
     assert "has finished" in command("--plugin", "mine/", "resume=run").stdout
     (package / "parts.py").write_text((package / "parts.py").read_text() + "\n# More.\n")
     changed = Forked(folder, "sae_reproduce")("--plugin", "mine/", "run")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from sae_cli.core.errors import ConfigError
-from sae_cli.core.plugins.loaded import LOADED
-from sae_cli.core.plugins.loading import load, load_given
+from sae_cli.core.plugins.loaded import LOADED, Plugin
+from sae_cli.core.plugins.loading import load, load_again, load_given
 from sae_cli.core.registry import ENTRIES
 from sae_cli.model.penalties import PENALTIES
 from tests.forked import Forked, start
@@ -186,6 +186,34 @@ def _load_two(folder: Path) -> None:
     # The same code from elsewhere is the same plug-in.
     Path(two).write_text(GOOD)
     load([two])
+
+
+def test_a_worker_loads_the_same_code_or_none(tmp_path: Path) -> None:
+    path = tmp_path / "my_parts.py"
+    path.write_text(GOOD)
+    in_a_process(_load_and_work_for, path)
+
+
+def _load_and_work_for(path: Path) -> None:
+    load([str(path)], any_version=True)
+    plugins = [*LOADED.values()]
+    in_a_process(_work, plugins, "")
+    path.write_text(GOOD + "# More.\n")
+    # A process that is forked has the code already.
+    load_again(plugins)
+    in_a_process(_work, plugins, "the plug-in my_parts has changed since the sweep began")
+    path.unlink()
+    in_a_process(_work, plugins, "no such file")
+
+
+def _work(plugins: list[Plugin], says: str) -> None:
+    assert not LOADED
+    try:
+        load_again(plugins)
+    except ConfigError as error:
+        assert says and says in str(error)
+    else:
+        assert not says and LOADED["my_parts"].any_version
 
 
 def test_one_that_was_imported_in_another_way(tmp_path: Path) -> None:

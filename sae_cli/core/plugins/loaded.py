@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,8 @@ class Plugin:
     @property
     def file(self) -> str:
         """How it is named to load it, without the folder that it lies in here."""
-        return Path(self.given).name
+        is_folder = self.content is None and os.sep in self.given
+        return f"{Path(self.given).name}{os.sep if is_folder else ''}"
 
 
 # By their names, in the order in which they were loaded.
