@@ -243,8 +243,8 @@ def test_pages_of_the_user(command: Command, tmp_path: Path, name: str) -> None:
         assert yaml.safe_load(done.stdout) == {"name": "l1", "weight": weight, **rest}
     done = command(*mine, "penalty=gentle", "penalty.wight=1")
     assert done.stderr == (
-        "error: unknown key penalty.wight: penalty=gentle takes weight; did you mean "
-        "penalty.weight?\n"
+        "error: unknown key penalty.wight: penalty=gentle takes weight, decoder_norms, "
+        "warmup_steps, target_l0; did you mean penalty.weight?\n"
     )
 
 
