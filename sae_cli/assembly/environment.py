@@ -18,6 +18,7 @@ import torch
 
 from sae_cli.assembly.numerics import switches, variables
 from sae_cli.core.differences import Difference, diff
+from sae_cli.core.plugins.sources import digest_of
 
 PACKAGES = (
     *("sae-train", "torch", "torchvision", "numpy", "pillow", "safetensors"),
@@ -93,7 +94,7 @@ def _version(name: str) -> str | None:
 def _code(package: Path) -> dict[str, str | None]:
     """Record the code: the SHA-256 of the package's files and, in a checkout, the commit and a
     patch of the changes since (None if there are none)."""
-    about: dict[str, str | None] = {"sha256": _digest(package), "commit": None, "patch": None}
+    about: dict[str, str | None] = {"sha256": digest_of(package), "commit": None, "patch": None}
     root = package.parent
     if (root / ".git").exists():
         commit, patch = (
@@ -103,13 +104,6 @@ def _code(package: Path) -> dict[str, str | None]:
         about["commit"] = commit.decode().strip() if commit else None
         about["patch"] = patch.decode(errors="replace")[:PATCH_CHARACTERS] if patch else None
     return about
-
-
-def _digest(package: Path) -> str:
-    digest = hashlib.sha256()
-    for file in sorted(package.rglob("*.py")):
-        digest.update(f"{file.relative_to(package).as_posix()}\0".encode() + file.read_bytes())
-    return digest.hexdigest()
 
 
 def _git(root: Path, *arguments: str) -> bytes | None:

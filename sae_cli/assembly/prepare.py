@@ -12,6 +12,7 @@ from sae_cli.assembly.compute import prepare_process, settle, use_threads
 from sae_cli.assembly.data import check_data, locate, read_dataset
 from sae_cli.assembly.environment import environment
 from sae_cli.assembly.parts import Parts
+from sae_cli.assembly.plugins import record_plugins
 from sae_cli.assembly.stages import Training, build_training, lr_schedule
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.bar import bars_shown
@@ -88,6 +89,8 @@ def _prepare(
     config = settle(locate(config), training, threads)
     prepare_process(config)
     about = environment() | {"dataset": _about(data), "device": str(training.device.torch)}
+    if plugins := record_plugins(config):
+        about["plugins"] = plugins
     look = look_at(data.train) if len(data.shape.input_shape) == 1 else None
     if look is not None:
         about["look"] = asdict(look)

@@ -32,6 +32,8 @@ class Arguments:
         pages: the user's own folder of pages, absolute, if any.
         resume: the folder of a run or sweep to resume, if any.
         together: whether a sweep trains its jobs side by side: ``auto``, ``on`` or ``off``.
+        plugins: files and packages with parts of the user's own.
+        changed_plugin: whether these may have changed since a run that is resumed began.
     """
 
     overrides: list[str]
@@ -40,6 +42,8 @@ class Arguments:
     package: str | None
     pages: Path | None
     resume: str | None
+    plugins: list[str]
+    changed_plugin: bool = False
     together: str = "auto"
 
 
@@ -52,8 +56,8 @@ def parse(arguments: Sequence[str]) -> Arguments:
     given = _parser().take_apart(arguments)
     if given.shows == "help":
         # Its words may be names alone.
-        pages = _pages(given.config_dir)
-        return Arguments(given.words, given.multirun, given.shows, None, pages, None)
+        pages = own_pages(given.config_dir)
+        return Arguments(given.words, given.multirun, given.shows, None, pages, None, given.plugin)
     for word in given.words:
         _check_override(word)
     if given.cfg is not None and given.cfg not in CFG_VALUES:
@@ -68,8 +72,10 @@ def parse(arguments: Sequence[str]) -> Arguments:
         given.multirun,
         given.cfg or given.shows,
         given.package,
-        _pages(given.config_dir),
+        own_pages(given.config_dir),
         resume[-1] if resume else None,
+        given.plugin,
+        given.changed_plugin,
         together[-1] if together else "auto",
     )
 
@@ -105,12 +111,13 @@ def changes(overrides: Sequence[str]) -> dict[str, Any]:
 
 def _parser() -> Parser:
     # The help is made from the pages: see ``commands.help``.
-    parser = Parser("sae-train", add_help=False)
+    parser = Parser("sae-train", add_help=False, plugins=True)
     parser.add_argument("words", nargs="*")
     parser.add_argument("-m", "--multirun", action="store_true")
     parser.add_argument("-cd", "--config-dir")
     parser.add_argument("-c", "--cfg")
     parser.add_argument("-p", "--package")
+    parser.add_argument("--changed-plugin", action="store_true")
     for option, shows in (
         (("-h", "--help"), "help"),
         (("--hydra-help",), "hydra_help"),
@@ -121,7 +128,9 @@ def _parser() -> Parser:
     return parser
 
 
-def _pages(given: str | None) -> Path | None:
+def own_pages(given: str | None) -> Path | None:
+    """Give the folder of pages that a command line names, absolute; raise ConfigError if there is
+    none."""
     if given is None:
         return None
     folder = full_path(given)

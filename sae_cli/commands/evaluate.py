@@ -13,6 +13,7 @@ from sae_cli.commands.arguments import changes
 from sae_cli.commands.exits import DONE, run_guarded
 from sae_cli.commands.limits import check_limits
 from sae_cli.commands.parser import Parser
+from sae_cli.commands.plugins import load_plugins
 from sae_cli.core.errors import ConfigError, nearest
 from sae_cli.core.paths import full_path
 from sae_cli.core.text import say, short
@@ -43,8 +44,10 @@ class _Asked:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    asked = _take_apart(_parser().take_apart(arguments).words)
+    words = _parser().take_apart(arguments)
+    asked = _take_apart(words.words)
     check_limits()
+    load_plugins(words.plugin)
     # torch takes its time, and a typo should not wait for it.
     from sae_cli.assembly.compute import AVAILABLE_THREADS, use_threads
     from sae_cli.results.evaluation.evaluation import compare_atoms, evaluate, title
@@ -160,6 +163,7 @@ def _parser() -> Parser:
         "Measure saved runs on their own data or on others: metrics, principal components as a "
         "reference, probes, latents; of several runs also how alike their atoms are. Runs are only "
         "read. Exit code 0: done, 2: wrong input, 6: no such checkpoint.",
+        plugins=True,
     )
     parser.add_argument(
         "words",

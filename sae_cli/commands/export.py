@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from sae_cli.commands.exits import DONE, run_guarded
 from sae_cli.commands.parser import Parser
+from sae_cli.commands.plugins import load_plugins
 from sae_cli.core.errors import ConfigError, nearest
 from sae_cli.core.paths import full_path
+from sae_cli.core.plugins.loaded import names_of_plugins
 from sae_cli.core.text import counted, say, short
 
 FORMATS = ("saelens", "dictionary_learning", "safetensors", "onnx")
@@ -24,10 +26,12 @@ def _run(arguments: Sequence[str]) -> int:
     for option in ("format", "to"):
         if getattr(given, option) is None:
             raise ConfigError(f"--{option} is missing; {USAGE}")
-    if given.format not in FORMATS:
+    load_plugins(given.plugin)
+    formats = [*FORMATS, *names_of_plugins("format")]
+    if given.format not in formats:
         raise ConfigError(
-            f"--format {given.format} is not a format; formats are {', '.join(FORMATS)}"
-            + nearest(given.format, FORMATS)
+            f"--format {given.format} is not a format; formats are {', '.join(formats)}"
+            + nearest(given.format, formats)
         )
     source, target = full_path(given.run), full_path(given.to)
     if os.path.lexists(target):
@@ -35,13 +39,13 @@ def _run(arguments: Sequence[str]) -> int:
     if not source.exists():
         raise ConfigError(f"{short(source)}: no such folder; give that of a finished run")
     # torch takes its time, and a typo should not wait for it.
-    from sae_cli.results.interchange.export import WRITERS, export, notes
+    from sae_cli.results.interchange.export import EXPORTERS, export, notes
     from sae_cli.results.load import read_run
     from sae_cli.run_folder.files import write_new_folder
 
     loaded, said = read_run(source)
     exported = export(loaded)
-    write_new_folder(target, WRITERS[given.format](exported))
+    write_new_folder(target, EXPORTERS.build({"name": given.format}, exported))
     say(
         f"{counted(exported.dictionary.n_latents, 'latent')} of "
         f"{counted(exported.dictionary.n_features, 'feature')}, {given.format}: {short(target)}"
@@ -63,6 +67,7 @@ def _parser() -> Parser:
             "sae-export outputs/RUN --format saelens --to mine": "for SAELens",
             "sae-export outputs/RUN --format onnx --to net": "as a graph of ONNX",
         },
+        plugins=True,
     )
     parser.add_argument("run", metavar="RUN", help="the folder of a finished run")
     parser.add_argument("--format", metavar="FORMAT", help=", ".join(FORMATS))

@@ -33,6 +33,7 @@ Options:
   --cfg job            show the whole configuration, without training
   -m, --multirun       sweep over KEY=A,B,C
   --config-dir FOLDER  use your own pages beside these
+  --plugin FILE        use your own parts, from a Python file or package
   --version            show the versions of sae-train, PyTorch and Python
   --traceback          show where an error came from"""
 

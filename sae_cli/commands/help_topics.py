@@ -121,10 +121,11 @@ class HelpTopics:
         """List options by their dotted keys, with the part that each belongs to."""
         lines = []
         for key, part, option in options:
-            taken = takes(key, part)
+            taken = takes(key, option.part or part)
             lines += [""] if gaps else []
             lines += self._columns(f"  {key}={option.value}  ", f"({taken})" if taken else "")
-            lines += self._wrapped(option.comment if gaps else [f"{option.meaning}."], "      ")
+            meaning = option.comment if gaps or not option.comment else [f"{option.meaning}."]
+            lines += self._wrapped(meaning, "      ")
         return lines
 
     def _settings(self) -> list[str]:
@@ -147,7 +148,9 @@ class HelpTopics:
         group, lines = key.partition(".")[0] if "." in key else "", [key]
         same: dict[tuple[str, str], list[str]] = {}
         for name, option in having.items():
-            same.setdefault(("\n".join(option.comment), takes(key, name)), []).append(name)
+            same.setdefault(
+                ("\n".join(option.comment), takes(key, option.part or name)), []
+            ).append(name)
         for (comment, taken), names in same.items():
             defaults: dict[str, list[str]] = {}
             for name in names:

@@ -27,6 +27,12 @@ COMMAND = {
         "Resume a run or a sweep that was stopped, to the same bits. With epochs=MORE a finished "
         "run trains on.",
     ),
+    "plugin": (
+        "--plugin FILE",
+        "Parts of your own, from a Python file, or from a package (FOLDER/, or the name of an "
+        "installed one). Its code is run. SAE_PLUGINS names some for all commands. With "
+        "--changed-plugin, resume= takes one that has changed since.",
+    ),
     "hydra.run.dir": ("hydra.run.dir=FOLDER", "The folder of the run; by itself a new one."),
     "hydra.sweep.dir": ("hydra.sweep.dir=FOLDER", "The folder of the sweep; by itself a new one."),
     "sweep.together": (

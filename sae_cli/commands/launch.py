@@ -27,6 +27,7 @@ from sae_cli.config.hydra_errors import explain_errors
 from sae_cli.config.hydra_settings import compose_launcher
 from sae_cli.config.typed_text import quote
 from sae_cli.core.errors import Stopped, in_one_line
+from sae_cli.core.plugins.loaded import LOADED, Plugin
 from sae_cli.core.signals import handle_signals
 from sae_cli.core.text import counted
 from sae_cli.run_folder.layout import status_of
@@ -70,7 +71,7 @@ class HydraLauncher(Launcher):
             with explain_errors():
                 launcher = Plugins.instance().instantiate_launcher(
                     hydra_context=HydraContext(hydra.config_loader, Callbacks()),
-                    task_function=partial(_run, sweep, os.getpid()),
+                    task_function=partial(_run, sweep, os.getpid(), [*LOADED.values()]),
                     config=compose_launcher([*self._words, folder]),
                 )
             try:
@@ -114,8 +115,8 @@ def _launch_once(launcher: HydrasOwn, sweep: Sweep, numbers: Sequence[int]) -> N
             record_failure(sweep, number, in_one_line(str(done._return_value)))
 
 
-def _run(sweep: Sweep, starter: int, config: DictConfig) -> None:
-    run_apart(sweep, int(config.job), starter)
+def _run(sweep: Sweep, starter: int, plugins: Sequence[Plugin], config: DictConfig) -> None:
+    run_apart(sweep, int(config.job), starter, plugins)
 
 
 def _has_ended(sweep: Sweep, number: int) -> bool:

@@ -25,6 +25,7 @@ class Parser(argparse.ArgumentParser):
 
     Args:
         examples: command lines to begin with, each with what it does.
+        plugins: whether it has ``--plugin``, ``given.plugin``.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Parser(argparse.ArgumentParser):
         *,
         examples: Mapping[str, str] | None = None,
         add_help: bool = True,
+        plugins: bool = False,
     ) -> None:
         width = max(map(len, examples), default=0) if examples else 0
         lines = [f"  {line:{width}}  {what}" for line, what in (examples or {}).items()]
@@ -46,6 +48,14 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
         self.add_argument("--traceback", action="store_true", help="show where an error came from")
+        if plugins:
+            self.add_argument(
+                "--plugin",
+                action="append",
+                default=[],
+                metavar="FILE",
+                help="a Python file or package with parts of your own; its code is run",
+            )
         if add_help:
             self.add_argument(
                 "--version", action=ShowVersion, help="show the versions of it, PyTorch and Python"

@@ -11,6 +11,7 @@ from sae_cli.commands.arguments import changes
 from sae_cli.commands.exits import DONE, run_guarded
 from sae_cli.commands.limits import check_limits
 from sae_cli.commands.parser import Parser
+from sae_cli.commands.plugins import load_plugins
 from sae_cli.config.folder_names import unique_stamp
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.paths import full_path
@@ -39,6 +40,7 @@ def _run(arguments: Sequence[str]) -> int:
         if "=" not in override:
             raise ConfigError(f"{override!r} is not a setting; write key=value without spaces")
     found = changes(given.changes)
+    load_plugins(given.plugin, any_version=given.changed_plugin)
     into = full_path(given.into or f"outputs/{unique_stamp()}_reproduced_{folder.name}")
     if not holds_sweep(folder):
         return DONE if _one(given, folder, into, found) else DIFFERENT
@@ -56,6 +58,7 @@ def _parser() -> Parser:
             "sae-reproduce outputs/RUN --check": "what has changed since",
             "sae-reproduce outputs/RUN dataset.path=x.npy": "its data are elsewhere now",
         },
+        plugins=True,
     )
     parser.add_argument("folder", help="of a finished run, or of a sweep: then each of its jobs")
     parser.add_argument(
@@ -75,6 +78,11 @@ def _parser() -> Parser:
         "--changed-data",
         action="store_true",
         help="go on although the data are not those of the run",
+    )
+    parser.add_argument(
+        "--changed-plugin",
+        action="store_true",
+        help="go on although the code of a plug-in is not that of the run",
     )
     return parser
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from sae_cli.commands.arguments import Arguments
+from sae_cli.commands.completion import complete_line
 from sae_cli.config.asked import Asked, read
-from sae_cli.config.hydra_shows import complete, hydra_settings, print_hydra_help
+from sae_cli.config.hydra_shows import hydra_settings, print_hydra_help
 from sae_cli.core.errors import ConfigError
 from sae_cli.run_folder.plain_yaml import as_yaml
 
@@ -19,7 +20,7 @@ def show(arguments: Arguments) -> None:
         ConfigError: what it would train is wrong.
     """
     if arguments.shows == "completion":
-        complete(arguments.overrides, arguments.pages)
+        complete_line(arguments.overrides, arguments.pages)
         return
     asked = read(arguments.overrides, multirun=arguments.multirun, pages=arguments.pages)
     if arguments.shows == "hydra_help":

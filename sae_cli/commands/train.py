@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from sae_cli.commands.arguments import Arguments, changes, parse
 from sae_cli.commands.exits import DONE, run_guarded
 from sae_cli.commands.limits import check_limits
+from sae_cli.commands.plugins import load_plugins
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.garbage import not_collecting
 from sae_cli.core.paths import full_path
@@ -51,6 +52,8 @@ def _run(arguments: Arguments) -> int:
 
         say(version_line("sae-train"))
         return DONE
+    if arguments.shows is not None:
+        load_plugins(arguments.plugins)
     if arguments.shows == "help":
         from sae_cli.commands.help import print_help
 
@@ -63,6 +66,7 @@ def _run(arguments: Arguments) -> int:
         return DONE
     _begin(arguments)
     check_limits()
+    load_plugins(arguments.plugins, any_version=arguments.changed_plugin)
     if arguments.resume is not None:
         return _resume(arguments, full_path(arguments.resume))
     with not_collecting():

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
+from sae_cli.core.plugins.loaded import plugin_of
+
 if TYPE_CHECKING:
     import pydantic
 
@@ -31,12 +33,30 @@ def read_allowed() -> dict[str, dict[str, str]]:
 
 
 def takes(key: str, part: str) -> str:
-    """Word what an option takes, such as ``penalty.weight`` of ``kl``; nothing for a page of the
-    user's own."""
+    """Word what an option takes, such as ``penalty.weight`` of ``kl``; nothing where there is no
+    such option."""
     group, _, option = key.rpartition(".")
     # The options of a tracker have its name between: several are chosen at once.
-    place = group if group.endswith(f".{part}") else f"{group}.{part}"
-    return read_allowed().get(place if group else SETTINGS, {}).get(option, "")
+    place = group if "." in group else f"{group}.{part}"
+    words = read_allowed().get(place if group else SETTINGS) or _words_of_plugin(place)
+    return words.get(option, "")
+
+
+def _words_of_plugin(place: str) -> dict[str, str]:
+    """Word what the options of a part take that a plug-in has brought, if one has."""
+    kind, _, name = place.partition(".")
+    if plugin_of(kind, name) is None:
+        return {}
+    from sae_cli.core.plugins.loading import entry_of
+
+    entry = entry_of(kind, name)
+    assert entry is not None and entry.registry is not None
+    return _words(entry.registry.schema(name))
+
+
+def _words(schema: type[pydantic.BaseModel]) -> dict[str, str]:
+    fields = schema.model_fields.items()
+    return {option: word(field.annotation, field.metadata) for option, field in fields}
 
 
 def word_all() -> dict[str, dict[str, str]]:
@@ -48,13 +68,7 @@ def word_all() -> dict[str, dict[str, str]]:
     schemas: dict[str, type[pydantic.BaseModel]] = {SETTINGS: Settings}
     for group, registry in (*GROUPS.items(), (LOGGER, TRACKERS)):
         schemas |= {f"{group}.{name}": registry.schema(name) for name in registry.names}
-    return {
-        key: {
-            option: word(field.annotation, field.metadata)
-            for option, field in schema.model_fields.items()
-        }
-        for key, schema in schemas.items()
-    }
+    return {key: _words(schema) for key, schema in schemas.items()}
 
 
 def word(annotation: Any, metadata: Any = ()) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sae_cli.config.conf_folder import PAGES
 from sae_cli.config.page_texts import OptionText, Pages, PageText
@@ -68,8 +68,7 @@ def read_chosen(pages: Pages, page: PageText, groups: Iterable[str]) -> ChosenPa
 def _part(pages: Pages, group: str, name: str, given: dict[str, str]) -> ChosenPart:
     part = pages.read(group, name)
     options = [
-        OptionText(one.key, one.comment, given.get(f"{group}.{one.key}", one.value))
-        for one in part.options
+        replace(one, value=given.get(f"{group}.{one.key}", one.value)) for one in part.options
     ]
     return ChosenPart(group, name, part.title, options)
 

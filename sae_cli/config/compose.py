@@ -35,6 +35,7 @@ from sae_cli.config.sweep_words import check_sweep, refuse_sweep
 from sae_cli.config.typed_text import quote_texts
 from sae_cli.config.widths import GROUP, taken_back
 from sae_cli.core.errors import ConfigError
+from sae_cli.core.plugins.loaded import page_folders
 
 
 @contextmanager
@@ -44,14 +45,15 @@ def hydra_ready(pages: Path | None = None) -> Iterator[Hydra]:
     Args:
         pages: the user's own folder of pages, absolute.
     """
-    if pages is not None:
+    folders = page_folders(pages)
+    if folders:
         _forget()
     OmegaConf.register_new_resolver("unique_stamp", unique_stamp, use_cache=True, replace=True)
     version.setbase("1.3")
     guard_pages()
     path = create_config_search_path(str(CONF))
-    if pages is not None:
-        path.prepend(OF_USER, f"file://{pages}", SearchPathQuery(provider="schema"))
+    for folder in folders:
+        path.prepend(OF_USER, f"file://{folder}", SearchPathQuery(provider="schema"))
     hydra = Hydra("sae-train", PageLoader(path))
     GlobalHydra.instance().initialize(hydra)
     try:
@@ -60,7 +62,7 @@ def hydra_ready(pages: Path | None = None) -> Iterator[Hydra]:
         GlobalHydra.instance().clear()
         _parse.cache_clear()
         # Our own pages stay as they are.
-        if pages is not None:
+        if folders:
             _forget()
 
 

@@ -14,9 +14,11 @@ from omegaconf.errors import OmegaConfBaseException
 from sae_cli.config.compose import compose_run
 from sae_cli.config.conf_folder import CONF, PAGES
 from sae_cli.config.loggers import unknown_logger, unknown_option
+from sae_cli.config.omitted import without_page
 from sae_cli.config.settings import LOGGER
 from sae_cli.config.suggestions import choices_with, suggest
 from sae_cli.core.errors import ConfigError, nearest
+from sae_cli.core.plugins.loaded import plugin_of
 
 
 @contextmanager
@@ -59,6 +61,8 @@ def one_line(error: BaseException, overrides: Sequence[str], multirun: bool = Fa
     if isinstance(error, MissingConfigException) and missing:
         return _missing_choice(missing["given"], text)
     listed = re.match(r"In '[^']*': Could not load 'logger/(?P<name>[^']*)'", text)
+    if listed and plugin_of(LOGGER, listed["name"]) is not None:
+        return without_page(LOGGER, listed["name"])
     if listed:
         return unknown_logger(listed["name"])
     twice = re.match(r"Multiple values for (?P<group>\w+)", text)
@@ -90,6 +94,8 @@ def _chain(error: BaseException | None) -> list[BaseException]:
 
 def _missing_choice(given: str, text: str) -> str:
     group, _, choice = given.rpartition("/")
+    if plugin_of(group, choice) is not None:
+        return without_page(group, choice)
     options = [line.strip() for line in text.partition("Available options")[2].splitlines()[1:]]
     options = [option for option in options if option and " " not in option]
     return f"{group}={choice} is unknown; choose one of {', '.join(options)}" + nearest(

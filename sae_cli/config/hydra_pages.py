@@ -27,10 +27,11 @@ from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sae_cli.config.omitted import omitted_options
 from sae_cli.config.widths import GROUP, taken_back
 from sae_cli.core.errors import ConfigError
 
-# Hydra calls this the provider of pages that are not ours.
+# Hydra calls this the provider of pages that are not ours, which those of plug-ins are, too.
 OF_USER = "command-line"
 LAUNCHERS = "hydra/launcher"
 # A page of settings has far fewer values and bytes, and a memory has room for far more.
@@ -67,9 +68,11 @@ class FileConfigSource(file_config_source.FileConfigSource):
             raise ConfigError(f"{config_path}: {' '.join(str(error).split())}") from error
         content = OmegaConf.to_container(result.config, resolve=False)
         check_references(content, f"{config_path}: ")
-        if isinstance(content, dict):
-            _check_defaults(content.get("defaults"), config_path)
-        return result
+        if not isinstance(content, dict):
+            return result
+        _check_defaults(content.get("defaults"), config_path)
+        added = omitted_options(config_path, content)
+        return replace(result, config=OmegaConf.merge(result.config, added)) if added else result
 
 
 @final

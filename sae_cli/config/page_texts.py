@@ -6,13 +6,15 @@ do nothing but be shown.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from sae_cli.config.conf_folder import CONF
+from sae_cli.core.plugins.loaded import page_folders
 
 # A page of settings is far smaller.
 MOST_BYTES = 1 << 20
@@ -34,11 +36,13 @@ class OptionText:
         key: its name; dotted where a page of a run sets the option of a part.
         comment: the lines of the comment above it.
         value: as it is written.
+        part: that it is an option of, where the page does not have the part's own name.
     """
 
     key: str
     comment: list[str]
     value: str
+    part: str = ""
 
     @property
     def meaning(self) -> str:
@@ -54,11 +58,13 @@ class PageText:
         comment: the lines of the comment that it begins with, of which the first is its title.
         choices: group -> page, of its defaults.
         options: in their order.
+        part: that it sets the options of, where it is the page of one.
     """
 
     comment: list[str] = field(default_factory=list)
     choices: dict[str, str] = field(default_factory=dict)
     options: list[OptionText] = field(default_factory=list)
+    part: str = ""
 
     @property
     def title(self) -> str:
@@ -93,11 +99,12 @@ class Pages:
     """The pages of a command line.
 
     Args:
-        own: the user's own folder of pages, whose pages come before ours.
+        own: the user's own folder of pages, which are read where we have none of that name, as in
+            a run; then come those of plug-ins.
     """
 
     def __init__(self, own: Path | None = None) -> None:
-        self._folders = [CONF] if own is None else [own, CONF]
+        self._folders = [CONF, *page_folders(own)]
 
     def names(self, group: str) -> list[str]:
         """List the pages of a group; none where there is no such group."""
@@ -107,12 +114,38 @@ class Pages:
         """Read a page; an empty one where there is none, or it cannot be read."""
         for folder in self._folders:
             if (page := folder / group / f"{name}.yaml") in _pages(folder / group):
-                return read_page(page)
+                text = read_page(page)
+                return text if folder == CONF else _completed(group, name, text)
         return PageText()
 
     def settings(self) -> PageText:
         """Read the page of the settings of a run."""
         return read_page(CONF / "train.yaml")
+
+
+def _completed(group: str, name: str, page: PageText) -> PageText:
+    """Add the options that a page of the user's own leaves out, as a run does."""
+    if not page.part or page.option(DEFAULTS):
+        return page
+    # This takes the time of imports, which a help on our own pages is spared.
+    from sae_cli.config.omitted import omitted_options
+
+    given = {one.key: None if one.value == "null" else one.value for one in page.options}
+    added = omitted_options(f"{group}/{name}", {"name": page.part, **given})
+    ours = CONF / group / f"{page.part}.yaml"
+    texts = {one.key: one.comment for one in read_page(ours).options} if ours.is_file() else {}
+    options = [
+        *(replace(one, comment=one.comment or texts.get(one.key, [])) for one in page.options),
+        *(OptionText(k, texts.get(k, []), _written(value)) for k, value in added.items()),
+    ]
+    return replace(page, options=[replace(one, part=page.part) for one in options])
+
+
+def _written(value: Any) -> str:
+    """Write a value as a page has it."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_written, value))}]"
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _pages(folder: Path) -> Sequence[Path]:
@@ -127,7 +160,7 @@ def read_page(path: Path) -> PageText:
     except OSError:
         return PageText()
     page = PageText()
-    section, comment, begun = "", list[str](), False
+    section, comment, begun, part = "", list[str](), False, ""
     for line in lines:
         if line.startswith("# @package"):
             continue
@@ -144,8 +177,10 @@ def read_page(path: Path) -> PageText:
             value = (found["value"] or "").strip()
             if not found["indent"]:
                 section = "" if value else found["key"]
-            if value and found["key"] != "name":
+            if found["key"] == "name" and not found["indent"]:
+                part = value
+            elif value and found["key"] != "name":
                 key = f"{section}.{found['key']}" if section else found["key"]
                 page.options.append(OptionText(key, comment, value))
         comment = []
-    return page
+    return replace(page, part=part)

@@ -13,6 +13,7 @@ import inspect
 import pkgutil
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import pydantic
@@ -23,7 +24,35 @@ from sae_cli.core.options import MAX_FLOAT
 T = TypeVar("T")
 
 MISSING = "???"
+# What is unknown may be a part of the user's own.
+OF_PLUGINS = "; a part of your own comes with --plugin FILE"
 STRICT = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class TakenError(ValueError):
+    """A name is to be registered that another part has."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something that was registered.
+
+    Attributes:
+        kind, name: what it is, and its name among those of its kind.
+        made_by: the class or function.
+        withdraw: takes it back.
+        registry: that it has options in; None for a picture, which has none.
+    """
+
+    kind: str
+    name: str
+    made_by: Callable[..., Any]
+    withdraw: Callable[[], None]
+    registry: Registry[Any] | None
+
+
+# All that was registered, in its order; what a plug-in brings is what its import adds.
+ENTRIES: list[Entry] = []
 
 
 class Registry(Generic[T]):
@@ -39,11 +68,16 @@ class Registry(Generic[T]):
 
         def enter(factory: Callable[..., T]) -> Callable[..., T]:
             if name in self._factories:
-                raise ValueError(f"{self.kind} {name!r} is registered twice")
+                raise TakenError(f"{self.kind}={name} is registered twice; choose another name")
             self._factories[name] = factory
+            ENTRIES.append(Entry(self.kind, name, factory, lambda: self._withdraw(name), self))
             return factory
 
         return enter
+
+    def _withdraw(self, name: str) -> None:
+        del self._factories[name]
+        self._schemas.pop(name, None)
 
     @property
     def names(self) -> list[str]:
@@ -76,7 +110,7 @@ class Registry(Generic[T]):
         if name not in self._factories:
             raise ConfigError(
                 f"{self.kind}={name} is unknown; choose one of {', '.join(self.names)}"
-                + nearest(name, self.names)
+                + (nearest(name, self.names) or OF_PLUGINS)
             )
         options = {key: value for key, value in section.items() if key != "name"}
         return {"name": name} | validate(self.schema(name), options, self.kind, f"{name} takes")

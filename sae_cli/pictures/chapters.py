@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from enum import Enum
 
+from sae_cli.core.registry import ENTRIES, Entry
 from sae_cli.pictures.picture import Picture
 from sae_cli.pictures.view import View
 
+KIND = "picture"
 Draw = Callable[[View], Iterator[Picture]]
 
 
@@ -31,8 +33,10 @@ def register(chapter: Chapter) -> Callable[[Draw], Draw]:
     """Register the decorated function: it yields those pictures of its file that fit a view."""
 
     def enter(draw: Draw) -> Draw:
-        CHAPTERS[chapter].append(draw)
-        CHAPTERS[chapter].sort(key=lambda entered: entered.__module__)
+        drawn = CHAPTERS[chapter]
+        drawn.append(draw)
+        drawn.sort(key=lambda entered: entered.__module__)
+        ENTRIES.append(Entry(KIND, draw.__name__, draw, lambda: drawn.remove(draw), None))
         return draw
 
     return enter

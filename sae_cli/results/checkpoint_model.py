@@ -17,6 +17,7 @@ from sae_cli.assembly.network import Network, build_blueprint, build_network, bu
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import CheckpointError, ConfigError
 from sae_cli.core.machine import gave_out
+from sae_cli.core.plugins.loaded import plugin_of
 from sae_cli.core.shapes import DataShape
 from sae_cli.core.text import short
 from sae_cli.datasets.inputs import DataRecord
@@ -120,7 +121,9 @@ def _data_of(path: Path, config: RunConfig, state: TrainState) -> tuple[DataShap
             f"{path / ENVIRONMENT} does not say which shape the data have; resume the run"
         ) from None
     section = config.parts["dataset"]
-    if section.get("centre") or section.get("scale") == "rms":
+    # How a plug-in makes its data, no checkpoint tells.
+    is_ours = plugin_of("dataset", section["name"]) is None
+    if section.get("centre") or section.get("scale") == "rms" or not is_ours:
         return shape, _recomputed(path, config, state)
     record = earlier_record(config)
     inputs = replace(record.inputs, axes=section.get("axes"), unit_norm=config.unit_norm)
@@ -132,8 +135,8 @@ def _recomputed(path: Path, config: RunConfig, state: TrainState) -> DataRecord:
     data = read_dataset(config, download=False)
     if data.fingerprint() != state.data:
         raise ConfigError(
-            f"{short(path)} has not come to its model file, which holds the centre and the scale "
-            f"of its data, and the data are not those that it began with ({data.source}); put them "
+            f"{short(path)} has not come to its model file, which says how its data are made, "
+            f"and the data are not those that it began with ({data.source}); put them "
             "back"
         )
     return data.record

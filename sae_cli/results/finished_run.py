@@ -13,6 +13,7 @@ from typing import Any
 from sae_cli.config.settings import EARLIER_GROUPS, EARLIER_OPTIONS, FREE, GROUP_NAMES, Settings
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.registry import validate
+from sae_cli.results.needed_plugins import needed_by
 from sae_cli.run_folder.files import check_links, read_json
 from sae_cli.run_folder.layout import CONFIG, ENVIRONMENT, OVERRIDES, read_summary
 from sae_cli.run_folder.plain_yaml import MAX_CONFIG_BYTES, read_texts, read_yaml
@@ -121,6 +122,7 @@ def machine(record: Mapping[str, Any]) -> str:
             f"cores, {'no GPU' if gpu == 'none' else gpu}",
             _text(record, "hardware", "platform"),
             f"code {_text(record, 'code', 'sha256')[:12]}",
+            *(f"plug-in {one.title}" for one in needed_by(record)),
         ]
     )
 

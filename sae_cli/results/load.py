@@ -6,18 +6,21 @@ A dictionary that another library has trained is loaded as one without a configu
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from sae_cli.assembly.network import Network
 from sae_cli.core.errors import ConfigError, in_one_line, nearest
 from sae_cli.core.paths import open_home
+from sae_cli.core.plugins.loading import load_given
 from sae_cli.core.shapes import REALS
 from sae_cli.core.text import short
 from sae_cli.datasets.inputs import DataRecord, Inputs
 from sae_cli.results.checkpoint_model import holds_checkpoint, read_checkpoint
 from sae_cli.results.interchange.load import find_weights, read_dictionary
 from sae_cli.results.interchange.model import build_autoencoder
+from sae_cli.results.needed_plugins import changed, needed_by_run
 from sae_cli.results.run import Run
 from sae_cli.results.saved_config import earlier_record, read_config
 from sae_cli.results.saved_model import Weights, read_model
@@ -30,7 +33,12 @@ Checkpoint = Literal["best", "last"]
 CHECKPOINTS = ("best", "last")
 
 
-def load_run(folder: str | Path, *, checkpoint: Checkpoint | None = None) -> Run:
+def load_run(
+    folder: str | Path,
+    *,
+    checkpoint: Checkpoint | None = None,
+    plugins: Sequence[str | Path] = (),
+) -> Run:
     """Load a run from its folder, or a dictionary of SAELens, dictionary_learning, sparsify, Gemma
     Scope or ``sae-export`` from its folder or file.
 
@@ -40,11 +48,15 @@ def load_run(folder: str | Path, *, checkpoint: Checkpoint | None = None) -> Run
     Args:
         checkpoint: the weights to load: of the lowest validation loss (``best``), or of the last
             checkpoint (``last``); None for those that the run ended with.
+        plugins: Python files and packages with parts of your own, whose code is run, beside those
+            that the environment variable ``SAE_PLUGINS`` names.
 
     Raises:
-        ConfigError: the folder does not hold a run or a dictionary, or holds a damaged one.
+        ConfigError: the folder does not hold a run or a dictionary, or holds a damaged one; or it
+            needs a plug-in that is not given, or one cannot be loaded.
         CheckpointError: there is no such checkpoint, or it is damaged.
     """
+    load_given(map(str, plugins))
     run, notes = read_run(folder, checkpoint)
     for note in notes:
         warnings.warn(in_one_line(note), UserWarning, stacklevel=2)
@@ -61,6 +73,11 @@ def read_run(folder: str | Path, checkpoint: str | None = None) -> tuple[Run, li
         )
     if not (path / CONFIG).is_file():
         return _read_dictionary(path, checkpoint), []
+    run, notes = _read_run(path, checkpoint)
+    return run, [*changed(needed_by_run(path)), *notes]
+
+
+def _read_run(path: Path, checkpoint: str | None) -> tuple[Run, list[str]]:
     if checkpoint is not None:
         return _read_checkpoint(path, checkpoint)
     if not (path / MODEL).is_file():

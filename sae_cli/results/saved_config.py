@@ -12,6 +12,7 @@ from sae_cli.core.errors import ConfigError
 from sae_cli.core.shapes import REALS, UNIT
 from sae_cli.datasets.inputs import DataRecord, Inputs
 from sae_cli.datasets.mnist import FASHION_MNIST
+from sae_cli.results.needed_plugins import needed_by_run, require
 from sae_cli.run_folder.plain_yaml import MAX_CONFIG_BYTES, read_yaml
 
 # What the values of data sets were divided by before model files recorded it.
@@ -24,9 +25,11 @@ def read_config(path: Path) -> RunConfig:
     """Read and check the configuration in a file that a run wrote.
 
     Raises:
-        ConfigError: it cannot be read, is too large, is more than plain YAML, or is wrong.
+        ConfigError: it cannot be read, is too large, is more than plain YAML, or is wrong; or it
+            has parts of a plug-in that is not loaded.
     """
     config = read_yaml(path, MAX_CONFIG_BYTES)
+    require(path.parent, needed_by_run(path.parent))
     try:
         return check_saved(config)
     except ConfigError as error:

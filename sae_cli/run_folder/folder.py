@@ -69,10 +69,8 @@ class RunFolder:
     def check_free(self) -> None:
         """Raise ConfigError unless a run may begin here."""
         if not is_free(self.path):
-            raise ConfigError(
-                f"{short(self.path)} is not an empty folder; choose another, or leave it out for a "
-                "new one"
-            )
+            what = f"{short(self.path)} is not an empty folder"
+            raise ConfigError(f"{what}; choose another, or leave it out for a new one")
 
     @contextmanager
     def claim(self) -> Iterator[None]:
@@ -232,6 +230,10 @@ class RunFolder:
     def save_profile(self, name: str, trace: bytes) -> None:
         """Write a trace, ``profiles/<name>.json.gz``."""
         self._write(f"profiles/{name}.json.gz", trace)
+
+    def save_code(self, name: str, content: bytes) -> None:
+        """Keep a file of a plug-in, for people to read; it is never run by itself."""
+        self._write(name, content)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         self._write_json(SUMMARY, summary)

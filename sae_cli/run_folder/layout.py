@@ -22,9 +22,15 @@ MODEL = "model.safetensors"
 SUMMARY = "summary.json"
 LOG = "train.log"
 SWEEP = "sweep.yaml"
+PLUGINS = "plugins"
 ENDED = ("finished", "interrupted", "failed")
 # A run whose training did not begin leaves only these, so nothing is lost when it starts again.
 BEFORE_TRAINING = {LOCK, STATUS, OVERRIDES, ENVIRONMENT, LOG}
+
+
+def plugin_copy(name: str, sha256: str) -> str:
+    """Name the copy of a plug-in's file; whatever stands after the first dot is not its name."""
+    return f"{PLUGINS}/{name}.{sha256[:12]}.py"
 
 
 def holds_run(folder: Path) -> bool:

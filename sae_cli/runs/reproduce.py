@@ -16,6 +16,7 @@ from sae_cli.core.errors import CheckpointError, ConfigError
 from sae_cli.core.signals import stopping_in_time
 from sae_cli.core.text import say, short
 from sae_cli.results.compare import Results, compare_metrics, compare_tensors, read_results, report
+from sae_cli.results.needed_plugins import needed_by_run, refuse_changed
 from sae_cli.results.saved_config import check_saved, read_config
 from sae_cli.run_folder.checkpoints import Checkpoints
 from sae_cli.run_folder.files import read_json
@@ -117,6 +118,7 @@ def look(path: Path, changes: Mapping[str, Any]) -> tuple[RunConfig, dict[str, A
                 f"{key}: a run is reproduced with its own settings; only {', '.join(CHANGEABLE)} "
                 "can be given"
             )
+    refuse_changed(needed_by_run(path))
     # A reproduction is a check, which no tracker shows as another run.
     config = read_config(path / CONFIG).changed({**changes, LOGGER: "none"})
     return config, read_json(path / ENVIRONMENT), read_results(path)

@@ -17,6 +17,7 @@ from sae_cli.core.errors import CheckpointError, ConfigError
 from sae_cli.core.signals import stopping_in_time
 from sae_cli.core.text import say, short
 from sae_cli.results.finished import has_finished
+from sae_cli.results.needed_plugins import needed_by_run, refuse_changed
 from sae_cli.results.saved_config import check_saved, read_config, with_axes_of
 from sae_cli.run_folder.files import read_json
 from sae_cli.run_folder.folder import RunFolder
@@ -73,6 +74,7 @@ def resume(path: Path, changes: Mapping[str, Any], *, trusted: bool = False) -> 
                 f"{key}: a run is resumed with its own settings; with resume= only "
                 f"{', '.join(RESUMABLE)} can be given"
             )
+    refuse_changed(needed_by_run(path))
     # A finished run is only read, because it may lie where nothing can be written.
     if (summary := _nothing_to_do(path, changes)) is not None:
         return summary

@@ -13,6 +13,7 @@ from sae_cli.assembly.closing_notes import closing_notes
 from sae_cli.assembly.compute import describe
 from sae_cli.assembly.look_notes import look_lines, look_notes
 from sae_cli.assembly.parts import Parts, build_parts
+from sae_cli.assembly.plugins import used_plugins
 from sae_cli.assembly.prepare import Prepared, prepare
 from sae_cli.assembly.ranges import range_notes
 from sae_cli.config.schema import RunConfig
@@ -25,7 +26,7 @@ from sae_cli.pictures import render
 from sae_cli.results.drawing import draw
 from sae_cli.results.notes import target_notes
 from sae_cli.run_folder.folder import RunFolder
-from sae_cli.run_folder.layout import holds_sweep, resume_command
+from sae_cli.run_folder.layout import holds_sweep, plugin_copy, resume_command
 from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.active_run import ActiveRun, Progress, activate
 from sae_cli.runs.closing import closing_metrics, closing_table
@@ -93,6 +94,9 @@ def train_in(
         resumed: the checkpoint to resume from, or None.
         loggers: name -> options of the trackers to tell.
     """
+    for plugin in used_plugins(made.config):
+        if plugin.content is not None:
+            folder.save_code(plugin_copy(plugin.name, plugin.sha256), plugin.content)
     run = activate(made, folder, progress, stop, resumed, loggers)
     try:
         with bus_errors_raised(stop):

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sae_cli.core.plugins.loading import load
 from sae_cli.trackers import TRACKERS
 from sae_cli.trackers.record import FOLDER, Tail
 from sae_cli.trackers.tracker import About, Line, Tracker
@@ -50,6 +51,8 @@ def _follow(job: Mapping[str, Any]) -> None:
     # The process of a run that was killed a moment ago may still be at work.
     with (about.folder / FOLDER / f"{section['name']}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        if job["plugin"] is not None:
+            load([job["plugin"]])
         tracker = TRACKERS.build(section, about)
         tail, last = Tail(about.folder), None
         while True:

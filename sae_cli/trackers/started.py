@@ -13,8 +13,9 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, final
 
+from sae_cli.core.plugins.loaded import plugin_of
 from sae_cli.trackers.process import pictures
-from sae_cli.trackers.tracker import About
+from sae_cli.trackers.tracker import TRACKERS, About
 
 # What this process can import, its tracker can, too; it does not know this process's __main__.
 PROGRAM = (
@@ -48,6 +49,7 @@ class Started:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        plugin = plugin_of(TRACKERS.kind, self.name)
         folders = {"folder": str(about.folder), "store": str(about.store)}
         self._tell(
             json.dumps(
@@ -56,6 +58,7 @@ class Started:
                     "about": asdict(about) | folders,
                     "seen": pictures(about.folder),
                     "pid": os.getpid(),
+                    "plugin": None if plugin is None else plugin.given,
                 }
             )
         )

@@ -101,6 +101,8 @@ class Needs(NamedTuple):
 
 
 NEEDS: dict[str, Needs] = {}
+# A tracker of a plug-in has imported what it needs, and was named on the command line itself.
+NOTHING = Needs(lambda options: (), None)
 
 
 def check_installed(loggers: Mapping[str, Mapping[str, Any]]) -> None:
@@ -110,7 +112,9 @@ def check_installed(loggers: Mapping[str, Mapping[str, Any]]) -> None:
         loggers: name -> options.
     """
     for name, options in loggers.items():
-        missing = [one for one in NEEDS[name].modules(options) if not _is_installed(one)]
+        missing = [
+            one for one in NEEDS.get(name, NOTHING).modules(options) if not _is_installed(one)
+        ]
         if missing:
             raise ConfigError(
                 f"logger={name} needs {' and '.join(missing)}: pip install 'sae-train[{name}]', or "
@@ -126,5 +130,5 @@ def _is_installed(module: str) -> bool:
 
 def outside(name: str, options: Mapping[str, Any]) -> str | None:
     """Give the option by which a tracker leads out of the folder of all runs, or None."""
-    found = NEEDS[name].outside
+    found = NEEDS.get(name, NOTHING).outside
     return found[0] if found is not None and options[found[0]] != found[1] else None

@@ -238,11 +238,13 @@ def test_pages_of_the_user(command: Command, tmp_path: Path, name: str) -> None:
     for page, weight in (("gentle", 0.001), ("derived", 7)):
         done = command(*mine, f"penalty={page}", "epochs=7")
         assert done.returncode == 0, done.stderr
-        assert yaml.safe_load(done.stdout) == {"name": "l1", "weight": weight}
+        # What a page leaves out is as in our own page of its part.
+        rest = {"decoder_norms": False, "warmup_steps": 0, "target_l0": None}
+        assert yaml.safe_load(done.stdout) == {"name": "l1", "weight": weight, **rest}
     done = command(*mine, "penalty=gentle", "penalty.wight=1")
     assert done.stderr == (
-        "error: unknown key penalty.wight: penalty=gentle takes weight; did you mean "
-        "penalty.weight?\n"
+        "error: unknown key penalty.wight: penalty=gentle takes weight, decoder_norms, "
+        "warmup_steps, target_l0; did you mean penalty.weight?\n"
     )
 
 

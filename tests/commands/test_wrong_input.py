@@ -210,7 +210,11 @@ def test_no_gpu(command: Command) -> None:
     ("page", "says"),
     [
         ("name: kl\nweight: [1\n", "kl2.yaml, line 3, column 1: not valid YAML"),
-        ("name: kl\nweight: 1\n", "penalty.target is missing: kl takes weight, target"),
+        # A page that builds on another has what these two say, and no more.
+        (
+            "defaults: [none, _self_]\nname: kl\nweight: 1\n",
+            "penalty.target is missing: kl takes weight, target",
+        ),
         ("name: k\nweight: 1\n", f"penalty=k is unknown; choose one of {PENALTIES}"),
         ("weight: 1\n", "is not a part with a name"),
         ("name: kl\nweight: 1\nwieght: 2\n", "unknown option penalty.wieght=2"),

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 import pytest
 
@@ -20,6 +19,7 @@ from sae_cli.config.schema import GROUPS, RunConfig, check
 from sae_cli.config.settings import FREE, Settings
 from sae_cli.core.errors import ConfigError, DivergedError
 from sae_cli.runs.train import train
+from sae_cli.testing.other_values import other_values
 from tests.contracts.small import MODELS, of_model, page_of, part_of, with_parts
 
 # They choose pages, or how the same numbers are computed (tests/assembly/test_compute.py).
@@ -52,8 +52,6 @@ ELSEWHERE = {
     "reconstruction.bce": {"architecture": {"output_activation": "sigmoid"}},
     "penalty.tanh": {"activation": page_of("activation/jumprelu.yaml")},
 }
-NUMBERS = (0.5, 0.3, 2.0, 0.1, 0.01)
-COUNTS = (9, 50)
 MOST_TRAININGS = 70
 
 
@@ -69,31 +67,6 @@ def options() -> list[Any]:
                 if option not in NOT_ALONE
             ]
     return found
-
-
-def others(annotation: Any, value: Any) -> Iterator[Any]:
-    """Other values of that type, which may be out of its range; far ones first."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        yield from others(arguments[0], value)
-    elif origin in (Union, UnionType):
-        yield from chain(*(others(one, value) for one in arguments if one is not NoneType))
-    elif origin is Literal:
-        yield from (choice for choice in arguments if choice != value)
-    elif origin is list:
-        first = value[0] if value else None
-        yield from ([one] * max(1, len(value or ())) for one in others(arguments[0], first))
-        if value and len(value) == 2 and isinstance(first, int):
-            # Of the same product: the sides of a sheet.
-            yield [first // 2, value[1] * 2]
-    elif annotation is bool:
-        yield not value
-    elif annotation is int:
-        near = () if value is None else (value + 1, value * 2, value // 2, value + 3)
-        yield from (count for count in (*near, *COUNTS) if count != value)
-    else:
-        assert annotation is float, annotation
-        yield from (number for number in NUMBERS if number != value)
 
 
 def bases(group: str, name: str) -> Iterator[RunConfig]:
@@ -114,7 +87,7 @@ def changes(option: str) -> Iterator[tuple[RunConfig, dict[str, Any]]]:
     if not name:
         config = of_model("sparse_kl")
         value = getattr(config.settings, option)
-        for other in others(Settings.model_fields[option].annotation, value):
+        for other in other_values(Settings.model_fields[option].annotation, value):
             yield config, {option: other}
         return
     field = GROUPS[group].schema(name).model_fields[key]
@@ -127,7 +100,7 @@ def changes(option: str) -> Iterator[tuple[RunConfig, dict[str, Any]]]:
             config = check(plain)
         except ConfigError:
             continue
-        for other in others(field.annotation, plain[group][key]):
+        for other in other_values(field.annotation, plain[group][key]):
             yield config, {group: plain[group] | {key: other}}
 
 

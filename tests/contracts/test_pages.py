@@ -29,6 +29,15 @@ def test_a_page_states_every_option_of_its_part_in_order(page: Path) -> None:
     assert list(content) == ["name", *schema.model_fields]
 
 
+@pytest.mark.parametrize("page", PARTS, ids=str)
+def test_a_page_has_the_defaults_that_its_part_has(page: Path) -> None:
+    """What a page of the user's own leaves out comes from here."""
+    content = page_of(page)
+    fields = GROUPS[page.parent.name].schema(page.stem).model_fields
+    given = {name: field.default for name, field in fields.items() if not field.is_required()}
+    assert {name: content[name] for name in given} == given
+
+
 def test_every_part_has_a_page_and_every_page_a_part() -> None:
     for group, registry in GROUPS.items():
         assert registry.names == sorted(path.stem for path in (CONF / group).glob("*.yaml"))

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 from sae_cli.core.errors import ConfigError
+from sae_cli.core.registry import Registry
 from sae_cli.core.text import short
 from sae_cli.results.interchange import dictionary_learning, onnx_graph, plain, saelens
 from sae_cli.results.interchange.model import take_dictionary
 from sae_cli.results.interchange.written import Exported
 from sae_cli.results.load import Run
 
-WRITERS: dict[str, Callable[[Exported], dict[str, bytes]]] = {
-    "saelens": saelens.write,
-    "dictionary_learning": dictionary_learning.write,
-    "safetensors": plain.write,
-    "onnx": onnx_graph.write,
-}
+# Each makes of what is exported the files of a format, name -> content.
+EXPORTERS: Registry[dict[str, bytes]] = Registry("format")
+EXPORTERS.register("saelens")(saelens.write)
+EXPORTERS.register("dictionary_learning")(dictionary_learning.write)
+EXPORTERS.register("safetensors")(plain.write)
+EXPORTERS.register("onnx")(onnx_graph.write)
 
 
 def export(run: Run) -> Exported:

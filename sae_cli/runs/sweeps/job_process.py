@@ -11,10 +11,13 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from functools import cache
 from multiprocessing.process import BaseProcess
 
 from sae_cli.core.errors import SaeError, Stopped
+from sae_cli.core.plugins.loaded import Plugin
+from sae_cli.core.plugins.loading import load_again
 from sae_cli.core.signals import (
     SIGNALS,
     handle_signals,
@@ -35,7 +38,7 @@ CONTEXT = (
 POLL_SECONDS, PARENT_SECONDS = 0.1, 1.0
 
 
-def run_apart(sweep: Sweep, number: int, starter: int) -> None:
+def run_apart(sweep: Sweep, number: int, starter: int, plugins: Sequence[Plugin] = ()) -> None:
     """Run a job in a child of this process, and wait for its end.
 
     The child saves its work on a signal to this process. Then whatever handled the signal before
@@ -44,13 +47,14 @@ def run_apart(sweep: Sweep, number: int, starter: int) -> None:
     Args:
         starter: the number of the process that runs the sweep. A worker that it has started
             itself ends with it; one of a cluster does not.
+        plugins: of that process, which a worker loads, too.
 
     Raises:
         Stopped: a signal asked to, in the process that runs the sweep.
     """
     if os.getppid() == starter:
         end_with_parent(starter)
-    job = CONTEXT.Process(target=_run, args=(sweep, number, os.getpid()))
+    job = CONTEXT.Process(target=_run, args=(sweep, number, os.getpid(), plugins))
     received: list[int] = []
     with handle_signals(lambda signum, frame: received.append(signum)):
         with signals_held():
@@ -68,12 +72,13 @@ def run_apart(sweep: Sweep, number: int, starter: int) -> None:
         signal.raise_signal(received[0])
 
 
-def _run(sweep: Sweep, number: int, parent: int) -> None:
+def _run(sweep: Sweep, number: int, parent: int, plugins: Sequence[Plugin]) -> None:
     """Be the child."""
     try:
         with stopping_at_once():
             let_signals_in()
             end_with_parent(parent)
+            load_again(plugins)
             try:
                 run_job(sweep, number)
             finally:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sae_cli.assembly.compute import AVAILABLE_THREADS
+from sae_cli.assembly.plugins import record_plugins
 from sae_cli.config.folder_names import job_folder
 from sae_cli.config.schema import RunConfig
 from sae_cli.config.settings import AUTO
@@ -14,6 +16,7 @@ from sae_cli.core.differences import diff
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.text import short
 from sae_cli.results.fair import QUALITY
+from sae_cli.results.needed_plugins import PLUGINS, needed_by, refuse_changed, require
 from sae_cli.results.saved_config import check_saved, with_axes_of
 from sae_cli.run_folder.files import write_atomically
 from sae_cli.run_folder.layout import SWEEP
@@ -76,7 +79,11 @@ class Sweep:
     def write(self) -> None:
         """``sweep.yaml``, from which the sweep can be resumed."""
         jobs = [{"overrides": job.overrides, "config": job.config.as_dict()} for job in self.jobs]
-        write_atomically(self.path / SWEEP, as_yaml({"threads": self.threads, "jobs": jobs}))
+        content: dict[str, Any] = {"threads": self.threads, "jobs": jobs}
+        # Only a sweep with parts of plug-ins says so.
+        if plugins := record_plugins(*(job.config for job in self.jobs)):
+            content[PLUGINS] = plugins
+        write_atomically(self.path / SWEEP, as_yaml(content))
 
 
 def sweep_of(
@@ -98,6 +105,9 @@ def read_sweep(path: Path) -> Sweep:
         ConfigError: there is none, or it is damaged.
     """
     content = read_yaml(path / SWEEP, MAX_BYTES)
+    needed = needed_by(content)
+    require(path, needed)
+    refuse_changed(needed)
     try:
         entries = [([*map(str, job["overrides"])], {**job["config"]}) for job in content["jobs"]]
         # Earlier versions left the threads to each job.

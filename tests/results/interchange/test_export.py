@@ -16,7 +16,7 @@ from torch import Tensor
 from sae_cli import load_run
 from sae_cli.core.errors import ConfigError
 from sae_cli.datasets.inputs import Inputs
-from sae_cli.results.interchange.export import WRITERS, export
+from sae_cli.results.interchange.export import EXPORTERS, export
 from sae_cli.results.load import Run
 from sae_cli.run_folder.files import write_new_folder
 from tests.results.interchange.layouts import B_DEC, B_ENC, GATES, R_MAG, D, E, saelens
@@ -35,7 +35,7 @@ def onnx() -> Any:
 
 
 def write(folder: Path, run: Run, name: str) -> Path:
-    write_new_folder(folder, WRITERS[name](export(run)))
+    write_new_folder(folder, EXPORTERS.build({"name": name}, export(run)))
     return folder
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sae_cli import load_run
-from sae_cli.results.interchange.export import WRITERS, export
+from sae_cli.results.interchange.export import EXPORTERS, export
 from sae_cli.run_folder.files import write_new_folder
 from tests.results.interchange.layouts import GIVEN, Rows, Write, X
 from tests.results.interchange.models import MODELS, examples, expected, make_run
@@ -36,7 +36,7 @@ def library(name: str) -> Any:
 
 def write(folder: Path, overrides: tuple[str, ...], name: str) -> Any:
     run = make_run(*overrides)
-    write_new_folder(folder, WRITERS[name](export(run)))
+    write_new_folder(folder, EXPORTERS.build({"name": name}, export(run)))
     return run
 
 
@@ -87,7 +87,7 @@ def test_gated_dictionaries(tmp_path: Path, name: str) -> None:
     run = export(load_run(write_it(tmp_path)))
     folders = {name: tmp_path / name for name in ("saelens", "dictionary_learning", "onnx")}
     for kind, folder in folders.items():
-        write_new_folder(folder, WRITERS[kind](run))
+        write_new_folder(folder, EXPORTERS.build({"name": kind}, run))
     for sae in (
         lens.SAE.load_from_disk(str(folders["saelens"])),
         utils.load_dictionary(str(folders["dictionary_learning"]), "cpu")[0],
