@@ -15,6 +15,7 @@ from typing import Any, final
 from sae_cli.core.errors import ConfigError, MovedError, Stopped, in_one_line
 from sae_cli.core.text import say, short
 from sae_cli.results.finished import has_finished
+from sae_cli.results.tables import terminal_width
 from sae_cli.run_folder.files import refuse_link, remove_temporaries
 from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.layout import SWEEP, holds_run, holds_sweep, resume_command
@@ -124,7 +125,8 @@ def run_sweep(sweep: Sweep, launcher: Launcher) -> int:
         finally:
             rows = write_results(sweep)
             varied = varied_keys([job.overrides for job in sweep.jobs])
-            for line in () if sweep.quiet else results_table(sweep, rows, varied):
+            shown = [] if sweep.quiet else results_table(sweep, rows, varied, terminal_width())
+            for line in shown:
                 say(line)
             for line in failure_notes(sweep, rows):
                 say(line)
