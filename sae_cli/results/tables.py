@@ -135,7 +135,7 @@ def _note(full: Column, short: Column) -> str:
     """Say what a shortened column stands for."""
     if full.label != short.label:
         return f"{short.label} = {full.label}"
-    return f"{full.label} is in {folder}" if (folder := _folder(full)) else ""
+    return f"{full.label} = {folder}{DOTS}" if (folder := _folder(full)) else ""
 
 
 def _that_fit(columns: Sequence[Column], width: int) -> list[Column]:

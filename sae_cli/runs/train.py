@@ -28,7 +28,7 @@ from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.layout import holds_sweep, resume_command
 from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.active_run import ActiveRun, Progress, activate
-from sae_cli.runs.closing import closing_metrics, closing_table
+from sae_cli.runs.closing import active_units, closing_metrics, closing_table
 from sae_cli.runs.reporting import report_run
 from sae_cli.runs.saver import restore_run
 from sae_cli.runs.stage import train_stage
@@ -143,7 +143,7 @@ def _train(run: ActiveRun) -> dict[str, Any]:
     tensors = run.training.network.saved.state_dict() | data.record.tensors
     run.folder.save_model(tensors, data.shape, data.record.as_dict())
     model = run.training.autoencoder
-    shown = closing_table(final, model, run.config.target_activity)
+    shown = closing_table(final, model, run.config.target_activity, active_units(run))
     in_sweep = holds_sweep(run.folder.path.parent)
     shown += closing_notes(
         run.config, run.training, run.made.look, run.log.lines, final, in_sweep=in_sweep

@@ -53,7 +53,7 @@ def sweep_with(
 def shown(sweep: Sweep) -> tuple[str, list[dict[str, str]], list[str]]:
     """The line on the order, the rows by header, and the notes."""
     varied = varied_keys([job.overrides for job in sweep.jobs])
-    blank, order, header, *lines = results_table(sweep, write_results(sweep), varied)
+    blank, order, header, *lines = results_table(sweep, write_results(sweep), varied, None)
     assert blank == ""
     # The columns are as wide as their header and cells, with two blanks between.
     ends = [found.end() for found in re.finditer(r"\S+(?: \S+)*(?=  |$)", header)]
