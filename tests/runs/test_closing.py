@@ -49,8 +49,9 @@ def test_a_run_says_of_its_codes_what_means_something(
     epochs, closing = {}, {}
     for model in ("vae", "ae", "topk"):
         train(configure(f"model={model}", *SMALL, "pictures=false"), tmp_path / model, [])
-        *lines, _, closing[model], _ = capsys.readouterr().out.rsplit("\n", 3)
-        epochs[model] = [line for line in "\n".join(lines).splitlines() if "epoch 1/1" in line][0]
+        lines = capsys.readouterr().out.splitlines()
+        (epochs[model],) = (line for line in lines if line.startswith("epoch 1/1"))
+        (closing[model],) = (line for line in lines if line.startswith("Metrics of the final"))
     last = json.loads((tmp_path / "vae" / "metrics.jsonl").read_text().splitlines()[-1])
     assert epochs["vae"].endswith(f"  kl {last['val/penalty_raw']:.4f}")
     for model in ("vae", "ae"):

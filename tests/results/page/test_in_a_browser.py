@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -316,3 +317,24 @@ def test_how_long_pages_take_to_open(browser: Any, files: dict[str, Path], tmp_p
         print(f"{name}: {size:.1f} MB, open after {seconds / 1e3:.2f} s")
         opened.check()
         opened.page.context.close()
+
+
+def test_counts_that_are_all_zero_lie_on_the_axis(browser: Any, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", ["model=sparse_kl"])
+    metrics = run / "metrics.jsonl"
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    for line in lines:
+        line |= {"val/dead_latents": 0, "val/mean_activity": -0.5}
+    metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    opened = Opened(browser, write_page_of([run]), DESKTOP, "light")
+    script = """() => Object.fromEntries(
+        [...document.querySelectorAll("canvas[data-chart]")].map((canvas) => {
+            const { min, max } = Chart.getChart(canvas).scales.y;
+            return [data.charts[canvas.dataset.chart].name, [min, max]];
+        }))"""
+    limits = opened.page.evaluate(script)
+    assert limits["dead_latents"] == [0, 1]
+    # What can be negative keeps its axis.
+    assert limits["mean_activity"][0] < -0.4
+    opened.check()
+    opened.page.context.close()
