@@ -144,9 +144,10 @@ def _train(run: ActiveRun) -> dict[str, Any]:
     run.folder.save_model(tensors, data.shape, data.record.as_dict())
     model = run.training.autoencoder
     shown = closing_table(final, model, run.config.target_activity, active_units(run))
-    in_sweep = holds_sweep(run.folder.path.parent)
+    path = run.folder.path
+    resume = None if holds_sweep(path.parent) else resume_command(path)
     shown += closing_notes(
-        run.config, run.training, run.made.look, run.log.lines, final, in_sweep=in_sweep
+        run.config, run.training, run.made.look, run.log.lines, final, resume
     )
     target = run.config.parts["penalty"].get("target_l0")
     shown += target_notes(target, final["train/l0"], final["val/l0"])

@@ -10,8 +10,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, final
 
+from sae_cli.config.settings import PRINTING
 from sae_cli.core.errors import ConfigError, MovedError, Stopped, in_one_line
 from sae_cli.core.text import say, short
 from sae_cli.results.finished import has_finished
@@ -69,16 +71,25 @@ class OneByOne(Launcher):
                 written = time.monotonic()
 
 
-def resume_sweep(path: Path) -> int:
+def resume_sweep(path: Path, changes: Mapping[str, Any] = MappingProxyType({})) -> int:
     """Resume a sweep from its folder, one job after the other.
+
+    Args:
+        changes: new values for settings of ``PRINTING``, for all jobs.
 
     Returns:
         how many jobs did not finish.
 
     Raises:
-        ConfigError: the folder is damaged, or its trackers lead out of the folder of all runs.
+        ConfigError: another setting is given, the folder is damaged, or its trackers lead out of the folder of all runs.
         InUseError, Stopped: as ``run_sweep``.
     """
+    for key in changes:
+        if key not in PRINTING:
+            raise ConfigError(
+                f"{key}: a sweep is resumed as it was; with resume= only {', '.join(PRINTING)} can "
+                "be given"
+            )
     sweep = read_sweep(path)
     for name, options in (
         (n, o) for job in sweep.jobs for n, o in job.config.settings.logger.items()
@@ -89,13 +100,18 @@ def resume_sweep(path: Path) -> int:
                 f"logger.{name}.{option}={options[option]} of a folder is not followed; resume the "
                 f"sweep by the command that began it, with hydra.sweep.dir={short(path)}"
             )
-    return run_sweep(sweep, OneByOne())
+    return run_sweep(sweep, OneByOne(), changes)
 
 
-def run_sweep(sweep: Sweep, launcher: Launcher) -> int:
+def run_sweep(
+    sweep: Sweep, launcher: Launcher, changes: Mapping[str, Any] = MappingProxyType({})
+) -> int:
     """Run every job, and show a table of their results, which are in ``results.csv`` as well.
 
     Everything is gathered from the folders, so that jobs may run in other processes.
+
+    Args:
+        changes: as for ``resume_sweep``.
 
     Returns:
         how many jobs did not finish.
@@ -115,6 +131,7 @@ def run_sweep(sweep: Sweep, launcher: Launcher) -> int:
             sweep = recorded
         else:
             sweep.write()
+        sweep = sweep.changed(changes)
         write_results(sweep)
         try:
             launcher.launch(sweep)

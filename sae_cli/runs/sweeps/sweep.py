@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from sae_cli.assembly.compute import AVAILABLE_THREADS
 from sae_cli.config.folder_names import job_folder
@@ -72,6 +73,13 @@ class Sweep:
     def quiet(self) -> bool:
         """Whether nothing but errors, warnings and the last line is to be printed."""
         return self.jobs[0].config.settings.quiet
+
+    def changed(self, changes: Mapping[str, Any]) -> Sweep:
+        """Give the sweep with other values for these dotted keys of all its jobs."""
+        if not changes:
+            return self
+        jobs = [replace(job, config=job.config.changed(changes)) for job in self.jobs]
+        return replace(self, jobs=jobs)
 
     def write(self) -> None:
         """``sweep.yaml``, from which the sweep can be resumed."""
