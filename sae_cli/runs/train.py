@@ -146,9 +146,7 @@ def _train(run: ActiveRun) -> dict[str, Any]:
     shown = closing_table(final, model, run.config.target_activity, active_units(run))
     path = run.folder.path
     resume = None if holds_sweep(path.parent) else resume_command(path)
-    shown += closing_notes(
-        run.config, run.training, run.made.look, run.log.lines, final, resume
-    )
+    shown += closing_notes(run.config, run.training, run.made.look, run.log.lines, final, resume)
     target = run.config.parts["penalty"].get("target_l0")
     shown += target_notes(target, final["train/l0"], final["val/l0"])
     run.console.say(*shown)

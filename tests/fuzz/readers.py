@@ -173,7 +173,10 @@ def make_readers(folder: Path) -> dict[str, Reader]:
     def _list() -> object:
         # A list refuses nothing, so that it goes along with a reader that does.
         run = read_listed(folder)
-        lines = [*lines_of([run, run], ["seed"], datetime.now(UTC), 80), *as_csv([run]).splitlines()]
+        lines = [
+            *lines_of([run, run], ["seed"], datetime.now(UTC), 80),
+            *as_csv([run]).splitlines(),
+        ]
         return [*lines, *show(run), *compare(run, run)]
 
     def _report() -> object:

@@ -88,7 +88,9 @@ def test_no_line_is_wider_than_asked(seed: int) -> None:
 
 def test_what_is_always_there_is_cut_in_its_middle() -> None:
     paths = [f"/data/{'long' * 20}/{n}.npy" for n in range(2)] + ["/data/x"]
-    lines = fitted([Column("key", ["a", "b", "c"], left=True), Column("A", paths, left=True)], 40, "")
+    lines = fitted(
+        [Column("key", ["a", "b", "c"], left=True), Column("A", paths, left=True)], 40, ""
+    )
     assert lines[1].endswith("/0.npy") and "..." in lines[1] and len(lines[1]) == 40
 
 

@@ -83,8 +83,6 @@ def test_a_missing_package_is_one_line(
     with pytest.raises(ConfigError, match="or give projection=pca"):
         train(configure("model=ae", "projection=tsne", *SMALL), tmp_path / "run", [])
     assert not (tmp_path / "run").exists()
-    train(
-        configure("model=ae", "projection=tsne", "pictures=false", *SMALL), tmp_path / "run", []
-    )
+    train(configure("model=ae", "projection=tsne", "pictures=false", *SMALL), tmp_path / "run", [])
     with pytest.raises(ConfigError, match="needs scikit-learn"):
         load_run(tmp_path / "run").plot("code_tsne")
