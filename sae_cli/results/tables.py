@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import textwrap
 from collections import Counter
@@ -127,8 +126,12 @@ def _folder(column: Column) -> str:
     """Give the folder that the paths of a column begin with, with its last slash."""
     if not column.left or len(column.cells) < 2:
         return ""
-    common = os.path.commonprefix(list(column.cells))
-    return common[: common.rfind("/") + 1]
+    common = ""
+    for names in zip(*(cell.split("/")[:-1] for cell in column.cells), strict=False):
+        if len({*names}) > 1:
+            break
+        common += f"{names[0]}/"
+    return common
 
 
 def _note(full: Column, short: Column) -> str:

@@ -68,8 +68,8 @@ def project(codes: Floats, name: str, seed: int) -> Floats:
         from umap import UMAP
 
         method = UMAP(n_neighbors=min(NEIGHBOURS, len(codes) - 1), random_state=seed, n_jobs=1)
-    # A thread waits for the others many times a second, which takes minutes on a busy machine; of so
-    # few codes one alone is as fast.
+    # Threads wait for each other many times a second, which takes minutes on a busy machine; with
+    # so few codes one alone is as fast.
     with warnings.catch_warnings(), threadpool_limits(1):
         # They warn of what cannot be changed here.
         warnings.simplefilter("ignore")

@@ -62,12 +62,12 @@ def _split(found: Sequence[Evaluation]) -> str:
 
 def _notes(found: Sequence[Evaluation]) -> Iterator[str]:
     """Word the notes on the runs; where there are several, the numbers of those that share one."""
-    numbers: dict[str, list[int]] = {}
-    for number, one in enumerate(found, start=1):
+    runs: dict[str, list[str]] = {}
+    for place, one in enumerate(found, start=1):
         for note in one.notes:
-            numbers.setdefault(note, []).append(number)
-    for note, of in numbers.items():
-        mark = f" on {', '.join(map(str, of))}" if len(found) > 1 else ""
+            runs.setdefault(note, []).append(str(place))
+    for note, places in runs.items():
+        mark = f" on {', '.join(places)}" if len(found) > 1 else ""
         yield f"note{mark}: {note}"
 
 

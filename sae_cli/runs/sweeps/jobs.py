@@ -81,7 +81,8 @@ def resume_sweep(path: Path, changes: Mapping[str, Any] = MappingProxyType({})) 
         how many jobs did not finish.
 
     Raises:
-        ConfigError: another setting is given, the folder is damaged, or its trackers lead out of the folder of all runs.
+        ConfigError: another setting is given, the folder is damaged, or its trackers lead out of
+            the folder of all runs.
         InUseError, Stopped: as ``run_sweep``.
     """
     for key in changes:
