@@ -51,7 +51,7 @@ def _tell(action: str, paths: Sequence[Path], given: argparse.Namespace) -> None
 
     runs = [read_run(path) for path in paths]
     width = None if given.wide else terminal_width()
-    for line in compare(*runs, width) if action == "compare" else show(*runs):
+    for line in show(*runs) if action == "show" else compare(runs[0], runs[1], width):
         say(line)
 
 

@@ -177,7 +177,7 @@ def make_readers(folder: Path) -> dict[str, Reader]:
             *lines_of([run, run], ["seed"], datetime.now(UTC), 80),
             *as_csv([run]).splitlines(),
         ]
-        return [*lines, *show(run), *compare(run, run)]
+        return [*lines, *show(run), *compare(run, run, 80)]
 
     def _report() -> object:
         _list()

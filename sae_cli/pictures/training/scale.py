@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sae_cli.pictures.picture import (
+    DPI,
     GREY,
     NOTE_POINTS,
     SECOND,
@@ -135,8 +136,8 @@ def _clear_place(
         low, high = np.log(low), np.log(high)
         scaled = np.log(values, out=np.full_like(values, np.nan), where=values > 0)
     heights = (scaled - low) / (high - low)
-    at_edge = ((heights if up else 1.0 - heights) > 1.0 - WORDS_HIGH).any(0)
-    inches = axes.get_position().width * axes.figure.get_size_inches()[0]
+    at_edge = np.any((heights if up else 1.0 - heights) > 1.0 - WORDS_HIGH, axis=0)
+    inches = axes.bbox.width / DPI
     wide = np.ptp(epoch) * text_width(words, NOTE_POINTS) / inches
     for place in epoch[start:]:
         if place + wide > epoch[-1]:
