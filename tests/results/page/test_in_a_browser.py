@@ -70,6 +70,14 @@ class Opened:
         assert self.said == []
         assert [url for url in self.asked if not url.startswith("data:")] == [self.page.url]
 
+    def wait_until(self, condition: str) -> None:
+        """Wait for a condition; the page lets nothing be evaluated in it again and again."""
+        for _ in range(200):
+            if self.page.evaluate(condition):
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError(f"never: {condition}")
+
     def rows(self) -> list[list[str]]:
         """The cells of the visible rows of the table."""
         script = """() => [...document.querySelectorAll("#runs tbody tr")]
@@ -180,7 +188,7 @@ def test_heads_sort(sweep: Opened) -> None:
 
 def test_words_and_bounds_filter(sweep: Opened) -> None:
     sweep.page.get_by_label("Filter").fill("SPARSE_L1 val/l0<30")
-    sweep.page.wait_for_function("document.getElementById('count').textContent !== ''")
+    sweep.wait_until("document.getElementById('count').textContent !== ''")
     assert set(sweep.column("model")) == {"sparse_l1"}
     assert all(float(cell) < 30 for cell in sweep.column("val/l0"))
     n = len(sweep.rows())
@@ -213,7 +221,7 @@ def test_a_point_says_what_it_is(sweep: Opened) -> None:
             return [box.x + point.x, box.y + point.y]; }"""
     )
     sweep.page.mouse.move(x, y)
-    sweep.page.wait_for_function('Chart.getChart("trade-off-chart").tooltip.opacity === 1')
+    sweep.wait_until('Chart.getChart("trade-off-chart").tooltip.opacity === 1')
     title, *lines = sweep.tooltip("trade-off-chart")
     assert re.fullmatch(r"\d+_model=.*", title)
     assert [line.partition("=")[0] for line in lines[:3]] == ["model", "penalty.weight", "seed"]
@@ -258,7 +266,7 @@ def test_the_table_is_copied(sweep: Opened) -> None:
     for name in ("Copy as Markdown", "LaTeX", "CSV"):
         sweep.page.get_by_role("button", name=name).click()
         area = sweep.page.locator("#copied textarea")
-        sweep.page.wait_for_function("document.querySelector('#copied output').textContent !== ''")
+        sweep.wait_until("document.querySelector('#copied output').textContent !== ''")
         texts[name] = area.input_value()
         assert sweep.page.evaluate("navigator.clipboard.readText()") == texts[name]
         sweep.page.get_by_role("button", name="Close").click()
