@@ -33,8 +33,7 @@ def closing_notes(
     look: Look | None,
     lines: Lines,
     final: Mapping[str, Any],
-    *,
-    in_sweep: bool,
+    resume: str | None,
 ) -> list[str]:
     """Say what a finished training is likely to suffer from, one line each.
 
@@ -42,13 +41,14 @@ def closing_notes(
         look: at the training examples, where these are flat numbers.
         lines: of ``metrics.jsonl``.
         final: the closing metrics; None in place of one without a value.
-        in_sweep: whether the run is a job of a sweep, which is not extended by itself.
+        resume: the command that resumes the run; None for a job of a sweep, which is not extended
+            by itself.
     """
     own = [stage for stage in training.stages if stage.objective.head is None]
     found = [
         *_dead(config, training, look, final),
         *_poor(config, training, look, final),
-        *(_falling(config, training, own[-1], lines, in_sweep) if own else ()),
+        *(_falling(config, training, own[-1], lines, resume) if own else ()),
         *_without_effect(config, training, lines, final),
     ]
     return [f"note: {line}" for line in found]
@@ -101,7 +101,7 @@ def _reconstructs(training: Training) -> bool:
 
 
 def _falling(
-    config: RunConfig, training: Training, stage: Stage, lines: Lines, in_sweep: bool
+    config: RunConfig, training: Training, stage: Stage, lines: Lines, resume: str | None
 ) -> Iterator[str]:
     losses = [line["val/loss"] for line in lines if line["stage"] == stage.name]
     epochs = len(losses) - 1
@@ -113,8 +113,8 @@ def _falling(
     before = min(losses[:-last])
     if 0.0 < losses[-1] < (1.0 - FALLING) * before:
         constant = config.parts["lr_schedule"]["name"] == "constant"
-        extended = constant and len(training.stages) == 1 and not in_sweep
-        how = f" (resume=FOLDER epochs={2 * epochs} trains on)" if extended else ""
+        extended = constant and len(training.stages) == 1 and resume is not None
+        how = f" ({resume} epochs={2 * epochs} trains on)" if extended else ""
         within = "the last epoch" if last == 1 else f"the last {last} of {epochs} epochs"
         yield (
             f"the validation loss still fell by {1.0 - losses[-1] / before:.1%} in {within}: try "

@@ -6,6 +6,7 @@ import glob
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from sae_cli.assembly.parts import Parts
 from sae_cli.assembly.ranges import check_range
@@ -69,6 +70,10 @@ def locate(config: RunConfig) -> RunConfig:
     section = config.parts["dataset"]
     given = {k: section[k] for k in PATHS if section.get(k) is not None}
     paths = {k: _absolute(path) for k, path in given.items()}
+    labels = section.get("labels")
+    # Labels that are no file are a key of the array's own.
+    if labels is not None and Path(labels).suffix.lower() == ".npy" and full_path(labels).is_file():
+        paths["labels"] = str(full_path(labels))
     return replace(config, parts=config.parts | {"dataset": section | paths})
 
 

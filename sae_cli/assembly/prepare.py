@@ -22,6 +22,7 @@ from sae_cli.datasets.formats.bus_errors import bus_errors_raised
 from sae_cli.datasets.formats.mapped import Look as FileLook
 from sae_cli.datasets.formats.mapped import MappedFile
 from sae_cli.datasets.look import Look, look_at
+from sae_cli.pictures.codes.projected import check_projection
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def prepare(
 def _prepare(
     config: RunConfig, parts: Parts, download: bool, threads: int | None, is_new: bool
 ) -> Prepared:
+    check_pictures(config)
     # An earlier run of this process may have computed on fewer.
     use_threads(threads or compute.AVAILABLE_THREADS)
     with bars_shown(config.settings.progress and not config.settings.quiet):
@@ -100,6 +102,12 @@ def _prepare(
                 f"{file.path} was written to while it was read; begin when it is complete"
             )
     return Prepared(config, training, about, data.train.labels, look)
+
+
+def check_pictures(config: RunConfig) -> None:
+    """Raise ConfigError if the pictures need a package that is not installed."""
+    if config.settings.pictures:
+        check_projection(config.settings.projection)
 
 
 def _about(data: Dataset) -> dict[str, Any]:

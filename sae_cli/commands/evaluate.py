@@ -44,15 +44,16 @@ class _Asked:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    words = _parser().take_apart(arguments)
-    asked = _take_apart(words.words)
+    parsed = _parser().take_apart(arguments)
+    asked = _take_apart(parsed.words)
     check_limits()
-    load_plugins(words.plugin)
+    load_plugins(parsed.plugin)
     # torch takes its time, and a typo should not wait for it.
     from sae_cli.assembly.compute import AVAILABLE_THREADS, use_threads
     from sae_cli.results.evaluation.evaluation import compare_atoms, evaluate, title
     from sae_cli.results.evaluation.record import lines_of, target_of, write
     from sae_cli.results.load import read_run
+    from sae_cli.results.tables import terminal_width
 
     given = asked.options.get("out")
     target = target_of(None if given is None else full_path(given), asked.paths[0])
@@ -69,7 +70,8 @@ def _run(arguments: Sequence[str]) -> int:
         found.append(evaluate(subject))
     together, notes = compare_atoms([one for one, _ in loaded]) if len(found) > 1 else ({}, [])
     say()
-    for line in lines_of(found, together, notes):
+    width = None if parsed.wide else terminal_width()
+    for line in lines_of(found, together, notes, width):
         say(line)
     write(target, found, together, notes)
     say(f"written: {short(target)}")
@@ -173,5 +175,8 @@ def _parser() -> Parser:
         "sparsify, Gemma Scope), one or more; and checkpoint=best or last, split=test (train, "
         "val), device=auto (cpu, cuda), out=FILE (RUN.evaluation.json beside the run), "
         "dataset=NAME and dataset.OPTION=VALUE as sae-train takes them, for other data",
+    )
+    parser.add_argument(
+        "--wide", action="store_true", help="all runs in one table, however wide it gets"
     )
     return parser

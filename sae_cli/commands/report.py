@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from sae_cli.commands.exits import DONE, run_guarded
 from sae_cli.commands.parser import Parser
@@ -30,6 +31,8 @@ def _run(arguments: Sequence[str]) -> int:
     from sae_cli.results.markdown import check_target, page, write_page
     from sae_cli.results.page.runs_page import REPORT
     from sae_cli.results.page.write import check_page
+    from sae_cli.results.printed import printed
+    from sae_cli.results.tables import terminal_width
 
     page_file = None if given.page is None else full_path(given.page)
     if page_file is not None:
@@ -44,29 +47,35 @@ def _run(arguments: Sequence[str]) -> int:
         if page_file is None:
             raise
         print(in_one_line(f"no table: {error}"), file=sys.stderr)
-        _write_page(folders, page_file, asked=True, quiet=False)
+        _write_page(folders, page_file, asked=True, say_on=sys.stdout)
         return DONE
     for line in left_out:
         print(in_one_line(f"left out: {line}"), file=sys.stderr)
     found = rows(runs)
     text = page(found, runs, len(left_out), shlex.join(["sae-report", *arguments]))
-    if into is None:
+    if into is None and sys.stdout.isatty() and not given.wide:
+        for line in printed(found, terminal_width()):
+            say(line)
+    elif into is None:
         print(text, end="")
     else:
         write_page(into, text)
         say(f"{len(found)} rows from {len(runs)} finished runs: {short(into)}")
     beside = None if into is None or len(folders) == 1 else into.parent / REPORT
-    _write_page(folders, page_file or beside, asked=page_file is not None, quiet=into is None)
+    # The table may be piped on.
+    where = sys.stderr if into is None else sys.stdout
+    _write_page(folders, page_file or beside, asked=page_file is not None, say_on=where)
     return DONE
 
 
-def _write_page(folders: Sequence[Path], target: Path | None, *, asked: bool, quiet: bool) -> None:
-    """Write the page to look at.
+def _write_page(
+    folders: Sequence[Path], target: Path | None, *, asked: bool, say_on: TextIO
+) -> None:
+    """Write the page to look at, and say where it is.
 
     Args:
         target: the file, or None where it goes without saying.
         asked: whether it was asked for; if not, that it cannot be written is a line and no error.
-        quiet: say nothing of a page that was written: the table of results is on the output.
     """
     from sae_cli.results.page.write import write_page_of
 
@@ -77,8 +86,7 @@ def _write_page(folders: Sequence[Path], target: Path | None, *, asked: bool, qu
             raise
         print(in_one_line(f"no page: {error}"), file=sys.stderr)
         return
-    if not quiet:
-        say(f"page: {short(file)}")
+    print(in_one_line(f"page: {short(file)}"), file=say_on, flush=True)
 
 
 def _parser() -> Parser:
@@ -103,5 +111,8 @@ def _parser() -> Parser:
         metavar="FILE",
         help="the page to look at runs with; without it report.html, in FOLDER, or beside the "
         "table if there are several",
+    )
+    parser.add_argument(
+        "--wide", action="store_true", help="print the whole table in Markdown, on a terminal, too"
     )
     return parser

@@ -47,9 +47,11 @@ def _tell(action: str, paths: Sequence[Path], given: argparse.Namespace) -> None
     if given.where is not None or given.sort is not None or given.csv or given.reverse:
         raise ConfigError(f"--where, --sort, --reverse and --csv are for lists, not for {action}")
     from sae_cli.results.listing.details import compare, read_run, show
+    from sae_cli.results.tables import terminal_width
 
     runs = [read_run(path) for path in paths]
-    for line in compare(*runs) if action == "compare" else show(*runs):
+    width = None if given.wide else terminal_width()
+    for line in show(*runs) if action == "show" else compare(runs[0], runs[1], width):
         say(line)
 
 
@@ -61,6 +63,7 @@ def _list(folders: Sequence[Path], given: argparse.Namespace) -> None:
     from sae_cli.results.listing.conditions import parse
     from sae_cli.results.listing.listed import find_runs, read_listed
     from sae_cli.results.listing.table import as_csv, lines_of
+    from sae_cli.results.tables import terminal_width
 
     condition, names = parse(given.where) if given.where is not None else (None, set())
     runs = [read_listed(path) for path in dict.fromkeys(p for f in folders for p in find_runs(f))]
@@ -73,7 +76,8 @@ def _list(folders: Sequence[Path], given: argparse.Namespace) -> None:
     if given.csv:
         print(as_csv(chosen), end="")
         return
-    for line in lines_of(chosen, sorted(keys), datetime.now(UTC)):
+    width = None if given.wide else terminal_width()
+    for line in lines_of(chosen, sorted(keys), datetime.now(UTC), width):
         say(line)
     left = "" if condition is None else f" of {len(runs):,}"
     print(in_one_line(f"{counted(len(chosen), 'run')}{left}"), file=sys.stderr)
@@ -115,4 +119,7 @@ def _parser() -> Parser:
     parser.add_argument("--sort", metavar="KEY", help="a setting or metric; when they began")
     parser.add_argument("--reverse", action="store_true", help="the largest first")
     parser.add_argument("--csv", action="store_true", help="all settings that differ, all metrics")
+    parser.add_argument(
+        "--wide", action="store_true", help="whole, however wide: every column, text uncut"
+    )
     return parser

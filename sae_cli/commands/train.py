@@ -7,10 +7,10 @@ folder behind. Hydra and torch are imported only where they are needed: both tak
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sae_cli.commands.arguments import Arguments, changes, parse
 from sae_cli.commands.exits import DONE, run_guarded
@@ -20,7 +20,7 @@ from sae_cli.core.errors import ConfigError
 from sae_cli.core.garbage import not_collecting
 from sae_cli.core.paths import full_path
 from sae_cli.core.text import counted, say, short
-from sae_cli.run_folder.layout import holds_run, holds_sweep, is_free
+from sae_cli.run_folder.layout import holds_run, holds_sweep, is_free, is_quiet_sweep
 
 if TYPE_CHECKING:
     from sae_cli.assembly.parts import Parts
@@ -157,17 +157,14 @@ def _resume(arguments: Arguments, folder: Path) -> int:
             f"resume={arguments.resume}: no such folder; give that of a run, or of a sweep"
         )
     if holds_sweep(folder):
-        if QUIET not in arguments.overrides:
+        given = changes(arguments.overrides)
+        if not _stays_quiet(given, folder):
             with suppress(OSError):
                 say(f"checking the jobs of {short(folder)}")
         from sae_cli.runs.sweeps.jobs import resume_sweep
         from sae_cli.runs.sweeps.side_by_side import launcher_for
 
-        if arguments.overrides:
-            raise ConfigError(
-                f"{arguments.overrides[0]}: a sweep is resumed as it was; give resume= alone"
-            )
-        left = resume_sweep(folder, lambda sweep: launcher_for(sweep, arguments.together))
+        left = resume_sweep(folder, given, lambda sweep: launcher_for(sweep, arguments.together))
         return SWEEP_FAILED if left else DONE
     with not_collecting():
         from sae_cli.runs.resume import resume
@@ -183,12 +180,21 @@ def _resume(arguments: Arguments, folder: Path) -> int:
     return DONE
 
 
+def _stays_quiet(given: Mapping[str, Any], folder: Path) -> bool:
+    """Tell whether a sweep that is resumed is to be quiet."""
+    if "quiet" in given:
+        return given["quiet"] is True
+    return is_quiet_sweep(folder)
+
+
 def _check(asked: Composed) -> tuple[RunConfig, Parts]:
     """Give a typed configuration and its parts, which go together."""
     from sae_cli.assembly.parts import build_parts
+    from sae_cli.assembly.prepare import check_pictures
     from sae_cli.config.schema import check
 
     config = check(asked.run)
+    check_pictures(config)
     return config, build_parts(config)
 
 

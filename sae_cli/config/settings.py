@@ -31,9 +31,11 @@ AUTO = "auto"
 # These keys change no number of a run: what it says, saves and draws, and where its data are.
 FREE = (
     *("checkpoint_steps", "checkpoint_minutes", "profile", "progress", "log_every", "log_steps"),
-    *("quiet", "pictures", "report", "sort_by"),
+    *("quiet", "pictures", "projection", "report", "sort_by"),
     *("published", "dataset.path", "dataset.root", "dataset.download", LOGGER),
 )
+# These say how much a run prints; they may change when a sweep is resumed, for all of its jobs.
+PRINTING = ("progress", "log_every", "log_steps", "quiet")
 # These keys may change when a run is resumed.
 RESUMABLE = ("epochs", *FREE)
 
@@ -66,6 +68,8 @@ class Settings(pydantic.BaseModel):
     log_steps: Count | None = None
     quiet: bool = False
     pictures: bool
+    # As for clip_norm.
+    projection: Literal["pca", "tsne", "umap"] = "pca"
     # As for clip_norm; earlier versions wrote no page.
     report: bool = True
     sort_by: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 ABSENT = "nothing"
@@ -17,6 +17,18 @@ class Difference(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.key}: {self.then} then, {self.now} now"
+
+
+def alike(found: Iterable[Difference]) -> list[str]:
+    """Word differences, on one line those that lie beside each other and have the same values."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for key, then, now in found:
+        parent, _, name = key.rpartition(".")
+        groups.setdefault((parent, str(then), str(now)), []).append(name)
+    return [
+        f"{f'{parent}.' if parent else ''}{', '.join(names)}: {then} then, {now} now"
+        for (parent, then, now), names in groups.items()
+    ]
 
 
 def diff(then: Any, now: Any, key: str = "") -> Iterator[Difference]:

@@ -9,6 +9,9 @@ from typing import Any
 
 from sae_cli.core.errors import in_one_line
 
+# What stands in a table in place of what has no value.
+ABSENT = "-"
+
 
 def say(line: str = "") -> None:
     """Print one line; what it quotes from a file can neither break it nor command the terminal."""
@@ -48,7 +51,7 @@ def number(value: Any) -> str:
     What has no value, None or NaN, is ``-``.
     """
     if value is None or value != value:
-        return "-"
+        return ABSENT
     if not isinstance(value, float):
         return str(value)
     return format(value, precision(value))

@@ -73,6 +73,7 @@ class View(Protocol):
         has_head: whether a classifier of the codes was trained along.
         seed: of the run. A picture that draws at random seeds its own stream with it, so that it
             does not depend on the pictures before.
+        projection: ``tsne`` or ``umap`` where a scatter of the codes by it was asked for.
         target: the mean activity that the penalty pulls each latent to, where it has one.
         sheet: how many latents lie along each axis, where the penalty knows neighbours.
         wrap: whether each axis of the sheet is a ring.
@@ -90,6 +91,7 @@ class View(Protocol):
     decoder_trained: bool
     has_head: bool
     seed: int
+    projection: str
     target: float | None
     sheet: tuple[int, ...] | None
     wrap: bool

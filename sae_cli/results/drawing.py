@@ -64,6 +64,7 @@ class RunView:
         self.decoder_trained = any(stage.objective.reconstruction is not None for stage in stages)
         self.has_head = network.head is not None
         self.seed = run.config.settings.seed
+        self.projection: str = run.config.settings.projection
         names = {name for stage in stages for name in stage.objective.term_names}
         self.terms: Sequence[str] = [
             name for name in TERMS if name in names and not name.endswith("_raw")

@@ -62,6 +62,22 @@ def dead(parts: Mapping[str, Mapping[str, Any]], active_above: float | None) -> 
     return None if above is None else Fair("val/dead_latents", f"code > {above:g}")
 
 
+def codes_are_counted(parts: Mapping[str, Mapping[str, Any]], active_above: float | None) -> bool:
+    """Tell whether the number of active codes, and that of dead latents, say something."""
+    return _threshold(parts, active_above) is not None
+
+
+def of_codes(parts: Mapping[str, Mapping[str, Any]], active_above: float | None) -> dict[str, str]:
+    """Choose the metrics that say in an epoch's line how a model uses its codes.
+
+    Returns:
+        a name for each of them.
+    """
+    if codes_are_counted(parts, active_above):
+        return {"val/l0": "l0", "val/dead_latents": "dead"}
+    return {"val/penalty_raw": "kl"} if parts["penalty"]["name"] == "gaussian_kl" else {}
+
+
 def conditions(
     parts: Mapping[str, Mapping[str, Any]], active_above: float | None
 ) -> dict[str, str]:

@@ -18,6 +18,7 @@ from sae_cli.core.text import short
 from sae_cli.datasets.formats.bus_errors import bus_errors_raised
 from sae_cli.pictures import Picture, View
 from sae_cli.pictures.chapters import CHAPTERS
+from sae_cli.pictures.codes.projected import PACKAGES, check_projection
 from sae_cli.results.drawing import RunView
 from sae_cli.results.loaded_data import read_own
 
@@ -55,6 +56,10 @@ def draw_picture(
     """
     with bus_errors_raised(), torch.no_grad():
         view = RunView(Loaded(config, _rebuild(path, config, network, device), lines))
+        if (asked := name.removeprefix("code_")) in PACKAGES:
+            # Any run can be drawn so, whatever it was to draw at its end.
+            check_projection(asked)
+            view.projection = asked
         others = []
         for picture in _nearest_first(view, name):
             if picture.name == name:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -23,6 +24,8 @@ SUMMARY = "summary.json"
 LOG = "train.log"
 SWEEP = "sweep.yaml"
 PLUGINS = "plugins"
+# The first job of a sweep is within so many bytes of its beginning.
+HEAD_BYTES, QUIET = 1 << 14, re.compile(rb"^\s+quiet: true$", re.MULTILINE)
 ENDED = ("finished", "interrupted", "failed")
 # A run whose training did not begin leaves only these, so nothing is lost when it starts again.
 BEFORE_TRAINING = {LOCK, STATUS, OVERRIDES, ENVIRONMENT, LOG}
@@ -117,6 +120,15 @@ def _read_lines(path: Path) -> tuple[list[dict[str, Any]], str]:
         return lines, rest
     except (OSError, ValueError, RecursionError) as error:
         raise read_error(path, error) from None
+
+
+def is_quiet_sweep(path: Path) -> bool:
+    """Tell whether the first job of a folder's sweep is quiet, before all of it is read."""
+    try:
+        with (path / SWEEP).open("rb") as file:
+            return QUIET.search(file.read(HEAD_BYTES)) is not None
+    except OSError:
+        return False
 
 
 def resume_command(path: Path) -> str:

@@ -15,6 +15,7 @@ from sae_cli.assembly.streams import generators
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.company import in_company
 from sae_cli.core.signals import Stop
+from sae_cli.results.fair import of_codes
 from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.layout import holds_sweep
 from sae_cli.run_folder.train_state import TrainState
@@ -118,8 +119,13 @@ def activate(
         # The last line of a sweep is its own.
         last=not (quiet and holds_sweep(folder.path.parent)),
     )
+    config, activation = made.config, made.training.autoencoder.activation
     console = Console(
-        folder.log, saying, len(made.training.stages) > 1, made.config.target_activity
+        folder.log,
+        saying,
+        len(made.training.stages) > 1,
+        config.target_activity,
+        of_codes(config.parts, activation.active_above),
     )
     log = MetricLog()
     tracking = Tracking(made.config, loggers, folder.path, console.say, console.warn)

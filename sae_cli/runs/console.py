@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, final
 
 from sae_cli.core.bar import Bar
@@ -78,6 +79,7 @@ class Console:
         saying: how much is shown.
         several_stages: name the stage of each line of metrics.
         target: the mean activity that the penalty draws each latent to, or None.
+        of_codes: the metrics that say how the codes are used, and a name for each.
     """
 
     def __init__(
@@ -86,12 +88,14 @@ class Console:
         saying: Saying,
         several_stages: bool,
         target: float | None = None,
+        of_codes: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._log = log
         self._saying = saying
         self._show = saying.bar and not saying.quiet and sys.stderr.isatty()
         self._several_stages = several_stages
         self._target = target
+        self._of_codes = of_codes
         self._bar: Bar | None = None
         self._place: _Place | None = None
 
@@ -127,7 +131,7 @@ class Console:
         if place is not None and epoch not in {place.first, last} and epoch % self._saying.every:
             return
         stage = metrics["stage"] if self._several_stages else ""
-        self.say(epoch_line(stage, epoch, last, metrics, self._target))
+        self.say(epoch_line(stage, epoch, last, metrics, self._of_codes, self._target))
 
     def begin(
         self, stage: str, steps_per_epoch: int, epochs: int, *, first: int = 0, done: int = 0
@@ -197,7 +201,12 @@ def _loss(terms: Terms) -> str:
 
 
 def epoch_line(
-    stage: str, epoch: int, last: int, metrics: Mapping[str, Any], target: float | None = None
+    stage: str,
+    epoch: int,
+    last: int,
+    metrics: Mapping[str, Any],
+    of_codes: Mapping[str, str],
+    target: float | None = None,
 ) -> str:
     """Word one evaluation: ``epoch  3/10  train loss ...  val loss ...``.
 
@@ -205,6 +214,7 @@ def epoch_line(
         stage: shown before the epoch; empty for a run of one stage.
         epoch, last: epochs done so far, and at the end of the stage.
         metrics: by name.
+        of_codes: as for ``Console``.
         target: the mean activity that the penalty draws each latent to, or None.
     """
     width = len(str(last))
@@ -218,8 +228,7 @@ def epoch_line(
         ("val/head", "head"),
         ("val/accuracy", "accuracy"),
         ("val/fvu", "fvu"),
-        ("val/l0", "l0"),
-        ("val/dead_latents", "dead"),
+        *of_codes.items(),
     ):
         if key in metrics:
             shown.append(f"{label} {number(metrics[key])}")

@@ -7,12 +7,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from sae_cli.assembly.data import locate
 from sae_cli.assembly.environment import changes_of_environment
 from sae_cli.assembly.parts import Parts, build_parts
 from sae_cli.assembly.prepare import Prepared, prepare
 from sae_cli.config.schema import RunConfig
 from sae_cli.config.settings import FREE, LOGGER, RESUMABLE, stands_in
-from sae_cli.core.differences import diff
+from sae_cli.core.differences import alike, diff
 from sae_cli.core.errors import CheckpointError, ConfigError
 from sae_cli.core.signals import stopping_in_time
 from sae_cli.core.text import say, short
@@ -135,7 +136,8 @@ def _free_changes(recorded: RunConfig, given: RunConfig, path: Path) -> dict[str
     Raises:
         ConfigError: another setting differs.
     """
-    then, now = recorded.as_dict(), with_axes_of(recorded, given).as_dict()
+    # Earlier versions kept the file of labels as it was given.
+    then, now = locate(recorded).as_dict(), locate(with_axes_of(recorded, given)).as_dict()
     # Settings that are left open again were decided when the run began.
     if now["compile"] == "auto":
         now["compile"] = then["compile"]
@@ -158,7 +160,7 @@ def _check_config(recorded: RunConfig, saved: TrainState) -> None:
         then = check_saved(saved.config)
     except ConfigError as error:
         raise CheckpointError(f"the checkpoint's configuration is not right: {error}") from None
-    found = diff(then.as_dict(), recorded.as_dict())
+    found = diff(locate(then).as_dict(), locate(recorded).as_dict())
     changed = [str(one) for one in found if not stands_in(one.key, RESUMABLE)]
     if changed:
         raise CheckpointError(
@@ -195,8 +197,9 @@ def _record(
         except ConfigError as error:
             say(f"{error}; it is written anew, without what has changed since the run began")
             about = made.about
-        found = [str(one) for one in changes_of_environment(about, made.about)]
-        for line in found:
+        differences = [*changes_of_environment(about, made.about)]
+        found = [str(one) for one in differences]
+        for line in alike(differences):
             say(f"changed since the run began: {line}; the last bits may differ")
         resumption = {"started": made.about["started"], "step": saved.step, "differs": found}
         before = about.get("resumed")

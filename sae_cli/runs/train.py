@@ -29,7 +29,7 @@ from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.layout import holds_sweep, plugin_copy, resume_command
 from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.active_run import ActiveRun, Progress, activate
-from sae_cli.runs.closing import closing_metrics, closing_table
+from sae_cli.runs.closing import active_units, closing_metrics, closing_table
 from sae_cli.runs.reporting import report_run
 from sae_cli.runs.saver import restore_run
 from sae_cli.runs.stage import train_stage
@@ -147,11 +147,10 @@ def _train(run: ActiveRun) -> dict[str, Any]:
     tensors = run.training.network.saved.state_dict() | data.record.tensors
     run.folder.save_model(tensors, data.shape, data.record.as_dict())
     model = run.training.autoencoder
-    shown = closing_table(final, model, run.config.target_activity)
-    in_sweep = holds_sweep(run.folder.path.parent)
-    shown += closing_notes(
-        run.config, run.training, run.made.look, run.log.lines, final, in_sweep=in_sweep
-    )
+    shown = closing_table(final, model, run.config.target_activity, active_units(run))
+    path = run.folder.path
+    resume = None if holds_sweep(path.parent) else resume_command(path)
+    shown += closing_notes(run.config, run.training, run.made.look, run.log.lines, final, resume)
     target = run.config.parts["penalty"].get("target_l0")
     shown += target_notes(target, final["train/l0"], final["val/l0"])
     run.console.say(*shown)

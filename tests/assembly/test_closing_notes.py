@@ -41,7 +41,7 @@ class Words:
         *,
         share: float = 0.1,
         look: Look | None = None,
-        in_sweep: bool = False,
+        resume: str | None = "sae-train resume=run",
         **final: float | None,
     ) -> list[str]:
         stage = self.training.stages[-1].name
@@ -50,7 +50,7 @@ class Words:
             for i, loss in enumerate(losses)
         ]
         closing = GOOD | {key.replace("_", "/", 1): value for key, value in final.items()}
-        return closing_notes(self.config, self.training, look, lines, closing, in_sweep=in_sweep)
+        return closing_notes(self.config, self.training, look, lines, closing, resume)
 
 
 @pytest.mark.parametrize("page", ["sparse_l1", "sparse_kl", "vae", "sparse_coding", "ae", "conv"])
@@ -121,7 +121,7 @@ def test_a_loss_that_still_falls(configure: Configure) -> None:
     falling = [0.9**epoch for epoch in range(21)]
     assert words.of(falling) == [
         "note: the validation loss still fell by 19.0% in the last 2 of 20 epochs: try more epochs "
-        "(resume=FOLDER epochs=40 trains on)"
+        "(sae-train resume=run epochs=40 trains on)"
     ]
     assert words.of(falling[:5]) == []
     assert "in the last epoch: try" in words.of(falling[:6])[0]
@@ -132,7 +132,7 @@ def test_a_loss_that_still_falls(configure: Configure) -> None:
     cosine = Words(configure, "model=sparse_l1", "lr_schedule=cosine").of(falling)
     assert cosine[0].endswith("try more epochs")
     # A job of a sweep cannot be extended.
-    assert words.of(falling, in_sweep=True)[0].endswith("try more epochs")
+    assert words.of(falling, resume=None)[0].endswith("try more epochs")
 
 
 def test_a_penalty_without_effect(configure: Configure) -> None:

@@ -29,7 +29,7 @@ def test_what_suits_other_sizes_of_images_is_not_refused(
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (("model=vae", "schedule=greedy"), "hidden_activations=selu draws none"),
+        (("model=vae", "schedule=greedy"), "hidden_activations=relu draws none"),
         (("model=ae", "penalty=gaussian_kl"), "activation=identity draws none"),
         (("model=ae", "architecture=dictionary"), "architecture=dictionary has no encoder"),
         (

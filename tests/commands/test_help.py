@@ -108,7 +108,7 @@ def test_a_page_has_its_equation_its_source_and_what_options_take(explain: Any) 
     text = "\n".join(explain("model=vae"))
     assert "Kingma and Welling 2014" in text
     assert "sum over features (x - x_hat)^2 + weight * sum over latents KL(N(mean," in text
-    assert "  penalty.weight=0.3  (a number, 0 or more)" in text
+    assert "  penalty.weight=0.2  (a number, 0 or more)" in text
     assert "beta of a beta-VAE" in text
 
 

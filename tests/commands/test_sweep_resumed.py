@@ -118,6 +118,39 @@ def test_a_finished_sweep_started_again(command: Command, tmp_path: Path, whole:
     check_same(tmp_path / "sweep", whole)
 
 
+def test_a_sweep_is_resumed_as_loud_as_is_asked(
+    command: Command, tmp_path: Path, whole: Path
+) -> None:
+    sweep = tmp_path / "sweep"
+    shutil.copytree(whole, sweep)
+    last = sorted(statuses(whole))[-1]
+    shutil.rmtree(sweep / last)
+    quiet = command("resume=sweep", "quiet=true")
+    assert (quiet.returncode, quiet.stderr) == (0, "")
+    assert quiet.stdout == "6 of 6 jobs finished; results: sweep/results.csv\n"
+    # The job has what was asked for now, and else what it was to have.
+    config = (sweep / last / "config.yaml").read_text()
+    assert config.replace("quiet: true", "quiet: false") == (
+        (whole / last / "config.yaml").read_text()
+    )
+    assert (sweep / "sweep.yaml").read_bytes() == (whole / "sweep.yaml").read_bytes()
+    for name in ("model.safetensors", "metrics.jsonl"):
+        assert (sweep / last / name).read_bytes() == (whole / last / name).read_bytes()
+    refused = command("resume=sweep", "epochs=3")
+    assert refused.returncode == 2
+    assert "epochs: a sweep is resumed as it was; with resume= only progress, " in refused.stderr
+
+
+def test_a_quiet_sweep_is_resumed_quietly(command: Command) -> None:
+    words = ("-m", "seed=0,1", "model=ae", "epochs=1", "pictures=false", "report=false")
+    assert command(*words, "quiet=true", "hydra.sweep.dir=s").returncode == 0
+    again = command("resume=s")
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout == "2 of 2 jobs finished; results: s/results.csv\n"
+    loud = command("resume=s", "quiet=false")
+    assert loud.stdout.startswith("checking the jobs of s\n")
+
+
 def test_a_failed_job_is_run_again(command: Command, tmp_path: Path) -> None:
     """Its data were not there; then they are."""
     words = ("-m", "dataset=array", "dataset.path=a.npy,b.npy", "epochs=1", "pictures=false")

@@ -173,8 +173,11 @@ def make_readers(folder: Path) -> dict[str, Reader]:
     def _list() -> object:
         # A list refuses nothing, so that it goes along with a reader that does.
         run = read_listed(folder)
-        lines = [*lines_of([run, run], ["seed"], datetime.now(UTC)), *as_csv([run]).splitlines()]
-        return [*lines, *show(run), *compare(run, run)]
+        lines = [
+            *lines_of([run, run], ["seed"], datetime.now(UTC), 80),
+            *as_csv([run]).splitlines(),
+        ]
+        return [*lines, *show(run), *compare(run, run, 80)]
 
     def _report() -> object:
         _list()

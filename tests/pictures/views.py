@@ -57,6 +57,7 @@ class MadeUp:
     decoder_trained: bool = True
     has_head: bool = False
     seed: int = 3
+    projection: str = "pca"
     target: float | None = None
     sheet: tuple[int, ...] | None = None
     wrap: bool = False
@@ -131,6 +132,9 @@ GREY, COLOUR, VECTOR = (1, 8, 8), (3, 5, 5), (7,)
 # Each registered picture applies to at least one of these.
 VIEWS: dict[str, Callable[[], MadeUp]] = {
     "two latents with a prior": lambda: make_view(GREY, 2, has_prior=True, target=0.1),
+    "few codes, projected": lambda: make_view(
+        VECTOR, 5, codes=random(20, 5, seed=9), labels=None, projection="tsne"
+    ),
     "two latents of vectors": lambda: make_view(VECTOR, 2, labels=None),
     "a sparse code of vectors": lambda: make_view(
         *(VECTOR, 20),

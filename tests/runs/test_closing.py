@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
+from sae_cli import load_run
 from sae_cli.runs.closing import closing_table
+from sae_cli.runs.train import train
+from tests.conftest import SMALL, Configure
 
 SPLITS = ("train", "val", "test")
 
@@ -33,3 +40,27 @@ def test_the_table_leaves_out_how_many_are_active_where_all_are() -> None:
     text = shown(10.0, 0.0)
     assert "l0" not in text and "dead_latents" not in text and "active" not in text
     assert text.endswith("Metrics of the final weights.")
+
+
+def test_a_run_says_of_its_codes_what_means_something(
+    configure: Configure, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Codes that are never 0 are not counted; those of a variational model have a KL divergence."""
+    epochs, closing = {}, {}
+    for model in ("vae", "ae", "topk"):
+        train(configure(f"model={model}", *SMALL, "pictures=false"), tmp_path / model, [])
+        lines = capsys.readouterr().out.splitlines()
+        (epochs[model],) = (line for line in lines if line.startswith("epoch 1/1"))
+        (closing[model],) = (line for line in lines if line.startswith("Metrics of the final"))
+    last = json.loads((tmp_path / "vae" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert epochs["vae"].endswith(f"  kl {last['val/penalty_raw']:.4f}")
+    for model in ("vae", "ae"):
+        assert "  l0 " not in epochs[model] and "  dead " not in epochs[model]
+    assert "  l0 " in epochs["topk"] and "  dead " in epochs["topk"]
+    run = load_run(tmp_path / "vae")
+    with torch.no_grad():
+        x = torch.from_numpy(run.data("val").x)
+        mean = run.autoencoder(x).pre_codes.numpy()[:, : run.n_latents]
+    n = int((mean.astype(np.float64).var(0) > 0.01).sum())
+    assert f"; {n} of {run.n_latents} latents are active units" in closing["vae"]
+    assert "active units" not in closing["ae"]

@@ -64,10 +64,10 @@ def test_lines_are_printed_and_kept(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_line_of_an_epoch() -> None:
     metrics = {"train/loss": 0.5, "val/loss": 0.25, "val/fvu": 1e-5, "val/dead_latents": 3}
-    assert epoch_line("", 3, 10, metrics) == (
+    assert epoch_line("", 3, 10, metrics, {"val/dead_latents": "dead"}) == (
         "epoch  3/10  train loss 0.5000  val loss 0.2500  fvu 1.00e-05  dead 3"
     )
-    assert epoch_line("layer_1", 0, 5, {"val/loss": 0.25}).startswith(
+    assert epoch_line("layer_1", 0, 5, {"val/loss": 0.25}, {}).startswith(
         "layer_1  epoch 0/5  train loss      -  val loss 0.2500"
     )
 

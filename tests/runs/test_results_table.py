@@ -53,7 +53,7 @@ def sweep_with(
 def shown(sweep: Sweep) -> tuple[str, list[dict[str, str]], list[str]]:
     """The line on the order, the rows by header, and the notes."""
     varied = varied_keys([job.overrides for job in sweep.jobs])
-    blank, order, header, *lines = results_table(sweep, write_results(sweep), varied)
+    blank, order, header, *lines = results_table(sweep, write_results(sweep), varied, None)
     assert blank == ""
     # The columns are as wide as their header and cells, with two blanks between.
     ends = [found.end() for found in re.finditer(r"\S+(?: \S+)*(?=  |$)", header)]
@@ -190,3 +190,28 @@ def test_an_earlier_sweep_that_sorts_by_fvu_is_the_same(
     now = sweep_with(tmp_path, configure, jobs, [])
     earlier = [config.changed({"sort_by": "val/fvu"}) for config in (j.config for j in now.jobs)]
     check_same(sweep_of(tmp_path, jobs, earlier), now)
+
+
+def test_it_fits_a_terminal(configure: Configure, tmp_path: Path) -> None:
+    """Two models, weights and seeds: what matters stays, and what leaves is named."""
+    pairs = [*product(("sparse_l1", "vae"), ("0.01", "0.2"), range(2))]
+    jobs = [[f"model={m}", f"penalty.weight={w}", f"seed={seed}"] for m, w, seed in pairs]
+    found: Summaries = [metrics(0.1 * n, 9.0 - n) for n in range(len(jobs))]
+    sweep = sweep_with(tmp_path, configure, jobs, found)
+    rows, varied = write_results(sweep), ["model", "penalty.weight", "seed"]
+    for width in (60, 80, 100):
+        lines = results_table(sweep, rows, varied, width)
+        assert all(len(line) <= width for line in lines)
+        (shared,) = (line for line in lines if line.startswith("all: "))
+        assert shared.startswith("all: seeds=2, status=finished")
+        (header,) = (line for line in lines if line.startswith("job "))
+        names = header.split()
+        assert names[:3] == ["job", "model", "weight"] and "fvu" in names
+        said = " ".join(lines)
+        for name in ("weight = penalty.weight", "fvu = val/fvu"):
+            assert name in said
+        # Every column is there, said once, or named.
+        for name in ("val/l0 (code > 0)", "val/penalty_raw (penalty=gaussian_kl)"):
+            assert name in said
+        if "hidden:" in said:
+            assert "results.csv has all" in said

@@ -9,14 +9,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from sae_cli import load_run
+from sae_cli.assembly.data import locate
 from sae_cli.core.errors import Stopped
 from sae_cli.run_folder.layout import read_metrics
-from sae_cli.runs.resume import begin_or_resume
+from sae_cli.run_folder.plain_yaml import read_yaml
+from sae_cli.runs.resume import begin_or_resume, resume
 from sae_cli.runs.saver import Saver
+from sae_cli.runs.train import train
 from tests.conftest import Configure, slow
 from tests.contracts.kinds import KINDS, VARIANTS
 from tests.contracts.small import MODELS, one_of_each_architecture
@@ -70,3 +74,30 @@ def test_stopped_and_resumed(
         json.loads((tmp_path / run / "summary.json").read_text()) for run in ("run", "whole")
     ]
     assert summaries[0] | {"seconds": 0} == summaries[1] | {"seconds": 0}
+
+
+def test_a_run_knows_where_its_labels_are(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From any folder, with the file as it was given, and as an earlier version has kept it."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", np.random.default_rng(0).random((60, 5), np.float32))
+    np.save("y.npy", np.arange(60) % 3)
+    words = ("model=ae", "dataset=array", "dataset.path=x.npy", "dataset.labels=y.npy")
+    given = configure(*words, "epochs=1", "pictures=false", "report=false")
+    run = tmp_path / "run"
+    train(given, run, [])
+    config = run / "config.yaml"
+    assert read_yaml(config, 1 << 20)["dataset"]["labels"] == str(tmp_path / "y.npy")
+    begin_or_resume(given.changed({"epochs": 1}), run, [])
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    resume(run, {"epochs": 2})
+    monkeypatch.chdir(tmp_path)
+    config.write_text(config.read_text().replace(str(tmp_path / "y.npy"), "y.npy"))
+    resume(run, {"epochs": 3})
+    assert read_yaml(config, 1 << 20)["dataset"]["labels"] == str(tmp_path / "y.npy")
+    # A key of the file is no path.
+    np.savez("z.npz", x=np.load("x.npy"), y=np.load("y.npy"))
+    keyed = configure(*words[:2], "dataset.path=z.npz", "dataset.key=x", "dataset.labels=y")
+    assert locate(keyed).parts["dataset"]["labels"] == "y"

@@ -71,7 +71,7 @@ def test_a_job_without_fvu_does_not_win(
     sweep = sweep_of(tmp_path, [["model=ae"], ["model=sparse_kl"]], configs)
     for job in sweep.jobs:
         train(job.config, tmp_path / job.folder, job.overrides)
-    table = results_table(sweep, write_results(sweep), ["model"])
+    table = results_table(sweep, write_results(sweep), ["model"], None)
     with (tmp_path / "results.csv").open() as file:
         ranked = [(row["model"], row["val/fvu"] == "") for row in csv.DictReader(file)]
     assert ranked == [("sparse_kl", False), ("ae", True)]

@@ -138,12 +138,12 @@ def test_warming_up_in_a_run(configure: Configure, tmp_path: Path) -> None:
         [],
     )
     lines = read_metrics(tmp_path / "a")
-    assert lines[1]["train/penalty"] < 0.3 * lines[1]["train/penalty_raw"] * 0.25
-    shares = [line["train/penalty"] / line["train/penalty_raw"] / 0.3 for line in lines[1:]]
+    assert lines[1]["train/penalty"] < 0.2 * lines[1]["train/penalty_raw"] * 0.25
+    shares = [line["train/penalty"] / line["train/penalty_raw"] / 0.2 for line in lines[1:]]
     # The last example of an epoch counts for little.
     assert shares == pytest.approx([(0 + 1 + 2) / 3 / 8, (4 + 5 + 6) / 3 / 8, 1.0], rel=0.15)
     for line in lines:
-        assert line["val/penalty"] == pytest.approx(0.3 * line["val/penalty_raw"])
+        assert line["val/penalty"] == pytest.approx(0.2 * line["val/penalty_raw"])
 
 
 def test_a_loaded_run_gives_the_means(configure: Configure, tmp_path: Path) -> None:

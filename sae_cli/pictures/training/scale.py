@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from sae_cli.pictures.picture import GREY, NOTE_POINTS, SECOND, Floats, set_logarithmic
+from sae_cli.pictures.picture import (
+    DPI,
+    GREY,
+    NOTE_POINTS,
+    SECOND,
+    Floats,
+    set_logarithmic,
+    text_width,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +24,8 @@ LOG_FROM = 30  # ratio of largest to smallest value above which a scale is logar
 # The values before training are left out of an axis that they would make longer by this share of
 # what the others take.
 FLATTENS = 0.6
+# The share of a panel's height that words at its edge take.
+WORDS_HIGH = 0.13
 
 
 def choose_scale(
@@ -47,11 +57,12 @@ def choose_scale(
     if beyond.size:
         logarithmic = _is_wide(shown)
         _cut(axes, shown, logarithmic)
-        _mark(axes, epoch[starts], values[:, starts], beyond)
     if logarithmic:
         set_logarithmic(axes)
     else:
         axes.yaxis.set_major_formatter("{x:g}")  # no offset or power of ten above the axis
+    if beyond.size:
+        _mark(axes, epoch, values, starts, beyond)
 
 
 def _is_wide(values: Floats) -> bool:
@@ -77,24 +88,32 @@ def _cut(axes: Axes, shown: Floats, logarithmic: bool) -> None:
         axes.set_ylim(low - room, high + room)
 
 
-def _mark(axes: Axes, epochs: npt.NDArray[np.int64], values: Floats, beyond: Floats) -> None:
-    """Mark values ``(parts, n_stages)`` that lie beyond the axis at its edge, and write them."""
+def _mark(
+    axes: Axes,
+    epoch: npt.NDArray[np.int64],
+    values: Floats,
+    starts: npt.NDArray[np.int64],
+    beyond: Floats,
+) -> None:
+    """Mark the values before training that lie beyond the axis at its edge, and write them."""
     across = axes.get_xaxis_transform()
-    for index, epoch in enumerate(epochs):
-        for value in values[:, index][np.isin(values[:, index], beyond)]:
-            up = value > axes.get_ylim()[1]
+    for index, start in enumerate(starts):
+        for value in values[:, start][np.isin(values[:, start], beyond)]:
+            up = bool(value > axes.get_ylim()[1])
             axes.plot(
-                *([epoch], [1.0 if up else 0.0]),
+                *([epoch[start]], [1.0 if up else 0.0]),
                 marker="^" if up else "v",
                 color=SECOND,
                 markersize=5,
                 clip_on=False,
                 transform=across,
             )
+            words = f"{value:.3g}" + (" before training" if index == 0 else "")
+            clear = _clear_place(axes, epoch, values, int(start), words, up)
             axes.annotate(
-                f"{value:.3g}" + (" before training" if index == 0 else ""),
-                (epoch, 1.0 if up else 0.0),
-                (9, -3 if up else 3),
+                words,
+                (clear, 1.0 if up else 0.0),
+                (9 if clear == epoch[start] else 3, -3 if up else 3),
                 xycoords=across,
                 textcoords="offset points",
                 va="top" if up else "bottom",
@@ -102,3 +121,27 @@ def _mark(axes: Axes, epochs: npt.NDArray[np.int64], values: Floats, beyond: Flo
                 color=GREY,
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.85},
             )
+
+
+def _clear_place(
+    axes: Axes, epoch: npt.NDArray[np.int64], values: Floats, start: int, words: str, up: bool
+) -> float:
+    """Give the first epoch from which words at the edge cover no curve; that of the mark if none.
+
+    A curve leaves the value before training through this very edge.
+    """
+    low, high = axes.get_ylim()
+    scaled = values
+    if axes.get_yscale() == "log":
+        low, high = np.log(low), np.log(high)
+        scaled = np.log(values, out=np.full_like(values, np.nan), where=values > 0)
+    heights = (scaled - low) / (high - low)
+    at_edge = np.any((heights if up else 1.0 - heights) > 1.0 - WORDS_HIGH, axis=0)
+    inches = axes.bbox.width / DPI
+    wide = np.ptp(epoch) * text_width(words, NOTE_POINTS) / inches
+    for place in epoch[start:]:
+        if place + wide > epoch[-1]:
+            break
+        if not at_edge[(epoch >= place) & (epoch <= place + wide)].any():
+            return float(place)
+    return float(epoch[start])

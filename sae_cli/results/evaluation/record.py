@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sae_cli.core.errors import ConfigError
-from sae_cli.core.text import short, table
+from sae_cli.core.text import ABSENT, number, short
 from sae_cli.results.evaluation.evaluation import Evaluation
 from sae_cli.results.notes import threshold_notes, undefined_notes
+from sae_cli.results.tables import Column, fitted
 from sae_cli.run_folder.files import as_json, read_json, write_atomically
 
 MADE_BY = "sae-evaluate"
@@ -18,41 +19,56 @@ NAME = "evaluation.json"
 
 
 def lines_of(
-    found: Sequence[Evaluation], together: Mapping[str, Any], notes: Sequence[str]
+    found: Sequence[Evaluation],
+    together: Mapping[str, Any],
+    notes: Sequence[str],
+    width: int | None,
 ) -> list[str]:
     """Show evaluations beside each other, a column for each, and the notes to read them by.
 
     Args:
         together: metrics of all runs together.
         notes: on these.
+        width: of the terminal; None shows every run.
     """
     names = dict.fromkeys(name for one in found for name in one.metrics)
     shown = [name for name in names if not name.endswith("_per_latent")]
-    columns = [str(number) for number in range(1, len(found) + 1)]
-    rows = [[name, *(one.metrics.get(name) for one in found)] for name in shown]
-    rows += [[name, value] + [""] * (len(found) - 1) for name, value in together.items()]
-    header = ["metric", *(columns if len(found) > 1 else [found[0].about["split"]])]
+    headers = [str(n) for n in range(1, len(found) + 1)] if len(found) > 1 else [_split(found)]
+    columns = [Column("metric", [*shown, *together], left=True)]
+    for place, (header, one) in enumerate(zip(headers, found, strict=True)):
+        # The first run is always there, and has the metrics of all together below its own.
+        below = map(number, together.values()) if place == 0 else [""] * len(together)
+        cells = [*(number(one.metrics.get(name)) for name in shown), *below]
+        columns.append(Column(header, cells, rank=place))
     thresholds = (
         (f"{number}", one.about["active_above"]) for number, one in enumerate(found, start=1)
     )
     return [
-        *table(header, rows),
+        *fitted(columns, width, "--wide shows all runs"),
         *threshold_notes(thresholds),
         f"A latent is dense when more than {found[0].about['dense_above']:.0%} of the examples "
         "activate it.",
         *undefined_notes(
-            ((name, one.metrics.get(name)) for one in found for name in ("fvu",)), "-"
+            ((name, one.metrics.get(name)) for one in found for name in ("fvu",)), ABSENT
         ),
         *_notes(found),
         *(f"note: {note}" for note in notes),
     ]
 
 
+def _split(found: Sequence[Evaluation]) -> str:
+    return str(found[0].about["split"])
+
+
 def _notes(found: Sequence[Evaluation]) -> Iterator[str]:
-    """Word the notes on each run; its number goes before them where there are several."""
-    for number, one in enumerate(found, start=1):
-        mark = f" on {number}" if len(found) > 1 else ""
-        yield from (f"note{mark}: {note}" for note in one.notes)
+    """Word the notes on the runs; where there are several, the numbers of those that share one."""
+    runs: dict[str, list[str]] = {}
+    for place, one in enumerate(found, start=1):
+        for note in one.notes:
+            runs.setdefault(note, []).append(str(place))
+    for note, places in runs.items():
+        mark = f" on {', '.join(places)}" if len(found) > 1 else ""
+        yield f"note{mark}: {note}"
 
 
 def target_of(given: Path | None, first: Path) -> Path:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from sae_cli.core.errors import ConfigError
-from sae_cli.core.text import number, short, table
+from sae_cli.core.text import ABSENT, number, short, table
 from sae_cli.results.listing.listed import Listed, read_listed
 from sae_cli.results.listing.table import shown
+from sae_cli.results.tables import USUAL, Column, fitted, wrapped
 from sae_cli.run_folder.layout import MODEL, holds_run, resume_command
 
-ABSENT = "-"
+PICTURES = "pictures"
 
 
 def read_run(path: Path) -> Listed:
@@ -39,47 +40,60 @@ def show(run: Listed) -> Iterator[str]:
     yield ""
     yield from (f"{key}={shown(value)}" for key, value in run.settings.items())
     yield ""
-    yield from (short(picture) for picture in pictures(run.path))
+    if found := pictures(run.path):
+        yield f"pictures in {short(run.path / PICTURES)}:"
+        yield from wrapped(" ".join(found), USUAL)
     if run.status in {"interrupted", "failed"}:
         yield f"resume: {resume_command(run.path)}"
     if (run.path / MODEL).is_file():
         yield f"in Python: sae_cli.load_run({str(run.path)!r})"
 
 
-def compare(one: Listed, other: Listed) -> Iterator[str]:
-    """Put two runs side by side: the settings that differ, every metric, pictures by path."""
+def compare(one: Listed, other: Listed, width: int | None) -> Iterator[str]:
+    """Put two runs side by side: the settings that differ, every metric, the names of pictures.
+
+    Args:
+        width: of the terminal; None cuts nothing.
+    """
     for letter, run in (("A", one), ("B", other)):
         yield f"{letter}: {short(run.path)}: {run.status}{_when(run)}"
     yield ""
-    yield from _side_by_side("setting", one.settings, other.settings, equal=False)
+    yield from _side_by_side("setting", one.settings, other.settings, width, equal=False)
     yield ""
-    yield from _side_by_side("metric", one.metrics, other.metrics, equal=True)
-    yield ""
-    of_one, of_other = ({file.name: file for file in pictures(run.path)} for run in (one, other))
-    for name in dict.fromkeys([*of_one, *of_other]):
-        paths = (short(found[name]) if name in found else ABSENT for found in (of_one, of_other))
-        yield "  ".join(paths)
+    yield from _side_by_side("metric", one.metrics, other.metrics, width, equal=True)
+    of_one, of_other = pictures(one.path), pictures(other.path)
+    for what, names in (
+        ("pictures of both", [name for name in of_one if name in of_other]),
+        ("pictures of A alone", [name for name in of_one if name not in of_other]),
+        ("pictures of B alone", [name for name in of_other if name not in of_one]),
+    ):
+        if names:
+            yield ""
+            yield f"{what}, in {PICTURES}/:"
+            yield from wrapped(" ".join(names), USUAL)
 
 
-def pictures(path: Path) -> list[Path]:
-    """List the pictures of a run."""
-    return sorted((path / "pictures").glob("*.png"))
+def pictures(path: Path) -> list[str]:
+    """List the names of the pictures of a run."""
+    return sorted(picture.name for picture in (path / PICTURES).glob("*.png"))
 
 
 def _side_by_side(
-    what: str, one: dict[str, Any], other: dict[str, Any], *, equal: bool
+    what: str, one: dict[str, Any], other: dict[str, Any], width: int | None, *, equal: bool
 ) -> list[str]:
     """Show values side by side.
 
     Args:
         equal: whether those that are the same are shown, too.
     """
-    rows = [
-        [key, _cell(one, key), _cell(other, key)]
-        for key in dict.fromkeys([*one, *other])
-        if equal or _cell(one, key) != _cell(other, key)
-    ]
-    return table([what, "A", "B"], rows) if rows else [f"no {what} differs"]
+    pairs = {key: (_cell(one, key), _cell(other, key)) for key in dict.fromkeys([*one, *other])}
+    keys = [key for key, (a, b) in pairs.items() if equal or a != b]
+    if not keys:
+        return [f"no {what} differs"]
+    sides = [[pairs[key][side] for key in keys] for side in (0, 1)]
+    # Settings are texts, and metrics are numbers.
+    columns = [Column(side, cells, left=not equal) for side, cells in zip("AB", sides, strict=True)]
+    return fitted([Column(what, keys, left=True), *columns], width, "--wide shows all")
 
 
 def _cell(values: dict[str, Any], key: str) -> str:

@@ -59,6 +59,18 @@ class Listed:
     def data(self) -> str:
         return str(self.settings.get("dataset") or "-")
 
+    @property
+    def parts(self) -> dict[str, dict[str, Any]]:
+        """What ``results.fair`` asks for: group -> the part's ``name`` and options."""
+        found: dict[str, dict[str, Any]] = {
+            group: {"name": self.settings.get(group)} for group in GROUP_NAMES
+        }
+        for key, value in self.settings.items():
+            group, _, option = key.partition(".")
+            if group in found and option:
+                found[group][option] = value
+        return found
+
     def value(self, key: str) -> Any:
         """Give a setting or a metric by its name, or ``name``, ``path``, ``status``, ``started``;
         None if there is none."""

@@ -11,11 +11,19 @@ from typing import Any
 
 from sae_cli.config.settings import FREE
 from sae_cli.core.errors import in_one_line
-from sae_cli.core.text import number, short
+from sae_cli.core.text import ABSENT, number, short
+from sae_cli.results.fair import codes_are_counted
 from sae_cli.results.listing.listed import Listed
+from sae_cli.results.notes import COUNTED
+from sae_cli.results.tables import Column, fitted
 
-# These metrics are shown of runs that have them.
-SHOWN = ("val/loss", "val/fvu", "val/l0", "val/dead_latents", "test/fvu", "test/accuracy")
+# These metrics are shown of runs that have them. Of the columns that do not fit, those of the
+# highest rank are hidden.
+RANKS = {
+    **{"val/loss": 7, "val/fvu": 2, "val/l0": 3, "val/dead_latents": 7},
+    **{"test/fvu": 8, "test/accuracy": 4},
+}
+OF_STATUS, OF_MODEL, OF_AGE, OF_SETTINGS, OF_NAMED = 1, 3, 5, 6, 9
 # The first columns of CSV.
 COLUMNS = ("path", "name", "status", "model", "data", "dataset", "started")
 # These have columns of their own, or change no number.
@@ -26,32 +34,52 @@ MOST_SETTINGS, MOST_TEXT = 6, 60
 UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
-def lines_of(runs: Sequence[Listed], more: Iterable[str], now: datetime) -> list[str]:
+def lines_of(
+    runs: Sequence[Listed], more: Iterable[str], now: datetime, width: int | None
+) -> list[str]:
     """Show runs as aligned lines, with what sets apart those of the same model and data.
 
     Args:
         more: further settings and metrics to show.
         now: what ages are counted to.
+        width: of the terminal; None shows every column.
     """
-    metrics = [name for name in SHOWN if any(name in run.metrics for run in runs)]
+    metrics = [name for name in RANKS if any(name in run.metrics for run in runs)]
     extra = [name for name in dict.fromkeys(more) if name not in (*metrics, *COLUMNS)]
-    header = ["run", "status", "model", "data", *metrics, *extra, "age", "settings"]
+    asked = {*more}
     apart = differing(runs)
-    rows = [
-        [
-            short(run.path),
-            run.status,
-            run.model,
-            run.data,
-            *(number(run.metrics.get(name)) for name in metrics),
-            *(shown(run.value(name)) for name in extra),
-            age(run.started, now),
-            " ".join(_settings(run, apart[run.model, run.data])),
-        ]
-        for run in runs
+    # A folder that was named for its run says these two already.
+    named = all(run.model in run.path.name and run.data in run.path.name for run in runs)
+    of_model = OF_NAMED if named else OF_MODEL
+    columns = [
+        Column("run", [short(run.path) for run in runs], left=True),
+        Column("status", [run.status for run in runs], OF_STATUS, left=True),
+        Column("model", [run.model for run in runs], of_model, left=True),
+        Column("data", [run.data for run in runs], of_model, left=True),
+        *(
+            Column(name, [_metric(run, name) for run in runs], 0 if name in asked else RANKS[name])
+            for name in metrics
+        ),
+        *(Column(name, [shown(run.value(name)) for run in runs]) for name in extra),
+        Column("age", [age(run.started, now) for run in runs], OF_AGE),
+        Column(
+            "settings",
+            [" ".join(_settings(run, apart[run.model, run.data])) for run in runs],
+            OF_SETTINGS,
+            left=True,
+        ),
     ]
-    left = {0, 1, 2, 3, len(header) - 1}
-    return _aligned([header, *rows], left)
+    faults = [f"{short(run.path)}: {run.fault}" for run in runs if run.fault]
+    return [*fitted(columns, width, "--wide or --csv show all"), *faults]
+
+
+def _metric(run: Listed, name: str) -> str:
+    """Show a metric of a run, unless it says nothing of its model."""
+    if name.rpartition("/")[2] in COUNTED and not codes_are_counted(
+        run.parts, run.metrics.get("active_above")
+    ):
+        return ABSENT
+    return number(run.metrics.get(name))
 
 
 def differing(runs: Iterable[Listed]) -> dict[tuple[str, str], list[str]]:
@@ -103,8 +131,6 @@ def _settings(run: Listed, keys: Sequence[str]) -> Iterator[str]:
         yield f"{key}={shown(run.settings[key])}"
     if len(found) > MOST_SETTINGS:
         yield f"(and {len(found) - MOST_SETTINGS} more)"
-    if run.fault:
-        yield run.fault
 
 
 def shown(value: Any) -> str:
@@ -128,16 +154,3 @@ def _cell(value: Any) -> str:
     )
     text = in_one_line(text)
     return f"'{text}" if isinstance(value, str) and text[:1] in ("=", "+", "-", "@") else text
-
-
-def _aligned(rows: Sequence[Sequence[str]], left: set[int]) -> list[str]:
-    """Align cells as lines, harmless for a terminal; these columns to the left."""
-    cells = [[in_one_line(cell) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if i in left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]

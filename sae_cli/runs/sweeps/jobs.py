@@ -10,12 +10,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, final
 
+from sae_cli.config.settings import PRINTING
 from sae_cli.core.company import in_company
 from sae_cli.core.errors import ConfigError, MovedError, Stopped, in_one_line
 from sae_cli.core.text import say, short
 from sae_cli.results.finished import has_finished
+from sae_cli.results.tables import terminal_width
 from sae_cli.run_folder.files import refuse_link, remove_temporaries
 from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.layout import SWEEP, holds_run, holds_sweep, resume_command
@@ -70,20 +73,30 @@ class OneByOne(Launcher):
 
 
 def resume_sweep(
-    path: Path, launcher_for: Callable[[Sweep], Launcher] = lambda sweep: OneByOne()
+    path: Path,
+    changes: Mapping[str, Any] = MappingProxyType({}),
+    launcher_for: Callable[[Sweep], Launcher] = lambda sweep: OneByOne(),
 ) -> int:
     """Resume a sweep from its folder.
 
     Args:
+        changes: new values for settings of ``PRINTING``, for all jobs.
         launcher_for: chooses how its jobs run.
 
     Returns:
         how many jobs did not finish.
 
     Raises:
-        ConfigError: the folder is damaged, or its trackers lead out of the folder of all runs.
+        ConfigError: another setting is given, the folder is damaged, or its trackers lead out of
+            the folder of all runs.
         InUseError, Stopped: as ``run_sweep``.
     """
+    for key in changes:
+        if key not in PRINTING:
+            raise ConfigError(
+                f"{key}: a sweep is resumed as it was; with resume= only {', '.join(PRINTING)} can "
+                "be given"
+            )
     sweep = read_sweep(path)
     for name, options in (
         (n, o) for job in sweep.jobs for n, o in job.config.settings.logger.items()
@@ -94,13 +107,18 @@ def resume_sweep(
                 f"logger.{name}.{option}={options[option]} of a folder is not followed; resume the "
                 f"sweep by the command that began it, with hydra.sweep.dir={short(path)}"
             )
-    return run_sweep(sweep, launcher_for(sweep))
+    return run_sweep(sweep, launcher_for(sweep), changes)
 
 
-def run_sweep(sweep: Sweep, launcher: Launcher) -> int:
+def run_sweep(
+    sweep: Sweep, launcher: Launcher, changes: Mapping[str, Any] = MappingProxyType({})
+) -> int:
     """Run every job, and show a table of their results, which are in ``results.csv`` as well.
 
     Everything is gathered from the folders, so that jobs may run in other processes.
+
+    Args:
+        changes: as for ``resume_sweep``.
 
     Returns:
         how many jobs did not finish.
@@ -120,6 +138,7 @@ def run_sweep(sweep: Sweep, launcher: Launcher) -> int:
             sweep = recorded
         else:
             sweep.write()
+        sweep = sweep.changed(changes)
         write_results(sweep)
         try:
             launcher.launch(sweep)
@@ -130,7 +149,8 @@ def run_sweep(sweep: Sweep, launcher: Launcher) -> int:
         finally:
             rows = write_results(sweep)
             varied = varied_keys([job.overrides for job in sweep.jobs])
-            for line in () if sweep.quiet else results_table(sweep, rows, varied):
+            shown = [] if sweep.quiet else results_table(sweep, rows, varied, terminal_width())
+            for line in shown:
                 say(line)
             for line in failure_notes(sweep, rows):
                 say(line)

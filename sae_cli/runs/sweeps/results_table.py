@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sae_cli.config.settings import AUTO
-from sae_cli.core.text import table
+from sae_cli.core.text import ABSENT, number
 from sae_cli.results.fair import QUALITY, Fair, dead, is_trade_off, sparsity
 from sae_cli.results.front import pareto_front
 from sae_cli.results.notes import undefined_notes
+from sae_cli.results.tables import Column, fitted, wrapped
 from sae_cli.runs.sweeps.lines import Line, lines_of
+from sae_cli.runs.sweeps.results import RESULTS
 from sae_cli.runs.sweeps.sweep import Sweep
 from sae_cli.training.metrics import higher_is_better
 
@@ -19,17 +21,13 @@ LOSS, ACCURACY, TARGET = "val/loss", "val/accuracy", "penalty.target"
 # Losses are of one kind where these parts are the same, but for an option of none.
 OF_THE_LOSS = ("penalty", "reconstruction", "head", "inference")
 FRONT, NOT_FRONT = "*", ""
-
-
-class Column(NamedTuple):
-    """A column of metrics: its header, and what a line has in it, or None."""
-
-    header: str
-    cell: Callable[[Line], str | None]
+# Of the columns that do not fit, those of the highest rank are hidden.
+RANKS = {TARGET: 4, ACCURACY: 3, LOSS: 5, "val/dead_latents": 6}
+OF_STATUS, OF_KEYS, OF_FRONT, OF_SPARSITY, OF_SEEDS = 1, 1, 2, 2, 4
 
 
 def results_table(
-    sweep: Sweep, rows: Sequence[Mapping[str, Any]], varied: Sequence[str]
+    sweep: Sweep, rows: Sequence[Mapping[str, Any]], varied: Sequence[str], width: int | None
 ) -> list[str]:
     """Show what varies between the jobs, their status and the metrics that matter for their models.
 
@@ -39,6 +37,7 @@ def results_table(
     Args:
         rows: as ``write_results`` gives them.
         varied: the keys whose overrides differ between the jobs.
+        width: of the terminal; None shows every column.
     """
     lines, keys = lines_of(sweep, rows, varied)
     gathered = len(lines) < len(rows)
@@ -55,17 +54,22 @@ def results_table(
         order = f"best first by {metric}"
     if gathered:
         order += "; mean +- standard deviation over seeds"
-    columns = _columns(lines, keys, None if sort_by == AUTO else sort_by)
-    header = ["job", *keys, *(["seeds"] if gathered else []), "status"]
-    header += [*(["front"] if marks else []), *(column.header for column in columns)]
-    cells = []
-    for number, line in enumerate(lines):
-        first = line.rows[0]
-        start = [line.numbers, *(first.get(key) for key in keys)]
-        start += [len(line.finished)] if gathered else []
-        start += [line.status, *([marks[number]] if marks else [])]
-        cells.append([*start, *(column.cell(line) for column in columns)])
-    return ["", order, *table(header, cells), *_notes(lines, sort_by)]
+    columns = [
+        Column("job", [line.numbers for line in lines], left=True),
+        *(Column(key, _settings(lines, key), OF_KEYS) for key in keys),
+    ]
+    if gathered:
+        columns.append(Column("seeds", [str(len(line.finished)) for line in lines], OF_SEEDS))
+    columns.append(Column("status", [line.status for line in lines], OF_STATUS))
+    if marks:
+        columns.append(Column("front", marks, OF_FRONT))
+    columns += _of_metrics(lines, keys, None if sort_by == AUTO else sort_by)
+    shown = fitted(columns, width, f"{RESULTS} has all")
+    return ["", *wrapped(order, width), *shown, *_notes(lines, sort_by)]
+
+
+def _settings(lines: Sequence[Line], key: str) -> list[str]:
+    return [number(line.rows[0].get(key)) for line in lines]
 
 
 def _front_first(lines: Sequence[Line]) -> tuple[list[Line], list[bool]]:
@@ -114,7 +118,7 @@ def _rank(value: float | None, sign: float) -> tuple[bool, float]:
     return (value is None, 0.0 if value is None else sign * value)
 
 
-def _columns(lines: Sequence[Line], keys: Sequence[str], sort_by: str | None) -> list[Column]:
+def _of_metrics(lines: Sequence[Line], keys: Sequence[str], sort_by: str | None) -> list[Column]:
     """Choose the columns of metrics, each of which some line has."""
     fairs: dict[Fair, None] = dict.fromkeys([Fair(sort_by)] if sort_by else [])
     if _losses_are_of_one_kind(lines, keys):
@@ -128,18 +132,18 @@ def _columns(lines: Sequence[Line], keys: Sequence[str], sort_by: str | None) ->
     general = {Fair(LOSS), Fair(QUALITY), Fair(ACCURACY), *([Fair(sort_by)] if sort_by else [])}
     columns = []
     for fair in fairs:
-        columns.append(_column(fair, general))
+        cells = [
+            line.cell(fair.metric) if fair in general or fair in of_line else ABSENT
+            for line, of_line in zip(lines, own, strict=True)
+        ]
+        rank = 0 if fair in {Fair(QUALITY), Fair(sort_by or QUALITY)} else OF_SPARSITY
+        rank = RANKS.get(fair.metric, rank) if rank else rank
+        columns.append(Column(fair.metric, cells, rank, condition=fair.condition))
         activity = fair.metric == "val/mean_activity"
-        if activity and TARGET not in keys and any(map(_target, lines)):
-            columns.append(Column(TARGET, lambda line: _target(line) or "-"))
+        targets = [_target(line) or ABSENT for line in lines]
+        if activity and TARGET not in keys and {*targets} != {ABSENT}:
+            columns.append(Column(TARGET, targets, RANKS[TARGET]))
     return columns
-
-
-def _column(fair: Fair, general: set[Fair]) -> Column:
-    def cell(line: Line) -> str | None:
-        return line.cell(fair.metric) if fair in general or fair in _own(line) else "-"
-
-    return Column(fair.label, cell)
 
 
 def _own(line: Line) -> list[Fair]:
@@ -167,5 +171,5 @@ def _notes(lines: Sequence[Line], sort_by: str) -> list[str]:
     return undefined_notes(
         ((name, row[name]) for line in lines for row in line.finished for name in metrics
          if name in row),
-        "-",
+        ABSENT,
     )  # fmt: skip

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,13 @@ class Sweep:
     def quiet(self) -> bool:
         """Whether nothing but errors, warnings and the last line is to be printed."""
         return self.jobs[0].config.settings.quiet
+
+    def changed(self, changes: Mapping[str, Any]) -> Sweep:
+        """Give the sweep with other values for these dotted keys of all its jobs."""
+        if not changes:
+            return self
+        jobs = [replace(job, config=job.config.changed(changes)) for job in self.jobs]
+        return replace(self, jobs=jobs)
 
     def write(self) -> None:
         """``sweep.yaml``, from which the sweep can be resumed."""

@@ -10,6 +10,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from sae_cli.pictures import Picture
+from sae_cli.pictures.picture import render
 from sae_cli.pictures.training.loss_curves import draw, loss_curves
 from tests.pictures.looks import check_looks
 from tests.pictures.views import lines, make_view
@@ -181,3 +182,19 @@ def test_what_lies_near_before_training_is_drawn(values: tuple[float, ...]) -> N
     picture = loss_curves(untrained(*values), terms=[])
     (axes,) = picture.figure.axes
     assert axes.get_ylim()[1] > values[0] and not axes.texts
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("wide", [1.0, 1e4])
+def test_words_on_what_lies_far_off_cover_no_curve(sign: float, wide: float) -> None:
+    later = [wide ** (1 / n) * (0.1 + 0.1 / n) for n in range(1, 51)]
+    if sign < 0:
+        later = [max(later) / value for value in later]
+    first = (1e3 * wide) ** sign
+    picture = loss_curves(untrained(first, *later), terms=[])
+    render(picture)
+    (axes,) = picture.figure.axes
+    (text,) = axes.texts
+    box = text.get_window_extent()
+    for line in axes.lines[:2]:
+        assert not line.get_path().transformed(line.get_transform()).intersects_bbox(box, False)

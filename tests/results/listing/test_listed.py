@@ -87,7 +87,7 @@ def test_what_sets_runs_apart_is_of_the_same_model_and_data(make: Make) -> None:
     apart = differing(runs)
     assert apart["sparse_kl", "digits"] == ["penalty.weight"]
     assert apart["ae", "digits"] == []
-    lines = lines_of(runs, [], NOW)
+    lines = lines_of(runs, [], NOW, None)
     assert lines[0].split() == ["run", "status", "model", "data", "val/fvu", "age", "settings"]
     assert [line.split()[-1] for line in lines[1:]] == [
         "penalty.weight=0.1",
@@ -107,7 +107,7 @@ def test_many_settings_are_cut_and_wished_ones_shown(make: Make) -> None:
     )
     other = ("optimizer=sgd", "corruption=gaussian")
     runs = [read_listed(make("a")), read_listed(make("b", *more, *other))]
-    lines = lines_of(runs, ["seed"], NOW)
+    lines = lines_of(runs, ["seed"], NOW, None)
     assert "seed" in lines[0].split() and lines[2].rstrip().endswith("more)")
 
 
@@ -143,8 +143,8 @@ def test_damaged_runs_are_listed(make: Make) -> None:
         (path / "config.yaml").write_text(content)
         run = read_listed(path)
         assert run.status == "damaged" and "config.yaml" in run.fault
-        lines = lines_of([run], [], NOW)
-        assert "config.yaml" in lines[1]
+        lines = lines_of([run], [], NOW, 80)
+        assert lines[-1] == f"{path}: {run.fault}"
 
 
 def test_values_of_a_stranger_are_shown_as_they_stand(make: Make) -> None:
@@ -158,10 +158,10 @@ def test_values_of_a_stranger_are_shown_as_they_stand(make: Make) -> None:
     run = read_listed(path)
     assert run.started is None and run.metrics["val/fvu"] is None
     assert run.metrics["val/l0"] is None
-    for line in (*lines_of([run, run], [], NOW), *as_csv([run]).splitlines()):
+    for line in (*lines_of([run, run], [], NOW, 80), *as_csv([run]).splitlines()):
         check_harmless(line)
     [*show(run)]
-    [*compare(run, read_listed(make("two")))]
+    [*compare(run, read_listed(make("two")), 80)]
 
 
 def test_a_cell_is_no_formula(make: Make) -> None:
@@ -178,12 +178,14 @@ def test_pictures_and_differences_side_by_side(make: Make) -> None:
         (path / "pictures").mkdir()
         (path / "pictures" / "atoms.png").touch()
     (one / "pictures" / "samples.png").touch()
-    lines = [*compare(read_run(one), read_run(other))]
+    lines = [*compare(read_run(one), read_run(other), 80)]
     cells = [line.split() for line in lines]
     assert ["seed", "1", "2"] in cells and ["penalty", "kl", "l1"] in cells
     assert ["val/fvu", "0.2500", "0.5000"] in cells
-    assert [f"{one}/pictures/atoms.png", f"{other}/pictures/atoms.png"] in cells
-    assert [f"{one}/pictures/samples.png", "-"] in cells
+    # The names stand there once, and each below who has it.
+    both, alone = lines.index("pictures of both, in pictures/:"), len(lines) - 2
+    assert lines[both + 1] == "atoms.png"
+    assert lines[alone:] == ["pictures of A alone, in pictures/:", "samples.png"]
     assert not any(line.startswith("epochs") for line in lines)
     shown = [*show(read_run(other))]
     assert shown[0].startswith(f"{other}: interrupted, begun 2026-01-07T19:00:00")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -68,6 +69,14 @@ class Opened:
         """Check that nothing went wrong, and that nothing but the page itself was asked for."""
         assert self.said == []
         assert [url for url in self.asked if not url.startswith("data:")] == [self.page.url]
+
+    def wait_until(self, condition: str) -> None:
+        """Wait for a condition; the page lets nothing be evaluated in it again and again."""
+        for _ in range(200):
+            if self.page.evaluate(condition):
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError(f"never: {condition}")
 
     def rows(self) -> list[list[str]]:
         """The cells of the visible rows of the table."""
@@ -179,7 +188,7 @@ def test_heads_sort(sweep: Opened) -> None:
 
 def test_words_and_bounds_filter(sweep: Opened) -> None:
     sweep.page.get_by_label("Filter").fill("SPARSE_L1 val/l0<30")
-    sweep.page.wait_for_function("document.getElementById('count').textContent !== ''")
+    sweep.wait_until("document.getElementById('count').textContent !== ''")
     assert set(sweep.column("model")) == {"sparse_l1"}
     assert all(float(cell) < 30 for cell in sweep.column("val/l0"))
     n = len(sweep.rows())
@@ -212,7 +221,7 @@ def test_a_point_says_what_it_is(sweep: Opened) -> None:
             return [box.x + point.x, box.y + point.y]; }"""
     )
     sweep.page.mouse.move(x, y)
-    sweep.page.wait_for_function('Chart.getChart("trade-off-chart").tooltip.opacity === 1')
+    sweep.wait_until('Chart.getChart("trade-off-chart").tooltip.opacity === 1')
     title, *lines = sweep.tooltip("trade-off-chart")
     assert re.fullmatch(r"\d+_model=.*", title)
     assert [line.partition("=")[0] for line in lines[:3]] == ["model", "penalty.weight", "seed"]
@@ -257,7 +266,7 @@ def test_the_table_is_copied(sweep: Opened) -> None:
     for name in ("Copy as Markdown", "LaTeX", "CSV"):
         sweep.page.get_by_role("button", name=name).click()
         area = sweep.page.locator("#copied textarea")
-        sweep.page.wait_for_function("document.querySelector('#copied output').textContent !== ''")
+        sweep.wait_until("document.querySelector('#copied output').textContent !== ''")
         texts[name] = area.input_value()
         assert sweep.page.evaluate("navigator.clipboard.readText()") == texts[name]
         sweep.page.get_by_role("button", name="Close").click()
@@ -316,3 +325,24 @@ def test_how_long_pages_take_to_open(browser: Any, files: dict[str, Path], tmp_p
         print(f"{name}: {size:.1f} MB, open after {seconds / 1e3:.2f} s")
         opened.check()
         opened.page.context.close()
+
+
+def test_counts_that_are_all_zero_lie_on_the_axis(browser: Any, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", ["model=sparse_kl"])
+    metrics = run / "metrics.jsonl"
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    for line in lines:
+        line |= {"val/dead_latents": 0, "val/mean_activity": -0.5}
+    metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    opened = Opened(browser, write_page_of([run]), DESKTOP, "light")
+    script = """() => Object.fromEntries(
+        [...document.querySelectorAll("canvas[data-chart]")].map((canvas) => {
+            const { min, max } = Chart.getChart(canvas).scales.y;
+            return [data.charts[canvas.dataset.chart].name, [min, max]];
+        }))"""
+    limits = opened.page.evaluate(script)
+    assert limits["dead_latents"] == [0, 1]
+    # What can be negative keeps its axis.
+    assert limits["mean_activity"][0] < -0.4
+    opened.check()
+    opened.page.context.close()

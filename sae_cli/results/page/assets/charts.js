@@ -28,6 +28,11 @@ function rounded(value) {
   return Number(value.toPrecision(5));
 }
 
+// Chart.js puts a line of zeros in the middle of an axis from -1 to 1, and a count is never below 0.
+function fromZero(scale) {
+  if (scale.min < 0 && scale.getMinMax(false).min >= 0) scale.min = 0;
+}
+
 function options(x, y, { log = false, legend = true, tooltip = {} } = {}) {
   const type = log ? "logarithmic" : "linear";
   return {
@@ -36,8 +41,13 @@ function options(x, y, { log = false, legend = true, tooltip = {} } = {}) {
     parsing: false,
     interaction: { mode: "nearest", intersect: false },
     scales: {
-      x: { type: "linear", bounds: "data", title: { display: Boolean(x), text: x } },
-      y: { type, title: { display: Boolean(y), text: y } },
+      x: {
+        type: "linear",
+        bounds: "data",
+        afterDataLimits: fromZero,
+        title: { display: Boolean(x), text: x },
+      },
+      y: { type, afterDataLimits: fromZero, title: { display: Boolean(y), text: y } },
     },
     plugins: {
       legend: { display: legend, labels: { boxWidth: 8, boxHeight: 8, usePointStyle: true } },

@@ -1,0 +1,104 @@
+"""Tables within the width of a terminal: what leaves, what is hidden, what is said of it."""
+
+from __future__ import annotations
+
+import random
+import re
+
+import pytest
+
+from sae_cli.results.tables import Column, fitted, terminal_width
+
+WHERE = "--wide shows all"
+RUNS = ["out/a_ae", "out/b_vae", "out/c_topk"]
+
+
+def columns() -> list[Column]:
+    return [
+        Column("run", RUNS, left=True),
+        Column("status", ["finished"] * 3, 1, left=True),
+        Column("activation.k", ["2", "4", "8"], 1),
+        Column("val/fvu", ["0.1000", "0.2000", "0.3000"], 2),
+        Column("val/l0", ["1.0000", "2.0000", "3.0000"], 3, condition="code > 0"),
+        Column("note", ["x" * 30, "", "z"], 9, left=True),
+        Column("device", ["-"] * 3, 4),
+    ]
+
+
+def test_nothing_is_left_out_of_a_wide_one() -> None:
+    header, *rows = fitted(columns(), None, WHERE)
+    names = ["run", "status", "activation.k", "val/fvu", "val/l0 (code > 0)", "note", "device"]
+    assert re.split("  +", header) == names
+    assert [re.split("  +", row)[1:3] for row in rows] == [["finished", k] for k in "248"]
+
+
+def test_what_all_rows_share_is_said_once() -> None:
+    above, header, *rows = fitted(columns(), 120, WHERE)
+    assert above == "all: status=finished"
+    assert "status" not in header and "device" not in header
+    assert rows[0].split() == ["out/a_ae", "2", "0.1000", "1.0000", "x" * 30]
+    # One row shares everything with itself.
+    alone = [Column(one.header, one.cells[:1], one.rank, one.left) for one in columns()]
+    assert "status" in fitted(alone, 120, WHERE)[0]
+
+
+def test_names_are_shortened_where_they_stay_clear() -> None:
+    lines = fitted(columns(), 60, WHERE)
+    assert lines[1].split() == ["run", "k", "fvu", "l0", "note"]
+    assert lines[2].split()[0] == "a_ae"
+    said = " ".join(lines[5:])
+    for words in (
+        "run = out/...",
+        "k = activation.k",
+        "fvu = val/fvu",
+        "l0 = val/l0 (code > 0)",
+    ):
+        assert words in said
+    both = [*columns(), Column("test/fvu", ["1", "2", "3"], 2)]
+    header = fitted(both, 66, WHERE)[1].split()
+    assert "val/fvu" in header and "test/fvu" in header and "l0" in header
+
+
+def test_the_least_important_is_hidden_first() -> None:
+    lines = fitted(columns(), 40, WHERE)
+    assert lines[1].split() == ["run", "k", "fvu", "l0"]
+    assert lines[-1] == f"hidden: note; {WHERE}"
+    with_others = [*columns(), *(Column(f"m{n}", ["10", "20", "30"], 5 + n) for n in range(9))]
+    lines = fitted(with_others, 40, WHERE)
+    assert "m0" in lines[1] and "m8" not in lines[1]
+    assert "hidden: note, m" in " ".join(lines)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_line_is_wider_than_asked(seed: int) -> None:
+    """Whatever the columns: but for one word that alone is longer, which stays whole."""
+    draw = random.Random(seed)
+    given = [Column("job", [str(n) for n in range(4)], left=True)]
+    for number in range(draw.randint(1, 12)):
+        cells = ["x" * draw.randint(0, 30) for _ in range(4)]
+        left, rank = draw.random() < 0.5, draw.randint(1, 5)
+        given.append(Column(f"a{number % 3}.b{number}", cells, rank, left))
+    width = draw.randint(40, 120)
+    lines = fitted(given, width, WHERE)
+    assert all(len(line) <= width for line in lines), lines
+    text = " ".join(lines)
+    for one in given:
+        assert one.header in text or one.header.partition(".")[2] in text
+
+
+def test_what_is_always_there_is_cut_in_its_middle() -> None:
+    paths = [f"/data/{'long' * 20}/{n}.npy" for n in range(2)] + ["/data/x"]
+    lines = fitted(
+        [Column("key", ["a", "b", "c"], left=True), Column("A", paths, left=True)], 40, ""
+    )
+    assert lines[1].endswith("/0.npy") and "..." in lines[1] and len(lines[1]) == 40
+
+
+def test_the_width_is_the_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    assert terminal_width() == 120
+    monkeypatch.setenv("COLUMNS", "3")
+    assert terminal_width() == 40
+    monkeypatch.delenv("COLUMNS")
+    # The tests run without a terminal.
+    assert terminal_width() >= 40
