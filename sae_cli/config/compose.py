@@ -31,6 +31,7 @@ from sae_cli.config.folder_names import unique_stamp
 from sae_cli.config.hydra_pages import OF_USER, PageLoader, check_references, guard_pages
 from sae_cli.config.hydra_settings import HydraWords, split_words
 from sae_cli.config.settings import LOGGER
+from sae_cli.config.spaced import spell_out
 from sae_cli.config.sweep_words import check_sweep, refuse_sweep
 from sae_cli.config.typed_text import quote_texts
 from sae_cli.config.widths import GROUP, taken_back
@@ -79,7 +80,7 @@ def read_words(words: Sequence[str], multirun: bool) -> tuple[list[list[str]], H
     """
     loader = GlobalHydra.instance().config_loader()
     groups = _groups()
-    texts = [quote_texts(word, groups) for word in words]
+    texts = [quote_texts(spell_out(word, groups), groups) for word in words]
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(texts)
     own, of_hydra = split_words(parsed)
     for override in own:

@@ -21,8 +21,8 @@ def check_sweep(override: Override, groups: Collection[str]) -> None:
     key, line, value = override.key_or_group, override.input_line, override.value()
     if isinstance(value, IntervalSweep):
         raise ConfigError(
-            f"{line}: a sweep tries single values, and an interval has none; write {key}=A,B,C or "
-            f"{key}=range(START,STOP,STEP) with -m"
+            f"{line}: a sweep tries single values, and an interval has none; write {key}=A,B,C, "
+            f"{key}=logspace(START,END,N) or linspace with -m, or search it: hydra/sweeper=optuna"
         )
     if isinstance(value, Glob) and key not in groups:
         raise ConfigError(
