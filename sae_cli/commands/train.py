@@ -129,9 +129,16 @@ def _sweep(asked: Asked, folder: Path, pages: Path | None) -> int:
         from sae_cli.runs.sweeps.jobs import OneByOne, run_sweep
         from sae_cli.runs.sweeps.sweep import sweep_of
 
-    words = asked.hydra.launcher
-    launcher = HydraLauncher(words, pages) if words else OneByOne()
-    return run_sweep(sweep_of(folder, [job.overrides for job in asked.runs], configs), launcher)
+        words = asked.hydra.launcher
+        launcher = HydraLauncher(words, pages) if words else OneByOne()
+        if asked.search is not None:
+            from sae_cli.config.search import settle
+            from sae_cli.runs.sweeps.searching import search_of
+
+            sweep = search_of(folder, settle(asked.search, asked.runs, configs))
+        else:
+            sweep = sweep_of(folder, [job.overrides for job in asked.runs], configs)
+    return run_sweep(sweep, launcher)
 
 
 def _resume(arguments: Arguments, folder: Path) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,12 @@ from sae_cli.runs.metric_log import MetricLog
 from sae_cli.runs.tracking import Tracking
 from sae_cli.training.loop import Generators
 from sae_cli.training.stage import Stage
+
+Watch = Callable[[Sequence[Mapping[str, Any]]], None]
+
+
+def watch_nothing(lines: Sequence[Mapping[str, Any]]) -> None:
+    """Let a run train to its end."""
 
 
 @dataclass
@@ -59,6 +65,8 @@ class ActiveRun:
         tracking: the trackers that are told of it.
         stop: whether a signal has asked to stop.
         resumed: the checkpoint that the run resumes from, or None.
+        watch: called with the lines of ``metrics.jsonl`` after each epoch but the last of a stage,
+            once they are saved; it raises ``Pruned`` to end the run.
     """
 
     made: Prepared
@@ -70,6 +78,7 @@ class ActiveRun:
     tracking: Tracking
     stop: Stop
     resumed: TrainState | None
+    watch: Watch
 
     @property
     def config(self) -> RunConfig:
@@ -104,6 +113,7 @@ def activate(
     stop: Stop,
     resumed: TrainState | None,
     loggers: Mapping[str, Mapping[str, Any]],
+    watch: Watch = watch_nothing,
 ) -> ActiveRun:
     """Join a prepared run with the folder that it writes to, and its trackers."""
     settings = made.config.settings
@@ -131,4 +141,5 @@ def activate(
         tracking,
         stop,
         resumed,
+        watch,
     )

@@ -40,7 +40,7 @@ def show(run: Listed) -> Iterator[str]:
     yield from (f"{key}={shown(value)}" for key, value in run.settings.items())
     yield ""
     yield from (short(picture) for picture in pictures(run.path))
-    if run.status in {"interrupted", "failed"}:
+    if run.status in {"interrupted", "failed", "pruned"}:
         yield f"resume: {resume_command(run.path)}"
     if (run.path / MODEL).is_file():
         yield f"in Python: sae_cli.load_run({str(run.path)!r})"
