@@ -115,7 +115,8 @@ def not_to_change(key: str) -> ConfigError:
     if part and part not in {field.name for field in fields(HydraConf)}:
         return ConfigError(f"unknown key {key}; {ALLOWED} for the command line")
     named = f"hydra.{part}" if part and part not in NAMED_IN_FULL else key
-    hint = "; a sweep tries every combination of -m KEY=A,B,C" if part == "sweeper" else ""
+    search = "; a sweep tries every combination of -m KEY=A,B,C, hydra/sweeper=optuna searches"
+    hint = search if part == "sweeper" else ""
     return ConfigError(f"{named} is not for a page or the command line to change; {ALLOWED}{hint}")
 
 

@@ -50,9 +50,10 @@ def read_objectives(own: Sequence[Override]) -> tuple[list[Override], list[str]]
             or not all(isinstance(name, str) for name in names)
             or len(set(names)) < len(names)
             or override.type is not OverrideType.CHANGE
+            or objectives
         ):
             raise ConfigError(
-                f"{override.input_line}: name one metric, {OBJECTIVE}=val/fvu, or a list of "
+                f"{override.input_line}: name one metric, {OBJECTIVE}=val/fvu, or once a list of "
                 f"different ones, {OBJECTIVE}=[val/fvu,val/l0]"
             )
         objectives = list(map(str, names))

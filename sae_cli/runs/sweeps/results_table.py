@@ -12,6 +12,7 @@ from sae_cli.results.fair import QUALITY, Fair, dead, is_trade_off, sparsity
 from sae_cli.results.front import pareto_front
 from sae_cli.results.notes import undefined_notes
 from sae_cli.runs.sweeps.lines import Line, lines_of
+from sae_cli.runs.sweeps.objectives import best_first
 from sae_cli.runs.sweeps.sweep import Sweep
 from sae_cli.training.metrics import higher_is_better
 
@@ -44,7 +45,13 @@ def results_table(
     gathered = len(lines) < len(rows)
     sort_by = sweep.sort_by
     marks: list[str] | None = None
-    if sort_by == AUTO and is_trade_off(keys):
+    if sort_by == AUTO and sweep.objectives:
+        lines, on_front = best_first(lines, sweep.objectives)
+        marks = [FRONT if on else NOT_FRONT for on in on_front]
+        names = " and ".join(sweep.objectives)
+        order = f"front ({FRONT}) first, then by {sweep.objectives[0]}: no other job is as good in "
+        order += f"{names}; sort_by=METRIC sorts by one"
+    elif sort_by == AUTO and is_trade_off(keys):
         lines, on_front = _front_first(lines)
         marks = [FRONT if on else NOT_FRONT for on in on_front]
         order = _order_of_front(lines)
@@ -55,7 +62,7 @@ def results_table(
         order = f"best first by {metric}"
     if gathered:
         order += "; mean +- standard deviation over seeds"
-    columns = _columns(lines, keys, None if sort_by == AUTO else sort_by)
+    columns = _columns(lines, keys, sweep.objectives if sort_by == AUTO else [sort_by])
     header = ["job", *keys, *(["seeds"] if gathered else []), "status"]
     header += [*(["front"] if marks else []), *(column.header for column in columns)]
     cells = []
@@ -114,18 +121,19 @@ def _rank(value: float | None, sign: float) -> tuple[bool, float]:
     return (value is None, 0.0 if value is None else sign * value)
 
 
-def _columns(lines: Sequence[Line], keys: Sequence[str], sort_by: str | None) -> list[Column]:
-    """Choose the columns of metrics, each of which some line has."""
-    fairs: dict[Fair, None] = dict.fromkeys([Fair(sort_by)] if sort_by else [])
+def _columns(lines: Sequence[Line], keys: Sequence[str], sort_by: Sequence[str]) -> list[Column]:
+    """Choose the columns of metrics, each of which some line has; those sorted by come first."""
+    own = [_own(line) for line in lines]
+    with_condition = {fair.metric for of_line in own for fair in of_line}
+    fairs = dict.fromkeys(Fair(name) for name in sort_by if name not in with_condition)
     if _losses_are_of_one_kind(lines, keys):
         fairs[Fair(LOSS)] = None
     fairs[Fair(QUALITY)] = None
-    own = [_own(line) for line in lines]
     for of_line in own:
         fairs |= dict.fromkeys(of_line)
     if any(line.values(ACCURACY) for line in lines):
         fairs[Fair(ACCURACY)] = None
-    general = {Fair(LOSS), Fair(QUALITY), Fair(ACCURACY), *([Fair(sort_by)] if sort_by else [])}
+    general = {Fair(LOSS), Fair(QUALITY), Fair(ACCURACY), *map(Fair, sort_by)}
     columns = []
     for fair in fairs:
         columns.append(_column(fair, general))

@@ -19,6 +19,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sae_cli.config.search import Search
@@ -33,9 +34,9 @@ from sae_cli.training.metrics import higher_is_better
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
-def direction(objective: str) -> str:
-    """Give Optuna's word for which values of a metric are better."""
-    return "maximize" if higher_is_better(objective) else "minimize"
+def direction(objective: str) -> StudyDirection:
+    """Say which values of a metric are better, as Optuna does."""
+    return StudyDirection.MAXIMIZE if higher_is_better(objective) else StudyDirection.MINIMIZE
 
 
 def next_job(search: Search, number: int, ended: Sequence[FrozenTrial]) -> Job:
