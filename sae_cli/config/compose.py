@@ -31,7 +31,7 @@ from sae_cli.config.folder_names import unique_stamp
 from sae_cli.config.hydra_pages import OF_USER, PageLoader, check_references, guard_pages
 from sae_cli.config.hydra_settings import HydraWords, split_words
 from sae_cli.config.search_dimensions import probes, read_dimensions
-from sae_cli.config.search_words import SearchWords, read_objectives, read_options
+from sae_cli.config.search_words import SearchWords, offer_search, read_objectives, read_options
 from sae_cli.config.settings import LOGGER
 from sae_cli.config.spaced import spell_out
 from sae_cli.config.sweep_words import check_sweep, refuse_sweep
@@ -52,6 +52,7 @@ def hydra_ready(pages: Path | None = None) -> Iterator[Hydra]:
     OmegaConf.register_new_resolver("unique_stamp", unique_stamp, use_cache=True, replace=True)
     version.setbase("1.3")
     guard_pages()
+    offer_search()
     path = create_config_search_path(str(CONF))
     if pages is not None:
         path.prepend(OF_USER, f"file://{pages}", SearchPathQuery(provider="schema"))

@@ -23,7 +23,8 @@ def hydra_settings(words: HydraWords, pages: Path | None) -> dict[str, Any]:
         pages: the user's own folder of pages, absolute; as in every function here.
     """
     with hydra_ready(pages):
-        config = compose_launcher(words.launcher)
+        sweeper = [str(word.input_line) for word in words.sweeper]
+        config = compose_launcher([*sweeper, *words.launcher])
     settings: Any = OmegaConf.to_container(config.hydra, resolve=False, enum_to_str=True)
     for kind in ("run", "sweep"):
         settings[kind]["dir"] = words.folder(kind)

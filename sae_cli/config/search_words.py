@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override, OverrideType
 
 from sae_cli.config.hydra_settings import HydraWords, not_to_change, not_to_sweep
@@ -30,6 +31,12 @@ class SearchWords:
     objectives: list[str]
     dimensions: list[Dimension]
     probes: list[Probe]
+
+
+def offer_search() -> None:
+    """Let Hydra know the sweeper and its options, so that it completes and shows them."""
+    options = SearchOptions().model_dump()
+    ConfigStore.instance().store(f"{OPTUNA}.yaml", options, group="hydra/sweeper", package=SWEEPER)
 
 
 def read_objectives(own: Sequence[Override]) -> tuple[list[Override], list[str]]:

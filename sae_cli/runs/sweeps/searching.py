@@ -81,7 +81,7 @@ class _Storage:
                     storage=self._storage,
                     study_name=STUDY,
                     directions=[direction(name) for name in self._search.objectives],
-                )
+                ).set_user_attr("objectives", self._search.objectives)
             load_study(study_name=STUDY, storage=self._storage).add_trials(trials)
         except (StorageInternalError, SQLAlchemyError) as error:
             reason = str(error.__cause__ or error).partition("\n")[0]
