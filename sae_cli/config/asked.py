@@ -10,6 +10,7 @@ from sae_cli.config.compose import compose_run, hydra_ready, read_words
 from sae_cli.config.composed import Composed
 from sae_cli.config.hydra_errors import explain_errors
 from sae_cli.config.hydra_settings import HydraWords, compose_launcher
+from sae_cli.config.search_space import check_installed
 from sae_cli.config.search_words import SearchWords
 
 
@@ -57,4 +58,6 @@ def read(
         if hydra.launcher:
             with explain_errors():
                 compose_launcher(hydra.launcher)
+    if search is not None:
+        check_installed()
     return Asked(runs, hydra, search)

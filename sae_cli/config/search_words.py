@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 
 from sae_cli.config.hydra_settings import HydraWords, not_to_change, not_to_sweep
 from sae_cli.config.search_dimensions import Probe
-from sae_cli.config.search_space import ASKING, OPTUNA, Dimension, SearchOptions, check_installed
+from sae_cli.config.search_space import ASKING, OPTUNA, Dimension, SearchOptions
 from sae_cli.core.errors import ConfigError, nearest
 from sae_cli.core.registry import validate
 
@@ -101,7 +101,6 @@ def read_options(
             f"{hydra.launcher[0]}: a search starts as many runs at a time as {SWEEPER}.n_jobs "
             f"says; give it, such as {SWEEPER}.n_jobs=2"
         )
-    check_installed()
     return options
 
 
