@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -91,13 +92,13 @@ def test_words_of_a_search_without_one(command: Command, words: tuple[str, ...],
 
 def without_optuna() -> None:
     def version(name: str) -> str:
-        raise search_space.PackageNotFoundError(name)
+        raise PackageNotFoundError(name)
 
-    search_space.version = version
+    vars(search_space)["version"] = version
 
 
 def with_an_old_optuna() -> None:
-    search_space.version = lambda name: "2.10.1"
+    vars(search_space)["version"] = lambda name: "2.10.1"
 
 
 def test_without_optuna_one_line_says_how_to_install_it(tmp_path: Path) -> None:
