@@ -29,6 +29,7 @@ OPTIONS = ("hydra.sweeper.n_trials=6", "hydra.sweeper.n_startup_trials=2", "quie
 FVU = "objective=val/fvu"
 WORDS = (*ASKED, *OPTIONS, WEIGHT, FVU, "epochs=8", "report=false", "hydra.sweep.dir=sweep")
 N = 6
+MLFLOW = {"mlflow": {"log_every": 50, "tracking_uri": "http://elsewhere"}}
 
 
 @pytest.fixture(scope="module")
@@ -225,11 +226,14 @@ def test_whole_numbers_and_pages(command: Command, tmp_path: Path) -> None:
         (lambda content: content["search"].update(objectives=[]), "is damaged (its search"),
         (lambda content: content["search"].update(objectives=["x"]), "x is not a metric"),
         (lambda content: content["search"]["options"].update(n_trials=0), "is damaged"),
-        (lambda content: content.update(bases=[]), "is damaged (its search"),
+        (lambda content: content.update(bases=[]), "it has no jobs"),
         (lambda content: content.update(bases=[1]), "is damaged"),
         (lambda content: content["search"]["dimensions"][0].update(key="logger"), "is damaged"),
         (lambda content: content["search"]["dimensions"][0].update(high=1e-5), "of the search"),
         (lambda content: content["jobs"][1].update(overrides=["seed=1"]), "of the search"),
+        (lambda content: content["jobs"][1]["overrides"].append("seed=1"), "of the search"),
+        (lambda content: content.update(jobs=[]), "it has no jobs"),
+        (lambda content: content["bases"][0]["config"].update(logger=MLFLOW), "is not followed"),
     ],
 )
 def test_a_search_from_a_stranger(

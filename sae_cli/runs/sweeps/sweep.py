@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +94,13 @@ class Sweep:
     def write(self) -> None:
         """``sweep.yaml``, from which the sweep can be resumed."""
         content: dict[str, Any] = {"threads": self.threads}
-        if self.search is not None:
+        if self.search is None:
+            content["jobs"] = [_entry(job.overrides, job.config) for job in self.jobs]
+        else:
             content["search"] = self.search.as_dict()
             content["bases"] = [_entry(*base) for base in self.search.bases]
-        content["jobs"] = [_entry(job.overrides, job.config) for job in self.jobs]
+            # Their configurations follow, and this is written anew for every job.
+            content["jobs"] = [{"overrides": job.overrides} for job in self.jobs]
         write_atomically(self.path / SWEEP, as_yaml(content))
 
 
@@ -129,29 +132,32 @@ def read_sweep(path: Path) -> Sweep:
         ConfigError: there is none, or it is damaged.
     """
     content = read_yaml(path / SWEEP, MAX_BYTES)
+    searched = "search" in content
     try:
-        entries = _entries(content["jobs"])
-        bases = _entries(content.get("bases", []))
+        entries = _entries(content["bases" if searched else "jobs"])
+        given = [[*map(str, job["overrides"])] for job in content["jobs"]]
         # Earlier versions left the threads to each job.
         threads = content.get("threads", AVAILABLE_THREADS)
     except (AttributeError, KeyError, TypeError) as error:
         raise ConfigError(f"{path / SWEEP} is damaged ({error} is not right)") from None
-    if not entries:
+    if not entries or not given:
         raise ConfigError(f"{path / SWEEP} is damaged (it has no jobs)")
     if type(threads) is not int or not 1 <= threads <= MAX_THREADS:
         raise ConfigError(
             f"{path / SWEEP} is damaged (threads must be a number from 1 to {MAX_THREADS})"
         )
-    overrides, configs = ([*column] for column in zip(*entries, strict=True))
-    sweep = sweep_of(path, overrides, [check_saved(config) for config in configs], threads)
-    if "search" not in content:
-        return sweep
+    bases = [(words, check_saved(config)) for words, config in entries]
+    if not searched:
+        return sweep_of(path, given, [config for _, config in bases], threads)
     try:
-        known = [(given, check_saved(config)) for given, config in bases]
-        return replace(sweep, search=read_search(content["search"], known))
+        search = read_search(content["search"], bases)
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path / SWEEP} is damaged (its search: {reason})") from None
+    jobs = [job_of(number, *search.job(search.texts(words))) for number, words in enumerate(given)]
+    if [job.overrides for job in jobs] != given:
+        raise ConfigError(f"{path / SWEEP} is damaged (its jobs are not of the search)")
+    return Sweep(path, jobs, threads, search)
 
 
 def _entries(listed: Any) -> list[tuple[list[str], dict[str, Any]]]:
