@@ -121,3 +121,27 @@ def test_what_hydra_offers_is_taken(command: Command) -> None:
     assert line == "hydra/sweeper: basic, optuna"
     done = command("-m", "hydra/sweeper=basic", "--cfg", "job", "seed=1,2")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("hydra/", "hydra/launcher= hydra/sweeper="),
+        ("hydra.", "hydra.launcher. hydra.run. hydra.sweep. hydra.sweeper."),
+        ("hydra.sweep.", "hydra.sweep.dir="),
+        ("hydra.job.", ""),
+        ("hydra/sweeper=", "hydra/sweeper=basic hydra/sweeper=optuna"),
+        (
+            "hydra/sweeper=optuna hydra.sweeper.n_",
+            "hydra.sweeper.n_jobs= hydra.sweeper.n_startup_trials= hydra.sweeper.n_trials=",
+        ),
+        ("penalty.w", "penalty.weight="),
+    ],
+)
+def test_completion_offers_what_is_taken(
+    command: Command, monkeypatch: pytest.MonkeyPatch, typed: str, offered: str
+) -> None:
+    monkeypatch.setenv("COMP_LINE", f"sae-train -m {typed}")
+    done = command("-sc", "query=bash")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert " ".join(sorted(done.stdout.split())) == offered
