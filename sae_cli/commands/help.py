@@ -31,7 +31,7 @@ Options:
   --help WORD ...      explain a group, a page or an option, such as
                        model, model=vae, penalty.target, settings
   --cfg job            show the whole configuration, without training
-  -m, --multirun       sweep over KEY=A,B,C
+  -m, --multirun       sweep over KEY=A,B,C or logspace(1e-4,1,9)
   --config-dir FOLDER  use your own pages beside these
   --plugin FILE        use your own parts, from a Python file or package
   --version            show the versions of sae-train, PyTorch and Python

@@ -45,4 +45,15 @@ COMMAND = {
         "What starts the jobs of a sweep (-m): basic, one after the other; joblib, side by side; "
         "submitit_slurm, on a cluster. Its options are hydra.launcher.OPTION.",
     ),
+    "hydra/sweeper": (
+        "hydra/sweeper=NAME",
+        "What chooses the jobs of a sweep (-m): basic, every combination of values; optuna, a "
+        "search for the best ones. Its options are hydra.sweeper.n_trials, n_startup_trials, "
+        "n_jobs, sampler (tpe, random) and pruner (none, median).",
+    ),
+    "objective": (
+        "objective=METRIC",
+        "What a search (hydra/sweeper=optuna) makes best, such as val/fvu; several are a list, "
+        "objective=[val/fvu,val/l0].",
+    ),
 }

@@ -53,8 +53,8 @@ class HydraLauncher(Launcher):
         self._words = words
         self._pages = pages
 
-    def launch(self, sweep: Sweep) -> None:
-        """Run every job, each in a process of its own, which a worker of the launcher starts.
+    def launch(self, sweep: Sweep, numbers: Sequence[int]) -> None:
+        """Run these jobs, each in a process of its own, which a worker of the launcher starts.
 
         What the launcher itself raises is shown, and ends no job that another process is at.
         """
@@ -75,7 +75,7 @@ class HydraLauncher(Launcher):
                     config=compose_launcher([*self._words, folder]),
                 )
             try:
-                _launch(launcher, sweep)
+                _launch(launcher, sweep, list(numbers))
             except Exception as error:
                 # A launcher is another project's, and any error may come from it.
                 text = str(error).partition("\n")[0]
@@ -84,9 +84,8 @@ class HydraLauncher(Launcher):
             _wait(sweep.folders)
 
 
-def _launch(launcher: HydrasOwn, sweep: Sweep) -> None:
-    """Launch every job, and again those that ended with the worker of another."""
-    numbers = [*range(len(sweep.jobs))]
+def _launch(launcher: HydrasOwn, sweep: Sweep, numbers: Sequence[int]) -> None:
+    """Launch these jobs, and again those that ended with the worker of another."""
     for launches_left in reversed(range(MOST_LAUNCHES)):
         try:
             _launch_once(launcher, sweep, numbers)
@@ -120,7 +119,7 @@ def _run(sweep: Sweep, starter: int, plugins: Sequence[Plugin], config: DictConf
 
 
 def _has_ended(sweep: Sweep, number: int) -> bool:
-    return status_of(sweep.folders[number]) in {"finished", "failed"}
+    return status_of(sweep.folders[number]) in {"finished", "failed", "pruned"}
 
 
 def _stop_jobs(sweep: Sweep) -> None:

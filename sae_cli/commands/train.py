@@ -140,7 +140,19 @@ def _sweep(asked: Asked, folder: Path, arguments: Arguments) -> int:
             f"sweep.together=on keeps jobs in one process, and {words[0]} gives each its own; "
             "leave out one of them"
         )
-    sweep = sweep_of(folder, [job.overrides for job in asked.runs], configs, threads_for(together))
+    if asked.search is not None and together == "on":
+        raise ConfigError(
+            "sweep.together=on: a search learns from each job before it chooses the next; leave "
+            "it out"
+        )
+    if asked.search is not None:
+        from sae_cli.config.search import settle
+        from sae_cli.runs.sweeps.searching import search_of
+
+        sweep = search_of(folder, settle(asked.search, asked.runs, configs))
+    else:
+        overrides = [job.overrides for job in asked.runs]
+        sweep = sweep_of(folder, overrides, configs, threads_for(together))
     launcher = HydraLauncher(words, arguments.pages) if words else launcher_for(sweep, together)
     return run_sweep(sweep, launcher)
 

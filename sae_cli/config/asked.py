@@ -10,6 +10,8 @@ from sae_cli.config.compose import compose_run, hydra_ready, read_words
 from sae_cli.config.composed import Composed
 from sae_cli.config.hydra_errors import explain_errors
 from sae_cli.config.hydra_settings import HydraWords, compose_launcher
+from sae_cli.config.search_space import check_installed
+from sae_cli.config.search_words import SearchWords
 
 
 @dataclass(frozen=True)
@@ -17,12 +19,14 @@ class Asked:
     """All that a command line asks for.
 
     Attributes:
-        runs: the one run, or each job of a sweep.
+        runs: the one run, or each job of a sweep; of a search those that check it.
         hydra: its words for Hydra.
+        search: the search, if it asks for one.
     """
 
     runs: list[Composed]
     hydra: HydraWords
+    search: SearchWords | None
 
 
 def read(
@@ -45,7 +49,7 @@ def read(
     """
     with hydra_ready(pages):
         with explain_errors():
-            jobs, hydra = read_words(words, multirun)
+            jobs, hydra, search = read_words(words, multirun)
         announce(len(jobs))
         runs = []
         for job in jobs:
@@ -54,4 +58,6 @@ def read(
         if hydra.launcher:
             with explain_errors():
                 compose_launcher(hydra.launcher)
-    return Asked(runs, hydra)
+    if search is not None:
+        check_installed()
+    return Asked(runs, hydra, search)

@@ -30,7 +30,10 @@ from sae_cli.config.conf_folder import CONF, PAGES
 from sae_cli.config.folder_names import unique_stamp
 from sae_cli.config.hydra_pages import OF_USER, PageLoader, check_references, guard_pages
 from sae_cli.config.hydra_settings import HydraWords, split_words
+from sae_cli.config.search_dimensions import probes, read_dimensions
+from sae_cli.config.search_words import SearchWords, offer_search, read_objectives, read_options
 from sae_cli.config.settings import LOGGER
+from sae_cli.config.spaced import spell_out
 from sae_cli.config.sweep_words import check_sweep, refuse_sweep
 from sae_cli.config.typed_text import quote_texts
 from sae_cli.config.widths import GROUP, taken_back
@@ -51,6 +54,7 @@ def hydra_ready(pages: Path | None = None) -> Iterator[Hydra]:
     OmegaConf.register_new_resolver("unique_stamp", unique_stamp, use_cache=True, replace=True)
     version.setbase("1.3")
     guard_pages()
+    offer_search()
     path = create_config_search_path(str(CONF))
     for folder in folders:
         path.prepend(OF_USER, f"file://{folder}", SearchPathQuery(provider="schema"))
@@ -71,34 +75,42 @@ def _forget() -> None:
     _groups.cache_clear()
 
 
-def read_words(words: Sequence[str], multirun: bool) -> tuple[list[list[str]], HydraWords]:
-    """Give the overrides of each job of a sweep, in Hydra's order, or of the one run; and the words
-    for Hydra.
+def read_words(
+    words: Sequence[str], multirun: bool
+) -> tuple[list[list[str]], HydraWords, SearchWords | None]:
+    """Give the overrides of each job of a sweep, in Hydra's order, or of the one run; the words
+    for Hydra; and the search, if one is asked for, whose jobs are the runs that check it.
 
     Raises:
-        ConfigError: a choice that is not a name, a sweep over nothing, or a setting of Hydra's that
-            is not for the command line.
+        ConfigError: a choice that is not a name, a sweep or a search over nothing, or a setting of
+            Hydra's that is not for the command line.
     """
     loader = GlobalHydra.instance().config_loader()
     groups = _groups()
-    texts = [quote_texts(word, groups) for word in words]
+    texts = [quote_texts(spell_out(word, groups), groups) for word in words]
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(texts)
     own, of_hydra = split_words(parsed)
+    own, objectives = read_objectives(own)
+    options = read_options(of_hydra, objectives, multirun=multirun)
     for override in own:
         if override.is_delete() and override.key_or_group in PAGES:
             raise ConfigError(f"{override.input_line}: a run needs one; choose another instead")
         if override.key_or_group in groups and not override.is_delete():
             _check_choice(override)
         if override.is_sweep_override():
-            check_sweep(override, groups)
+            check_sweep(override, groups, searched=options is not None)
             if not multirun:
                 raise refuse_sweep(override, _default)
     if not multirun:
-        return [[str(override.input_line) for override in own]], of_hydra
+        return [[str(override.input_line) for override in own]], of_hydra, None
+    if options is not None:
+        dimensions = read_dimensions(own, groups, lambda word: _parse(quote_texts(word, groups)))
+        jobs, tried = probes(own, dimensions)
+        return jobs, of_hydra, SearchWords(options, objectives, dimensions, tried)
     jobs = [job for batch in BasicSweeper.split_arguments(own, None) for job in batch]
     if not jobs:
         raise ConfigError(f"{' '.join(words)} sweeps over nothing; give KEY=A,B,C")
-    return jobs, of_hydra
+    return jobs, of_hydra, None
 
 
 def _default(key: str) -> Any:

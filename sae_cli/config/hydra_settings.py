@@ -33,8 +33,8 @@ LAUNCHING = (
     *("hydra/job_logging=none", "hydra/hydra_logging=none"),
 )
 ALLOWED = (
-    "of Hydra's own settings only hydra.run.dir, hydra.sweep.dir, hydra/launcher and its options "
-    "hydra.launcher.OPTION are"
+    "of Hydra's own settings only hydra.run.dir, hydra.sweep.dir, hydra/launcher, hydra/sweeper "
+    "and their options hydra.launcher.OPTION and hydra.sweeper.OPTION are"
 )
 # Messages name each key of these parts of the settings in full.
 NAMED_IN_FULL = {"run", "sweep", "job"}
@@ -47,10 +47,12 @@ class HydraWords:
     Attributes:
         folders: ``run`` or ``sweep`` -> how its folder is named, where that was given.
         launcher: the words that choose a launcher and set its options.
+        sweeper: those that choose a sweeper and set its options.
     """
 
     folders: dict[str, str]
     launcher: list[str]
+    sweeper: list[Override]
 
     def folder(self, kind: str) -> str:
         """Give the pattern that names the folder of a ``run`` or a ``sweep``."""
@@ -64,22 +66,23 @@ def split_words(overrides: Sequence[Override]) -> tuple[list[Override], HydraWor
         ConfigError: a word for Hydra is not for the command line.
     """
     own = [override for override in overrides if not _is_hydra(override)]
-    words = HydraWords({}, [])
+    words = HydraWords({}, [], [])
     for override in filter(_is_hydra, overrides):
         key = override.key_or_group.replace("/", ".")
         check_references({key: override.value()}, functions=True)
-        if key.startswith("hydra.sweeper"):
-            raise _not_to_change(key)
+        if key == "hydra.sweeper" or key.startswith("hydra.sweeper."):
+            words.sweeper.append(override)
+            continue
         if override.is_sweep_override():
-            raise _not_to_sweep(override)
+            raise not_to_sweep(override)
         if override.package is not None:
-            raise _not_to_change("hydra")
+            raise not_to_change("hydra")
         if key in {"hydra.run.dir", "hydra.sweep.dir"}:
             words.folders[key.split(".")[1]] = _folder(override)
         elif key == "hydra.launcher" or key.startswith("hydra.launcher."):
             words.launcher.append(str(override.input_line))
         else:
-            raise _not_to_change(key)
+            raise not_to_change(key)
     return own, words
 
 
@@ -88,7 +91,8 @@ def _is_hydra(override: Override) -> bool:
     return root == "hydra" or "hydra" in (override.package or "")
 
 
-def _not_to_sweep(override: Override) -> ConfigError:
+def not_to_sweep(override: Override) -> ConfigError:
+    """Word the error of several values for Hydra itself."""
     line, key = str(override.input_line), override.key_or_group
     name = line.partition("=")[2]
     quoted = f", or quote a name that holds a comma: '{key}=\"{name}\"'" if key in TEXTS else ""
@@ -105,12 +109,14 @@ def _folder(override: Override) -> str:
     return value
 
 
-def _not_to_change(key: str) -> ConfigError:
+def not_to_change(key: str) -> ConfigError:
+    """Word the error of a setting of Hydra's that stays as it is."""
     part = key.split(".")[1] if "." in key else None
     if part and part not in {field.name for field in fields(HydraConf)}:
         return ConfigError(f"unknown key {key}; {ALLOWED} for the command line")
     named = f"hydra.{part}" if part and part not in NAMED_IN_FULL else key
-    hint = "; a sweep tries every combination of -m KEY=A,B,C" if part == "sweeper" else ""
+    search = "; a sweep tries every combination of -m KEY=A,B,C, hydra/sweeper=optuna searches"
+    hint = search if part == "sweeper" else ""
     return ConfigError(f"{named} is not for a page or the command line to change; {ALLOWED}{hint}")
 
 

@@ -118,9 +118,9 @@ def check(config: Mapping[str, Any]) -> RunConfig:
     heads = GROUPS["head"].check(config["head"])["name"] != "none"
     if settings.sort_by != AUTO:
         offered = metric_names() if heads else _without_heads()
-        _check_metric("sort_by", settings.sort_by, [*offered, AUTO])
+        check_metric("sort_by", settings.sort_by, [*offered, AUTO])
     for number, entry in enumerate(settings.published):
-        _check_metric(f"published.{number}.metric", entry.metric, metric_names())
+        check_metric(f"published.{number}.metric", entry.metric, metric_names())
     parts = {group: registry.check(config[group]) for group, registry in GROUPS.items()}
     if parts["head"]["name"] == "none" and settings.sort_by.rpartition("/")[2] in OF_HEADS:
         raise ConfigError(
@@ -130,7 +130,8 @@ def check(config: Mapping[str, Any]) -> RunConfig:
     return RunConfig(settings, parts)
 
 
-def _check_metric(key: str, name: str, offered: list[str]) -> None:
+def check_metric(key: str, name: str, offered: list[str]) -> None:
+    """Raise ConfigError unless there is a metric of this name; ``offered`` words what there is."""
     if name not in metric_names():
         raise ConfigError(
             f"{key}={name} is not a metric; choose one of {', '.join(offered)}"

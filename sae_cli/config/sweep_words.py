@@ -12,17 +12,21 @@ from sae_cli.config.texts import TEXTS
 from sae_cli.core.errors import ConfigError
 
 
-def check_sweep(override: Override, groups: Collection[str]) -> None:
+def check_sweep(override: Override, groups: Collection[str], *, searched: bool) -> None:
     """Refuse what no sweep tries.
+
+    Args:
+        groups: names of groups, whose choices are names of pages.
+        searched: whether this is a search, which tries any value of an interval.
 
     Raises:
         ConfigError: a range without steps, or names of pages for something that has none.
     """
     key, line, value = override.key_or_group, override.input_line, override.value()
-    if isinstance(value, IntervalSweep):
+    if isinstance(value, IntervalSweep) and not searched:
         raise ConfigError(
-            f"{line}: a sweep tries single values, and an interval has none; write {key}=A,B,C or "
-            f"{key}=range(START,STOP,STEP) with -m"
+            f"{line}: a sweep tries single values, and an interval has none; write {key}=A,B,C, "
+            f"{key}=logspace(START,END,N) or linspace with -m, or search it: hydra/sweeper=optuna"
         )
     if isinstance(value, Glob) and key not in groups:
         raise ConfigError(

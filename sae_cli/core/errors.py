@@ -14,6 +14,7 @@
                           4 or 2   the machine gave out, or a path was wrong: see commands.exits
     BaseException
       Stopped             128 + n  signal n asked to stop
+      Pruned                       a search stopped one of its runs early; never ends a command
 
 Any other exception is a bug: a traceback, and exit code 1.
 """
@@ -101,6 +102,10 @@ class Stopped(BaseException):
     @property
     def exit_code(self) -> int:
         return 128 + self.number
+
+
+class Pruned(BaseException):
+    """A search stopped one of its runs early, because it is worse than those before."""
 
 
 def in_one_line(text: str) -> str:

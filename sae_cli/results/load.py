@@ -131,7 +131,7 @@ def _unfinished(path: Path) -> str | None:
         said = read_json(path / STATUS).get("status")
     except ConfigError:
         return None
-    return status_of(path) if said in {"running", "interrupted", "failed"} else None
+    return status_of(path) if said in {"running", "interrupted", "failed", "pruned"} else None
 
 
 def _read_dictionary(path: Path, checkpoint: str | None) -> Run:

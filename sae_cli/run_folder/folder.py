@@ -46,6 +46,7 @@ from sae_cli.run_folder.layout import (
     SUMMARY,
     holds_run,
     is_free,
+    status_of_end,
 )
 from sae_cli.run_folder.lock import LOCK, check_in_place, lock
 from sae_cli.run_folder.plain_yaml import as_yaml
@@ -157,7 +158,7 @@ class RunFolder:
                 remove_temporaries(folder)
 
     def set_status(self, status: str, **details: Any) -> None:
-        """Write the status: ``running``, ``finished``, ``interrupted`` or ``failed``."""
+        """Write the status: ``running``, or one of ``ENDED``."""
         content = _as_file({"status": status, "pid": os.getpid(), **details})
         try:
             self._write(STATUS, content)
@@ -175,7 +176,7 @@ class RunFolder:
             details: beside the error, in ``status.json``.
         """
         self._free_reserve()
-        status = "failed" if isinstance(error, Exception) else "interrupted"
+        status = status_of_end(error)
         self.set_status(status, error=str(error) or type(error).__name__, **details)
         trace = "".join(traceback.format_exception(error))
         self.log(trace if status == "failed" else str(error))

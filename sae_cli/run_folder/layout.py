@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sae_cli.core.errors import ConfigError
+from sae_cli.core.errors import ConfigError, Pruned
 from sae_cli.core.text import short
 from sae_cli.run_folder.files import TEMPORARY, read_error, read_file, read_json
 from sae_cli.run_folder.lock import LOCK, is_locked
@@ -26,7 +26,7 @@ SWEEP = "sweep.yaml"
 PLUGINS = "plugins"
 # The first job of a sweep is within so many bytes of its beginning.
 HEAD_BYTES, QUIET = 1 << 14, re.compile(rb"^\s+quiet: true$", re.MULTILINE)
-ENDED = ("finished", "interrupted", "failed")
+ENDED = ("finished", "interrupted", "failed", "pruned")
 # A run whose training did not begin leaves only these, so nothing is lost when it starts again.
 BEFORE_TRAINING = {LOCK, STATUS, OVERRIDES, ENVIRONMENT, LOG}
 
@@ -72,6 +72,13 @@ def status_of(folder: Path) -> str:
     if status in ENDED or (status == "running" and is_locked(folder)):
         return str(status)
     return "interrupted" if status == "running" or holds_run(folder) else "waiting"
+
+
+def status_of_end(error: BaseException) -> str:
+    """Name the status of a run that has ended with this."""
+    if isinstance(error, Pruned):
+        return "pruned"
+    return "failed" if isinstance(error, Exception) else "interrupted"
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,12 @@ from sae_cli.runs.metric_log import MetricLog
 from sae_cli.runs.tracking import Tracking
 from sae_cli.training.loop import Generators
 from sae_cli.training.stage import Stage
+
+Watch = Callable[[Sequence[Mapping[str, Any]]], None]
+
+
+def watch_nothing(lines: Sequence[Mapping[str, Any]]) -> None:
+    """Let a run train to its end."""
 
 
 @dataclass
@@ -61,6 +67,8 @@ class ActiveRun:
         tracking: the trackers that are told of it.
         stop: whether a signal has asked to stop.
         resumed: the checkpoint that the run resumes from, or None.
+        watch: called with the lines of ``metrics.jsonl`` after each epoch but the last of a stage,
+            once they are saved; it raises ``Pruned`` to end the run.
     """
 
     made: Prepared
@@ -72,6 +80,7 @@ class ActiveRun:
     tracking: Tracking
     stop: Stop
     resumed: TrainState | None
+    watch: Watch
 
     @property
     def config(self) -> RunConfig:
@@ -106,6 +115,7 @@ def activate(
     stop: Stop,
     resumed: TrainState | None,
     loggers: Mapping[str, Mapping[str, Any]],
+    watch: Watch = watch_nothing,
 ) -> ActiveRun:
     """Join a prepared run with the folder that it writes to, and its trackers."""
     settings = made.config.settings
@@ -140,4 +150,5 @@ def activate(
         tracking,
         stop,
         resumed,
+        watch,
     )

@@ -31,7 +31,7 @@ from sae_cli.run_folder.layout import (
     resume_command,
 )
 from sae_cli.run_folder.train_state import TrainState
-from sae_cli.runs.active_run import Progress
+from sae_cli.runs.active_run import Progress, Watch, watch_nothing
 from sae_cli.runs.length import check_length
 from sae_cli.runs.tracking import Loggers, without_outside
 from sae_cli.runs.train import train, train_in
@@ -43,6 +43,7 @@ def begin_or_resume(
     overrides: list[str],
     parts: Parts | None = None,
     threads: int | None = None,
+    watch: Watch = watch_nothing,
 ) -> dict[str, Any]:
     """Train as ``train`` does, or ``resume`` where the folder holds this very run already.
 
@@ -50,11 +51,18 @@ def begin_or_resume(
         ConfigError: it holds a run with other settings, or something else.
     """
     if not holds_run(path):
-        return train(config, path, overrides, parts, threads)
-    return resume(path, _free_changes(read_config(path / CONFIG), config, path), trusted=True)
+        return train(config, path, overrides, parts, threads, watch)
+    changes = _free_changes(read_config(path / CONFIG), config, path)
+    return resume(path, changes, trusted=True, watch=watch)
 
 
-def resume(path: Path, changes: Mapping[str, Any], *, trusted: bool = False) -> dict[str, Any]:
+def resume(
+    path: Path,
+    changes: Mapping[str, Any],
+    *,
+    trusted: bool = False,
+    watch: Watch = watch_nothing,
+) -> dict[str, Any]:
     """Resume a run, or only say so if it has finished; return what ``summary.json`` holds.
 
     Args:
@@ -62,6 +70,7 @@ def resume(path: Path, changes: Mapping[str, Any], *, trusted: bool = False) -> 
         changes: dotted keys of the configuration and their new values: ``epochs``, to train
             longer, and settings that change no number.
         trusted: whether the command line asks for the trackers that the folder names.
+        watch: as an ``ActiveRun`` has it.
 
     Raises:
         ConfigError: the folder holds no run, its data have changed, or a change is not allowed.
@@ -105,7 +114,7 @@ def resume(path: Path, changes: Mapping[str, Any], *, trusted: bool = False) -> 
         loggers: Loggers = config.settings.logger
         if not trusted and not any(stands_in(key, (LOGGER,)) for key in changes):
             loggers = without_outside(loggers, say)
-        return train_in(folder, made, progress, stop, saved, loggers)
+        return train_in(folder, made, progress, stop, saved, loggers, watch)
 
 
 def _nothing_to_do(path: Path, changes: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -34,6 +34,7 @@ def train_stage(run: ActiveRun, stage: Stage) -> None:
         DivergedError: a term of the loss or a weight is not finite.
         ConfigError, MachineError: the data changed, or can no longer be read.
         Stopped: a signal has asked to.
+        Pruned: the run is watched, and not worth its time.
         CheckpointError: the checkpoint to resume from does not fit.
     """
     train, val = _splits(run, stage)
@@ -44,6 +45,9 @@ def train_stage(run: ActiveRun, stage: Stage) -> None:
     saved = run.state_of(stage)
     if saved is not None:
         saver.restore(saved)
+        # The process may have been killed between an epoch and what it was watched for.
+        if 0 < position.epoch < stage.epochs:
+            run.watch(run.log.lines)
     in_epoch = steps_per_epoch(run.config, len(train))
     run.console.begin(
         stage.name,
@@ -61,6 +65,8 @@ def train_stage(run: ActiveRun, stage: Stage) -> None:
         run.progress.epoch += 1
         saver.save(best=validation.improves(means))
         run.stop.check()
+        if position.epoch < stage.epochs:
+            run.watch(run.log.lines)
     run.console.end()
     if len(run.training.stages) > 1:
         saver.save_stage()

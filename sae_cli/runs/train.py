@@ -26,9 +26,9 @@ from sae_cli.pictures import render
 from sae_cli.results.drawing import draw
 from sae_cli.results.notes import target_notes
 from sae_cli.run_folder.folder import RunFolder
-from sae_cli.run_folder.layout import holds_sweep, plugin_copy, resume_command
+from sae_cli.run_folder.layout import holds_sweep, plugin_copy, resume_command, status_of_end
 from sae_cli.run_folder.train_state import TrainState
-from sae_cli.runs.active_run import ActiveRun, Progress, activate
+from sae_cli.runs.active_run import ActiveRun, Progress, Watch, activate, watch_nothing
 from sae_cli.runs.closing import active_units, closing_metrics, closing_table
 from sae_cli.runs.reporting import report_run
 from sae_cli.runs.saver import restore_run
@@ -41,6 +41,7 @@ def train(
     overrides: list[str],
     parts: Parts | None = None,
     threads: int | None = None,
+    watch: Watch = watch_nothing,
 ) -> dict[str, Any]:
     """Train, and return what ``summary.json`` holds.
 
@@ -52,6 +53,7 @@ def train(
         overrides: what the command line changed.
         parts: of the configuration, where they have been built.
         threads: how many a long step takes; None for all that this process may use.
+        watch: as an ``ActiveRun`` has it.
 
     Raises:
         ConfigError: the parts do not go together, the data are missing or unfit, or the folder
@@ -63,11 +65,16 @@ def train(
     with stopping_in_time() as stop:
         progress = Progress()
         made = prepare(config, parts or build_parts(config), threads=threads)
-        return begin(made, path, overrides, progress, stop)
+        return begin(made, path, overrides, progress, stop, watch)
 
 
 def begin(
-    made: Prepared, path: Path, overrides: list[str], progress: Progress, stop: Stop
+    made: Prepared,
+    path: Path,
+    overrides: list[str],
+    progress: Progress,
+    stop: Stop,
+    watch: Watch = watch_nothing,
 ) -> dict[str, Any]:
     """Begin a run in a free folder, and train it as ``train`` does."""
     stop.check()
@@ -77,7 +84,8 @@ def begin(
         folder.write_environment(made.about)
         # The configuration is written last because a folder that has one holds a run.
         folder.write_config(made.config.as_dict())
-        return train_in(folder, made, progress, stop, None, made.config.settings.logger)
+        loggers = made.config.settings.logger
+        return train_in(folder, made, progress, stop, None, loggers, watch)
 
 
 def train_in(
@@ -87,17 +95,19 @@ def train_in(
     stop: Stop,
     resumed: TrainState | None,
     loggers: Mapping[str, Mapping[str, Any]],
+    watch: Watch = watch_nothing,
 ) -> dict[str, Any]:
     """Train in a folder that is this process's; return what ``summary.json`` holds.
 
     Args:
         resumed: the checkpoint to resume from, or None.
         loggers: name -> options of the trackers to tell.
+        watch: as an ``ActiveRun`` has it.
     """
     for plugin in used_plugins(made.config):
         if plugin.content is not None:
             folder.save_code(plugin_copy(plugin.name, plugin.sha256), plugin.content)
-    run = activate(made, folder, progress, stop, resumed, loggers)
+    run = activate(made, folder, progress, stop, resumed, loggers, watch)
     try:
         with bus_errors_raised(stop):
             summary = _train(run)
@@ -112,7 +122,7 @@ def train_in(
             _mark(run, error)
             if isinstance(error, DivergedError):
                 _report(run, "failed")
-        run.tracking.end("failed" if isinstance(error, Exception) else "interrupted", lambda: False)
+        run.tracking.end(status_of_end(error), lambda: False)
         if isinstance(error, Stopped):
             saved_at = f"the last checkpoint is of step {progress.saved_step}"
             raise Stopped(

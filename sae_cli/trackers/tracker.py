@@ -84,7 +84,7 @@ class Tracker(ABC):
         """Complete the store.
 
         Args:
-            status: ``finished``, ``interrupted``, ``failed``, or ``killed``.
+            status: ``finished``, ``interrupted``, ``failed``, ``pruned`` or ``killed``.
         """
 
 

@@ -170,7 +170,7 @@ def test_groups(n_jobs: int, n_groups: int, configure: Configure, tmp_path: Path
     """As many for each core, none too large, and like networks together."""
     configs = [configure(f"architecture.n_latents={16 + i % 2}") for i in range(n_jobs)]
     sweep: Sweep = sweep_of(tmp_path, [[]] * n_jobs, configs)
-    groups = divide(sweep, n_cores=3)
+    groups = divide(sweep, range(n_jobs), n_cores=3)
     assert sorted(n for group in groups for n in group) == [*range(n_jobs)]
     assert len(groups) == n_groups
     assert max(map(len, groups)) <= min(MOST_IN_GROUP, min(map(len, groups)) + 1)

@@ -43,7 +43,7 @@ def show(run: Listed) -> Iterator[str]:
     if found := pictures(run.path):
         yield f"pictures in {short(run.path / PICTURES)}:"
         yield from wrapped(" ".join(found), USUAL)
-    if run.status in {"interrupted", "failed"}:
+    if run.status in {"interrupted", "failed", "pruned"}:
         yield f"resume: {resume_command(run.path)}"
     if (run.path / MODEL).is_file():
         yield f"in Python: sae_cli.load_run({str(run.path)!r})"

@@ -7,22 +7,27 @@ import sys
 import time
 import traceback
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, final
 
+from sae_cli.config.search_space import check_installed
 from sae_cli.config.settings import PRINTING
 from sae_cli.core.company import in_company
-from sae_cli.core.errors import ConfigError, MovedError, Stopped, in_one_line
+from sae_cli.core.errors import ConfigError, MovedError, Pruned, Stopped, in_one_line
 from sae_cli.core.text import say, short
 from sae_cli.results.finished import has_finished
 from sae_cli.results.tables import terminal_width
 from sae_cli.run_folder.files import refuse_link, remove_temporaries
 from sae_cli.run_folder.folder import RunFolder
-from sae_cli.run_folder.layout import SWEEP, holds_run, holds_sweep, resume_command
+from sae_cli.run_folder.layout import SWEEP, holds_run, holds_sweep, resume_command, status_of
 from sae_cli.run_folder.lock import check_in_place, is_locked, lock
+from sae_cli.runs.active_run import Watch, watch_nothing
 from sae_cli.runs.reporting import report_sweep
 from sae_cli.runs.resume import begin_or_resume
 from sae_cli.runs.sweeps.results import (
@@ -33,7 +38,7 @@ from sae_cli.runs.sweeps.results import (
 )
 from sae_cli.runs.sweeps.results_table import results_table
 from sae_cli.runs.sweeps.standing import standing
-from sae_cli.runs.sweeps.sweep import Sweep, check_same, read_sweep
+from sae_cli.runs.sweeps.sweep import DATABASE, Sweep, check_same, read_sweep
 from sae_cli.trackers.tracker import outside
 
 # The table of a sweep is written so often while its jobs run one by one.
@@ -50,8 +55,8 @@ class Launcher(ABC):
     jobs_go_on = False
 
     @abstractmethod
-    def launch(self, sweep: Sweep) -> None:
-        """Have ``run_job`` run every job, here or in another process; return when all have ended.
+    def launch(self, sweep: Sweep, numbers: Sequence[int]) -> None:
+        """Have ``run_job`` run these jobs, here or in other processes; return when all have ended.
 
         Raises:
             Stopped: a signal asked to.
@@ -62,9 +67,9 @@ class Launcher(ABC):
 class OneByOne(Launcher):
     """Runs the jobs in this process, in their order."""
 
-    def launch(self, sweep: Sweep) -> None:
+    def launch(self, sweep: Sweep, numbers: Sequence[int]) -> None:
         written = -math.inf
-        for number in range(len(sweep.jobs)):
+        for number in numbers:
             run_job(sweep, number)
             # To write the table of a long sweep takes a while, and ``run_sweep`` writes the last.
             if time.monotonic() - written >= RESULTS_SECONDS:
@@ -98,9 +103,11 @@ def resume_sweep(
                 "be given"
             )
     sweep = read_sweep(path)
-    for name, options in (
-        (n, o) for job in sweep.jobs for n, o in job.config.settings.logger.items()
-    ):
+    configs = [job.config for job in sweep.jobs]
+    if sweep.search is not None:
+        check_installed()
+        configs += [config for _, config in sweep.search.bases]
+    for name, options in ((n, o) for one in configs for n, o in one.settings.logger.items()):
         # Only the command line may ask for these, because a folder may come from anyone.
         if (option := outside(name, options)) is not None:
             raise ConfigError(
@@ -129,22 +136,23 @@ def run_sweep(
         Stopped: a signal asked to; the sweep can be resumed.
     """
     with lock(sweep.path):
-        for name in (SWEEP, RESULTS, *(job.folder for job in sweep.jobs)):
+        for name in (SWEEP, RESULTS, DATABASE, *(job.folder for job in sweep.jobs)):
             refuse_link(sweep.path / name)
         remove_temporaries(sweep.path)
         if holds_sweep(sweep.path):
             recorded = read_sweep(sweep.path)
             check_same(recorded, sweep)
-            sweep = recorded
+            # A search may be given more trials.
+            sweep = replace(recorded, search=sweep.search)
         else:
             sweep.write()
         sweep = sweep.changed(changes)
         write_results(sweep)
         try:
-            launcher.launch(sweep)
+            _launch(sweep, launcher)
         except Stopped as stopped:
-            left = _left_at_work(sweep) if launcher.jobs_go_on else "the other jobs wait;"
-            hint = f"{left} resume with: {resume_command(sweep.path)}"
+            others = _left_at_work(sweep) if launcher.jobs_go_on else "the other jobs wait;"
+            hint = f"{others} resume with: {resume_command(sweep.path)}"
             raise Stopped(stopped.number, hint) from None
         finally:
             rows = write_results(sweep)
@@ -154,14 +162,30 @@ def run_sweep(
                 say(line)
             for line in failure_notes(sweep, rows):
                 say(line)
-            finished = len([row for row in rows if row["status"] == "finished"])
-            results = short(sweep.path / RESULTS)
-            say(f"{finished} of {len(rows)} jobs finished; results: {results}")
+            left = sweep.size - sum(row["status"] in ("finished", "pruned") for row in rows)
+            say(f"{_how_many(sweep, rows)}; results: {short(sweep.path / RESULTS)}")
         if sweep.jobs[0].config.settings.report:
             report_sweep(sweep.path, say)
-    if finished < len(rows):
+    if left:
         say(f"resume with: {resume_command(sweep.path)}")
-    return len(rows) - finished
+    return left
+
+
+def _launch(sweep: Sweep, launcher: Launcher) -> None:
+    if sweep.search is None:
+        launcher.launch(sweep, range(len(sweep.jobs)))
+        return
+    # Optuna is there for searches only.
+    from sae_cli.runs.sweeps.searching import run_search
+
+    run_search(sweep, sweep.search, partial(launcher.launch, sweep))
+
+
+def _how_many(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say how many jobs have finished, and how many a search has pruned."""
+    found = Counter(row["status"] for row in rows)
+    pruned = f", {found['pruned']} pruned" if found["pruned"] else ""
+    return f"{found['finished']} of {sweep.size} jobs finished{pruned}"
 
 
 def _left_at_work(sweep: Sweep) -> str:
@@ -178,21 +202,27 @@ def run_job(sweep: Sweep, number: int) -> None:
     """
     job = sweep.jobs[number]
     path = sweep.path / job.folder
-    which, words = f"job {number} ({len(sweep.jobs)} in all)", " ".join(job.overrides)
+    which, words = f"job {number} ({sweep.size} in all)", " ".join(job.overrides)
     if has_finished(path):
         _tell(sweep, f"{which} has finished: {words}")
+        return
+    if status_of(path) == "pruned":
+        _tell(sweep, f"{which} was pruned: {words}")
         return
     if not in_company():
         _tell(sweep, "")
         _tell(sweep, f"{which}: {words}")
     try:
-        begin_or_resume(job.config, path, job.overrides, threads=sweep.threads)
+        watch = _watch(sweep, number)
+        begin_or_resume(job.config, path, job.overrides, threads=sweep.threads, watch=watch)
     except MovedError as error:
         if not in_company():
             raise
         # The other jobs are where they were, unless it is the sweep that was moved.
         check_in_place(sweep.path)
         _tell_error(job.folder, str(error))
+    except Pruned as pruned:
+        _tell(sweep, f"{pruned}; to train it on: {resume_command(path)}")
     except Exception as error:
         # Another process may be about to begin a run there.
         if not holds_run(path) and not is_locked(path):
@@ -204,6 +234,15 @@ def run_job(sweep: Sweep, number: int) -> None:
 
 def _tell_error(job: str, error: str) -> None:
     print(in_one_line(f"error in job {job}: {error}"), file=sys.stderr, flush=True)
+
+
+def _watch(sweep: Sweep, number: int) -> Watch:
+    """Give what may end a job early, in a search that prunes."""
+    if sweep.search is None or sweep.search.options.pruner == "none":
+        return watch_nothing
+    from sae_cli.runs.sweeps.trials import Median
+
+    return Median(sweep, sweep.search, number)
 
 
 def tell_standing(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> None:

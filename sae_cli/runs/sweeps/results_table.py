@@ -13,6 +13,7 @@ from sae_cli.results.front import pareto_front
 from sae_cli.results.notes import undefined_notes
 from sae_cli.results.tables import Column, fitted, wrapped
 from sae_cli.runs.sweeps.lines import Line, lines_of
+from sae_cli.runs.sweeps.objectives import best_first
 from sae_cli.runs.sweeps.results import RESULTS
 from sae_cli.runs.sweeps.sweep import Sweep
 from sae_cli.training.metrics import higher_is_better
@@ -43,7 +44,13 @@ def results_table(
     gathered = len(lines) < len(rows)
     sort_by = sweep.sort_by
     marks: list[str] | None = None
-    if sort_by == AUTO and is_trade_off(keys):
+    if sort_by == AUTO and sweep.objectives:
+        lines, on_front = best_first(lines, sweep.objectives)
+        marks = [FRONT if on else NOT_FRONT for on in on_front]
+        names = " and ".join(sweep.objectives)
+        order = f"front ({FRONT}) first, then by {sweep.objectives[0]}: no other job is as good in "
+        order += f"{names}; sort_by=METRIC sorts by one"
+    elif sort_by == AUTO and is_trade_off(keys):
         lines, on_front = _front_first(lines)
         marks = [FRONT if on else NOT_FRONT for on in on_front]
         order = _order_of_front(lines)
@@ -63,7 +70,7 @@ def results_table(
     columns.append(Column("status", [line.status for line in lines], OF_STATUS))
     if marks:
         columns.append(Column("front", marks, OF_FRONT))
-    columns += _of_metrics(lines, keys, None if sort_by == AUTO else sort_by)
+    columns += _of_metrics(lines, keys, sweep.objectives if sort_by == AUTO else [sort_by])
     shown = fitted(columns, width, f"{RESULTS} has all")
     return ["", *wrapped(order, width), *shown, *_notes(lines, sort_by)]
 
@@ -118,25 +125,26 @@ def _rank(value: float | None, sign: float) -> tuple[bool, float]:
     return (value is None, 0.0 if value is None else sign * value)
 
 
-def _of_metrics(lines: Sequence[Line], keys: Sequence[str], sort_by: str | None) -> list[Column]:
-    """Choose the columns of metrics, each of which some line has."""
-    fairs: dict[Fair, None] = dict.fromkeys([Fair(sort_by)] if sort_by else [])
+def _of_metrics(lines: Sequence[Line], keys: Sequence[str], sort_by: Sequence[str]) -> list[Column]:
+    """Choose the columns of metrics, each of which some line has; those sorted by come first."""
+    own = [_own(line) for line in lines]
+    with_condition = {fair.metric for of_line in own for fair in of_line}
+    fairs = dict.fromkeys(Fair(name) for name in sort_by if name not in with_condition)
     if _losses_are_of_one_kind(lines, keys):
         fairs[Fair(LOSS)] = None
     fairs[Fair(QUALITY)] = None
-    own = [_own(line) for line in lines]
     for of_line in own:
         fairs |= dict.fromkeys(of_line)
     if any(line.values(ACCURACY) for line in lines):
         fairs[Fair(ACCURACY)] = None
-    general = {Fair(LOSS), Fair(QUALITY), Fair(ACCURACY), *([Fair(sort_by)] if sort_by else [])}
+    general = {Fair(LOSS), Fair(QUALITY), Fair(ACCURACY), *map(Fair, sort_by)}
     columns = []
     for fair in fairs:
         cells = [
             line.cell(fair.metric) if fair in general or fair in of_line else ABSENT
             for line, of_line in zip(lines, own, strict=True)
         ]
-        rank = 0 if fair in {Fair(QUALITY), Fair(sort_by or QUALITY)} else OF_SPARSITY
+        rank = 0 if fair in {Fair(QUALITY), *map(Fair, sort_by)} else OF_SPARSITY
         rank = RANKS.get(fair.metric, rank) if rank else rank
         columns.append(Column(fair.metric, cells, rank, condition=fair.condition))
         activity = fair.metric == "val/mean_activity"

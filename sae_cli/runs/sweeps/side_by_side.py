@@ -8,6 +8,7 @@ leaves alone, to the bit.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from itertools import pairwise
 from typing import final
@@ -41,27 +42,29 @@ def threads_for(together: str) -> int:
 def launcher_for(sweep: Sweep, together: str) -> Launcher:
     """Choose how the jobs of a sweep run, for ``sweep.together``: ``auto``, ``on`` or ``off``."""
     few = together == "auto" and len(sweep.jobs) < FEWEST
-    return OneByOne() if few or together == "off" else SideBySide()
+    # A search learns from each job before it chooses the next.
+    alone = few or together == "off" or sweep.search is not None
+    return OneByOne() if alone else SideBySide()
 
 
 @final
 class SideBySide(Launcher):
     """Runs the jobs in groups, on all cores; or one by one, and says why."""
 
-    def launch(self, sweep: Sweep) -> None:
-        """Run every job."""
+    def launch(self, sweep: Sweep, numbers: Sequence[int]) -> None:
+        """Run these jobs."""
         with read_once():
             reason = _why_not(sweep)
             if reason is None:
-                groups = divide(sweep, AVAILABLE_THREADS)
-                for number in {*range(len(sweep.jobs))}.difference(*groups):
+                groups = divide(sweep, numbers, AVAILABLE_THREADS)
+                for number in {*numbers}.difference(*groups):
                     # It has finished, and says so.
                     run_job(sweep, number)
                 Groups(sweep, groups).run()
                 return
         if not sweep.quiet:
             say(f"the jobs run one by one, because {reason}")
-        OneByOne().launch(sweep)
+        OneByOne().launch(sweep, numbers)
 
 
 def _why_not(sweep: Sweep) -> str | None:
@@ -99,9 +102,9 @@ def _why_not_one(config: RunConfig, threads: int) -> str | None:
     return f"their steps are long, and take {threads} threads (sweep.together=on: one)"
 
 
-def divide(sweep: Sweep, n_cores: int) -> list[Group]:
-    """Divide the jobs that have not finished into groups, with like networks together."""
-    left = [n for n, folder in enumerate(sweep.folders) if not has_finished(folder)]
+def divide(sweep: Sweep, numbers: Sequence[int], n_cores: int) -> list[Group]:
+    """Divide those of the jobs that have not finished into groups, like networks together."""
+    left = [n for n in numbers if not has_finished(sweep.folders[n])]
     if not left:
         return []
     left.sort(key=lambda n: network(sweep.jobs[n].config))

@@ -16,7 +16,7 @@ from sae_cli.runs.sweeps.lines import number_of
 from sae_cli.runs.sweeps.sweep import Sweep
 from sae_cli.training.metrics import higher_is_better
 
-ENDED = ("finished", "failed")
+ENDED = ("finished", "failed", "pruned")
 # The time of so many jobs says enough, and of a large sweep not all are read after each job.
 MOST_TIMED = 16
 
@@ -31,10 +31,10 @@ def standing(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> str | None:
         one line; None when no job is left.
     """
     done = [row for row in rows if row["status"] in ENDED]
-    left = len(rows) - len(done)
+    left = sweep.size - len(done)
     if not left:
         return None
-    parts = [f"{len(done)} of {counted(len(rows), 'job')} done"]
+    parts = [f"{len(done)} of {counted(sweep.size, 'job')} done"]
     parts += best_so_far(sweep, rows)
     if times := _times(sweep, done):
         at_work = len([row for row in rows if row["status"] == "running"])

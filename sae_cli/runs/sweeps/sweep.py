@@ -11,6 +11,7 @@ from sae_cli.assembly.compute import AVAILABLE_THREADS
 from sae_cli.assembly.plugins import record_plugins
 from sae_cli.config.folder_names import job_folder
 from sae_cli.config.schema import RunConfig
+from sae_cli.config.search import Search, read_search
 from sae_cli.config.settings import AUTO
 from sae_cli.core.differences import diff
 from sae_cli.core.errors import ConfigError
@@ -22,6 +23,8 @@ from sae_cli.run_folder.files import write_atomically
 from sae_cli.run_folder.layout import SWEEP
 from sae_cli.run_folder.plain_yaml import as_yaml, read_yaml
 
+# Optuna's own storage of a search.
+DATABASE = "optuna.db"
 # sweep.yaml may be this large, which is some thousands of jobs.
 MAX_BYTES = 1 << 26
 # No machine has more cores, and the threads of a sweep from a stranger must not fill this one.
@@ -48,13 +51,26 @@ class Sweep:
     """A sweep's folder and its jobs, in order.
 
     Attributes:
+        jobs: all of them; those of a search are chosen, and added, while it is at work.
         threads: how many a job's long steps take, where its configuration leaves that open; decided
             once, because a launcher's workers may use another number, which gives other bits.
+        search: the search that chooses the jobs, if one does.
     """
 
     path: Path
     jobs: list[Job]
     threads: int = AVAILABLE_THREADS
+    search: Search | None = None
+
+    @property
+    def size(self) -> int:
+        """How many jobs there are, or will be."""
+        return len(self.jobs) if self.search is None else self.search.options.n_trials
+
+    @property
+    def objectives(self) -> list[str]:
+        """The metrics that a search makes best."""
+        return [] if self.search is None else self.search.objectives
 
     @property
     def folders(self) -> list[Path]:
@@ -64,7 +80,8 @@ class Sweep:
     @property
     def sort_by(self) -> str:
         """What the table is sorted by: a metric, or ``auto``."""
-        return self.jobs[0].config.settings.sort_by
+        given = self.jobs[0].config.settings.sort_by
+        return self.objectives[0] if given == AUTO and len(self.objectives) == 1 else given
 
     @property
     def metric(self) -> str:
@@ -85,12 +102,27 @@ class Sweep:
 
     def write(self) -> None:
         """``sweep.yaml``, from which the sweep can be resumed."""
-        jobs = [{"overrides": job.overrides, "config": job.config.as_dict()} for job in self.jobs]
-        content: dict[str, Any] = {"threads": self.threads, "jobs": jobs}
+        content: dict[str, Any] = {"threads": self.threads}
+        if self.search is None:
+            content["jobs"] = [_entry(job.overrides, job.config) for job in self.jobs]
+        else:
+            content["search"] = self.search.as_dict()
+            content["bases"] = [_entry(*base) for base in self.search.bases]
+            # Their configurations follow, and this is written anew for every job.
+            content["jobs"] = [{"overrides": job.overrides} for job in self.jobs]
         # Only a sweep with parts of plug-ins says so.
         if plugins := record_plugins(*(job.config for job in self.jobs)):
             content[PLUGINS] = plugins
         write_atomically(self.path / SWEEP, as_yaml(content))
+
+
+def _entry(overrides: list[str], config: RunConfig) -> dict[str, Any]:
+    return {"overrides": overrides, "config": config.as_dict()}
+
+
+def job_of(number: int, overrides: list[str], config: RunConfig) -> Job:
+    """Make a job, which has a folder of its own name."""
+    return Job(job_folder(number, overrides), overrides, config)
 
 
 def sweep_of(
@@ -101,7 +133,7 @@ def sweep_of(
 ) -> Sweep:
     """Make the sweep of these jobs."""
     pairs = enumerate(zip(overrides, configs, strict=True))
-    jobs = [Job(job_folder(i, given), given, config) for i, (given, config) in pairs]
+    jobs = [job_of(number, given, config) for number, (given, config) in pairs]
     return Sweep(path, jobs, threads)
 
 
@@ -115,25 +147,52 @@ def read_sweep(path: Path) -> Sweep:
     needed = needed_by(content)
     require(path, needed)
     refuse_changed(needed)
+    searched = "search" in content
     try:
-        entries = [([*map(str, job["overrides"])], {**job["config"]}) for job in content["jobs"]]
+        entries = _entries(content["bases" if searched else "jobs"])
+        given = [[*map(str, job["overrides"])] for job in content["jobs"]]
         # Earlier versions left the threads to each job.
         threads = content.get("threads", AVAILABLE_THREADS)
     except (AttributeError, KeyError, TypeError) as error:
         raise ConfigError(f"{path / SWEEP} is damaged ({error} is not right)") from None
-    if not entries:
+    if not entries or not given:
         raise ConfigError(f"{path / SWEEP} is damaged (it has no jobs)")
     if type(threads) is not int or not 1 <= threads <= MAX_THREADS:
         raise ConfigError(
             f"{path / SWEEP} is damaged (threads must be a number from 1 to {MAX_THREADS})"
         )
-    overrides, configs = ([*column] for column in zip(*entries, strict=True))
-    return sweep_of(path, overrides, [check_saved(config) for config in configs], threads)
+    bases = [(words, check_saved(config)) for words, config in entries]
+    if not searched:
+        return sweep_of(path, given, [config for _, config in bases], threads)
+    try:
+        search = read_search(content["search"], bases)
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path / SWEEP} is damaged (its search: {reason})") from None
+    jobs = [job_of(number, *search.job(search.texts(words))) for number, words in enumerate(given)]
+    if [job.overrides for job in jobs] != given:
+        raise ConfigError(f"{path / SWEEP} is damaged (its jobs are not of the search)")
+    return Sweep(path, jobs, threads, search)
+
+
+def _entries(listed: Any) -> list[tuple[list[str], dict[str, Any]]]:
+    """Read what ``_entry`` gave.
+
+    Raises:
+        AttributeError, KeyError, TypeError: it is something else.
+    """
+    return [([*map(str, entry["overrides"])], {**entry["config"]}) for entry in listed]
 
 
 def check_same(recorded: Sweep, given: Sweep) -> None:
-    """Raise ConfigError unless a folder's sweep is the one that is asked for."""
+    """Raise ConfigError unless a folder's sweep is the one that is asked for.
+
+    A search may be given more trials than it had.
+    """
     what = f"{short(given.path)} holds another sweep"
+    if recorded.search is not None or given.search is not None:
+        _check_same_search(recorded, given, what)
+        return
     if len(recorded.jobs) != len(given.jobs):
         raise ConfigError(
             f"{what} ({len(recorded.jobs)} jobs, {len(given.jobs)} now); choose another folder"
@@ -149,3 +208,28 @@ def check_same(recorded: Sweep, given: Sweep) -> None:
                 f"{what} (job {then.folder}: {changed}); choose another folder, or resume that "
                 f"one: sae-train resume={short(given.path)}"
             )
+
+
+def _check_same_search(recorded: Sweep, given: Sweep, what: str) -> None:
+    if recorded.search is None or given.search is None:
+        searched = "a search" if recorded.search is not None else "no search"
+        raise ConfigError(f"{what} ({searched}); choose another folder")
+    then, now = _searched(recorded.search), _searched(given.search)
+    if changed := "; ".join(map(str, diff(then, now))):
+        raise ConfigError(
+            f"{what} ({changed}); choose another folder, or resume that one: "
+            f"sae-train resume={short(given.path)}"
+        )
+    if given.size < len(recorded.jobs):
+        raise ConfigError(
+            f"hydra.sweeper.n_trials={given.size}: the search in {short(given.path)} has begun "
+            f"{len(recorded.jobs)} jobs; give as many or more"
+        )
+
+
+def _searched(search: Search) -> dict[str, Any]:
+    """Give what two searches must share, under names that a person can read."""
+    about = search.as_dict()
+    del about["options"]["n_trials"]
+    numbered = enumerate(search.bases)
+    return about | {f"run {i}": {"words": " ".join(w), **c.as_dict()} for i, (w, c) in numbered}
