@@ -75,6 +75,7 @@ def check_l0(run: Run, k: int, folder: Path) -> None:
         ("model=batch_topk", "activation.k=3"),
         ("model=jumprelu", "penalty.target_l0=3"),
         ("model=jumprelu", "penalty=tanh", "penalty.target_l0=3"),
+        ("model=sparse_l1", "penalty=tanh", "penalty.target_l0=3"),
         ("model=gated", "penalty.target_l0=3"),
     ],
 )
