@@ -52,7 +52,7 @@ finally:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
 def test_a_run_on_more_than_its_memory(tmp_path: Path) -> None:
-    """1.5 GB in 24 shards, from the look before training to the pictures, in less than 1.4 GB beside the files."""
+    """1.5 GB in 24 shards, from the look to the pictures, in less than 1.4 GB beside the files."""
     shard = np.random.default_rng(0).normal(size=(16_000, 1000)).astype(np.float32)
     (tmp_path / "acts").mkdir()
     for number in range(24):
