@@ -2,11 +2,13 @@
 
     python -m benchmarks.equal_l0 --python peers=/path/to/bin/python
     python -m benchmarks.equal_l0 --python peers=/path/to/bin/python --data sentences.npy
+    python -m benchmarks.equal_l0 --python peers=/path/to/bin/python --settings saelens:rate=0.003
 
 The peers (SAELens, dictionary_learning, sparsify) need an environment with ``sae-lens``,
 ``dictionary-learning`` and ``eai-sparsify``; without it they are left out. Everyone gets the same
 rows, latents, batches and epochs; the data without a file of one's own are sums of 8 of 512 random
-atoms in 128 dimensions.
+atoms in 128 dimensions. With ``--settings`` one of them gets another learning rate, or another
+coefficient of the term that brings its jumprelu to an L0.
 """
 
 from __future__ import annotations
@@ -45,18 +47,30 @@ def measure(python: str, words: list[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in outcome.lines if line[:1] == "{"]
 
 
-def table(variant: str, pythons: dict[str, str], file: Path, size: list[str], seeds: int) -> str:
-    """Train every contender of a variant with every seed."""
+def table(
+    variant: str,
+    pythons: dict[str, str],
+    file: Path,
+    size: list[str],
+    seeds: int,
+    settings: list[str],
+) -> str:
+    """Train every contender of a variant with every seed.
+
+    Args:
+        settings: of contenders, such as ``saelens:rate=0.003``.
+    """
     rows = []
     for name, python in pythons.items():
         if (name, variant) in LACKING:
             continue
         print(f"{variant}: {name}", file=sys.stderr, flush=True)
-        found = measure(python, [name, variant, str(file), *size, str(seeds)])
+        own = [one.removeprefix(f"{name}:") for one in settings if one.startswith(f"{name}:")]
+        found = measure(python, [name, variant, str(file), *size, str(seeds), *own])
         errors = [one["fvu"] for one in found]
         rows.append(
             [
-                name,
+                " ".join([name, *own]),
                 f"{mean(errors):.4f}",
                 f"{min(errors):.4f}-{max(errors):.4f}",
                 f"{mean(one['l0'] for one in found):.2f}",
@@ -81,6 +95,9 @@ def main() -> None:
         default=("512", "256", "16", "16"),
         metavar=("LATENTS", "BATCH", "K", "EPOCHS"),
     )
+    parser.add_argument(
+        "--settings", nargs="+", default=[], metavar="CONTENDER:rate=X|CONTENDER:coefficient=X"
+    )
     given = parser.parse_args()
     pythons = {"sae-train": sys.executable}
     if given.python:
@@ -91,7 +108,9 @@ def main() -> None:
             subprocess.run([sys.executable, "-c", KNOWN, str(file)], check=True)
         for variant in given.variants:
             try:
-                print(table(variant, pythons, file, list(given.size), given.seeds), flush=True)
+                size = list(given.size)
+                made = table(variant, pythons, file, size, given.seeds, given.settings)
+                print(made, flush=True)
             except FailedError as error:
                 sys.exit(str(error))
 

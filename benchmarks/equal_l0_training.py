@@ -1,10 +1,12 @@
 """Train sparse auto-encoders with one library; print their errors and L0 on held-out rows.
 
     python -m benchmarks.equal_l0_training CONTENDER VARIANT FILE LATENTS BATCH K EPOCHS SEEDS
+    python -m benchmarks.equal_l0_training ... SEEDS rate=0.003 coefficient=10
 
 SEEDS is how many are trained, with seeds from 0. FILE is a .npy array; of its rows the first 80 %
 train, the last 10 % are held out. Each library has the settings that it recommends, in its defaults
 or its examples: the rate, its rise and fall, the scale of the data, the revival of dead latents.
+``rate`` is another learning rate for it, ``coefficient`` that of the sparsity term of its jumprelu.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ class Job(NamedTuple):
     k: int
     epochs: int
     seed: int
+    rate: float | None = None
+    coefficient: float | None = None
 
     def rows(self) -> tuple[Tensor, Tensor]:
         """Those that train, and those that are held out."""
@@ -63,6 +67,7 @@ def sae_train(job: Job, x: Tensor) -> Model:
     words += ["dataset=array", f"dataset.path={job.file}", f"architecture.n_latents={job.latents}"]
     words += [f"batch_size={job.batch}", f"epochs={job.epochs}", f"seed={job.seed}"]
     words += ["pictures=false", "progress=false", "device=cpu", f"hydra.run.dir={folder}"]
+    words += [] if job.rate is None else [f"optimizer.learning_rate={job.rate}"]
     sys.argv = ["sae-train", *words]
     try:
         command()
@@ -87,6 +92,8 @@ def sae_lens(job: Job, x: Tensor) -> Model:
             {"jumprelu_sparsity_loss_mode": "quadratic", "target_l0": job.k},
         ),
     }[job.variant]
+    if job.coefficient is not None:
+        options["l0_coefficient"] = job.coefficient
     options["normalize_activations"] = "expected_average_only_in"
     config = getattr(lens, f"{name}Config")(d_in=x.shape[1], d_sae=job.latents, **options)
     passes = job._replace(epochs=10 * job.epochs).batches(x)
@@ -94,7 +101,8 @@ def sae_lens(job: Job, x: Tensor) -> Model:
         SAETrainerConfig(
             total_training_samples=job.epochs * len(x),
             train_batch_size_samples=job.batch,
-            lr_end=3e-4,
+            lr=job.rate or 3e-4,
+            lr_end=job.rate or 3e-4,
             logger=LoggingConfig(log_to_wandb=False),
         ),
         getattr(lens, name)(config),
@@ -117,6 +125,8 @@ def dictionary_learning(job: Job, x: Tensor) -> Model:
     target: dict[str, Any] = {"k": job.k}
     if job.variant == "jumprelu":
         target = {"target_l0": float(job.k), "sparsity_warmup_steps": min(2000, steps // 2)}
+        target |= {} if job.coefficient is None else {"sparsity_penalty": job.coefficient}
+    target |= {} if job.rate is None else {"lr": job.rate}
     trainer = trainers[job.variant](
         steps=steps,
         activation_dim=x.shape[1],
@@ -152,7 +162,7 @@ def sparsify(job: Job, x: Tensor) -> Model:
 
     coder = SparseCoder(x.shape[1], SparseCoderConfig(num_latents=job.latents, k=job.k))
     coder.b_dec.data = x.mean(0)
-    rate = 5e-3 / (job.latents / 2**14) ** 0.5
+    rate = job.rate or 5e-3 / (job.latents / 2**14) ** 0.5
     groups = [{"params": list(coder.parameters()), "lr": rate}]
     optimizer = ScheduleFreeWrapper(SignSGD(groups), momentum=0.95)
     optimizer.train()
@@ -197,9 +207,11 @@ def measure(model: Model, held: Tensor) -> dict[str, Any]:
 def main() -> None:
     """Train, and print a line of JSON for each seed."""
     contender, variant, file, *numbers = sys.argv[1:]
-    *size, seeds = map(int, numbers)
+    *size, seeds = (int(word) for word in numbers if "=" not in word)
+    options = dict(word.split("=") for word in numbers if "=" in word)
+    settings = {name: float(value) for name, value in options.items()}
     for seed in range(seeds):
-        job = Job(variant, Path(file), *size, seed)
+        job = Job(variant, Path(file), *size, seed, **settings)
         torch.manual_seed(seed)
         train, held = job.rows()
         print(json.dumps(measure(CONTENDERS[contender](job, train), held)), flush=True)

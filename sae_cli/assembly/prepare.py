@@ -17,6 +17,7 @@ from sae_cli.assembly.stages import Training, build_training, lr_schedule
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.bar import bars_shown
 from sae_cli.core.errors import ConfigError
+from sae_cli.core.signals import stopping_at_once
 from sae_cli.datasets import Dataset
 from sae_cli.datasets.formats.bus_errors import bus_errors_raised
 from sae_cli.datasets.formats.mapped import Look as FileLook
@@ -70,8 +71,9 @@ def prepare(
         ConfigError: the data are missing or unfit, or change while they are read; or the network
             does not fit them.
         MachineError: the data cannot be read to their end.
+        Stopped: a signal asked to; at once, because nothing is lost and large data take minutes.
     """
-    with bus_errors_raised():
+    with stopping_at_once(), bus_errors_raised():
         return _prepare(config, parts, download, threads, is_new)
 
 

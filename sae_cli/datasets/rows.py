@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sae_cli.datasets.ask_ahead import ask_for
+
 # PyTorch has few functions for these types, and fewer on a GPU, so that rows are gathered as
 # integers of the same size.
 SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
@@ -40,14 +42,18 @@ class Shards:
 
     However many rows of mapped files are taken, they keep little memory of the process.
 
+    Args:
+        large: whether the memory may not hold all of them, so that rows come from disk each time.
+
     Attributes:
         shape: ``(n, ...)``.
     """
 
     device = torch.device("cpu")
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(self, parts: Sequence[Part], *, large: bool = False) -> None:
         self.parts = tuple(parts)
+        self._large = large
         self._ends = np.cumsum([len(part.values) for part in self.parts])
         first = self.parts[0].values
         self.dtype = first.dtype
@@ -73,6 +79,8 @@ class Shards:
         # Neighbours are read one after the other, whatever order is asked for.
         order = wanted.argsort()
         pieces = np.split(order, wanted[order].searchsorted(self._ends[:-1]))
+        if self._large:
+            self._ask_for(wanted, pieces)
         for part, end, places in zip(self.parts, self._ends.tolist(), pieces, strict=True):
             for start in range(0, len(places), MOST_ROWS):
                 some = places[start : start + MOST_ROWS]
@@ -80,6 +88,12 @@ class Shards:
                 into[some] = _array(part.values)[here]
                 self._count(part, int(here[-1] - here[0]), len(here))
         return taken
+
+    def _ask_for(self, wanted: NDArray[np.int64], pieces: Sequence[NDArray[np.int64]]) -> None:
+        """Ask for the rows of all parts, before those of the first are waited for."""
+        for part, end, places in zip(self.parts, self._ends.tolist(), pieces, strict=True):
+            if part.mapping is not None and len(places):
+                ask_for(part.values, part.mapping, wanted[places] - (end - len(part.values)))
 
     def place_of(self, row: int) -> tuple[str, int]:
         """Give what holds a row, as messages name it, and the number of the row in there."""
@@ -112,7 +126,8 @@ class Shards:
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Shards:
         """Give shards whose values are another view of these."""
-        return Shards([part._replace(values=change(part.values)) for part in self.parts])
+        parts = [part._replace(values=change(part.values)) for part in self.parts]
+        return Shards(parts, large=self._large)
 
     def to(self, device: torch.device) -> Tensor | Shards:
         """Copy all values to a device; on the CPU they stay where they are."""

@@ -15,6 +15,7 @@ from sae_cli.assembly.parts import build_parts
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.shapes import DataShape
 from sae_cli.datasets import Dataset
+from sae_cli.datasets.rows import tensors_of
 from sae_cli.model.activations.pointwise import Pointwise
 from sae_cli.model.architectures import ARCHITECTURES
 from sae_cli.model.architectures.architecture import SEES_AXES
@@ -131,7 +132,8 @@ def test_values_come_in_the_order_that_a_model_sees(
         assert batch.is_contiguous()
         wanted = expected[start : start + 7][: len(batch)].astype(np.float32) / 255
         np.testing.assert_array_equal(batch, wanted)
-    assert data.train.tensor.data_ptr() == data.val.tensor.data_ptr()
+    (one,), (other,) = tensors_of(data.train.stored), tensors_of(data.val.stored)
+    assert one.data_ptr() == other.data_ptr()
 
 
 def test_channels_last_trains_as_channels_first(configure: Configure, tmp_path: Path) -> None:

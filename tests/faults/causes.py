@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from sae_cli.assembly import data, prepare
+from sae_cli.assembly import prepare
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.signals import SIGNALS
 from sae_cli.runs import resume
@@ -48,12 +48,11 @@ def _at_step(number: int, times: int = 1) -> None:
 
 
 def _before_training(number: int) -> None:
-    """Send the signal while the data are read."""
-    read = data.read_dataset
+    """Send the signal while the data are read, which may take minutes and stops at once."""
 
     def patched(*arguments: Any, **options: Any) -> Any:
         signal_sender(number)()
-        return read(*arguments, **options)
+        raise AssertionError("the data were read on after a signal")
 
     KEPT.enter_context(pytest.MonkeyPatch.context()).setattr(prepare, "read_dataset", patched)
 

@@ -75,6 +75,7 @@ def check_l0(run: Run, k: int, folder: Path) -> None:
         ("model=batch_topk", "activation.k=3"),
         ("model=jumprelu", "penalty.target_l0=3"),
         ("model=jumprelu", "penalty=tanh", "penalty.target_l0=3"),
+        ("model=sparse_l1", "penalty=tanh", "penalty.target_l0=3"),
         ("model=gated", "penalty.target_l0=3"),
     ],
 )
@@ -106,18 +107,43 @@ def test_many_atoms_are_found(
 
 
 @pytest.mark.slow
-def test_far_from_zero_is_said_and_centred_lives(command: Command, tmp_path: Path) -> None:
-    """The mean is 4 times the spread."""
-    truth(tmp_path, 1024, 512, 16, 20_000)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_as_many_latents_as_atoms(seed: int, configure: Configure, tmp_path: Path) -> None:
+    """None to spare: an atom whose latent has died stays unfound."""
+    atoms = truth(tmp_path, *LARGE)
+    size = ("architecture.n_latents=512", *LARGE_RUN[1:])
+    run = trained(configure, tmp_path, "model=topk", "activation.k=8", f"seed={seed}", *size)
+    assert recovery(run, atoms) > 0.95
+    check_l0(run, 8, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "model",
+    [
+        ("model=topk", "activation.k=32", "architecture.bias_init=zeros"),
+        ("model=batch_topk", "activation.k=32", "architecture.bias_init=zeros"),
+        ("model=sparse_l1_norms",),
+        ("model=sparse_l1",),
+    ],
+)
+def test_far_from_zero_latents_die_and_centred_they_live(
+    model: tuple[str, ...], command: Command, tmp_path: Path
+) -> None:
+    """The mean is 4 times the spread; neither bias nor anything else begins with it."""
+    truth(tmp_path, 512, 256, 16, 20_000)
     x = np.load(tmp_path / "x.npy")
     spread = np.sqrt(np.square(x - x.mean(0)).sum(1).mean())
-    far = np.random.default_rng(1).normal(size=512)
-    x += 4.0 * spread * far / np.linalg.norm(far) - x.mean(0)
-    np.save(tmp_path / "x.npy", x)
-    model = ("model=topk", "activation.k=32", "architecture.n_latents=2048", "batch_size=256")
-    words = (*model, "dataset=array", "dataset.path=x.npy", *QUICK)
-    done = command(*words, "epochs=1", "hydra.run.dir=far")
+    far = np.random.default_rng(1).normal(size=256)
+    np.save(tmp_path / "x.npy", x - x.mean(0) + 4.0 * spread * far / np.linalg.norm(far))
+    words = (*model, "architecture.n_latents=2048", "batch_size=256", "epochs=3", *QUICK)
+    words += ("dataset=array", "dataset.path=x.npy")
+    done = command(*words, "hydra.run.dir=far")
     assert "4 times the spread: dataset.centre=mean would remove it" in done.stdout
-    done = command(*words, "epochs=8", "dataset.centre=mean", "hydra.run.dir=centred")
-    assert done.returncode == 0 and "would remove it" not in done.stdout
+    dead = load_run(tmp_path / "far").summary["train/dead_latents"]
+    assert dead > 0.9 * 2048
+    assert f"{dead} of 2048 latents are dead" in done.stdout
+    assert "try dataset.centre=mean" in done.stdout
+    done = command(*words, "dataset.centre=mean", "hydra.run.dir=centred")
+    assert done.returncode == 0 and "note: " not in done.stdout
     assert load_run(tmp_path / "centred").summary["train/dead_latents"] < 0.01 * 2048

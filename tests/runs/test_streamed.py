@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sae_cli.datasets import dataset
@@ -30,3 +33,38 @@ def test_it_says_how_long_it_waited_for_them(forked: Forked) -> None:
     streamed = forked(*SMALL, before=as_if_too_large)
     assert (streamed.code, len(re.findall(said, streamed.out, re.M))) == (0, 1)
     assert not re.search(said, forked(*SMALL).out, re.M)
+
+
+# Read-only mappings of files are no data, so that the limit is one on all other memory.
+LIMITED = """
+import resource, sys
+from sae_cli.datasets import stream
+from sae_cli.__main__ import sae_train
+stream.free_bytes = lambda device: 0
+resource.setrlimit(resource.RLIMIT_DATA, (1_400_000_000, 1_400_000_000))
+try:
+    sae_train()
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
+def test_a_run_on_more_than_its_memory(tmp_path: Path) -> None:
+    """1.5 GB in 24 shards, from the look to the pictures, in less than 1.4 GB beside the files."""
+    shard = np.random.default_rng(0).normal(size=(16_000, 1000)).astype(np.float32)
+    (tmp_path / "acts").mkdir()
+    for number in range(24):
+        np.save(tmp_path / "acts" / f"{number}.npy", shard)
+    words = "model=topk activation.k=8 architecture.n_latents=64 dataset=array dataset.path=acts"
+    words += " dataset.shuffle_seed=0 dataset.centre=mean batch_size=4096 epochs=1 progress=false"
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, *words.split(), "device=cpu", "hydra.run.dir=run"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert re.search(
+        r"^data: streamed; \d+% of the training was waiting for them$", done.stdout, re.M
+    )
+    assert int(done.stdout.split()[-1]) * 1024 < 2e9

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.datasets.axes import Axes
 from sae_cli.datasets.rows import Part, Shards, Stored, slice_rows
+from sae_cli.datasets.stream import too_large
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,11 @@ class ArrayFile:
     def stored(self, key: str | None) -> Stored:
         """Give the values of the array of that name."""
         parts = self.read(key)
-        return parts[0].values if len(parts) == 1 else Shards(parts)
+        large = too_large(sum(part.values.nbytes for part in parts), torch.device("cpu"))
+        # Shards keep little of a mapped file in memory, even where it is one.
+        if len(parts) == 1 and (parts[0].mapping is None or not large):
+            return parts[0].values
+        return Shards(parts, large=large)
 
     def load(self, key: str | None) -> Tensor:
         """Give the values of an array as one tensor."""

@@ -178,9 +178,9 @@ class Tanh(Targeting):
         pre_code_weight: of the second sum, beside a weight of 1 of the first; 0 leaves it out.
     """
 
-    # As those of L0.
-    hold = 7.0
-    settling = 350.0
+    # As those of L0; codes without thresholds shrink, as those of L1.
+    hold = L0.hold
+    settling = L0.settling
 
     def __init__(
         self,
@@ -208,6 +208,8 @@ class Tanh(Targeting):
         )
         bound.active_above = autoencoder.activation.active_above
         bound._atoms = Atoms(autoencoder, "penalty=tanh")
+        if not isinstance(autoencoder.activation, JumpReLU):
+            bound.hold, bound.settling = Targeting.hold, Targeting.settling
         if self.pre_code_weight:
             given = f"penalty.pre_code_weight={self.pre_code_weight:g}"
             bound._activation = (_thresholds_of(autoencoder, given),)
