@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from sae_cli.run_folder.layout import read_metrics, status_of
-from tests.conftest import CHECKOUT, SMALL, Command, slow
+from tests.conftest import CHECKOUT, SMALL, Command, fresh_command, slow
 from tests.documents.test_commands import command_lines
 from tests.forked import Forked
 
@@ -105,7 +105,9 @@ def test_killed_and_resumed_it_makes_the_same_jobs(
 
 
 @pytest.mark.slow
-def test_side_by_side_it_makes_the_same_jobs(command: Command, tmp_path: Path) -> None:
+def test_side_by_side_it_makes_the_same_jobs(tmp_path: Path) -> None:
+    # At the end of a process that was forked, joblib's workers would be waited for.
+    command = fresh_command(tmp_path)
     batches = (*WORDS[:-1], "hydra.sweeper.n_jobs=2")
     done = command(*batches, "hydra.sweep.dir=one")
     assert done.returncode == 0, done.stderr
@@ -261,7 +263,8 @@ def test_a_storage_that_leads_elsewhere(command: Command, tmp_path: Path, whole:
 
 
 @pytest.mark.slow
-def test_the_searches_of_the_documentation_run(command: Command, tmp_path: Path) -> None:
+def test_the_searches_of_the_documentation_run(tmp_path: Path) -> None:
+    command = fresh_command(tmp_path)
     page = (CHECKOUT / "docs" / "sweeps.md").read_text()
     lines = [line for line, _ in command_lines(page) if "hydra/sweeper=optuna" in line]
     assert len(lines) == 3
