@@ -129,32 +129,9 @@ def _sweep(asked: Asked, folder: Path, arguments: Arguments) -> int:
     with not_collecting():
         # A job may run in another process, so it builds its own parts.
         configs = [_check(job)[0] for job in asked.runs]
-        from sae_cli.commands.launch import HydraLauncher
-        from sae_cli.runs.sweeps.jobs import run_sweep
-        from sae_cli.runs.sweeps.side_by_side import launcher_for, threads_for
-        from sae_cli.runs.sweeps.sweep import sweep_of
+        from sae_cli.commands.sweep import begin_sweep
 
-    words, together = asked.hydra.launcher, arguments.together
-    if words and together == "on":
-        raise ConfigError(
-            f"sweep.together=on keeps jobs in one process, and {words[0]} gives each its own; "
-            "leave out one of them"
-        )
-    if asked.search is not None and together == "on":
-        raise ConfigError(
-            "sweep.together=on: a search learns from each job before it chooses the next; leave "
-            "it out"
-        )
-    if asked.search is not None:
-        from sae_cli.config.search import settle
-        from sae_cli.runs.sweeps.searching import search_of
-
-        sweep = search_of(folder, settle(asked.search, asked.runs, configs))
-    else:
-        overrides = [job.overrides for job in asked.runs]
-        sweep = sweep_of(folder, overrides, configs, threads_for(together))
-    launcher = HydraLauncher(words, arguments.pages) if words else launcher_for(sweep, together)
-    return run_sweep(sweep, launcher)
+    return begin_sweep(asked, configs, folder, arguments)
 
 
 def _resume(arguments: Arguments, folder: Path) -> int:
@@ -173,7 +150,7 @@ def _resume(arguments: Arguments, folder: Path) -> int:
         if not _stays_quiet(given, folder):
             with suppress(OSError):
                 say(f"checking the jobs of {short(folder)}")
-        from sae_cli.runs.sweeps.jobs import resume_sweep
+        from sae_cli.runs.sweeps.running import resume_sweep
         from sae_cli.runs.sweeps.side_by_side import launcher_for
 
         left = resume_sweep(folder, given, lambda sweep: launcher_for(sweep, arguments.together))

@@ -14,7 +14,7 @@ from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
 from sae_cli.runs import tracking
 from sae_cli.runs.resume import resume
-from sae_cli.runs.sweeps.jobs import resume_sweep
+from sae_cli.runs.sweeps.running import resume_sweep
 from sae_cli.runs.sweeps.sweep import sweep_of
 from sae_cli.runs.train import train
 from sae_cli.trackers import tracker

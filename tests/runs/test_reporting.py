@@ -13,7 +13,8 @@ from sae_cli.results.page import write
 from sae_cli.run_folder.layout import status_of
 from sae_cli.runs import reporting
 from sae_cli.runs.resume import resume
-from sae_cli.runs.sweeps.jobs import OneByOne, run_sweep
+from sae_cli.runs.sweeps.jobs import OneByOne
+from sae_cli.runs.sweeps.running import run_sweep
 from sae_cli.runs.sweeps.sweep import sweep_of
 from sae_cli.runs.train import train
 from tests.conftest import SMALL, Command, Configure

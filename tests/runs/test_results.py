@@ -15,7 +15,8 @@ import pytest
 from sae_cli.core.errors import Stopped
 from sae_cli.run_folder.layout import read_summary
 from sae_cli.runs.sweeps import jobs, results
-from sae_cli.runs.sweeps.jobs import OneByOne, run_sweep
+from sae_cli.runs.sweeps.jobs import OneByOne
+from sae_cli.runs.sweeps.running import run_sweep
 from sae_cli.runs.sweeps.sweep import Sweep, sweep_of
 from tests.conftest import SMALL, Configure
 

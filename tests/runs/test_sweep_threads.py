@@ -10,7 +10,8 @@ import yaml
 
 from sae_cli.assembly.compute import AVAILABLE_THREADS
 from sae_cli.core.errors import ConfigError
-from sae_cli.runs.sweeps.jobs import OneByOne, run_sweep
+from sae_cli.runs.sweeps.jobs import OneByOne
+from sae_cli.runs.sweeps.running import run_sweep
 from sae_cli.runs.sweeps.sweep import read_sweep, sweep_of
 from tests.conftest import SMALL, Configure, fresh_command
 

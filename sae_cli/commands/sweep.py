@@ -1,0 +1,57 @@
+"""A sweep or a search that a command line asks for: what runs its jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sae_cli.commands.arguments import Arguments
+from sae_cli.commands.launch import HydraLauncher
+from sae_cli.config.asked import Asked
+from sae_cli.config.schema import RunConfig
+from sae_cli.config.search import settle
+from sae_cli.core.errors import ConfigError
+from sae_cli.runs.sweeps.running import run_sweep
+from sae_cli.runs.sweeps.side_by_side import launcher_for, threads_for
+from sae_cli.runs.sweeps.sweep import Sweep, sweep_of
+
+
+def begin_sweep(
+    asked: Asked, configs: Sequence[RunConfig], folder: Path, arguments: Arguments
+) -> int:
+    """Run the jobs of a sweep.
+
+    Args:
+        configs: those of its jobs, checked.
+        folder: free, or that of this very sweep.
+
+    Returns:
+        how many jobs did not finish.
+
+    Raises:
+        ConfigError: what is asked for does not go together.
+    """
+    words, together = asked.hydra.launcher, arguments.together
+    if words and together == "on":
+        raise ConfigError(
+            f"sweep.together=on keeps jobs in one process, and {words[0]} gives each its own; "
+            "leave out one of them"
+        )
+    if asked.search is not None and together == "on":
+        raise ConfigError(
+            "sweep.together=on: a search learns from each job before it chooses the next; leave "
+            "it out"
+        )
+    sweep = _sweep(asked, configs, folder, together)
+    launcher = HydraLauncher(words, arguments.pages) if words else launcher_for(sweep, together)
+    return run_sweep(sweep, launcher)
+
+
+def _sweep(asked: Asked, configs: Sequence[RunConfig], folder: Path, together: str) -> Sweep:
+    if asked.search is None:
+        overrides = [job.overrides for job in asked.runs]
+        return sweep_of(folder, overrides, configs, threads_for(together))
+    # Optuna is there for searches only.
+    from sae_cli.runs.sweeps.searching import search_of
+
+    return search_of(folder, settle(asked.search, asked.runs, configs))
