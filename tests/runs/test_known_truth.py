@@ -108,11 +108,20 @@ def test_many_atoms_are_found(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_as_many_latents_as_atoms(seed: int, configure: Configure, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("model=topk", "activation.k=8", "epochs=16"),
+        ("model=jumprelu", "penalty.target_l0=8", "epochs=24"),
+    ],
+)
+def test_as_many_latents_as_atoms(
+    overrides: tuple[str, ...], seed: int, configure: Configure, tmp_path: Path
+) -> None:
     """None to spare: an atom whose latent has died stays unfound."""
     atoms = truth(tmp_path, *LARGE)
-    size = ("architecture.n_latents=512", *LARGE_RUN[1:])
-    run = trained(configure, tmp_path, "model=topk", "activation.k=8", f"seed={seed}", *size)
+    size = ("architecture.n_latents=512", "batch_size=256", f"seed={seed}")
+    run = trained(configure, tmp_path, *overrides, *size)
     assert recovery(run, atoms) > 0.95
     check_l0(run, 8, tmp_path)
 
