@@ -16,7 +16,7 @@ import torch
 from sae_cli.core import company
 from sae_cli.core.company import meet, run_side_by_side, wait_for
 from sae_cli.core.errors import Stopped
-from sae_cli.core.signals import let_signals_in, signals_held, stopping_at_once
+from sae_cli.core.signals import stopping_at_once
 from sae_cli.runs.train import train
 from tests.configured import configured
 
@@ -65,16 +65,6 @@ def test_a_second_signal_while_none_is_at_work(when: str) -> None:
     with pytest.raises(Stopped), stopping_at_once():
         run_side_by_side([partial(call, number) for number in range(3)])
     assert sorted(ended) == [0, 1, 2]
-
-
-def test_signals_that_are_held_come_later() -> None:
-    with pytest.raises(Stopped), stopping_at_once():
-        with signals_held():
-            os.kill(os.getpid(), signal.SIGTERM)
-            held = True
-        held = False
-    assert held
-    let_signals_in()
 
 
 def test_calls_switch_with_nothing_set_for_themselves(
