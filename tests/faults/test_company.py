@@ -27,7 +27,7 @@ def test_calls_that_are_ended_clean_up_to_the_end(tmp_path: Path) -> None:
     def interrupt(brought: Sequence[int]) -> list[int]:
         raise KeyboardInterrupt
 
-    def call(number: int, begin: Callable[[], None]) -> None:
+    def call(number: int, begin: Callable[[], object]) -> None:
         try:
             begin()
         finally:
@@ -38,7 +38,7 @@ def test_calls_that_are_ended_clean_up_to_the_end(tmp_path: Path) -> None:
     def interrupt_no_more(brought: Sequence[int]) -> Sequence[int]:
         return brought
 
-    begins = [partial(meet, interrupt, 1), partial(meet, interrupt, 2)]
+    begins: list[Callable[[], object]] = [partial(meet, interrupt, 1), partial(meet, interrupt, 2)]
     with pytest.raises(KeyboardInterrupt):
         run_side_by_side([partial(call, i, begin) for i, begin in enumerate(begins)])
     assert len([*tmp_path.iterdir()]) == 4
