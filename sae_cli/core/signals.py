@@ -90,7 +90,7 @@ def stopping_together() -> Iterator[Stop]:
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """Have signals wait, in this process and in those that it forks within.
+    """Have signals wait, in this thread and in the processes that it forks meanwhile.
 
     A new process has the handlers of the old one until it sets its own, and then lets signals in.
     """

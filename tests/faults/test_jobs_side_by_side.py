@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from sae_cli.run_folder.lock import lock
-from tests.conftest import slow
 from tests.faults.disks import mounted
 from tests.faults.runs import contents
 from tests.faults.sweeps import SMALL, TOGETHER, at_step_of, differing, job, statuses
@@ -198,29 +197,3 @@ def test_data_that_are_missing(tmp_path: Path, forked: Forked) -> None:
     assert statuses(tmp_path / "sweep") == ["failed", "failed", "finished", "finished"]
     (tmp_path / "away.npy").rename(tmp_path / "a.npy")
     finish_like(forked, tmp_path / "whole")
-
-
-KINDS = {
-    "epochs": ("model=sparse_kl", "epochs=1,2,4", "batch_size=8,97"),
-    "stages": ("model=stacked", "schedule.layer_epochs=[1,3],[2,1]", "seed=0,1"),
-    "classifier": ("model=stacked", "head=classifier", "seed=0,1", "epochs=2"),
-    "each step": ("model=denoising", "checkpoint_steps=1", "log_steps=1", "seed=0,1,2"),
-    "quiet": ("model=vae,sparse_l1", "quiet=true", "seed=0,1"),
-    "profile": ("model=ae", "profile=true", "seed=0,1"),
-    "trackers": ("model=ae", "logger=tensorboard", "seed=0,1"),
-    "pictures": ("model=sparse_kl,conv", "pictures=true", "seed=0,1", "epochs=1"),
-}
-
-
-@pytest.mark.parametrize("kind", ["stages", *slow(sorted({*KINDS} - {"stages"}))])
-def test_sweeps_of_many_kinds(kind: str, forked: Forked) -> None:
-    words: Sequence[str] = (*FOUR, *KINDS[kind])
-    done = [
-        forked(*words, f"sweep.together={together}", f"hydra.sweep.dir={together}")
-        for together in ("on", "off")
-    ]
-    assert [(one.code, one.err) for one in done] == [(0, "")] * 2
-    assert ("side by side" in done[0].out) == (kind not in {"quiet", "profile"})
-    own = ("trackers/", "events.out.tfevents", "profiles/")
-    names = differing(forked.cwd / "on", forked.cwd / "off")
-    assert [name for name in names if not any(part in name for part in own)] == []

@@ -42,7 +42,7 @@ def finite(value: object) -> bool:
 
 
 def spoil_loss(step: Step) -> None:
-    step.sums._sums[0] = math.nan
+    step.sums.state_dict()["sums"][0] = math.nan
     step.sums._finite[0] -= 1
 
 
