@@ -34,7 +34,7 @@ from sae_cli.results.interchange.export import EXPORTERS
 from sae_cli.results.interchange.written import Exported
 from sae_cli.trackers.tracker import TRACKERS, About, Line, Tracker
 from sae_cli.training.corruptions import CORRUPTIONS, Corruption
-from sae_cli.training.optimizers import OPTIMIZERS, Optimizer
+from sae_cli.training.optimizers import OPTIMIZERS, Moved, Optimizer
 
 __all__ = [
     "ACTIVATIONS",
@@ -64,6 +64,7 @@ __all__ = [
     "Init",
     "Interval",
     "Line",
+    "Moved",
     "Natural",
     "NonNegative",
     "OpenUnit",

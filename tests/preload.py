@@ -15,12 +15,7 @@ from sae_cli.config.compose import compose_run, hydra_ready
 from tests.forked import no_fsync
 
 for module in pkgutil.walk_packages(sae_cli.__path__, "sae_cli."):
-    try:
-        importlib.import_module(module.name)
-    except ModuleNotFoundError as error:
-        # An extra that the tests do without.
-        if error.name != "optuna":
-            raise
+    importlib.import_module(module.name)
 
 # Hydra's first composition takes several times as long as the next, and what it has composed of
 # these choices is kept for the forks: many tests begin with them.

@@ -24,8 +24,8 @@ def move_all(moves: Sequence[Move]) -> Sequence[None]:
     """Make steps of several optimizers, each to the bits that it comes to alone."""
     alike: dict[Hashable, list[Move]] = {}
     for one in moves:
-        kind = type(one.optimizer), one.learning_rate, *one.optimizer.options.items()
-        alike.setdefault(kind, []).append(one)
+        options = tuple(one.optimizer.options.items()) or id(one.optimizer)
+        alike.setdefault((type(one.optimizer), one.learning_rate, options), []).append(one)
     for group in alike.values():
         optimizers = [one.optimizer for one in group]
         moved = Moved(

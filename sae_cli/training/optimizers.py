@@ -38,7 +38,8 @@ class Optimizer(ABC):
     Attributes:
         parameters: what is moved.
         state: by name, one tensor for each parameter: all that is kept between two steps.
-        options: what the update rule depends on besides, but for the learning rate.
+        options: what the update rule depends on besides, but for the learning rate; an optimizer
+            that leaves them empty takes no step together with others.
     """
 
     def __init__(self, parameters: Parameters, *moments: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from sae_cli.core.errors import Stopped
 from sae_cli.run_folder.layout import read_summary
-from sae_cli.runs.sweeps import jobs, results
+from sae_cli.runs.sweeps import jobs, results, running
 from sae_cli.runs.sweeps.jobs import OneByOne
 from sae_cli.runs.sweeps.running import run_sweep
 from sae_cli.runs.sweeps.sweep import Sweep, sweep_of
@@ -62,7 +62,8 @@ def test_the_table_waits_for_the_jobs_of_a_moment(
         finished.append(column(sweep, "status").count("finished"))
         return rows
 
-    monkeypatch.setattr(jobs, "write_results", counted)
+    for module in (jobs, running):
+        monkeypatch.setattr(module, "write_results", counted)
     monkeypatch.setattr(jobs, "RESULTS_SECONDS", seconds)
     assert run_sweep(sweep, OneByOne()) == 0
     assert finished == [0, *range(1, times + 1), N_JOBS]

@@ -40,7 +40,7 @@ def test_fvu_of_rows_that_are_alike_is_null_everywhere(
 ) -> None:
     train(alike, tmp_path / "run", [])
     printed = capsys.readouterr().out
-    assert "  fvu -  " in printed
+    assert "  fvu -" in printed
     note = "val/fvu, test/fvu: - is no value; fvu has none where all examples of a split are alike."
     assert note in printed.splitlines()
     assert [line["val/fvu"] for line in read_metrics(tmp_path / "run")] == [None, None]

@@ -22,6 +22,7 @@ from sae_cli.plugins import (
     Count,
     Exported,
     Line,
+    Moved,
     NonNegative,
     Optimizer,
     Picture,
@@ -71,9 +72,9 @@ class Signs(Optimizer):
         super().__init__(parameters, "mean")
         self.memory = memory
 
-    def _step(self, gradients: list[Tensor], learning_rate: float | Tensor) -> None:
+    def move(self, moved: Moved, learning_rate: float | Tensor) -> None:
         for parameter, mean, gradient in zip(
-            self.parameters, self.state["mean"], gradients, strict=True
+            moved.parameters, moved.state["mean"], moved.gradients, strict=True
         ):
             mean.mul_(self.memory).add_(gradient)
             parameter.sub_(mean.sign() * learning_rate)

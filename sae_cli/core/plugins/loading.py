@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -89,7 +90,7 @@ def _load(source: Source) -> Plugin:
         raise ConfigError(f"plug-in {source.given} {what}")
     # Ours are registered first, so that what follows is the plug-in's.
     importlib.import_module(FOR_AUTHORS)
-    was_imported = imported(source) is not None
+    was_imported, before_it = imported(source) is not None, {*sys.modules}
     begin = len(ENTRIES)
     try:
         module = _import(source)
@@ -99,8 +100,7 @@ def _load(source: Source) -> Plugin:
         for entry in ENTRIES[begin:]:
             entry.withdraw()
         del ENTRIES[begin:]
-        if not was_imported:
-            forget(source)
+        forget(source, before_it)
         raise
     pages = None if source.folder is None else source.folder / PAGES
     version = getattr(module, "__version__", source.version)

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import entry_points
@@ -136,10 +136,16 @@ def import_source(source: Source) -> ModuleType:
     return module
 
 
-def forget(source: Source) -> None:
-    """Take back that a plug-in was imported, so that a corrected one can be."""
+def forget(source: Source, before: Collection[str]) -> None:
+    """Take back that a plug-in was imported, so that a corrected one can be.
+
+    Args:
+        before: the names of the modules that were there before; those of another module of that
+            name stay.
+    """
     for name in [name for name in sys.modules if is_within(name, source.module)]:
-        del sys.modules[name]
+        if name not in before:
+            del sys.modules[name]
 
 
 def _run(source: Source, spec: ModuleSpec, file: Path, module: ModuleType) -> None:
