@@ -143,7 +143,7 @@ CASES: list[tuple[str, str]] = [
     ("-m seed=glob(*)", "glob finds pages, and seed does not choose one"),
     ("penalty.weight=interval(0,1)", "an interval has none; write penalty.weight=A,B,C"),
     ("-m penalty.weight=interval(0,1)", "an interval has none; write penalty.weight=A,B,C"),
-    ("-m hydra.sweeper.params.seed=0,1", "a sweep tries every combination of -m KEY=A,B,C"),
+    ("-m hydra.sweeper.params.seed=0,1", "are the same for every job; give one value"),
     ("hydra/sweeper=optuna", "a search makes many runs; add -m"),
     ("-m penalty.weight=logspace(0,1,3)", "both ends of a logspace must be above 0"),
     ("penalty.weight=linspace(0,1,3)", "are several values; add -m to sweep over them"),
