@@ -29,6 +29,7 @@ class Pace:
         self._sweep = sweep
         self._total = sum(_epochs(job.config) for job in sweep.jobs)
         self._begun_at, self._begun = time.monotonic(), self._count(rows)
+        self._said: list[str] = []
         settings = sweep.jobs[0].config.settings
         self._bar = Bar(
             total=self._total,
@@ -47,7 +48,9 @@ class Pace:
         parts += [f"epoch {done} of {self._total}", *best_so_far(self._sweep, rows)]
         if failed := len([row for row in rows if row["status"] == "failed"]):
             parts.append(f"{failed} failed")
-        if done > self._begun:
+        if done == self._total:
+            parts.append("evaluating and drawing")
+        elif done > self._begun:
             pace = (time.monotonic() - self._begun_at) / (done - self._begun)
             parts.append(f"about {duration(pace * (self._total - done))} left")
         if not self._bar.disable:
@@ -55,8 +58,9 @@ class Pace:
             self._bar.set_description_str("; ".join(words), refresh=False)
             self._bar.update(done - self._bar.n)
             self._bar.refresh()
-        elif not self._sweep.quiet:
+        elif not self._sweep.quiet and parts != self._said:
             say("; ".join(parts))
+        self._said = parts
 
     def end(self) -> None:
         """Remove the bar."""
