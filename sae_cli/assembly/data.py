@@ -5,16 +5,19 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from torch import Tensor
 
 from sae_cli.assembly.parts import Parts
 from sae_cli.assembly.ranges import check_range
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.paths import full_path, full_pattern
-from sae_cli.datasets import DATASETS, Dataset
+from sae_cli.datasets import DATASETS, Dataset, Split
 from sae_cli.model.architectures.architecture import SEES_AXES
+from sae_cli.training.metrics import BASELINE_BATCH, Baseline
 
 # These options of data sets say where their files are.
 PATHS = ("path", "root")
@@ -31,15 +34,15 @@ def read_dataset(config: RunConfig, *, download: bool = True) -> Dataset:
     """
     if _kept is None:
         return _read(config, download)
-    key = repr((config.parts["dataset"], config.unit_norm))
+    key = _source(config)
     if key not in _kept:
-        _kept[key] = _read(config, download)
-    return _kept[key]
+        _kept[key] = _Kept(_read(config, download))
+    return _kept[key].data
 
 
 @contextmanager
 def read_once() -> Iterator[None]:
-    """Read data that several runs ask for once, and keep them in memory until the end."""
+    """Read and measure data that several runs ask for once, and keep them until the end."""
     global _kept
     before, _kept = _kept, dict(_kept or {})
     try:
@@ -48,7 +51,35 @@ def read_once() -> Iterator[None]:
         _kept = before
 
 
-_kept: dict[str, Dataset] | None = None
+def baseline_of(config: RunConfig, split: Split) -> Baseline:
+    """Measure the values of a split of a run's data, or of the codes that a stage of it sees."""
+    kept = (_kept or {}).get(_source(config))
+    # On a GPU they are others, and summed in another order.
+    if kept is None or all(split.rows is not rows for rows in kept.rows):
+        return Baseline.of(split.batches(BASELINE_BATCH))
+    key = id(split.rows)
+    if key not in kept.baselines:
+        kept.baselines[key] = Baseline.of(split.batches(BASELINE_BATCH))
+    return kept.baselines[key]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Data that were read, and the figures of their splits by the identity of the split's rows."""
+
+    data: Dataset
+    baselines: dict[int, Baseline] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> list[Tensor]:
+        return [split.rows for split in (self.data.train, self.data.val, self.data.test)]
+
+
+_kept: dict[str, _Kept] | None = None
+
+
+def _source(config: RunConfig) -> str:
+    return repr((config.parts["dataset"], config.unit_norm))
 
 
 def _read(config: RunConfig, download: bool) -> Dataset:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
+from sae_cli.assembly.data import baseline_of
 from sae_cli.core.text import ABSENT, table
 from sae_cli.datasets import Split
 from sae_cli.model.autoencoder import AutoEncoder
@@ -13,7 +14,6 @@ from sae_cli.results.evaluation.latent_units import ACTIVE_VARIANCE, LatentUnits
 from sae_cli.results.notes import undefined_notes
 from sae_cli.runs.active_run import ActiveRun
 from sae_cli.training.loop import EVALUATION_BATCH, evaluate
-from sae_cli.training.metrics import BASELINE_BATCH, Baseline
 
 
 def closing_metrics(run: ActiveRun) -> dict[str, float]:
@@ -28,7 +28,7 @@ def closing_metrics(run: ActiveRun) -> dict[str, float]:
 def _evaluate(run: ActiveRun, name: str, split: Split) -> dict[str, float]:
     run.stop.check()
     model, objective = run.training.autoencoder, run.training.objective
-    baseline = Baseline.of(split.batches(BASELINE_BATCH))
+    baseline = baseline_of(run.config, split)
     values = evaluate(model, objective, split, baseline, run.training.device)
     return {f"{name}/{key}": value for key, value in values.items()}
 

