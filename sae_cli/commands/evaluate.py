@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sae_cli.commands.arguments import changes
+from sae_cli.commands.arguments import changes, own_pages
 from sae_cli.commands.exits import DONE, run_guarded
 from sae_cli.commands.limits import check_limits
 from sae_cli.commands.parser import Parser
@@ -36,16 +36,24 @@ def run(arguments: Sequence[str]) -> int:
 
 @dataclass(frozen=True)
 class _Asked:
-    """A command line taken apart: folders or files, options by name, and words on the data."""
+    """A command line taken apart.
+
+    Attributes:
+        paths: folders or files.
+        options: by name.
+        data: the words on the data.
+        pages: the folder of pages of one's own, for them.
+    """
 
     paths: list[Path]
     options: dict[str, str]
     data: list[str]
+    pages: Path | None
 
 
 def _run(arguments: Sequence[str]) -> int:
     parsed = _parser().take_apart(arguments)
-    asked = _take_apart(parsed.words)
+    asked = _take_apart(parsed.words, own_pages(parsed.config_dir))
     check_limits()
     load_plugins(parsed.plugin)
     # torch takes its time, and a typo should not wait for it.
@@ -78,8 +86,8 @@ def _run(arguments: Sequence[str]) -> int:
     return DONE
 
 
-def _take_apart(words: Sequence[str]) -> _Asked:
-    asked = _Asked([], {}, [])
+def _take_apart(words: Sequence[str], pages: Path | None) -> _Asked:
+    asked = _Asked([], {}, [], pages)
     for word in words:
         key, _, value = word.partition("=")
         path = full_path(word)
@@ -118,12 +126,12 @@ def _subject(one: Run, asked: _Asked, notes: Sequence[str]) -> Subject:
     if not asked.data:
         subject = on_own_data(one, split)
     else:
-        subject = on_other_data(one, _section(one, asked.data), split)
+        subject = on_other_data(one, _section(one, asked.data, asked.pages), split)
     subject.notes.extend(notes)
     return subject
 
 
-def _section(one: Run, words: Sequence[str]) -> Mapping[str, Any]:
+def _section(one: Run, words: Sequence[str], pages: Path | None) -> Mapping[str, Any]:
     """Give the checked options of the data that the words ask for.
 
     Without ``dataset=`` they change those of the run's own.
@@ -135,7 +143,7 @@ def _section(one: Run, words: Sequence[str]) -> Mapping[str, Any]:
     if chosen:
         from sae_cli.config.asked import read
 
-        section = read(words, multirun=False, pages=None).runs[0].run["dataset"]
+        section = read(words, multirun=False, pages=pages).runs[0].run["dataset"]
         return GROUPS["dataset"].check(section)
     if one.is_dictionary:
         raise ConfigError(f"{words[0]}: name the kind of data, too: dataset=array {words[0]}")
@@ -175,6 +183,9 @@ def _parser() -> Parser:
         "sparsify, Gemma Scope), one or more; and checkpoint=best or last, split=test (train, "
         "val), device=auto (cpu, cuda), out=FILE (RUN.evaluation.json beside the run), "
         "dataset=NAME and dataset.OPTION=VALUE as sae-train takes them, for other data",
+    )
+    parser.add_argument(
+        "-cd", "--config-dir", metavar="FOLDER", help="pages of your own, for dataset=NAME"
     )
     parser.add_argument(
         "--wide", action="store_true", help="all runs in one table, however wide it gets"

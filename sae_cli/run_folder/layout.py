@@ -23,9 +23,12 @@ MODEL = "model.safetensors"
 SUMMARY = "summary.json"
 LOG = "train.log"
 SWEEP = "sweep.yaml"
+# It may be this large, which is some thousands of jobs.
+MAX_SWEEP_BYTES = 1 << 26
 PLUGINS = "plugins"
-# The first job of a sweep is within so many bytes of its beginning.
+# A search, and the first job of a sweep, begin within so many bytes.
 HEAD_BYTES, QUIET = 1 << 14, re.compile(rb"^\s+quiet: true$", re.MULTILINE)
+SEARCH = re.compile(rb"^search:", re.MULTILINE)
 ENDED = ("finished", "interrupted", "failed", "pruned")
 # A run whose training did not begin leaves only these, so nothing is lost when it starts again.
 BEFORE_TRAINING = {LOCK, STATUS, OVERRIDES, ENVIRONMENT, LOG}
@@ -131,11 +134,20 @@ def _read_lines(path: Path) -> tuple[list[dict[str, Any]], str]:
 
 def is_quiet_sweep(path: Path) -> bool:
     """Tell whether the first job of a folder's sweep is quiet, before all of it is read."""
+    return QUIET.search(_head(path)) is not None
+
+
+def holds_search(path: Path) -> bool:
+    """Tell whether a folder's sweep is a search, before all of it is read."""
+    return SEARCH.search(_head(path)) is not None
+
+
+def _head(path: Path) -> bytes:
     try:
         with (path / SWEEP).open("rb") as file:
-            return QUIET.search(file.read(HEAD_BYTES)) is not None
+            return file.read(HEAD_BYTES)
     except OSError:
-        return False
+        return b""
 
 
 def resume_command(path: Path) -> str:

@@ -220,6 +220,23 @@ def test_a_page_of_ours_may_be_as_short(folder: Path, command: Command) -> None:
     assert "architecture.tied=false  (true or false)\n      The decoder's weights are" in shown
 
 
+def test_a_run_is_evaluated_on_data_of_a_plugin(folder: Path, command: Command) -> None:
+    """Its own page gives what the command line does not; more noise is harder to learn."""
+    small = ("epochs=5", "batch_size=32", "pictures=false", "report=false", "progress=false")
+    words = (*WITH, "model=ae", "architecture=normed", "dataset=rings", *small)
+    trained = command(*words, "hydra.run.dir=run")
+    assert trained.returncode == 0, trained.stderr
+    evaluating = Forked(folder, "sae_evaluate")
+    found = []
+    for noise in ([], ["dataset.noise=3.0"]):
+        done = evaluating(*WITH, "run", "dataset=rings", *noise, "out=found.json")
+        assert done.code == 0, done.err
+        found += json.loads((folder / "found.json").read_text())["runs"]
+    assert [one["data"] for one in found] == ["two rings"] * 2
+    # The squares of noise with this spread come on top.
+    assert found[1]["metrics"]["mse"] > found[0]["metrics"]["mse"] + 1.0
+
+
 def test_a_part_without_a_page(folder: Path, command: Command) -> None:
     done = command(*GIVEN, "penalty=huber")
     assert done.returncode == 2

@@ -130,16 +130,20 @@ def _tell_apart(runs: Sequence[ShownRun], keys: Sequence[str]) -> bool:
     return len(rest) == len(every)
 
 
-def key_metrics(runs: Sequence[ShownRun]) -> list[str]:
-    """Give the metrics of the table: of those that some run has, the one sorted by first."""
-    named = dict.fromkeys([sort_metric(runs), *KEY_METRICS])
+def key_metrics(runs: Sequence[ShownRun], first: Sequence[str]) -> list[str]:
+    """Give the metrics of the table that some run has.
+
+    Args:
+        first: those that come before all others.
+    """
+    named = dict.fromkeys([*first, *KEY_METRICS])
     return [name for name in named if any(name in run.metrics for run in runs)]
 
 
-def sort_metric(runs: Sequence[ShownRun]) -> str:
-    """Give the metric that the first of the runs says its sweep is sorted by."""
+def sort_metrics(runs: Sequence[ShownRun], objectives: Sequence[str]) -> list[str]:
+    """Give what the first of the runs says its sweep is sorted by, or what a search makes best."""
     said = runs[0].settings.get("sort_by", AUTO)
-    return QUALITY if said == AUTO else said
+    return [said] if said != AUTO else [*objectives] or [QUALITY]
 
 
 def best_first(runs: Iterable[ShownRun], metric: str) -> list[ShownRun]:

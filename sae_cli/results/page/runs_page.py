@@ -19,7 +19,7 @@ from sae_cli.results.page.comparison import (
     labels_of,
     names_of,
     over_seeds,
-    sort_metric,
+    sort_metrics,
 )
 from sae_cli.results.page.curves import thinned_curves
 from sae_cli.results.page.html import fill
@@ -55,7 +55,11 @@ class Entry:
 
 
 def runs_page(
-    runs: Sequence[ShownRun], target: Path, title: str, left_out: Sequence[str] = ()
+    runs: Sequence[ShownRun],
+    target: Path,
+    title: str,
+    left_out: Sequence[str] = (),
+    objectives: Sequence[str] = (),
 ) -> bytes:
     """Make the page of several runs, the best first by the metric that their sweep is sorted by.
 
@@ -64,9 +68,11 @@ def runs_page(
         target: the folder of the page.
         title: what the runs are.
         left_out: a line on each run that cannot be read.
+        objectives: the metrics that a search makes best; the trade-off begins with two of them.
     """
-    runs = best_first(runs, sort_metric(runs))
-    differences, metrics = differing(runs), key_metrics(runs)
+    sorted_by = sort_metrics(runs, objectives)
+    runs = best_first(runs, sorted_by[0])
+    differences, metrics = differing(runs), key_metrics(runs, sorted_by)
     shown = columns(runs, differences)
     folders = [run.path for run in runs]
     pictures = show_pictures(folders, target)
@@ -79,13 +85,13 @@ def runs_page(
     return fill(
         "runs.html",
         ["charts.js", "table.js", "runs.js"],
-        _data(entries, curves, shown, differences),
+        _data(entries, curves, shown, differences, objectives),
         title=title,
         summary=_summary(runs),
         entries=entries,
         columns=shown,
         metrics=metrics,
-        sorted_by=sort_metric(runs),
+        sorted_by=sorted_by[0],
         groups=over_seeds(runs, shown, metrics),
         threshold_notes=_brief(threshold_notes(thresholds)),
         picture_names=_picture_names(entries),
@@ -107,6 +113,7 @@ def _data(
     curves: Sequence[Mapping[str, Any]],
     shown: Sequence[str],
     differences: Sequence[str],
+    objectives: Sequence[str],
 ) -> dict[str, Any]:
     """Give the plain values that charts and the comparison of chosen runs are made from."""
     names = dict.fromkeys(name for entry in entries for name in entry.run.metrics if "/" in name)
@@ -115,8 +122,8 @@ def _data(
         "columns": shown,
         "metrics": list(names),
         "higher": [name for name in names if higher_is_better(name)],
-        "x": _first(SPARSITY, names),
-        "y": _first(QUALITY, names),
+        "x": _first((*objectives[1:], *SPARSITY), names),
+        "y": _first((*objectives[:1], *QUALITY), names),
         "runs": [
             {
                 "name": entry.name,

@@ -9,6 +9,7 @@ from pathlib import Path
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.text import short
 from sae_cli.results.gather import runs_below
+from sae_cli.results.page.objectives import objectives_of
 from sae_cli.results.page.run_page import run_page
 from sae_cli.results.page.runs_page import REPORT, runs_page
 from sae_cli.results.page.shown_run import ShownRun, read_run
@@ -64,7 +65,8 @@ def write_page_of(folders: Sequence[Path], target: Path | None = None) -> Path:
         content = run_page(runs[0], target.parent)
     else:
         title = ", ".join(folder.resolve().name for folder in folders)
-        content = runs_page(runs, target.parent, title, left_out)
+        objectives = objectives_of(folders[0]) if len(folders) == 1 else []
+        content = runs_page(runs, target.parent, title, left_out, objectives)
     write_atomically(target, content)
     return target
 

@@ -20,13 +20,11 @@ from sae_cli.results.fair import QUALITY
 from sae_cli.results.needed_plugins import PLUGINS, needed_by, refuse_changed, require
 from sae_cli.results.saved_config import check_saved, with_axes_of
 from sae_cli.run_folder.files import write_atomically
-from sae_cli.run_folder.layout import SWEEP
+from sae_cli.run_folder.layout import MAX_SWEEP_BYTES, SWEEP
 from sae_cli.run_folder.plain_yaml import as_yaml, read_yaml
 
 # Optuna's own storage of a search.
 DATABASE = "optuna.db"
-# sweep.yaml may be this large, which is some thousands of jobs.
-MAX_BYTES = 1 << 26
 # No machine has more cores, and the threads of a sweep from a stranger must not fill this one.
 MAX_THREADS = 4096
 
@@ -143,7 +141,7 @@ def read_sweep(path: Path) -> Sweep:
     Raises:
         ConfigError: there is none, or it is damaged.
     """
-    content = read_yaml(path / SWEEP, MAX_BYTES)
+    content = read_yaml(path / SWEEP, MAX_SWEEP_BYTES)
     needed = needed_by(content)
     require(path, needed)
     refuse_changed(needed)

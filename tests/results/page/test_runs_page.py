@@ -170,3 +170,22 @@ def test_metrics_that_no_float_holds(sweep: Path) -> None:
     (folder / "summary.json").write_text(json.dumps(content | made_up))
     run = made(sweep).data["runs"][-1]
     assert [run["metrics"][key] for key in made_up] == [None] * 4
+
+
+def test_a_search_begins_with_what_it_makes_best(sweep: Path) -> None:
+    """Its trade-off has the objectives as axes, and its table the first of them in front."""
+    search = {"objectives": ["val/mse", "val/dead_latents"], "dimensions": []}
+    (sweep / "sweep.yaml").write_text(f"threads: 1\nsearch: {json.dumps(search)}\n")
+    page = made(sweep)
+    assert (page.data["x"], page.data["y"]) == ("val/dead_latents", "val/mse")
+    assert "Sorted by val/mse, the best first" in page.text
+    assert "seed status val/mse val/dead_latents val/loss" in page.text
+    values = [run["metrics"]["val/mse"] for run in page.data["runs"]]
+    assert values == sorted(values)
+
+
+@pytest.mark.parametrize("search", ["3", "{objectives: 3}", "{objectives: [x, [y], 1]}", "["])
+def test_a_search_that_cannot_be_read_is_none(sweep: Path, search: str) -> None:
+    (sweep / "sweep.yaml").write_text(f"threads: 1\nsearch: {search}\n")
+    page = made(sweep)
+    assert (page.data["x"], page.data["y"]) == ("val/l0", "val/fvu")
