@@ -136,7 +136,9 @@ def test_long_steps_keep_the_threads_of_their_sweep(configure: Configure, tmp_pa
         for threads in (1, 4)
     ]
     assert reasons[:3] == [None, None, None]
-    assert reasons[3] == "their steps are long, and take 4 threads (sweep.together=on: one)"
+    assert (
+        reasons[3] == "their steps are long, and take 4 threads (begun with sweep.together=on: one)"
+    )
 
 
 def test_long_steps_side_by_side_take_one_thread_each(forked: Forked) -> None:

@@ -99,7 +99,7 @@ def _why_not_one(config: RunConfig, threads: int) -> str | None:
         return None
     if has_short_steps(config, build_training(config, build_parts(config), data)):
         return None
-    return f"their steps are long, and take {threads} threads (sweep.together=on: one)"
+    return f"their steps are long, and take {threads} threads (begun with sweep.together=on: one)"
 
 
 def divide(sweep: Sweep, numbers: Sequence[int], n_cores: int) -> list[Group]:
