@@ -90,7 +90,9 @@ def parts_and_categories(
     )
     heading(figure, title, note)
     texts = [f"{one}: {angle:.2f}" for one, angle in zip(latents, numbers["angles"], strict=True)]
-    for block, name in enumerate(("the smallest angles: parts", "the largest angles: categories")):
+    for block, name in enumerate(
+        ("the smallest angles: most part-like", "the largest angles: most categorical")
+    ):
         top = TITLE + block * each
         _write(figure, top + HEADER / 2, name)
         axes = place(figure, strips[block], left=LEFT, top=top + HEADER, shrink=shrink)
