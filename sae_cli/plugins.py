@@ -34,7 +34,8 @@ from sae_cli.results.interchange.export import EXPORTERS
 from sae_cli.results.interchange.written import Exported
 from sae_cli.trackers.tracker import TRACKERS, About, Line, Tracker
 from sae_cli.training.corruptions import CORRUPTIONS, Corruption
-from sae_cli.training.optimizers import OPTIMIZERS, Moved, Optimizer
+from sae_cli.training.moved import Moved
+from sae_cli.training.optimizers import OPTIMIZERS, Optimizer
 
 __all__ = [
     "ACTIVATIONS",

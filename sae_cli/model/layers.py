@@ -25,8 +25,9 @@ class MaxNorm(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         norms: Tensor = torch.linalg.vector_norm(weight, dim=self.dim, keepdim=True)
-        tiny = torch.finfo(weight.dtype).tiny
-        shorter: Tensor = weight * (self.bound / norms.clamp_min(tiny)).clamp_max(1.0)
+        # The derivative divides by the square of the norm, which must not be zero either.
+        least = torch.finfo(weight.dtype).tiny ** 0.5
+        shorter: Tensor = weight * (self.bound / norms.clamp_min(least)).clamp_max(1.0)
         return shorter
 
     def right_inverse(self, weight: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from sae_cli.assembly.compute import build_gradients
 from sae_cli.assembly.data import baseline_of
 from sae_cli.assembly.stages import lr_schedule, steps_per_epoch
 from sae_cli.datasets import Split
+from sae_cli.model.rates import rates_of
 from sae_cli.runs.active_run import ActiveRun
 from sae_cli.runs.divergence import divergence, hopeless
 from sae_cli.runs.saver import Saver
@@ -87,6 +88,7 @@ def _splits(run: ActiveRun, stage: Stage) -> tuple[Split, Split]:
 def _build_step(run: ActiveRun, stage: Stage) -> tuple[Optimizer, Step]:
     gradients = build_gradients(run.config, run.training.device, stage)
     optimizer = OPTIMIZERS.build(run.config.parts["optimizer"], gradients.parameters)
+    optimizer.rates = rates_of(stage.autoencoder, gradients.parameters)
     # A classifier sees the means of sampled codes, in training as in use.
     samples = stage.autoencoder.activation.samples and not stage.supervised
     step = Step(

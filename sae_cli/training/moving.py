@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sae_cli.training.optimizers import Moved, Optimizer
+from sae_cli.training.moved import Moved
+from sae_cli.training.optimizers import Optimizer
 
 
 class Move(NamedTuple):
@@ -22,19 +23,20 @@ class Move(NamedTuple):
 @torch.no_grad()
 def move_all(moves: Sequence[Move]) -> Sequence[None]:
     """Make steps of several optimizers, each to the bits that it comes to alone."""
-    alike: dict[Hashable, list[Move]] = {}
+    alike: dict[tuple[type, float, Hashable], list[tuple[Optimizer, Moved]]] = {}
     for one in moves:
-        options = tuple(one.optimizer.options.items()) or id(one.optimizer)
-        alike.setdefault((type(one.optimizer), one.learning_rate, options), []).append(one)
-    for group in alike.values():
-        optimizers = [one.optimizer for one in group]
-        moved = Moved(
-            [parameter for own in optimizers for parameter in own.parameters],
-            [gradient for one in group for gradient in one.gradients],
-            {
-                name: [tensor for own in optimizers for tensor in own.state[name]]
-                for name in optimizers[0].state
-            },
+        own = one.optimizer
+        options = tuple(own.options.items()) or id(own)
+        whole = Moved(own.parameters, one.gradients, own.state)
+        for rate, moved in whole.by_rate(own.rates):
+            key = (type(own), one.learning_rate * rate, options)
+            alike.setdefault(key, []).append((own, moved))
+    for (_, learning_rate, _), group in alike.items():
+        parts = [moved for _, moved in group]
+        together = Moved(
+            [parameter for part in parts for parameter in part.parameters],
+            [gradient for part in parts for gradient in part.gradients],
+            {name: [one for part in parts for one in part.state[name]] for name in parts[0].state},
         )
-        optimizers[0].move(moved, group[0].learning_rate)
+        group[0][0].move(together, learning_rate)
     return [None] * len(moves)

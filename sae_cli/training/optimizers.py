@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -15,18 +15,11 @@ from torch.optim.sgd import sgd
 
 from sae_cli.core.options import Fraction, NonNegative, Positive
 from sae_cli.core.registry import Registry
+from sae_cli.training.moved import Moved
 
 Parameters = Iterable[nn.Parameter]
 
 OPTIMIZERS: Registry[Optimizer] = Registry("optimizer")
-
-
-class Moved(NamedTuple):
-    """What a step of an optimizer moves, or of several with the same options."""
-
-    parameters: list[Tensor]
-    gradients: list[Tensor]
-    state: Mapping[str, list[Tensor]]
 
 
 class Optimizer(ABC):
@@ -40,7 +33,10 @@ class Optimizer(ABC):
         state: by name, one tensor for each parameter: all that is kept between two steps.
         options: what the update rule depends on besides, but for the learning rate; an optimizer
             that leaves them empty takes no step together with others.
+        rates: the factor on the learning rate of each parameter; empty where all are 1.
     """
+
+    rates: Sequence[float] = ()
 
     def __init__(self, parameters: Parameters, *moments: str) -> None:
         self.parameters: list[Tensor] = list(parameters)
@@ -60,7 +56,8 @@ class Optimizer(ABC):
             gradients: one for each parameter.
             learning_rate: a number, or a scalar tensor on the parameters' device.
         """
-        self.move(Moved(self.parameters, gradients, self.state), learning_rate)
+        for rate, moved in Moved(self.parameters, gradients, self.state).by_rate(self.rates):
+            self.move(moved, learning_rate * rate)
 
     @abstractmethod
     def move(self, moved: Moved, learning_rate: float | Tensor) -> None:

@@ -16,7 +16,9 @@ from torch import Generator, nn
 from sae_cli.core.errors import ConfigError
 from sae_cli.training.gradients.autograd import lay_out
 from sae_cli.training.lr_schedules import LR_SCHEDULES
+from sae_cli.training.moving import Move, move_all
 from sae_cli.training.optimizers import OPTIMIZERS
+from tests.contracts.small import page_of
 
 MOMENTS = {"beta1": 0.9, "beta2": 0.99, "eps": 1e-8}
 ADAM = {"learning_rate": 0.1, **MOMENTS, "weight_decay": 0.0}
@@ -70,6 +72,30 @@ def test_against_the_classes_of_torch(section: dict[str, Any], peer: Any) -> Non
         optimizer.step(gradients, 0.1 / (1 + step))
     for one, other in zip(own, others, strict=True):
         assert torch.allclose(one, other, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS.names)
+def test_a_parameter_with_a_rate_of_its_own_moves_as_if_alone_with_it(name: str) -> None:
+    """Three parameters with two rates, against three optimizers with a learning rate each."""
+    rates = [1.0, 0.1, 1.0]
+    options = page_of(f"optimizer/{name}.yaml") | {"learning_rate": 0.1}
+    whole, alone = ([nn.Parameter(torch.full((2,), i + 1.0)) for i in range(3)] for _ in range(2))
+    optimizer = OPTIMIZERS.build(OPTIMIZERS.check(options), whole)
+    optimizer.rates = rates
+    singles = [OPTIMIZERS.build(OPTIMIZERS.check(options), [one]) for one in alone]
+    for step in range(3):
+        gradients = [torch.sin(p.detach() + step) for p in whole]
+        for single, gradient, rate in zip(singles, gradients, rates, strict=True):
+            single.step([gradient.clone()], 0.1 * rate)
+        optimizer.step(gradients, 0.1)
+    assert all(map(torch.equal, whole, alone))
+    together = [nn.Parameter(torch.full((2,), i + 1.0)) for i in range(3)]
+    other = OPTIMIZERS.build(OPTIMIZERS.check(options), together)
+    other.rates = rates
+    for step in range(3):
+        gradients = [torch.sin(p.detach() + step) for p in together]
+        move_all([Move(other, gradients, 0.1)])
+    assert all(map(torch.equal, whole, together))
 
 
 def test_gradients_are_laid_out_as_their_parameters() -> None:

@@ -5,11 +5,12 @@
 with ``E``, ``S`` and ``b`` shared by all steps. With ReLU, ``E = a D'`` and ``S = I - a D'D`` these
 are the steps of non-negative ISTA; learned weights need fewer steps (Gregor and LeCun 2010, LISTA;
 Rolfe and LeCun 2013, DrSAE). Rolfe and LeCun divide the learning rate of each shared weight by the
-number of its uses; here all weights have the same one.
+number of its uses, as ``rate_by_uses`` does; without it all weights have the same one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import final
 
 import torch
@@ -26,10 +27,11 @@ from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.initialisation import Init
 from sae_cli.model.layers import bound_
 from sae_cli.model.proximal import largest_eigenvalue
+from sae_cli.model.rates import OwnRates
 
 
 @final
-class UnrolledEncoder(nn.Module):
+class UnrolledEncoder(nn.Module, OwnRates):
     """An encoder of ``T - 1`` steps, and the pre-codes ``E x + S z^{T-1} - b`` of the last one.
 
     Attributes:
@@ -46,9 +48,11 @@ class UnrolledEncoder(nn.Module):
         n_steps: int,
         activation: Activation,
         max_encoder_norm: float | None,
+        rate_by_uses: bool,
     ) -> None:
         super().__init__()
         self.n_steps = n_steps
+        self.rate_by_uses = rate_by_uses
         self.max_row_norm = (
             None if max_encoder_norm is None or n_steps == 1 else max_encoder_norm / (n_steps - 1)
         )
@@ -69,6 +73,17 @@ class UnrolledEncoder(nn.Module):
             codes = activation(pre_codes)
             pre_codes = drive + codes + self.interactions(codes)
         return pre_codes
+
+    def rates(self) -> Iterable[tuple[nn.Parameter, float]]:
+        """Give one over the number of uses: E and b are used in every step, S in all but one."""
+        if not self.rate_by_uses:
+            return
+        for shared, n_uses in (
+            (self.filters, self.n_steps),
+            (self.interactions, max(1, self.n_steps - 1)),
+        ):
+            yield from ((parameter, 1.0 / n_uses) for parameter in shared.parameters())
+        yield self.threshold, 1.0 / self.n_steps
 
     @torch.no_grad()
     def set_from_dictionary_(self, dictionary: Tensor, l1_weight: float) -> None:
@@ -105,6 +120,7 @@ def unrolled(
     max_decoder_norm: Positive | None,
     max_encoder_norm: Positive | None,
     init: Init,
+    rate_by_uses: bool = False,
 ) -> AutoEncoder:
     """Build a recurrent encoder that begins as ISTA on its own linear decoder.
 
@@ -120,6 +136,7 @@ def unrolled(
         max_encoder_norm: the norm of each row of E is bounded by this over ``T - 1``, so that
             gradients do not explode through the steps; with None, or T = 1, it is free.
         init: how the initial dictionary is drawn.
+        rate_by_uses: divide the learning rates of E, S and b by how many steps use them.
 
     Raises:
         ConfigError: both widths are given, or neither; or the activation needs several pre-codes
@@ -132,7 +149,9 @@ def unrolled(
             f"activation={activation.name} needs more; choose activation=relu"
         )
     width = code_width(shape, n_latents, expansion_factor)
-    encoder = UnrolledEncoder(shape.n_features, width, n_steps, activation, max_encoder_norm)
+    encoder = UnrolledEncoder(
+        shape.n_features, width, n_steps, activation, max_encoder_norm, rate_by_uses
+    )
     decoder = linear_decoder(shape, width, False, init, generator)
     layer = decoder[0]
     assert isinstance(layer, nn.Linear)

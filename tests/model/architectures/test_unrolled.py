@@ -147,6 +147,15 @@ def test_a_norm_bound_against_numpy(dim: int) -> None:
     assert bool(leaf.grad.isfinite().all())
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-30, 1e-22, 1e-18, 1e-3])
+def test_the_bound_of_a_vanishing_weight_has_the_derivative_of_the_identity(size: float) -> None:
+    """Weight decay brings the weights of latents that never fire this far down."""
+    leaf = torch.full((2, 3), size).requires_grad_()
+    MaxNorm(1.25, 1)(leaf).sum().backward()
+    assert leaf.grad is not None
+    assert torch.equal(leaf.grad, torch.ones(2, 3))
+
+
 def test_interactions_are_stored_as_their_difference_from_the_identity() -> None:
     """S has eigenvalues of 1, where the dictionary sees nothing, and none that are negative."""
 
