@@ -7,9 +7,12 @@ import sys
 import traceback
 from collections.abc import Callable
 
+from sae_cli.commands.exits import DONE, MACHINE
 from sae_cli.core.errors import ConfigError, SaeError, Stopped
 from sae_cli.core.ranks.launched import read_launch
 from sae_cli.core.ranks.messages import LeftAlone, Messages, connected, taking_part
+
+BUG = 1
 
 
 def run_in_ranks(run: Callable[[], int], load: Callable[[], None]) -> int:
@@ -35,26 +38,30 @@ def run_in_ranks(run: Callable[[], int], load: Callable[[], None]) -> int:
 
 
 def _follow(messages: Messages, load: Callable[[], None]) -> int:
-    """Follow the first process, which says what has ended this one."""
+    """Follow the first process, which says what has ended this one, and ends with its code.
+
+    A code of this one would have ``torchrun`` stop the first process while it still saves.
+    """
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    code = 0
     try:
         load()
         from sae_cli.runs.following import follow
 
         follow(messages)
-        return code
+        return DONE
     except LeftAlone:
-        pass
+        code = MACHINE
     except (SaeError, Stopped) as error:
         messages.send_error(error)
         code = error.exit_code
-    except BaseException as error:
+    except Exception as error:
         messages.send_error(error)
         traceback.print_exc()
-        code = 1
-    messages.wait_for_end()
-    return code
+        code = BUG
+    try:
+        return DONE if messages.wait_for_end() else code
+    except Stopped:
+        return code
 
 
 def refuse_sweep(what: str) -> None:

@@ -40,3 +40,9 @@ def leading(made: Prepared, saved: TrainState | None) -> Iterator[None]:
     with trained_together(ranks):
         yield
     ranks.end()
+
+
+def under_torchrun() -> str:
+    """Word what belongs to the command that resumes this run; nothing for one of one process."""
+    messages = connected()
+    return "" if messages is None else f" (under torchrun, with {messages.launch.size} processes)"

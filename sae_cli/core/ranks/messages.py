@@ -96,11 +96,14 @@ class Messages:
             if self.wait_for_any([key, ERROR]) == ERROR:
                 raise self.error()
 
-    def wait_for_end(self) -> None:
-        """Wait until the first rank has ended, but not for ever, because it may be lost."""
-        # The store ends with the launcher.
-        with suppress(RuntimeError):
-            self.wait_for_any([ENDED], ENDING_SECONDS)
+    def wait_for_end(self) -> bool:
+        """Wait until the first rank has ended, but not for ever, because it may be lost; tell
+        whether it has."""
+        try:
+            return self.wait_for_any([ENDED], ENDING_SECONDS) is not None
+        except RuntimeError:
+            # The store has ended with the launcher.
+            return False
 
     def send_error(self, error: BaseException) -> None:
         """Tell the first rank why this one ends."""
