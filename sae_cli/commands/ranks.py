@@ -7,8 +7,8 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from sae_cli.commands.exits import DONE, MACHINE
-from sae_cli.core.errors import ConfigError, SaeError, Stopped
+from sae_cli.commands.exits import DONE, MACHINE, meaning
+from sae_cli.core.errors import ConfigError, Stopped
 from sae_cli.core.ranks.launched import read_launch
 from sae_cli.core.ranks.messages import LeftAlone, Messages, connected, taking_part
 
@@ -47,21 +47,31 @@ def _follow(messages: Messages, load: Callable[[], None]) -> int:
         load()
         from sae_cli.runs.following import follow
 
-        follow(messages)
+        follow(messages, lambda error: _tell(messages, error))
         return DONE
     except LeftAlone:
         code = MACHINE
-    except (SaeError, Stopped) as error:
-        messages.send_error(error)
-        code = error.exit_code
-    except Exception as error:
-        messages.send_error(error)
-        traceback.print_exc()
-        code = BUG
+    except (Exception, Stopped) as error:
+        code = _tell(messages, error)
+        if code == BUG:
+            traceback.print_exc()
     try:
         return DONE if messages.wait_for_end() else code
     except Stopped:
         return code
+
+
+def _tell(messages: Messages, error: BaseException) -> int:
+    """Tell the first process why this one ends; give the exit code of that."""
+    if isinstance(error, Stopped):
+        code, text = error.exit_code, str(error)
+    else:
+        assert isinstance(error, Exception)
+        found, text = meaning(error)
+        code = BUG if found is None else found
+        text = text or f"{type(error).__name__}: {error}"
+    messages.send_error(code, text)
+    return code
 
 
 def refuse_sweep(what: str) -> None:

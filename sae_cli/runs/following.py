@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sae_cli.assembly.parts import build_parts
 from sae_cli.assembly.prepare import Prepared, prepare
 from sae_cli.assembly.streams import generators
-from sae_cli.core.errors import ConfigError
-from sae_cli.core.ranks.messages import ENDED, Messages
+from sae_cli.core.errors import ConfigError, Stopped
+from sae_cli.core.ranks.messages import ENDED, LeftAlone, Messages
 from sae_cli.core.ranks.together import Together, trained_together
 from sae_cli.core.signals import Stop, stopping_in_time
 from sae_cli.datasets.formats.bus_errors import bus_errors_raised
@@ -21,8 +23,11 @@ from sae_cli.training.stage import Stage
 from sae_cli.training.sums import BrokenError
 
 
-def follow(messages: Messages) -> None:
+def follow(messages: Messages, tell: Callable[[BaseException], object]) -> None:
     """Take part in each training that the first process calls to, until it has ended.
+
+    Args:
+        tell: tells the first process of an error.
 
     Raises:
         SaeError: this process cannot take part.
@@ -31,10 +36,10 @@ def follow(messages: Messages) -> None:
     """
     while messages.wait_for_any([ENDED, f"call {messages.calls + 1}"]) != ENDED:
         messages.calls += 1
-        _take_part(messages)
+        _take_part(messages, tell)
 
 
-def _take_part(messages: Messages) -> None:
+def _take_part(messages: Messages, tell: Callable[[BaseException], object]) -> None:
     number = messages.calls
     call = messages.read(f"call {number}")
     with stopping_in_time() as stop:
@@ -52,8 +57,12 @@ def _take_part(messages: Messages) -> None:
             saved = unpack(content, "the checkpoint of process 0") if content else None
             with trained_together(ranks), bus_errors_raised(stop):
                 _train(made, saved, stop)
+        except (Exception, Stopped) as error:
+            # The others notice at once that the connections are closed, and look for the reason.
+            if not isinstance(error, LeftAlone):
+                tell(error)
+            raise
         finally:
-            # The others notice at once where this process ends before them.
             ranks.end()
 
 
@@ -80,7 +89,9 @@ def _train_stage(
         restore_steps(optimizer, step, position, saved)
 
     def on_step(terms: Terms) -> None:
-        stop.check()
+        # A signal to this process alone is one for all, who learn of it in the next step.
+        if step.joining is not None and step.joining.asked is not None:
+            raise Stopped(step.joining.asked)
 
     try:
         for _ in take_steps(

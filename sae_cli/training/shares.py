@@ -51,12 +51,16 @@ class Joining:
     Args:
         ranks: the processes.
         stop: of this one; a signal to any of them stops all.
+
+    Attributes:
+        asked: the signal that had asked any of them to stop before their last step, or None.
     """
 
     def __init__(self, ranks: Together, stop: Stop) -> None:
         self._ranks = ranks
         self._stop = stop
         self._asked: Tensor | None = None
+        self.asked: int | None = None
 
     def share_of(self, n: int) -> Share:
         """Give this process's share of a batch of ``n``."""
@@ -72,7 +76,8 @@ class Joining:
         flat = torch.cat([one.detach().reshape(-1) for one in found]) * weight
         asked = [float(number == self._stop.number) for number in SIGNALS]
         total = self._ranks.sum(torch.cat([flat, flat.new_tensor(asked)]))
-        *pieces, self._asked = total.split([*(one.numel() for one in found), len(SIGNALS)])
+        sizes = [*(one.numel() for one in found), len(SIGNALS)]
+        *pieces, self._asked = torch.split(total, sizes)
         pairs = zip(pieces, found, strict=True)
         summed = [piece.view(one.shape).to(one.dtype) for piece, one in pairs]
         n = len(gradients)
@@ -83,12 +88,13 @@ class Joining:
         return dict(zip(terms, summed[n:], strict=True)), of_batch
 
     def agree(self) -> None:
-        """Note a signal that had asked any of the processes to stop before their last step."""
-        if self._asked is None or self._stop.number is not None:
+        """Note a signal to any of the processes, as one to this."""
+        if self._asked is None:
             return
-        asked = self._asked.tolist()
-        if any(asked):
-            self._stop.number = next(number for number, n in zip(SIGNALS, asked, strict=True) if n)
+        asked = zip(SIGNALS, self._asked.tolist(), strict=True)
+        self.asked = next((number for number, n in asked if n), None)
+        if self._stop.number is None:
+            self._stop.number = self.asked
 
 
 Batch = tuple[Tensor, Tensor | None, Share | None]

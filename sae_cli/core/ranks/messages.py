@@ -56,7 +56,8 @@ class Messages:
 
     def __init__(self, launch: Launch) -> None:
         # The import of torch takes seconds.
-        from torch.distributed import PrefixStore, rendezvous
+        from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+        from torch.distributed.rendezvous import rendezvous
 
         try:
             store, _, _ = next(rendezvous("env://"))  # type: ignore[no-untyped-call]
@@ -105,12 +106,11 @@ class Messages:
             # The store has ended with the launcher.
             return False
 
-    def send_error(self, error: BaseException) -> None:
-        """Tell the first rank why this one ends."""
-        code = getattr(error, "exit_code", 1)
+    def send_error(self, code: int, text: str) -> None:
+        """Tell the first rank with which exit code and line this one would end."""
         who = f"process {self.launch.rank} of {self.launch.size}"
         with suppress(RuntimeError):
-            self.send(ERROR, {"code": code, "who": who, "text": str(error) or type(error).__name__})
+            self.send(ERROR, {"code": code, "text": f"{who}: {text}"})
 
     def send_end(self) -> None:
         """Tell the others that the first rank has ended."""
@@ -125,7 +125,7 @@ class Messages:
                 "can be resumed"
             )
         found = self.read(ERROR)
-        code, text = found["code"], f"{found['who']}: {found['text']}"
+        code, text = found["code"], found["text"]
         if code > 128:
             return Stopped(code - 128)
         # Any other is a bug, which ends with a traceback of both.

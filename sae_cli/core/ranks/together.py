@@ -13,6 +13,7 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, distributed
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 
 from sae_cli.core.machine import is_memory
 from sae_cli.core.ranks.messages import LeftAlone, Messages
@@ -43,7 +44,7 @@ class Together:
         self._call(
             distributed.init_process_group,
             "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
-            store=distributed.PrefixStore(f"call {messages.calls}", messages.store),
+            store=PrefixStore(f"call {messages.calls}", messages.store),
             rank=self.rank,
             world_size=self.size,
             timeout=LONGEST_WAIT,
@@ -137,7 +138,7 @@ def mean_of_batch(mean: Tensor, n: int) -> Tensor:
     if _together is None:
         return mean
     own = mean.detach().flatten()
-    sums, total = _together.sum(torch.cat([own * n, own.new_tensor([n])])).split([len(own), 1])
-    whole = (sums / total).view_as(mean)
+    sums = _together.sum(torch.cat([own * n, own.new_tensor([n])]))
+    whole = (sums[:-1] / sums[-1]).view_as(mean)
     # The difference is 0, and brings the gradient.
     return whole + (mean - mean.detach())
