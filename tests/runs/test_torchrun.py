@@ -37,9 +37,10 @@ def start(folder: Path, *words: str) -> subprocess.Popen[str]:
 
 
 def until_it_trains(run: Path, process: subprocess.Popen[str]) -> int:
-    """Wait for the first lines of metrics; give the number of the process that writes."""
-    metrics = run / "metrics.jsonl"
-    while not metrics.exists() or len(metrics.read_text().splitlines()) < 3:
+    """Wait for a checkpoint; give the number of the process that writes."""
+    last, before = run / "checkpoints" / "last.pt", time.time()
+    # A checkpoint of before is that of a run to be resumed.
+    while not last.exists() or last.stat().st_mtime < before:
         assert process.poll() is None
         time.sleep(0.05)
     return int(json.loads((run / "status.json").read_text())["pid"])

@@ -24,7 +24,7 @@ from sae_cli.core.errors import (
 from sae_cli.core.ranks.launched import Launch
 
 if TYPE_CHECKING:
-    from torch.distributed import Store
+    from torch.distributed import Store  # type: ignore[attr-defined]
 
 LOOK_SECONDS = 0.02
 # How long a rank that was left alone waits for the first one to end in order.
@@ -60,7 +60,7 @@ class Messages:
         from torch.distributed.rendezvous import rendezvous
 
         try:
-            store, _, _ = next(rendezvous("env://"))  # type: ignore[no-untyped-call]
+            store, _, _ = next(rendezvous("env://"))
         except RuntimeError as error:
             text = str(error).partition("\n")[0]
             raise MachineError(f"the other processes cannot be reached: {text}") from None
