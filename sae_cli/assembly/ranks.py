@@ -7,6 +7,7 @@ from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.ranks.messages import launched
 from sae_cli.model.activations.activation import Learning
+from sae_cli.model.activations.topk import BatchTopK
 
 
 def check_ranks(config: RunConfig, training: Training) -> None:
@@ -28,12 +29,11 @@ def check_ranks(config: RunConfig, training: Training) -> None:
             f"--nproc-per-node {size}"
         )
     whole = []
-    if isinstance(training.autoencoder.activation, Learning):
-        whole.append((f"activation={chosen['activation']['name']}", "activation=topk"))
-    if chosen["revival"]["name"] != "none":
-        whole.append((f"revival={chosen['revival']['name']}", "revival=none"))
-    if chosen["head"]["name"] != "none":
-        whole.append((f"head={chosen['head']['name']}", "head=none"))
+    activation = training.autoencoder.activation
+    if isinstance(activation, Learning) and not isinstance(activation, BatchTopK):
+        whole.append((f"activation={chosen['activation']['name']}", "activation=batch_topk"))
+    if chosen["revival"]["name"] not in ("none", "auxk"):
+        whole.append((f"revival={chosen['revival']['name']}", "revival=auxk"))
     if config.settings.compile == "on":
         whole.append(("compile=on", "compile=off"))
     for given, instead in whole:

@@ -90,7 +90,7 @@ class Objective(nn.Module):
         if self.prediction_weight and passed.predicted is not None:
             means["prediction"] = (passed.predicted - passed.codes).square().sum(1).mean()
         if self.head is not None and labels is not None:
-            means["head"] = self.head.cross_entropy(passed.codes, labels)
+            means["head"] = self.head.cross_entropy(passed.codes, labels, training)
         for name, term in self._further_terms().items():
             if training or not term.in_training_only:
                 means[name] = term.mean(passed, target)

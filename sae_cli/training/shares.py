@@ -68,6 +68,10 @@ class Joining:
         whole = n < self._ranks.size
         return Share(rows, n, 1.0 / self._ranks.size if whole else (rows.stop - rows.start) / n)
 
+    def begin(self, share: Share) -> None:
+        """Begin with a batch."""
+        self._ranks.n_rows = share.n
+
     def join(
         self, terms: Terms, gradients: Sequence[Tensor], weight: float
     ) -> tuple[Terms, list[Tensor]]:

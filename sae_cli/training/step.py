@@ -93,7 +93,10 @@ class Step:
         learning_rate: float | Tensor,
         share: Share | None = None,
     ) -> Terms:
-        n = len(target) if share is None else share.n
+        n = len(target)
+        if share is not None and self.joining is not None:
+            self.joining.begin(share)
+            n = share.n
         x, noise = self._corrupted(target, share), self._noise(target, share)
         terms, gradients = self._gradients(x, target, labels, noise)
         if share is not None and self.joining is not None:

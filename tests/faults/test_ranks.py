@@ -158,9 +158,7 @@ def test_a_bug_of_the_second_is_shown(tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "activation=batch_topk trains in one process": ("model=batch_topk",),
-    "revival=auxk trains in one process": ("model=topk", "revival=auxk"),
-    "head=classifier trains in one process": ("model=ae", "head=classifier"),
+    "revival=resample trains in one process": ("model=topk", "revival=resample"),
     "compile=on trains in one process": ("model=ae", "compile=on"),
     "batch_size=1 cannot be shared by 2 processes": ("model=ae", "batch_size=1"),
     "-m: the jobs of a sweep train in processes of their own": ("-m", "model=ae,tied"),

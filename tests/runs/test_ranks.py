@@ -40,6 +40,8 @@ KINDS = {
     "squared target": ("model=sparse_target", "clip_norm=0.1"),
     "denoising": ("model=denoising",),
     "vae": ("model=vae",),
+    "batch topk": ("model=batch_topk", "activation.k=2", "revival=auxk", "revival.dead_after=20"),
+    "classifier": ("model=ae", "head=classifier", "head.epochs=2", "head.n_labels=30"),
     "tuned": ("model=sparse_l1", "penalty.target_l0=5"),
 }
 REST = {
@@ -50,7 +52,14 @@ REST = {
     "conv": ("model=conv",),
     "psd": ("model=psd",),
     "group": ("model=group_sparse",),
+    "matryoshka": ("model=matryoshka",),
 }
+
+
+MORE = [
+    pytest.param(kind, n, marks=pytest.mark.slow)
+    for kind, n in [*((kind, 2) for kind in REST), *((kind, 3) for kind in KINDS)]
+]
 
 
 def in_float64() -> None:
@@ -81,7 +90,10 @@ def compare(folder: Path, tolerance: float) -> None:
         np.testing.assert_allclose([b[key] for key in terms], [a[key] for key in terms], tolerance)
 
 
-TERMS = {"loss", "reconstruction", "penalty", "penalty_raw", "prediction", "gate", "penalty_weight"}
+TERMS = {
+    *("loss", "reconstruction", "penalty", "penalty_raw", "prediction", "gate", "auxk", "head"),
+    *("revived", "penalty_weight"),
+}
 
 
 def run_all(folder: Path, n: int, *words: str, before: Any = None) -> None:
@@ -93,10 +105,13 @@ def run_all(folder: Path, n: int, *words: str, before: Any = None) -> None:
             assert (done.code, done.err) == (0, "")
 
 
-@pytest.mark.parametrize("kind", [*KINDS, *slow(REST)])
-def test_losses_are_those_of_one_process_in_float64(kind: str, tmp_path: Path) -> None:
-    run_all(tmp_path, 2, *SMALL, *(KINDS | REST)[kind], before=in_float64)
+@pytest.mark.parametrize(("kind", "n"), [*((kind, 2) for kind in KINDS), *MORE])
+def test_losses_are_those_of_one_process_in_float64(kind: str, n: int, tmp_path: Path) -> None:
+    run_all(tmp_path, n, *SMALL, *(KINDS | REST)[kind], before=in_float64)
     compare(tmp_path, 1e-6)
+    if kind == "batch topk":
+        last = read_metrics(tmp_path / "many")[-1]
+        assert last["train/auxk"] > 0 and last["train/revived"] > 0
 
 
 @pytest.mark.parametrize("n", [2, *slow([3])])

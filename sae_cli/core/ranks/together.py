@@ -33,6 +33,9 @@ class Together:
         messages: between them.
         device: what they compute on.
 
+    Attributes:
+        n_rows: of the batch at work.
+
     Raises:
         MachineError, and others: as ``Messages.error``, in the first rank, if another has gone.
         LeftAlone: in the others.
@@ -41,6 +44,7 @@ class Together:
     def __init__(self, messages: Messages, device: torch.device) -> None:
         self.messages = messages
         self.rank, self.size = messages.launch.rank, messages.launch.size
+        self.n_rows = 0
         self._call(
             distributed.init_process_group,
             "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
@@ -66,16 +70,17 @@ class Together:
     def sum(self, values: Tensor) -> Tensor:
         """Sum vectors ``(n,)`` of all ranks."""
         if len(values) < FEW:
-            return _add(self._gather(values))
+            return _add(self.gather(values))
         # Each rank sums a part of the vector for all.
         part = -(-len(values) // self.size)
         padded = torch.cat([values, values.new_zeros(part * self.size - len(values))])
         parts = torch.empty_like(padded)
         self._call(distributed.all_to_all_single, parts, padded)
         total = _add(list(parts.view(self.size, part)))
-        return torch.cat(self._gather(total))[: len(values)]
+        return torch.cat(self.gather(total))[: len(values)]
 
-    def _gather(self, values: Tensor) -> list[Tensor]:
+    def gather(self, values: Tensor) -> list[Tensor]:
+        """Give the values of every rank."""
         found = [torch.empty_like(values) for _ in range(self.size)]
         self._call(distributed.all_gather, found, values.contiguous())
         return found
@@ -142,3 +147,25 @@ def mean_of_batch(mean: Tensor, n: int) -> Tensor:
     whole = (sums[:-1] / sums[-1]).view_as(mean)
     # The difference is 0, and brings the gradient.
     return whole + (mean - mean.detach())
+
+
+def in_proportion(total: Tensor, n: int) -> Tensor:
+    """What a sum over this process's rows were, if these were as all rows of the batch are.
+
+    A term that is divided by it counts as much as this process has rows.
+
+    Args:
+        total: a scalar without a gradient.
+        n: how many rows it is of.
+    """
+    return total if _together is None else n * mean_of_batch(total / n, n)
+
+
+def of_all(values: Tensor) -> Tensor:
+    """The values ``(n,)`` of every rank, ``(size, n)``."""
+    return values[None] if _together is None else torch.stack(_together.gather(values))
+
+
+def rows_of_batch(n: int) -> int:
+    """How many rows the whole batch has of which these ``n`` are this process's."""
+    return n if _together is None else _together.n_rows
