@@ -1,7 +1,4 @@
-"""Revival: how latents that are never active are brought back.
-
-A latent is dead when it was active in none of the last ``dead_after`` training examples.
-"""
+"""Revival of dead latents: those active in none of the last ``dead_after`` training examples."""
 
 from __future__ import annotations
 
@@ -109,9 +106,8 @@ class AuxK(Revival, FurtherTerm):
         linear = self._autoencoder[0].linear_decoder()
         assert linear is not None
         error = (codes @ linear[0].t() - residual).square().sum()
-        n = len(residual)
-        mean = mean_of_batch(residual.mean(0), n)
-        variation = in_proportion((residual - mean).square().sum(), n)
+        mean = mean_of_batch(residual.mean(0), len(target))
+        variation = in_proportion((residual - mean).square().sum(), len(target))
         # Without a gradient, so that none is made of a division by 0.
         scale = torch.where(dead.any(), 1.0 / variation, 0.0).nan_to_num(0.0, 0.0, 0.0)
         return error * scale

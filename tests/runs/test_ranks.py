@@ -36,15 +36,15 @@ SMALL = (
 # Sums over examples, means of a batch, noise of a batch, several stages, a weight that is tuned.
 KINDS = {
     "sparse_kl": ("model=sparse_kl",),
-    "l1": ("model=sparse_l1",),
-    "squared target": ("model=sparse_target", "clip_norm=0.1"),
     "denoising": ("model=denoising",),
-    "vae": ("model=vae",),
     "batch topk": ("model=batch_topk", "activation.k=2", "revival=auxk", "revival.dead_after=20"),
     "classifier": ("model=ae", "head=classifier", "head.epochs=2", "head.n_labels=30"),
     "tuned": ("model=sparse_l1", "penalty.target_l0=5"),
 }
 REST = {
+    "vae": ("model=vae",),
+    "squared target": ("model=sparse_target", "clip_norm=0.1"),
+    "l1": ("model=sparse_l1",),
     "greedy": ("model=stacked", "schedule=greedy", "penalty=l1"),
     "topk": ("model=topk",),
     "jumprelu": ("model=jumprelu",),
