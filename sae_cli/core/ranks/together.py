@@ -13,7 +13,6 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, distributed
-from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 
 from sae_cli.core.machine import is_memory
 from sae_cli.core.ranks.messages import LeftAlone, Messages
@@ -42,6 +41,9 @@ class Together:
     """
 
     def __init__(self, messages: Messages, device: torch.device) -> None:
+        # Not every build of PyTorch has it.
+        from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+
         self.messages = messages
         self.rank, self.size = messages.launch.rank, messages.launch.size
         self.n_rows = 0
