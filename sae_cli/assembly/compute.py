@@ -19,6 +19,7 @@ from sae_cli.assembly.stages import Training
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.company import in_company
 from sae_cli.core.errors import ConfigError
+from sae_cli.core.ranks.messages import launched
 from sae_cli.core.threads import check_threads
 from sae_cli.training.devices import Device
 from sae_cli.training.gradients.autograd import Autograd
@@ -80,6 +81,7 @@ def settle(config: RunConfig, training: Training, threads: int | None = None) ->
     if settings.compile == "auto":
         pays = (
             possible
+            and launched() is None
             and _has_compiler()
             and all(
                 _compiling_pays(
@@ -104,8 +106,10 @@ def has_short_steps(config: RunConfig, training: Training) -> bool:
 def describe(config: RunConfig) -> str:
     """Say what was decided, in a few words."""
     threads = config.parts["device"]["threads"]
+    launch = launched()
+    each = "" if launch is None else f" in each of {launch.size} processes"
     compiling = "; compiling, half a minute" if config.settings.compile == "on" else ""
-    return f"{threads} thread{'s' if threads > 1 else ''}{compiling}"
+    return f"{threads} thread{'s' if threads > 1 else ''}{each}{compiling}"
 
 
 def use_threads(n: int) -> None:

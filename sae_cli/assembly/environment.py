@@ -19,6 +19,7 @@ import torch
 from sae_cli.assembly.numerics import switches, variables
 from sae_cli.core.differences import Difference, diff
 from sae_cli.core.plugins.sources import digest_of
+from sae_cli.core.ranks.messages import launched
 
 PACKAGES = (
     *("sae-train", "torch", "torchvision", "numpy", "pillow", "safetensors"),
@@ -37,6 +38,7 @@ def environment() -> dict[str, Any]:
     Of the environment variables only those of the mathematical libraries are kept, because others
     may hold secrets.
     """
+    launch = launched()
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         # The command as it was typed, with the interpreter and its options.
@@ -44,6 +46,7 @@ def environment() -> dict[str, Any]:
         "working_directory": str(Path.cwd()),
         **_unchanging(),
         "threads": torch.get_num_threads(),
+        "processes": 1 if launch is None else launch.size,
         "variables": variables(),
         "switches": switches(),
         # Each resumption is added here, with what was different then.
@@ -70,7 +73,9 @@ def _unchanging() -> dict[str, Any]:
 
 def changes_of_environment(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
     """Give the differences between the environments of two runs of one configuration."""
-    before, after = ({k: v for k, v in one.items() if k not in OWN} for one in (then, now))
+    # Earlier versions trained in one process alone.
+    records = ({"processes": 1, **one} for one in (then, now))
+    before, after = ({k: v for k, v in one.items() if k not in OWN} for one in records)
     for found in diff(before, after):
         if found.key == "code.patch":
             yield Difference(found.key, *(_abridge(patch) for patch in found[1:]))

@@ -13,6 +13,7 @@ from sae_cli.assembly.data import check_data, locate, read_dataset
 from sae_cli.assembly.environment import environment
 from sae_cli.assembly.parts import Parts
 from sae_cli.assembly.plugins import record_plugins
+from sae_cli.assembly.ranks import check_ranks
 from sae_cli.assembly.stages import Training, build_training, lr_schedule
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.bar import bars_shown
@@ -87,6 +88,7 @@ def _prepare(
         data = read_dataset(config, download=download)
     check_data(config, parts, data, is_new=is_new)
     training = build_training(config, parts, data)
+    check_ranks(config, training)
     for stage in training.stages:
         # A warm-up that is longer than its stage is found now, not hours later.
         lr_schedule(config, stage, len(stage.examples(training.dataset.train)))

@@ -76,7 +76,7 @@ def run_guarded(run: Callable[[], int], *, show_traceback: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except Exception as error:
-        code, text = _meaning(error)
+        code, text = meaning(error)
         if code is None:
             raise
         if show_traceback:
@@ -85,13 +85,13 @@ def run_guarded(run: Callable[[], int], *, show_traceback: bool) -> int:
         return code
 
 
-def _meaning(error: Exception) -> tuple[int | None, str]:
+def meaning(error: Exception) -> tuple[int | None, str]:
     """Give the exit code and the line of an error; None for a bug."""
     if isinstance(error, (ConfigError, CheckpointError)):
         # Readers take what a file raises for its fault, even if it is the machine's.
         behind = error.__context__
         if isinstance(behind, Exception) and gave_out(behind):
-            return _meaning(behind)
+            return meaning(behind)
     if isinstance(error, SaeError):
         return error.exit_code, str(error)
     if is_library(error):

@@ -12,6 +12,7 @@ from sae_cli.commands.exits import DONE, run_guarded
 from sae_cli.commands.limits import check_limits
 from sae_cli.commands.parser import Parser
 from sae_cli.commands.plugins import load_plugins
+from sae_cli.commands.ranks import run_in_ranks
 from sae_cli.config.folder_names import unique_stamp
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.paths import full_path
@@ -28,7 +29,11 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         Stopped: by a signal.
     """
-    return run_guarded(lambda: _run(arguments), show_traceback="--traceback" in arguments)
+
+    def begin() -> int:
+        return run_in_ranks(lambda: _run(arguments), lambda: _load(_parser().take_apart(arguments)))
+
+    return run_guarded(begin, show_traceback="--traceback" in arguments)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -40,11 +45,15 @@ def _run(arguments: Sequence[str]) -> int:
         if "=" not in override:
             raise ConfigError(f"{override!r} is not a setting; write key=value without spaces")
     found = changes(given.changes)
-    load_plugins(given.plugin, any_version=given.changed_plugin)
+    _load(given)
     into = full_path(given.into or f"outputs/{unique_stamp()}_reproduced_{folder.name}")
     if not holds_sweep(folder):
         return DONE if _one(given, folder, into, found) else DIFFERENT
     return DONE if _all_jobs(given, folder, into, found) else DIFFERENT
+
+
+def _load(given: argparse.Namespace) -> None:
+    load_plugins(given.plugin, any_version=given.changed_plugin)
 
 
 def _parser() -> Parser:

@@ -16,6 +16,7 @@ from sae_cli.commands.arguments import Arguments, changes, parse
 from sae_cli.commands.exits import DONE, run_guarded
 from sae_cli.commands.limits import check_limits
 from sae_cli.commands.plugins import load_plugins
+from sae_cli.commands.ranks import refuse_sweep, run_in_ranks
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.garbage import not_collecting
 from sae_cli.core.paths import full_path
@@ -43,7 +44,15 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         Stopped: by a signal.
     """
-    return run_guarded(lambda: _run(parse(arguments)), show_traceback="--traceback" in arguments)
+
+    def begin() -> int:
+        return run_in_ranks(lambda: _run(parse(arguments)), lambda: _load(parse(arguments)))
+
+    return run_guarded(begin, show_traceback="--traceback" in arguments)
+
+
+def _load(arguments: Arguments) -> None:
+    load_plugins(arguments.plugins, any_version=arguments.changed_plugin)
 
 
 def _run(arguments: Arguments) -> int:
@@ -66,7 +75,9 @@ def _run(arguments: Arguments) -> int:
         return DONE
     _begin(arguments)
     check_limits()
-    load_plugins(arguments.plugins, any_version=arguments.changed_plugin)
+    _load(arguments)
+    if arguments.multirun:
+        refuse_sweep("-m")
     if arguments.resume is not None:
         return _resume(arguments, full_path(arguments.resume))
     with not_collecting():
@@ -146,6 +157,7 @@ def _resume(arguments: Arguments, folder: Path) -> int:
             f"resume={arguments.resume}: no such folder; give that of a run, or of a sweep"
         )
     if holds_sweep(folder):
+        refuse_sweep(f"resume={arguments.resume}")
         given = changes(arguments.overrides)
         if not _stays_quiet(given, folder):
             with suppress(OSError):

@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from sae_cli.core.ranks.together import in_proportion
 from sae_cli.model.initialisation import linear
 from sae_cli.model.layers import bound_
 
@@ -43,16 +44,19 @@ class Head(nn.Module):
         scores: Tensor = self.linear(F.normalize(codes, dim=1) if self.normalise else codes)
         return scores
 
-    def cross_entropy(self, codes: Tensor, labels: Tensor) -> Tensor:
+    def cross_entropy(self, codes: Tensor, labels: Tensor, training: bool = False) -> Tensor:
         """Give the mean cross-entropy of the labelled examples, a scalar in nats; 0 without any.
 
         Args:
             labels: ``(batch,)`` int64, -1 for unlabelled examples.
+            training: whether these may be some rows of a batch that several processes share.
         """
         total: Tensor = F.cross_entropy(
             self(codes), labels, ignore_index=UNLABELLED, reduction="sum"
         )
-        return total / (labels != UNLABELLED).sum().clamp_min(1)
+        n = (labels != UNLABELLED).sum()
+        n = in_proportion(n, len(labels)) if training else n
+        return total / torch.where(n > 0, n, 1)
 
     @torch.no_grad()
     def n_right(self, codes: Tensor, labels: Tensor) -> Tensor:

@@ -85,11 +85,12 @@ class Objective(nn.Module):
             means["reconstruction"] = self.reconstruction(passed, target)
         if self.penalty is not None:
             seen = passed.codes if self.penalty.of == "codes" else passed.pre_codes
-            means["penalty"] = self.penalty.per_example(seen).mean(0)
+            of = self.penalty
+            means["penalty"] = of.mean_of(seen) if training else of.per_example(seen).mean(0)
         if self.prediction_weight and passed.predicted is not None:
             means["prediction"] = (passed.predicted - passed.codes).square().sum(1).mean()
         if self.head is not None and labels is not None:
-            means["head"] = self.head.cross_entropy(passed.codes, labels)
+            means["head"] = self.head.cross_entropy(passed.codes, labels, training)
         for name, term in self._further_terms().items():
             if training or not term.in_training_only:
                 means[name] = term.mean(passed, target)

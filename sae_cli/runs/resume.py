@@ -32,6 +32,7 @@ from sae_cli.run_folder.layout import (
 )
 from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.active_run import Progress, Watch, watch_nothing
+from sae_cli.runs.leading import leading
 from sae_cli.runs.length import check_length
 from sae_cli.runs.tracking import Loggers, without_outside
 from sae_cli.runs.train import train, train_in
@@ -109,6 +110,7 @@ def resume(
             _check_data(made, saved)
             check_length(made, saved)
         stop.check()
+        stack.enter_context(leading(made, saved))
         folder.clean()
         _record(folder, made, recorded, saved)
         loggers: Loggers = config.settings.logger

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import final
 
-from sae_cli.core.errors import CheckpointError
 from sae_cli.model.objective import Terms
 from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.active_run import ActiveRun
 from sae_cli.runs.divergence import divergence
+from sae_cli.runs.restoring import refuse_misfits, restore_steps, restore_training
 from sae_cli.training.loop import Position
 from sae_cli.training.optimizers import Optimizer
 from sae_cli.training.stage import Stage
 from sae_cli.training.step import Step
-
-# PyTorch raises these for the state of another network, or a forged one.
-MISFITS = (RuntimeError, TypeError, ValueError, KeyError, AttributeError, OverflowError)
 
 
 def restore_run(run: ActiveRun, state: TrainState) -> None:
@@ -28,28 +23,12 @@ def restore_run(run: ActiveRun, state: TrainState) -> None:
         CheckpointError: the state is of another network.
     """
     progress = run.progress
-    with _refuse_misfits():
-        run.training.autoencoder.load_state_dict(state.model)
-        for stage in run.training.stages:
-            stage.objective.load_state_dict(state.objectives[stage.name])
-        run.generators.order.set_state(state.order)
-        run.generators.noise.set_state(state.noise)
+    restore_training(run.training, run.generators, state)
+    with refuse_misfits():
         run.log.restore(state.metrics, [stage.name for stage in run.training.stages])
     progress.epoch, progress.step = state.epoch, state.step
     progress.best_epoch, progress.best_loss = state.best_epoch, state.best_loss
     progress.saved_step, progress.earlier_seconds = state.step, state.seconds
-
-
-@contextmanager
-def _refuse_misfits() -> Iterator[None]:
-    """Raise a CheckpointError in place of PyTorch's error for a state that does not fit."""
-    try:
-        yield
-    except MISFITS as error:
-        text = " ".join(str(error).split())
-        raise CheckpointError(
-            f"the checkpoint does not fit what the configuration builds: {text}"
-        ) from None
 
 
 @final
@@ -76,11 +55,7 @@ class Saver:
         Raises:
             CheckpointError: the state is of another optimizer.
         """
-        with _refuse_misfits():
-            self._optimizer.load_state_dict(state.optimizer)
-            self._step.sums.load_state_dict(state.sums)
-        position = self._position
-        position.epoch, position.batch, position.order = state.stage_epoch, state.batch, state.order
+        restore_steps(self._optimizer, self._step, self._position, state)
 
     def after_step(self, terms: Terms) -> None:
         """Count a step, and save if a checkpoint is due or a signal asks to stop.

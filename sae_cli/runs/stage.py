@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import final
 
 import torch
 from torch import Tensor
 
-from sae_cli.assembly.compute import build_gradients
 from sae_cli.assembly.data import baseline_of
-from sae_cli.assembly.stages import lr_schedule, steps_per_epoch
+from sae_cli.assembly.stages import steps_per_epoch
 from sae_cli.datasets import Split
-from sae_cli.model.rates import rates_of
 from sae_cli.runs.active_run import ActiveRun
 from sae_cli.runs.divergence import divergence, hopeless
 from sae_cli.runs.saver import Saver
-from sae_cli.training.loop import Position, encode, evaluate, fit
+from sae_cli.runs.steps import build_step, splits_of, take_steps
+from sae_cli.training.loop import Position, evaluate
 from sae_cli.training.metrics import TERMS
-from sae_cli.training.optimizers import OPTIMIZERS, Optimizer
+from sae_cli.training.optimizers import Optimizer
 from sae_cli.training.profiling import profile_epochs
 from sae_cli.training.revival import Resample
 from sae_cli.training.stage import Stage
@@ -39,8 +37,8 @@ def train_stage(run: ActiveRun, stage: Stage) -> None:
         Pruned: the run is watched, and not worth its time.
         CheckpointError: the checkpoint to resume from does not fit.
     """
-    train, val = _splits(run, stage)
-    optimizer, step = _build_step(run, stage)
+    train, val = splits_of(run.training, stage)
+    optimizer, step = build_step(run.made, stage, run.generators, run.stop)
     position = Position(0, 0, run.generators.order.get_state())
     saver = Saver(run, stage, optimizer, step, position)
     validation = _Validation(run, stage, val)
@@ -74,36 +72,6 @@ def train_stage(run: ActiveRun, stage: Stage) -> None:
         saver.save_stage()
 
 
-def _splits(run: ActiveRun, stage: Stage) -> tuple[Split, Split]:
-    """Give what a stage sees: the data, or the frozen codes of the stages below."""
-    train, val = run.training.dataset.train, run.training.dataset.val
-    for below in stage.below:
-        train = encode(below, train, run.training.device)
-        val = encode(below, val, run.training.device)
-    if stage.objective.head is None:
-        return replace(train, labels=None), replace(val, labels=None)
-    return stage.examples(train), val
-
-
-def _build_step(run: ActiveRun, stage: Stage) -> tuple[Optimizer, Step]:
-    gradients = build_gradients(run.config, run.training.device, stage)
-    optimizer = OPTIMIZERS.build(run.config.parts["optimizer"], gradients.parameters)
-    optimizer.rates = rates_of(stage.autoencoder, gradients.parameters)
-    # A classifier sees the means of sampled codes, in training as in use.
-    samples = stage.autoencoder.activation.samples and not stage.supervised
-    step = Step(
-        gradients,
-        optimizer,
-        None if stage.supervised else run.training.corruption,
-        run.generators.noise,
-        run.config.settings.batch_size,
-        clip_norm=run.config.settings.clip_norm,
-        n_sampled=stage.autoencoder.n_latents if samples else 0,
-        after=stage.objective.after_step_,
-    )
-    return optimizer, step
-
-
 def _epochs(
     run: ActiveRun,
     stage: Stage,
@@ -118,14 +86,12 @@ def _epochs(
     Raises:
         DivergedError: a term of the loss is not finite.
     """
-    epochs = fit(
+    epochs = take_steps(
+        run.made,
+        stage,
         step,
         train,
-        lr_schedule(run.config, stage, len(train)),
-        learning_rate=stage.learning_rate,
-        epochs=stage.epochs,
-        batch_size=run.config.settings.batch_size,
-        order=run.generators.order,
+        generators=run.generators,
         position=position,
         on_step=saver.after_step,
         between_steps=_resampling(run, stage, optimizer),

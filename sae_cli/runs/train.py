@@ -30,6 +30,7 @@ from sae_cli.run_folder.layout import holds_sweep, plugin_copy, resume_command, 
 from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.active_run import ActiveRun, Progress, Watch, activate, watch_nothing
 from sae_cli.runs.closing import active_units, closing_metrics, closing_table
+from sae_cli.runs.leading import leading, under_torchrun
 from sae_cli.runs.reporting import report_run
 from sae_cli.runs.saver import restore_run
 from sae_cli.runs.stage import train_stage
@@ -79,7 +80,7 @@ def begin(
     """Begin a run in a free folder, and train it as ``train`` does."""
     stop.check()
     folder = RunFolder(path)
-    with folder.claim():
+    with leading(made, None), folder.claim():
         folder.write_overrides(overrides)
         folder.write_environment(made.about)
         # The configuration is written last because a folder that has one holds a run.
@@ -125,9 +126,8 @@ def train_in(
         run.tracking.end(status_of_end(error), lambda: False)
         if isinstance(error, Stopped):
             saved_at = f"the last checkpoint is of step {progress.saved_step}"
-            raise Stopped(
-                error.number, f"{saved_at}; resume with: {resume_command(folder.path)}"
-            ) from None
+            how = f"{resume_command(folder.path)}{under_torchrun()}"
+            raise Stopped(error.number, f"{saved_at}; resume with: {how}") from None
         raise
     folder.set_status("finished")
     run.tracking.end("finished", lambda: stop.number is not None)

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import Count
+from sae_cli.core.ranks.messages import launched
 from sae_cli.core.registry import Registry
+from sae_cli.core.text import counted
 from sae_cli.model.autoencoder import AutoEncoder, Pass
 
 Precision = Literal["float32", "tf32", "bfloat16"]
@@ -58,6 +60,15 @@ def _cuda() -> torch.device:
 def _gpu() -> torch.device:
     """Choose the GPU, and have its products give the same numbers each time."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    launch = launched()
+    if launch is not None:
+        n = torch.cuda.device_count()
+        if launch.local_size > n:
+            raise ConfigError(
+                f"torchrun has started {launch.local_size} processes on a machine with "
+                f"{counted(n, 'GPU')}; give --nproc-per-node {n}, or device=cpu"
+            )
+        torch.cuda.set_device(launch.local_rank)
     return torch.device("cuda")
 
 

@@ -18,6 +18,7 @@ from sae_cli.model.objective import Objective, Terms
 from sae_cli.training.devices import Device
 from sae_cli.training.lr_schedules import LrSchedule
 from sae_cli.training.metrics import Baseline, Metrics
+from sae_cli.training.shares import batches
 from sae_cli.training.step import Step
 
 # Batches of this size spend their time in products, not in calls, and fit any memory.
@@ -83,11 +84,12 @@ def fit(
         position.order = order.get_state()
         shuffled = torch.randperm(len(split), generator=order)
         left = shuffled[position.batch * batch_size :]
-        labels = split.shuffled_labels(left, batch_size)
-        for target, own in zip(split.shuffled(left, batch_size), labels, strict=True):
+        for target, own, share in batches(split, left, batch_size, step.joining):
             done = position.epoch * steps_per_epoch + position.batch
-            terms = step(target, learning_rate * lr_schedule(done), own)
+            terms = step(target, learning_rate * lr_schedule(done), own, share)
             position.batch += 1
+            if step.joining is not None:
+                step.joining.agree()
             if between_steps is not None:
                 between_steps(done + 1, target)
             on_step(terms)

@@ -1,7 +1,4 @@
-"""Revival: how latents that are never active are brought back.
-
-A latent is dead when it was active in none of the last ``dead_after`` training examples.
-"""
+"""Revival of dead latents: those active in none of the last ``dead_after`` training examples."""
 
 from __future__ import annotations
 
@@ -14,6 +11,7 @@ from torch.nn.utils import parametrize
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import Count, NonNegative, Positive, Width
+from sae_cli.core.ranks.together import in_proportion, mean_of_batch, of_all, rows_of_batch
 from sae_cli.core.registry import Registry
 from sae_cli.model.autoencoder import AutoEncoder, Pass, unpack
 from sae_cli.model.further import FurtherTerm, Watcher
@@ -51,9 +49,9 @@ class Revival(nn.Module, Watcher, ABC):
 
     @torch.no_grad()
     def watch_(self, passed: Pass) -> None:
-        active = (passed.codes.abs() > self.active_above).any(0)
+        active = of_all((passed.codes.abs() > self.active_above).any(0)).any(0)
         self.revived.add_((active & self.dead).sum())
-        self.idle.add_(len(passed.codes)).masked_fill_(active, 0)
+        self.idle.add_(rows_of_batch(len(passed.codes))).masked_fill_(active, 0)
 
     def report_(self) -> dict[str, float]:
         revived = int(self.revived)
@@ -108,7 +106,8 @@ class AuxK(Revival, FurtherTerm):
         linear = self._autoencoder[0].linear_decoder()
         assert linear is not None
         error = (codes @ linear[0].t() - residual).square().sum()
-        variation = (residual - residual.mean(0)).square().sum()
+        mean = mean_of_batch(residual.mean(0), len(target))
+        variation = in_proportion((residual - mean).square().sum(), len(target))
         # Without a gradient, so that none is made of a division by 0.
         scale = torch.where(dead.any(), 1.0 / variation, 0.0).nan_to_num(0.0, 0.0, 0.0)
         return error * scale

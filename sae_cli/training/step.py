@@ -14,6 +14,7 @@ from sae_cli.training.corruptions import Corruption
 from sae_cli.training.gradients.gradients import Gradients
 from sae_cli.training.moving import Move, move_all
 from sae_cli.training.optimizers import Optimizer
+from sae_cli.training.shares import Joining, Share
 from sae_cli.training.sums import Sums
 
 Function = Callable[[Tensor, Tensor | None, float | Tensor], Terms]
@@ -34,9 +35,11 @@ class Step:
         clip_norm: bound on the L2 norm of all gradients together, or None.
         n_sampled: number of latents whose codes are sampled.
         after: called after each step.
+        joining: the processes that share each batch, or None.
 
     Attributes:
         sums: of the terms of the loss, since the last means.
+        joining: as given.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Step:
         clip_norm: float | None = None,
         n_sampled: int = 0,
         after: Callable[[], None] | None = None,
+        joining: Joining | None = None,
     ) -> None:
         self._clip_norm = clip_norm
         self._n_sampled = n_sampled
@@ -60,18 +64,43 @@ class Step:
         self._generator = generator
         device = optimizer.parameters[0].device
         self.sums = Sums(gradients.term_names, device)
+        self.joining = joining
         self._take: Function = self._once
-        if device.type == "cuda" and gradients.capturable:
+        if device.type == "cuda" and gradients.capturable and joining is None:
             self._take = Captured(self._once, batch_size, generator)
 
-    def __call__(self, target: Tensor, learning_rate: float, labels: Tensor | None = None) -> Terms:
+    def __call__(
+        self,
+        target: Tensor,
+        learning_rate: float,
+        labels: Tensor | None = None,
+        share: Share | None = None,
+    ) -> Terms:
         """Train on one batch ``(batch, *input_shape)``, with labels ``(batch,)`` or None; return
-        its terms."""
-        return self._take(target, labels, learning_rate)
+        its terms.
 
-    def _once(self, target: Tensor, labels: Tensor | None, learning_rate: float | Tensor) -> Terms:
-        x = target if self._corruption is None else self._corruption(target, self._generator)
-        terms, gradients = self._gradients(x, target, labels, self._noise(target))
+        Args:
+            share: which rows of the batch these are, where several processes share it.
+        """
+        if share is None:
+            return self._take(target, labels, learning_rate)
+        return self._once(target, labels, learning_rate, share)
+
+    def _once(
+        self,
+        target: Tensor,
+        labels: Tensor | None,
+        learning_rate: float | Tensor,
+        share: Share | None = None,
+    ) -> Terms:
+        n = len(target)
+        if share is not None and self.joining is not None:
+            self.joining.begin(share)
+            n = share.n
+        x, noise = self._corrupted(target, share), self._noise(target, share)
+        terms, gradients = self._gradients(x, target, labels, noise)
+        if share is not None and self.joining is not None:
+            terms, gradients = self.joining.join(terms, gradients, share.weight)
         if self._clip_norm is not None:
             gradients = clip(gradients, self._clip_norm)
         if self._gradients.side_by_side:
@@ -80,14 +109,23 @@ class Step:
             self._optimizer.step(gradients, learning_rate)
         if self._after is not None:
             self._after()
-        self.sums.add(terms, len(target))
+        self.sums.add(terms, n)
         return terms
 
-    def _noise(self, target: Tensor) -> Tensor | None:
+    def _corrupted(self, target: Tensor, share: Share | None) -> Tensor:
+        if self._corruption is None:
+            return target
+        if share is None:
+            return self._corruption(target, self._generator)
+        # Every process draws the noise of the whole batch, which is that of a single process.
+        return share.of(self._corruption(share.among_all(target), self._generator))
+
+    def _noise(self, target: Tensor, share: Share | None) -> Tensor | None:
         if not self._n_sampled:
             return None
-        shape = (len(target), self._n_sampled)
-        return torch.randn(shape, generator=self._generator, device=target.device)
+        shape = (len(target) if share is None else share.n, self._n_sampled)
+        noise = torch.randn(shape, generator=self._generator, device=target.device)
+        return noise if share is None else share.of(noise)
 
 
 @torch.no_grad()

@@ -162,7 +162,7 @@ def statuses(sweep: Path) -> dict[str, str]:
     ids=str,
 )
 def test_faults_that_cannot_be_caused_here(error: Exception, code: int | None) -> None:
-    found, text = exits._meaning(error)
+    found, text = exits.meaning(error)
     assert found == code
     assert (text == "") == (code is None)
     if isinstance(error, OSError) and error.filename:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import Width
+from sae_cli.core.ranks.together import of_all, rows_of_batch
 from sae_cli.core.shapes import NON_NEGATIVE
 from sae_cli.model.activations.activation import ACTIVATIONS, Activation, Learning
 
@@ -99,8 +100,16 @@ class BatchTopK(Activation, Learning):
 
     def kept(self, pre_codes: Tensor) -> tuple[Tensor, Tensor]:
         """Values and places of the codes that a training step keeps, both ``(k * batch,)``, in no
-        order; a place is a number in the flat batch. Other codes are 0."""
-        values, indices = _largest(pre_codes.flatten(), self.k * len(pre_codes))
+        order; a place is a number in the flat batch. Other codes are 0.
+
+        Of a batch that several processes share, these are its own among the largest of all.
+        """
+        n = rows_of_batch(len(pre_codes))
+        flat = pre_codes.flatten()
+        values, indices = _largest(flat, min(self.k * n, len(flat)))
+        if n > len(pre_codes):
+            among = values.detach() >= _least_of_all(values.detach(), self.k * n)
+            values, indices = values[among], indices[among]
         return values.relu(), indices
 
     def in_training(self, pre_codes: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -109,7 +118,7 @@ class BatchTopK(Activation, Learning):
         return codes.view_as(pre_codes)
 
     def learn_(self, codes: Tensor) -> None:
-        smallest = torch.where(codes > 0.0, codes, torch.inf).amin()
+        smallest = of_all(torch.where(codes > 0.0, codes, torch.inf).amin()[None]).amin()
         # Without a positive code there is nothing to learn.
         smallest = torch.where(smallest.isfinite(), smallest, self.threshold)
         mean = torch.lerp(self.threshold, smallest, self.threshold_rate)
@@ -117,6 +126,13 @@ class BatchTopK(Activation, Learning):
 
     def extra_repr(self) -> str:
         return f"k={self.k}"
+
+
+def _least_of_all(values: Tensor, n: int) -> Tensor:
+    """The least of the ``n`` largest values of all processes, from the at most ``n`` of this one
+    that may be among them."""
+    padded = torch.cat([values, values.new_full((n - len(values),), -torch.inf)])
+    return of_all(padded).flatten().topk(n, sorted=False).values.amin()
 
 
 def _largest_of_rows(values: Tensor, k: int) -> Tensor:

@@ -14,6 +14,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from sae_cli.core.options import NonNegative
+from sae_cli.core.ranks.together import mean_of_batch
 from sae_cli.core.registry import Registry
 from sae_cli.core.shapes import REALS, Interval
 
@@ -52,7 +53,16 @@ class Penalty(nn.Module, ABC):
 
     def forward(self, codes: Tensor) -> Tensor:
         """The unweighted penalty of one batch of codes."""
-        return self.of_mean(self.per_example(codes).mean(0))
+        return self.of_mean(self.mean_of(codes))
+
+    def mean_of(self, codes: Tensor) -> Tensor:
+        """The mean of ``per_example`` over a training batch.
+
+        Where the rows of a batch are shared by several processes it is that of all rows, unless the
+        penalty is a mean itself: then the mean of all is that of the processes.
+        """
+        mean = self.per_example(codes).mean(0)
+        return mean if isinstance(self, ExamplePenalty) else mean_of_batch(mean, len(codes))
 
 
 class ExamplePenalty(Penalty, ABC):

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from sae_cli.core.ranks.together import mean_of_batch
 from sae_cli.model.autoencoder import Pass
 from sae_cli.model.objective import Objective, Terms, sum_terms
 from sae_cli.model.penalties.activity import EPSILON, KL, L1
@@ -84,7 +85,7 @@ def _l1(l1: L1, codes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _kl(kl: KL, codes: Tensor) -> tuple[Tensor, Tensor]:
-    mean = codes.mean(0)
+    mean = mean_of_batch(codes.mean(0), len(codes))
     q = mean.clamp(EPSILON, 1.0 - EPSILON)
     # The first row is for being on, the second for being off. The rows are filled on the device,
     # because a copy from the host could not be captured in a CUDA graph.

@@ -1,0 +1,89 @@
+"""What the steps of a stage are made of: its data, its optimizer, and the step itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from torch import Tensor
+
+from sae_cli.assembly.compute import build_gradients
+from sae_cli.assembly.prepare import Prepared
+from sae_cli.assembly.stages import Training, lr_schedule
+from sae_cli.core.ranks.together import together
+from sae_cli.core.signals import Stop
+from sae_cli.datasets import Split
+from sae_cli.model.objective import Terms
+from sae_cli.model.rates import rates_of
+from sae_cli.training.loop import Generators, Position, encode, fit
+from sae_cli.training.optimizers import OPTIMIZERS, Optimizer
+from sae_cli.training.shares import Joining
+from sae_cli.training.stage import Stage
+from sae_cli.training.step import Step
+
+
+def splits_of(training: Training, stage: Stage) -> tuple[Split, Split]:
+    """Give what a stage trains and validates on: the data, or the frozen codes of the stages
+    below."""
+    train, val = training.dataset.train, training.dataset.val
+    for below in stage.below:
+        train = encode(below, train, training.device)
+        val = encode(below, val, training.device)
+    if stage.objective.head is None:
+        return replace(train, labels=None), replace(val, labels=None)
+    return stage.examples(train), val
+
+
+def build_step(
+    made: Prepared, stage: Stage, generators: Generators, stop: Stop
+) -> tuple[Optimizer, Step]:
+    """Build the optimizer of a stage, and its step.
+
+    Args:
+        stop: of this process; where several share the batches, they tell each other of it.
+    """
+    config, training, ranks = made.config, made.training, together()
+    gradients = build_gradients(config, training.device, stage)
+    optimizer = OPTIMIZERS.build(config.parts["optimizer"], gradients.parameters)
+    optimizer.rates = rates_of(stage.autoencoder, gradients.parameters)
+    # A classifier sees the means of sampled codes, in training as in use.
+    samples = stage.autoencoder.activation.samples and not stage.supervised
+    step = Step(
+        gradients,
+        optimizer,
+        None if stage.supervised else training.corruption,
+        generators.noise,
+        config.settings.batch_size,
+        clip_norm=config.settings.clip_norm,
+        n_sampled=stage.autoencoder.n_latents if samples else 0,
+        after=stage.objective.after_step_,
+        joining=None if ranks is None else Joining(ranks, stop),
+    )
+    return optimizer, step
+
+
+def take_steps(
+    made: Prepared,
+    stage: Stage,
+    step: Step,
+    train: Split,
+    *,
+    generators: Generators,
+    position: Position,
+    on_step: Callable[[Terms], None],
+    between_steps: Callable[[int, Tensor], None] | None = None,
+) -> Iterator[dict[str, float]]:
+    """Train a stage from a position on, as ``fit`` does."""
+    settings = made.config.settings
+    return fit(
+        step,
+        train,
+        lr_schedule(made.config, stage, len(train)),
+        learning_rate=stage.learning_rate,
+        epochs=stage.epochs,
+        batch_size=settings.batch_size,
+        order=generators.order,
+        position=position,
+        on_step=on_step,
+        between_steps=between_steps,
+    )
