@@ -14,7 +14,9 @@ from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.paths import full_path, full_pattern
 from sae_cli.datasets import DATASETS, Dataset
+from sae_cli.datasets.classes import keep_classes
 from sae_cli.model.architectures.architecture import SEES_AXES
+from sae_cli.training.heads import HEADS
 
 # These options of data sets say where their files are.
 PATHS = ("path", "root")
@@ -31,7 +33,8 @@ def read_dataset(config: RunConfig, *, download: bool = True) -> Dataset:
     """
     if _kept is None:
         return _read(config, download)
-    key = repr((config.parts["dataset"], config.unit_norm))
+    head = HEADS.build(config.parts["head"])
+    key = repr((config.parts["dataset"], config.unit_norm, head and head.classes))
     if key not in _kept:
         _kept[key] = _read(config, download)
     return _kept[key]
@@ -62,6 +65,9 @@ def _read(config: RunConfig, download: bool) -> Dataset:
         section = section | {"download": False}
     data = DATASETS.build(section)
     check_range(config, data)
+    head = HEADS.build(config.parts["head"])
+    if head is not None and head.classes is not None:
+        data = keep_classes(data, head.classes)
     return data.with_unit_norm() if config.unit_norm else data
 
 

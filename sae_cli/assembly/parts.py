@@ -9,6 +9,7 @@ import torch
 from torch import Generator
 
 from sae_cli.assembly.network import NetworkParts, build_network_parts, fit_activation_
+from sae_cli.assembly.whole_set import check_whole_set
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.shapes import DataShape
@@ -80,6 +81,7 @@ def build_parts(config: RunConfig) -> Parts:
     _check_inference(chosen, network, rehearsal)
     _check_training(chosen, network)
     _check_revival(chosen, network, rehearsal)
+    check_whole_set(config, network)
     return made
 
 

@@ -12,14 +12,17 @@ import torch
 from torch import Tensor
 
 from sae_cli.assembly.compute import build_gradients
-from sae_cli.assembly.stages import lr_schedule, steps_per_epoch
+from sae_cli.assembly.stages import lr_schedule, optimizer_section, steps_per_epoch
 from sae_cli.datasets import Split
 from sae_cli.runs.active_run import ActiveRun
 from sae_cli.runs.divergence import divergence, hopeless
 from sae_cli.runs.saver import Saver
+from sae_cli.training.gradients.over_split import OverSplit
+from sae_cli.training.iterations import Iteration, fit_whole
 from sae_cli.training.loop import Position, encode, evaluate, fit
 from sae_cli.training.metrics import BASELINE_BATCH, TERMS, Baseline
-from sae_cli.training.optimizers import OPTIMIZERS, Optimizer
+from sae_cli.training.optimizers import OPTIMIZERS, Mover, Optimizer
+from sae_cli.training.optimizers.lbfgs import LBFGS, iterations_of
 from sae_cli.training.profiling import profile_epochs
 from sae_cli.training.revival import Resample
 from sae_cli.training.stage import Stage
@@ -38,7 +41,7 @@ def train_stage(run: ActiveRun, stage: Stage) -> None:
         CheckpointError: the checkpoint to resume from does not fit.
     """
     train, val = _splits(run, stage)
-    optimizer, step = _build_step(run, stage)
+    optimizer, step = _build_step(run, stage, train)
     position = Position(0, 0, run.generators.order.get_state())
     saver = Saver(run, stage, optimizer, step, position)
     validation = _Validation(run, stage, val)
@@ -74,18 +77,22 @@ def train_stage(run: ActiveRun, stage: Stage) -> None:
 
 def _splits(run: ActiveRun, stage: Stage) -> tuple[Split, Split]:
     """Give what a stage sees: the data, or the frozen codes of the stages below."""
-    train, val = run.training.dataset.train, run.training.dataset.val
+    train, val = stage.examples(run.training.dataset.train), run.training.dataset.val
     for below in stage.below:
         train = encode(below, train, run.training.device)
         val = encode(below, val, run.training.device)
     if stage.objective.head is None:
         return replace(train, labels=None), replace(val, labels=None)
-    return stage.examples(train), val
+    return train, val
 
 
-def _build_step(run: ActiveRun, stage: Stage) -> tuple[Optimizer, Step]:
-    gradients = build_gradients(run.config, run.training.device, stage)
-    optimizer = OPTIMIZERS.build(run.config.parts["optimizer"], gradients.parameters)
+def _build_step(run: ActiveRun, stage: Stage, train: Split) -> tuple[Mover, Step | Iteration]:
+    section, device = optimizer_section(run.config, stage), run.training.device
+    if iterations_of(section):
+        return _build_iteration(run, stage, train)
+    gradients = build_gradients(run.config, device, stage)
+    optimizer = OPTIMIZERS.build(section, gradients.parameters)
+    assert isinstance(optimizer, Optimizer)
     # A classifier sees the means of sampled codes, in training as in use.
     samples = stage.autoencoder.activation.samples and not stage.supervised
     step = Step(
@@ -101,21 +108,39 @@ def _build_step(run: ActiveRun, stage: Stage) -> tuple[Optimizer, Step]:
     return optimizer, step
 
 
-def _epochs(
+def _build_iteration(run: ActiveRun, stage: Stage, train: Split) -> tuple[Mover, Iteration]:
+    gradients = OverSplit(
+        stage.autoencoder,
+        stage.objective,
+        run.training.device,
+        train,
+        run.config.settings.batch_size,
+        stage.trained,
+    )
+    optimizer = OPTIMIZERS.build(optimizer_section(run.config, stage), gradients.parameters)
+    assert isinstance(optimizer, LBFGS)
+    return optimizer, Iteration(gradients, optimizer)
+
+
+def _fit(
     run: ActiveRun,
     stage: Stage,
-    optimizer: Optimizer,
-    step: Step,
+    optimizer: Mover,
+    step: Step | Iteration,
     train: Split,
     position: Position,
     saver: Saver,
 ) -> Iterator[dict[str, float]]:
-    """Train, and after each epoch give the means of the terms.
-
-    Raises:
-        DivergedError: a term of the loss is not finite.
-    """
-    epochs = fit(
+    if isinstance(step, Iteration):
+        return fit_whole(
+            step,
+            learning_rate=stage.learning_rate,
+            epochs=stage.epochs,
+            iterations=steps_per_epoch(run.config, len(train)),
+            position=position,
+            on_step=saver.after_step,
+        )
+    return fit(
         step,
         train,
         lr_schedule(run.config, stage, len(train)),
@@ -127,6 +152,23 @@ def _epochs(
         on_step=saver.after_step,
         between_steps=_resampling(run, stage, optimizer),
     )
+
+
+def _epochs(
+    run: ActiveRun,
+    stage: Stage,
+    optimizer: Mover,
+    step: Step | Iteration,
+    train: Split,
+    position: Position,
+    saver: Saver,
+) -> Iterator[dict[str, float]]:
+    """Train, and after each epoch give the means of the terms.
+
+    Raises:
+        DivergedError: a term of the loss is not finite.
+    """
+    epochs = _fit(run, stage, optimizer, step, train, position, saver)
     left = stage.epochs - position.epoch
     if run.config.settings.profile and left > 0:
         epochs = profile_epochs(epochs, left, partial(run.folder.save_profile, stage.name))
@@ -145,7 +187,7 @@ def _epochs(
 
 
 def _resampling(
-    run: ActiveRun, stage: Stage, optimizer: Optimizer
+    run: ActiveRun, stage: Stage, optimizer: Mover
 ) -> Callable[[int, Tensor], None] | None:
     """Give what draws dead latents anew between steps, if the run does."""
     resample = next(
@@ -153,6 +195,7 @@ def _resampling(
     )
     if resample is None:
         return None
+    assert isinstance(optimizer, Optimizer)
 
     def between_steps(step: int, target: Tensor) -> None:
         if resample.is_due(step):
