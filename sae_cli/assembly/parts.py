@@ -208,6 +208,11 @@ def _check_training(chosen: dict[str, dict[str, Any]], made: NetworkParts) -> No
             "schedule=none leaves training to a classifier, and head=none is not one; choose "
             "head=classifier, or another schedule"
         )
+    if chosen["schedule"]["name"] == "none" and made.supervision and made.supervision.self_taught:
+        raise ConfigError(
+            "head.self_taught=true has the auto-encoder learn from other classes, and "
+            "schedule=none does not train it; choose another schedule, or head.self_taught=false"
+        )
     if made.inference is not None and made.supervision and made.supervision.fine_tune_epochs:
         raise ConfigError(
             f"head.fine_tune_epochs={made.supervision.fine_tune_epochs} trains the encoder by the "

@@ -6,6 +6,8 @@ function of them from one pass over the examples to the next.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from sae_cli.assembly.network import NetworkParts
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
@@ -13,6 +15,9 @@ from sae_cli.model.activations.activation import Learning
 from sae_cli.model.penalties import Penalty
 from sae_cli.model.penalties.roles import Adjusted, Tuned, WarmUp
 from sae_cli.training.optimizers.lbfgs import iterations_of
+
+SAME = "needs a loss that is the same in each pass over the data"
+ITSELF = "finds the length of each step itself"
 
 
 def check_whole_set(config: RunConfig, made: NetworkParts) -> None:
@@ -23,70 +28,42 @@ def check_whole_set(config: RunConfig, made: NetworkParts) -> None:
     """
     if not iterations_of(config.parts["optimizer"]):
         return
-    name = f"optimizer={config.parts['optimizer']['name']}"
-    for given, why, instead in _faults(config, made):
-        raise ConfigError(f"{name} {why}, and {given}; choose {instead}, or another optimizer")
+    name = config.parts["optimizer"]["name"]
+    for why, given, instead in (*_of_loss(config, made), *_of_steps(config)):
+        raise ConfigError(
+            f"optimizer={name} {why}, and {given}; choose {instead}, or another optimizer"
+        )
 
 
-def _faults(config: RunConfig, made: NetworkParts) -> list[tuple[str, str, str]]:
-    """What was given, what the optimizer does or needs, and what would do instead."""
-    chosen = {group: part["name"] for group, part in config.parts.items()}
+def _of_loss(config: RunConfig, made: NetworkParts) -> Iterator[tuple[str, str, str]]:
+    """Give what changes the loss: what the optimizer needs, what was given, what would do."""
+    chosen = {group: f"{group}={part['name']}" for group, part in config.parts.items()}
+    if chosen["corruption"] != "corruption=none":
+        yield SAME, f"{chosen['corruption']} draws noise anew", "corruption=none"
+    if made.activation.samples:
+        yield SAME, f"{chosen['activation']} draws codes anew", "another activation"
+    if isinstance(made.activation, Learning):
+        yield SAME, f"{chosen['activation']} learns in each step", "another activation"
+    if _changes(made.penalty):
+        yield SAME, f"{chosen['penalty']} changes in training", "options that keep it as it is"
+    if made.inference is not None:
+        yield SAME, f"{chosen['inference']} finds other codes in each", "inference=none"
+    if chosen["revival"] != "revival=none":
+        yield SAME, f"{chosen['revival']} acts on single steps", "revival=none"
+
+
+def _of_steps(config: RunConfig) -> Iterator[tuple[str, str, str]]:
+    """Give what acts on the steps of batches, in the same way."""
     settings, schedule = config.settings, config.parts["lr_schedule"]
-    same = "needs a loss that is the same in each pass over the data"
-    lengths = "finds the length of each step itself"
-    activation, penalty = chosen["activation"], chosen["penalty"]
-    faults = [
-        (
-            chosen["corruption"] != "none",
-            (f"corruption={chosen['corruption']} draws noise anew", same, "corruption=none"),
-        ),
-        (
-            made.activation.samples,
-            (f"activation={activation} draws codes anew", same, "another activation"),
-        ),
-        (
-            isinstance(made.activation, Learning),
-            (f"activation={activation} learns in each step", same, "another activation"),
-        ),
-        (
-            _changes(made.penalty),
-            (
-                f"penalty={penalty} changes its weight in training",
-                same,
-                "its options so that it does not",
-            ),
-        ),
-        (
-            made.inference is not None,
-            (
-                f"inference={chosen['inference']} finds other codes in each",
-                same,
-                "inference=none",
-            ),
-        ),
-        (
-            chosen["revival"] != "none",
-            (f"revival={chosen['revival']} acts on single steps", same, "revival=none"),
-        ),
-        (
-            settings.clip_norm is not None,
-            (f"clip_norm={settings.clip_norm} shortens gradients", lengths, "clip_norm=null"),
-        ),
-        (
-            schedule != {"name": "constant", "warmup_steps": 0},
-            (
-                f"lr_schedule={schedule['name']} with lr_schedule.warmup_steps="
-                f"{schedule.get('warmup_steps')} changes it",
-                lengths,
-                "lr_schedule=constant without a warm-up",
-            ),
-        ),
-        (
-            settings.compile == "on",
-            ("compile=on compiles the step of a batch", "takes no batches", "compile=off"),
-        ),
-    ]
-    return [texts for at_fault, texts in faults if at_fault]
+    if settings.clip_norm is not None:
+        yield ITSELF, f"clip_norm={settings.clip_norm:g} shortens gradients", "clip_norm=null"
+    if schedule["name"] != "constant":
+        yield ITSELF, f"lr_schedule={schedule['name']} changes it", "lr_schedule=constant"
+    elif schedule["warmup_steps"]:
+        given = f"lr_schedule.warmup_steps={schedule['warmup_steps']}"
+        yield ITSELF, f"{given} changes it", "lr_schedule.warmup_steps=0"
+    if settings.compile == "on":
+        yield "takes no batches", "compile=on compiles the step of one", "compile=off"
 
 
 def _changes(penalty: Penalty | None) -> bool:

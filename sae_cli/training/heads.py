@@ -168,7 +168,7 @@ def keep_labels(
     own = labels[shuffled]
     # Sorting by rank takes the first of each class, then the second of each, and so on.
     rank = torch.empty_like(own)
-    for label in own.unique().tolist():
+    for label in set(own.tolist()):
         of_label = own == label
         rank[of_label] = torch.arange(int(of_label.sum()))
     kept = shuffled[torch.argsort(rank, stable=True)[:n_kept]]

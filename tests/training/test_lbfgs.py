@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ def test_it_comes_to_the_minimum_that_scipy_finds() -> None:
     theirs = minimize(rosen, START, jac=rosen_der, method="L-BFGS-B", options={"ftol": 1e-15})
     np.testing.assert_allclose(vector(own), theirs.x, atol=1e-4)
     assert losses[-1] < 1e-10
-    assert all(after <= before for before, after in zip(losses, losses[1:], strict=False))
+    assert all(after <= before for before, after in pairwise(losses))
 
 
 def test_weight_decay_is_half_the_sum_of_squares() -> None:

@@ -16,7 +16,7 @@ from torch import Generator, nn
 from sae_cli.core.errors import ConfigError
 from sae_cli.training.gradients.autograd import lay_out
 from sae_cli.training.lr_schedules import LR_SCHEDULES
-from sae_cli.training.optimizers import OPTIMIZERS
+from sae_cli.training.optimizers import OPTIMIZERS, Optimizer
 
 MOMENTS = {"beta1": 0.9, "beta2": 0.99, "eps": 1e-8}
 ADAM = {"learning_rate": 0.1, **MOMENTS, "weight_decay": 0.0}
@@ -26,6 +26,7 @@ def train(section: dict[str, Any], steps: int = 5) -> list[float]:
     """Give the parameter after each step on the loss (w - 3)^2 / 2, from w = 1."""
     w = nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
     optimizer = OPTIMIZERS.build(OPTIMIZERS.check(section), [w])
+    assert isinstance(optimizer, Optimizer)
     path = []
     for _ in range(steps):
         optimizer.step([w.detach() - 3], section["learning_rate"])
@@ -57,11 +58,13 @@ def test_against_the_classes_of_torch(section: dict[str, Any], peer: Any) -> Non
     options["lr"] = options.pop("learning_rate")
     theirs = peer(others, **options, **({"eps": 1e-8} if section["name"] == "rmsprop" else {}))
     optimizer = OPTIMIZERS.build(OPTIMIZERS.check(section), own)
+    assert isinstance(optimizer, Optimizer)
     for step in range(6):
         if step == 3:
             saved = copy.deepcopy(optimizer.state_dict())
             optimizer = OPTIMIZERS.build(OPTIMIZERS.check(section), own)
             optimizer.load_state_dict(saved)
+            assert isinstance(optimizer, Optimizer)
         gradients = [torch.sin(p.detach() * (step + 1)) for p in own]
         for other, gradient in zip(others, gradients, strict=True):
             other.grad = gradient.clone()

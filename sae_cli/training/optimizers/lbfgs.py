@@ -142,7 +142,7 @@ class LBFGS(Mover):
 
     def _move_to(self, flat: Tensor) -> None:
         """Set the parameters to consecutive pieces of one row."""
-        pieces = flat.split([own.numel() for own in self.parameters])
+        pieces = torch.split(flat, [own.numel() for own in self.parameters])
         for own, piece in zip(self.parameters, pieces, strict=True):
             own.copy_(piece.view_as(own))
 
