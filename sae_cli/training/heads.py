@@ -161,8 +161,8 @@ def keep_labels(
         )
     if n_kept > len(rows):
         raise ConfigError(
-            f"head.n_labels={n_kept} is more than the {len(rows)} training examples; give at most "
-            "that many, or null for all"
+            f"head.n_labels={n_kept} is more than the {len(rows)} training examples with a label; "
+            "give at most that many, or null for all"
         )
     shuffled = rows[torch.randperm(len(rows), generator=generator)]
     own = labels[shuffled]
