@@ -27,7 +27,7 @@ def class_notes(section: Mapping[str, Any], data: Dataset) -> list[str]:
     known = _numbers(anywhere)
     notes = []
     if len(known) < data.n_classes:
-        notes.append(f"note: no split has an example of {_name(_numbers(~anywhere))}")
+        notes.append(f"note: no split has a labelled example of {_name(_numbers(~anywhere))}")
     if len(known) == 1:
         return [*notes, f"note: all labels are {_name(known)}, so that accuracy says nothing"]
     lacks = [

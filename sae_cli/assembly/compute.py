@@ -29,6 +29,7 @@ from sae_cli.training.gradients.gradients import Gradients
 from sae_cli.training.gradients.in_pieces import InPieces, can_divide
 from sae_cli.training.gradients.side_by_side import SideBySide, can_stack
 from sae_cli.training.gradients.sparse import Sparse, can_be_sparse
+from sae_cli.training.optimizers.lbfgs import iterations_of
 from sae_cli.training.stage import Stage
 
 # PyTorch would use as many threads as there are cores, or OMP_NUM_THREADS, which launchers set for
@@ -69,7 +70,7 @@ def settle(config: RunConfig, training: Training, threads: int | None = None) ->
             "compile=on needs a C++ compiler (g++ or clang++, or the one that CXX names), and "
             "there is none; install one, or give compile=off"
         )
-    possible = can_compile(training.autoencoder)
+    possible = can_compile(training.autoencoder) and not iterations_of(config.parts["optimizer"])
     if settings.compile == "on" and not possible:
         raise ConfigError(
             "compile=on: PyTorch compiles neither recurrent layers nor the inference of codes; "

@@ -16,7 +16,9 @@ from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.paths import full_path, full_pattern
 from sae_cli.datasets import DATASETS, Dataset, Split
+from sae_cli.datasets.classes import keep_classes
 from sae_cli.model.architectures.architecture import SEES_AXES
+from sae_cli.training.heads import HEADS
 from sae_cli.training.metrics import BASELINE_BATCH, Baseline
 
 # These options of data sets say where their files are.
@@ -79,7 +81,8 @@ _kept: dict[str, _Kept] | None = None
 
 
 def _source(config: RunConfig) -> str:
-    return repr((config.parts["dataset"], config.unit_norm))
+    head = HEADS.build(config.parts["head"])
+    return repr((config.parts["dataset"], config.unit_norm, head and head.classes))
 
 
 def _read(config: RunConfig, download: bool) -> Dataset:
@@ -93,6 +96,9 @@ def _read(config: RunConfig, download: bool) -> Dataset:
         section = section | {"download": False}
     data = DATASETS.build(section)
     check_range(config, data)
+    head = HEADS.build(config.parts["head"])
+    if head is not None and head.classes is not None:
+        data = keep_classes(data, head.classes)
     return data.with_unit_norm() if config.unit_norm else data
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Generator
 
 from sae_cli.assembly.network import NetworkParts, build_network_parts, fit_activation_
+from sae_cli.assembly.whole_set import check_whole_set
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.shapes import DataShape
@@ -80,6 +81,7 @@ def build_parts(config: RunConfig) -> Parts:
     _check_inference(chosen, network, rehearsal)
     _check_training(chosen, network)
     _check_revival(chosen, network, rehearsal)
+    check_whole_set(config, network)
     return made
 
 
@@ -205,6 +207,11 @@ def _check_training(chosen: dict[str, dict[str, Any]], made: NetworkParts) -> No
         raise ConfigError(
             "schedule=none leaves training to a classifier, and head=none is not one; choose "
             "head=classifier, or another schedule"
+        )
+    if chosen["schedule"]["name"] == "none" and made.supervision and made.supervision.self_taught:
+        raise ConfigError(
+            "head.self_taught=true has the auto-encoder learn from other classes, and "
+            "schedule=none does not train it; choose another schedule, or head.self_taught=false"
         )
     if made.inference is not None and made.supervision and made.supervision.fine_tune_epochs:
         raise ConfigError(

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from sae_cli.assembly.centre import set_bias_
 from sae_cli.assembly.network import Network, build_network
 from sae_cli.assembly.parts import Parts
 from sae_cli.assembly.streams import streams_of
 from sae_cli.config.schema import RunConfig
-from sae_cli.datasets import Dataset
+from sae_cli.core.errors import ConfigError
+from sae_cli.datasets import Dataset, Split
 from sae_cli.model.activations.gated import Gated
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.gate import GateReconstruction
+from sae_cli.model.head import UNLABELLED
 from sae_cli.model.objective import Objective
 from sae_cli.model.reconstruction import Nested
 from sae_cli.training.corruptions import Corruption
 from sae_cli.training.devices import Device
 from sae_cli.training.heads import Supervision, keep_labels
 from sae_cli.training.lr_schedules import LR_SCHEDULES, LrSchedule
+from sae_cli.training.optimizers.lbfgs import iterations_of
 from sae_cli.training.revival import REVIVALS
 from sae_cli.training.stage import Stage
 
@@ -63,6 +67,9 @@ def build_training(config: RunConfig, parts: Parts, data: Dataset) -> Training:
     stages = _unsupervised_stages(config, parts, network)
     supervision = parts.network.supervision
     if supervision is not None:
+        if supervision.self_taught:
+            rows = _without_labels(config, data.train)
+            stages = [replace(stage, rows=rows) for stage in stages]
         whole = _objective(parts, network, supervision)
         stages += supervision.stages(network.autoencoder, whole)
         data = _with_kept_labels(config, supervision, data)
@@ -108,18 +115,41 @@ def _objective(
     )
 
 
+def _without_labels(config: RunConfig, train: Split) -> Tensor:
+    """Give the rows of the examples that have no label, because the head does not learn theirs."""
+    assert train.labels is not None
+    rows = train.rows[train.labels[train.rows] == UNLABELLED]
+    if not len(rows):
+        raise ConfigError(
+            f"head.classes={config.parts['head']['classes']} are all classes of the training data, "
+            "and head.self_taught=true trains the auto-encoder on the others; leave some out, or "
+            "give head.self_taught=false"
+        )
+    return rows
+
+
 def _with_kept_labels(config: RunConfig, supervision: Supervision, data: Dataset) -> Dataset:
     train, n_classes = data.train, data.shape.n_classes
     if supervision.n_labels is None or train.labels is None or n_classes is None:
         return data
     generator = streams_of(config.settings.seed).labels
+    n_classes = n_classes if supervision.classes is None else len(supervision.classes)
     kept = keep_labels(train.labels, train.rows, supervision.n_labels, n_classes, generator)
     return replace(data, train=replace(train, labels=kept))
 
 
+def optimizer_section(config: RunConfig, stage: Stage) -> dict[str, Any]:
+    """Give the name and options of the optimizer of a stage."""
+    section = config.parts["optimizer"]
+    if stage.weight_decay is None:
+        return section
+    return section | {"weight_decay": stage.weight_decay}
+
+
 def steps_per_epoch(config: RunConfig, n_examples: int) -> int:
-    """Count the batches of an epoch, the last of which may be smaller."""
-    return -(-n_examples // config.settings.batch_size)
+    """Count the batches of an epoch, the last of which may be smaller; or the iterations."""
+    iterations = iterations_of(config.parts["optimizer"])
+    return iterations or -(-n_examples // config.settings.batch_size)
 
 
 def lr_schedule(config: RunConfig, stage: Stage, n_examples: int) -> LrSchedule:

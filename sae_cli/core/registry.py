@@ -83,6 +83,10 @@ class Registry(Generic[T]):
     def names(self) -> list[str]:
         return sorted(self._factories)
 
+    def made_by(self, name: str) -> Callable[..., T]:
+        """The class or function that was registered under ``name``."""
+        return self._factories[name]
+
     def schema(self, name: str) -> type[pydantic.BaseModel]:
         """The options of ``name`` as a pydantic model, derived from its signature."""
         if name not in self._schemas:

@@ -20,6 +20,7 @@ from sae_cli.runs.restoring import restore_steps, restore_training
 from sae_cli.runs.steps import build_step, splits_of, take_steps
 from sae_cli.training.loop import Generators, Position
 from sae_cli.training.stage import Stage
+from sae_cli.training.step import Step
 from sae_cli.training.sums import BrokenError
 
 
@@ -83,7 +84,8 @@ def _train_stage(
     made: Prepared, stage: Stage, streams: Generators, saved: TrainState | None, stop: Stop
 ) -> None:
     train, _ = splits_of(made.training, stage)
-    optimizer, step = build_step(made, stage, streams, stop)
+    optimizer, step = build_step(made, stage, train, streams, stop)
+    assert isinstance(step, Step)
     position = Position(0, 0, streams.order.get_state())
     if saved is not None:
         restore_steps(optimizer, step, position, saved)

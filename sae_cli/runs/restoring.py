@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from sae_cli.assembly.stages import Training
 from sae_cli.core.errors import CheckpointError
 from sae_cli.run_folder.train_state import TrainState
+from sae_cli.training.iterations import Iteration
 from sae_cli.training.loop import Generators, Position
-from sae_cli.training.optimizers import Optimizer
+from sae_cli.training.optimizers import Mover
 from sae_cli.training.step import Step
 
 # PyTorch raises these for the state of another network, or a forged one.
@@ -42,7 +43,9 @@ def restore_training(training: Training, generators: Generators, state: TrainSta
         generators.noise.set_state(state.noise)
 
 
-def restore_steps(optimizer: Optimizer, step: Step, position: Position, state: TrainState) -> None:
+def restore_steps(
+    optimizer: Mover, step: Step | Iteration, position: Position, state: TrainState
+) -> None:
     """Restore what is a stage's own.
 
     Raises:

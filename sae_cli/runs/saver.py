@@ -10,8 +10,9 @@ from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.active_run import ActiveRun
 from sae_cli.runs.divergence import divergence
 from sae_cli.runs.restoring import refuse_misfits, restore_steps, restore_training
+from sae_cli.training.iterations import Iteration
 from sae_cli.training.loop import Position
-from sae_cli.training.optimizers import Optimizer
+from sae_cli.training.optimizers import Mover
 from sae_cli.training.stage import Stage
 from sae_cli.training.step import Step
 
@@ -40,7 +41,12 @@ class Saver:
     """
 
     def __init__(
-        self, run: ActiveRun, stage: Stage, optimizer: Optimizer, step: Step, position: Position
+        self,
+        run: ActiveRun,
+        stage: Stage,
+        optimizer: Mover,
+        step: Step | Iteration,
+        position: Position,
     ) -> None:
         self._run = run
         self._stage = stage

@@ -17,9 +17,10 @@ from sae_cli.runs.active_run import ActiveRun
 from sae_cli.runs.divergence import divergence, hopeless
 from sae_cli.runs.saver import Saver
 from sae_cli.runs.steps import build_step, splits_of, take_steps
+from sae_cli.training.iterations import Iteration
 from sae_cli.training.loop import Position, evaluate
 from sae_cli.training.metrics import TERMS
-from sae_cli.training.optimizers import Optimizer
+from sae_cli.training.optimizers import Mover, Optimizer
 from sae_cli.training.profiling import profile_epochs
 from sae_cli.training.revival import Resample
 from sae_cli.training.stage import Stage
@@ -38,7 +39,7 @@ def train_stage(run: ActiveRun, stage: Stage) -> None:
         CheckpointError: the checkpoint to resume from does not fit.
     """
     train, val = splits_of(run.training, stage)
-    optimizer, step = build_step(run.made, stage, run.generators, run.stop)
+    optimizer, step = build_step(run.made, stage, train, run.generators, run.stop)
     position = Position(0, 0, run.generators.order.get_state())
     saver = Saver(run, stage, optimizer, step, position)
     validation = _Validation(run, stage, val)
@@ -75,8 +76,8 @@ def train_stage(run: ActiveRun, stage: Stage) -> None:
 def _epochs(
     run: ActiveRun,
     stage: Stage,
-    optimizer: Optimizer,
-    step: Step,
+    optimizer: Mover,
+    step: Step | Iteration,
     train: Split,
     position: Position,
     saver: Saver,
@@ -114,7 +115,7 @@ def _epochs(
 
 
 def _resampling(
-    run: ActiveRun, stage: Stage, optimizer: Optimizer
+    run: ActiveRun, stage: Stage, optimizer: Mover
 ) -> Callable[[int, Tensor], None] | None:
     """Give what draws dead latents anew between steps, if the run does."""
     resample = next(
@@ -122,6 +123,7 @@ def _resampling(
     )
     if resample is None:
         return None
+    assert isinstance(optimizer, Optimizer)
 
     def between_steps(step: int, target: Tensor) -> None:
         if resample.is_due(step):

@@ -9,14 +9,17 @@ from torch import Tensor
 
 from sae_cli.assembly.compute import build_gradients
 from sae_cli.assembly.prepare import Prepared
-from sae_cli.assembly.stages import Training, lr_schedule
+from sae_cli.assembly.stages import Training, lr_schedule, optimizer_section, steps_per_epoch
 from sae_cli.core.ranks.together import together
 from sae_cli.core.signals import Stop
 from sae_cli.datasets import Split
 from sae_cli.model.objective import Terms
 from sae_cli.model.rates import rates_of
+from sae_cli.training.gradients.over_split import OverSplit
+from sae_cli.training.iterations import Iteration, fit_whole
 from sae_cli.training.loop import Generators, Position, encode, fit
-from sae_cli.training.optimizers import OPTIMIZERS, Optimizer
+from sae_cli.training.optimizers import OPTIMIZERS, Mover, Optimizer
+from sae_cli.training.optimizers.lbfgs import LBFGS, iterations_of
 from sae_cli.training.shares import Joining
 from sae_cli.training.stage import Stage
 from sae_cli.training.step import Step
@@ -25,26 +28,31 @@ from sae_cli.training.step import Step
 def splits_of(training: Training, stage: Stage) -> tuple[Split, Split]:
     """Give what a stage trains and validates on: the data, or the frozen codes of the stages
     below."""
-    train, val = training.dataset.train, training.dataset.val
+    train, val = stage.examples(training.dataset.train), training.dataset.val
     for below in stage.below:
         train = encode(below, train, training.device)
         val = encode(below, val, training.device)
     if stage.objective.head is None:
         return replace(train, labels=None), replace(val, labels=None)
-    return stage.examples(train), val
+    return train, val
 
 
 def build_step(
-    made: Prepared, stage: Stage, generators: Generators, stop: Stop
-) -> tuple[Optimizer, Step]:
+    made: Prepared, stage: Stage, train: Split, generators: Generators, stop: Stop
+) -> tuple[Mover, Step | Iteration]:
     """Build the optimizer of a stage, and its step.
 
     Args:
+        train: what the stage trains on.
         stop: of this process; where several share the batches, they tell each other of it.
     """
     config, training, ranks = made.config, made.training, together()
+    section = optimizer_section(config, stage)
+    if iterations_of(section):
+        return _build_iteration(made, stage, train)
     gradients = build_gradients(config, training.device, stage)
-    optimizer = OPTIMIZERS.build(config.parts["optimizer"], gradients.parameters)
+    optimizer = OPTIMIZERS.build(section, gradients.parameters)
+    assert isinstance(optimizer, Optimizer)
     optimizer.rates = rates_of(stage.autoencoder, gradients.parameters)
     # A classifier sees the means of sampled codes, in training as in use.
     samples = stage.autoencoder.activation.samples and not stage.supervised
@@ -62,10 +70,24 @@ def build_step(
     return optimizer, step
 
 
+def _build_iteration(made: Prepared, stage: Stage, train: Split) -> tuple[Mover, Iteration]:
+    gradients = OverSplit(
+        stage.autoencoder,
+        stage.objective,
+        made.training.device,
+        train,
+        made.config.settings.batch_size,
+        stage.trained,
+    )
+    optimizer = OPTIMIZERS.build(optimizer_section(made.config, stage), gradients.parameters)
+    assert isinstance(optimizer, LBFGS)
+    return optimizer, Iteration(gradients, optimizer)
+
+
 def take_steps(
     made: Prepared,
     stage: Stage,
-    step: Step,
+    step: Step | Iteration,
     train: Split,
     *,
     generators: Generators,
@@ -74,6 +96,15 @@ def take_steps(
     between_steps: Callable[[int, Tensor], None] | None = None,
 ) -> Iterator[dict[str, float]]:
     """Train a stage from a position on, as ``fit`` does."""
+    if isinstance(step, Iteration):
+        return fit_whole(
+            step,
+            learning_rate=stage.learning_rate,
+            epochs=stage.epochs,
+            iterations=steps_per_epoch(made.config, len(train)),
+            position=position,
+            on_step=on_step,
+        )
     settings = made.config.settings
     return fit(
         step,

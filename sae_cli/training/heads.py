@@ -35,6 +35,11 @@ class Supervision:
         weight: multiplies its cross-entropy in the loss.
         n_labels: how many training examples keep their labels, drawn by the run's seed and shared
             out evenly among the classes; None for all.
+        classes: the classes that it learns, at least two: examples of others have no label, in any
+            split; None for all.
+        self_taught: train the auto-encoder only on examples of the other classes (Raina et al.
+            2007).
+        weight_decay: of the optimizer in these two stages; None for that of the others.
         normalise: classify codes scaled to unit norm.
         max_row_norm: bound on the norm of each class's weights, or None.
         epochs: of training the head alone; 0 leaves that stage out.
@@ -54,12 +59,25 @@ class Supervision:
     fine_tune_epochs: Natural
     fine_tune_learning_rate: Positive
     unsupervised_terms: bool
+    classes: list[Natural] | None = None
+    self_taught: bool = False
+    weight_decay: NonNegative | None = None
 
     def __post_init__(self) -> None:
         if not self.epochs and not self.fine_tune_epochs:
             raise ConfigError(
                 "head.epochs=0 and head.fine_tune_epochs=0 leave the classifier untrained; give "
                 "one of them a number above 0, or choose head=none"
+            )
+        if self.classes is not None and len({*self.classes}) < max(2, len(self.classes)):
+            raise ConfigError(
+                f"head.classes={self.classes}: give two classes or more, each once, or null for all"
+            )
+        if self.self_taught and self.classes is None:
+            raise ConfigError(
+                "head.self_taught=true trains the auto-encoder on the classes that are not in "
+                "head.classes, and head.classes=null leaves none; give some classes, or "
+                "head.self_taught=false"
             )
 
     def build_head(self, n_latents: int, n_classes: int, generator: Generator) -> Head:
@@ -93,6 +111,7 @@ class Supervision:
                     self.learning_rate,
                     trained=tuple(head.parameters()),
                     supervised=True,
+                    weight_decay=self.weight_decay,
                     learning_rate_key="head.learning_rate",
                 )
             )
@@ -109,6 +128,7 @@ class Supervision:
                     self.fine_tune_learning_rate,
                     trained=None if self.unsupervised_terms else encoder,
                     supervised=not self.unsupervised_terms,
+                    weight_decay=self.weight_decay,
                     learning_rate_key="head.fine_tune_learning_rate",
                 )
             )
@@ -120,16 +140,20 @@ def keep_labels(
 ) -> Tensor:
     """Give a copy of ``labels`` that keeps ``n_kept`` of those in ``rows``; the others become -1.
 
+    An example without a label keeps none.
+
     Classes keep equally many, or one less where the number cannot be shared out evenly; a class
     with fewer examples keeps all its labels.
 
     Args:
         labels: ``(n_stored,)`` int64.
         rows: ``(n,)`` int64, the rows of the training split.
+        n_classes: that have labels.
 
     Raises:
         ConfigError: there are fewer examples than ``n_kept``, or more classes.
     """
+    rows = rows[labels[rows] != UNLABELLED]
     if n_kept < n_classes:
         raise ConfigError(
             f"head.n_labels={n_kept} leaves some of the {n_classes} classes without a label; give "
@@ -137,14 +161,14 @@ def keep_labels(
         )
     if n_kept > len(rows):
         raise ConfigError(
-            f"head.n_labels={n_kept} is more than the {len(rows)} training examples; give at most "
-            "that many, or null for all"
+            f"head.n_labels={n_kept} is more than the {len(rows)} training examples with a label; "
+            "give at most that many, or null for all"
         )
     shuffled = rows[torch.randperm(len(rows), generator=generator)]
     own = labels[shuffled]
     # Sorting by rank takes the first of each class, then the second of each, and so on.
     rank = torch.empty_like(own)
-    for label in range(n_classes):
+    for label in set(own.tolist()):
         of_label = own == label
         rank[of_label] = torch.arange(int(of_label.sum()))
     kept = shuffled[torch.argsort(rank, stable=True)[:n_kept]]

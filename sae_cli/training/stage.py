@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from torch import nn
+from torch import Tensor, nn
 
 from sae_cli.datasets import Split
 from sae_cli.model.autoencoder import AutoEncoder
@@ -25,6 +25,8 @@ class Stage:
         learning_rate: for the optimizer, before its schedule.
         trained: the parameters that move; None for all of the auto-encoder and the objective.
         supervised: whether the stage learns classes alone, from clean labelled examples.
+        rows: ``(n,)`` int64, the rows of the training split that it uses; None for all.
+        weight_decay: of its optimizer; None for what the optimizer's own options say.
         learning_rate_key: the key of the configuration that gives its learning rate.
     """
 
@@ -36,8 +38,12 @@ class Stage:
     learning_rate: float
     trained: Sequence[nn.Parameter] | None = None
     supervised: bool = False
+    rows: Tensor | None = None
+    weight_decay: float | None = None
     learning_rate_key: str = "optimizer.learning_rate"
 
     def examples(self, train: Split) -> Split:
         """Select the training examples that the stage uses."""
+        if self.rows is not None:
+            train = replace(train, rows=self.rows.to(train.rows.device))
         return train.labelled() if self.supervised else train

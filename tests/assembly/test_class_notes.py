@@ -35,7 +35,7 @@ def data_of(train: list[int], val: list[int], test: list[int], n_classes: int | 
         ([0, 1, 2, 3], [0, 1], [0, 1, 2, 3], 4, ["val lacks classes 2, 3"]),
         # Labels that are left out are -1.
         ([0, -1, 1], [0, 1], [0, 1, -1], 2, []),
-        ([0, 1], [0, 1], [0, 1], 4, ["no split has an example of classes 2, 3"]),
+        ([0, 1], [0, 1], [0, 1], 4, ["no split has a labelled example of classes 2, 3"]),
         ([0], [0, 0], [0], 1, ["all labels are class 0, so that accuracy says nothing"]),
         (
             list(range(20)),

@@ -39,6 +39,13 @@ def test_what_suits_other_sizes_of_images_is_not_refused(
         (("model=recurrent", "schedule=greedy"), "schedule=greedy stacks layers"),
         (("schedule=none",), "schedule=none leaves training to a classifier"),
         (
+            ("schedule=none", "head=classifier", "head.classes=[0,1]", "head.self_taught=true"),
+            "schedule=none does not train it",
+        ),
+        (("head=classifier", "head.self_taught=true"), "head.classes=null leaves none"),
+        (("head=classifier", "head.classes=[3]"), "give two classes or more, each once"),
+        (("head=classifier", "head.classes=[3,3]"), "give two classes or more, each once"),
+        (
             ("model=lista", "head=classifier", "head.fine_tune_epochs=1"),
             "inferred codes do not depend on it",
         ),
@@ -51,6 +58,37 @@ def test_what_does_not_go_together_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=says):
         build_parts(configure(*given))
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (("corruption=gaussian",), "corruption=gaussian draws noise anew; choose corruption=none"),
+        (("model=vae",), "activation=gaussian draws codes anew"),
+        (("model=batch_topk",), "activation=batch_topk learns in each step"),
+        (("model=jumprelu", "penalty.warmup_steps=3"), "penalty=l0 changes"),
+        (("model=jumprelu", "penalty.target_l0=3.0"), "penalty=l0 changes"),
+        (("penalty=lateral_learned", "model=lateral_inhibition"), "changes in training"),
+        (("model=sparse_coding",), "inference=fista finds other codes"),
+        (("model=topk", "revival=auxk"), "revival=auxk acts on single steps"),
+        (("clip_norm=1.0",), "clip_norm=1 shortens gradients"),
+        (("lr_schedule=cosine",), "lr_schedule=cosine changes it"),
+        (("lr_schedule.warmup_steps=2",), "warmup_steps=2 changes it"),
+        (("compile=on",), "compile=on compiles the step of one"),
+    ],
+)
+def test_what_an_optimizer_of_the_whole_set_cannot_have(
+    given: tuple[str, ...], says: str, configure: Configure
+) -> None:
+    with pytest.raises(ConfigError, match=says) as refused:
+        build_parts(configure(*given, "optimizer=lbfgs"))
+    assert "\n" not in str(refused.value) and "optimizer=lbfgs " in str(refused.value)
+
+
+def test_a_penalty_that_stays_the_same_suits_an_optimizer_of_the_whole_set(
+    configure: Configure,
+) -> None:
+    build_parts(configure("model=jumprelu", "optimizer=lbfgs"))
 
 
 def test_sorting_by_what_only_a_classifier_has_is_refused(configure: Configure) -> None:

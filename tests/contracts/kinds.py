@@ -28,6 +28,16 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "jumprelu target_l0": ("model=jumprelu", "penalty.target_l0=9.0", "penalty.warmup_steps=2"),
     "gated target_l0": ("model=gated", "penalty.target_l0=9.0"),
     "unit_norm": ("model=sparse_l1", "unit_norm=true"),
+    "lbfgs": (
+        *("model=stacked", "schedule.layer_epochs=[1]", *HEAD, "head.n_labels=70"),
+        *("optimizer=lbfgs", "optimizer.iterations=4", "schedule.layer_learning_rates=[1.0]"),
+        *("head.learning_rate=1.0", "head.fine_tune_learning_rate=1.0", "batch_size=40"),
+    ),
+    "lbfgs kl": ("model=sparse_kl", "optimizer=lbfgs", "optimizer.weight_decay=0.01"),
+    "self-taught": (
+        *("model=sparse_kl", *HEAD, "head.classes=[0,2,4,6,8]", "head.self_taught=true"),
+        *("head.n_labels=20", "head.weight_decay=0.001"),
+    ),
     "clipped": ("model=sparse_l1", "clip_norm=0.05"),
 }
 KINDS = {page: (f"model={page}", *SHORTER.get(page, ())) for page in MODELS} | VARIANTS

@@ -45,6 +45,8 @@ BESIDE: dict[str, dict[str, Any]] = {
         for name in ("every", "until", "encoder_scale", "dead_after")
     },
     "reconstruction.nested.prefixes": {"prefixes": [0.4]},
+    **{f"head.classifier.{name}": {"classes": [2, 4]} for name in ("classes", "self_taught")},
+    "optimizer.lbfgs.history": {"history": 1},
     "penalty.lateral_learned.bound": {"bound": 0.127},
 }
 # Of another part; one with a name takes its place.

@@ -27,7 +27,7 @@ from sae_cli.runs.resume import _check_config, _check_data
 from sae_cli.runs.saver import Saver, restore_run
 from sae_cli.runs.train import train
 from sae_cli.training.loop import Position
-from sae_cli.training.optimizers import OPTIMIZERS
+from sae_cli.training.optimizers import OPTIMIZERS, Optimizer
 from sae_cli.training.step import Step
 from tests.configured import configured
 from tests.fuzz.mutations import NUMBERS, damage
@@ -55,6 +55,7 @@ def make_reader(folder: Path) -> Callable[[bytes], object]:
         restore_run(run, state)
         gradients = build_gradients(made.config, made.training.device, stage)
         optimizer = OPTIMIZERS.build(made.config.parts["optimizer"], gradients.parameters)
+        assert isinstance(optimizer, Optimizer)
         step = Step(gradients, optimizer, None, run.generators.noise, 32)
         position = Position(0, 0, run.generators.order.get_state())
         Saver(run, stage, optimizer, step, position).restore(state)

@@ -23,7 +23,7 @@ from sae_cli.model.penalties.gaussian_kl import GaussianKL
 from sae_cli.run_folder.layout import read_metrics
 from sae_cli.runs.train import train
 from sae_cli.training.gradients.autograd import Autograd
-from sae_cli.training.optimizers import SGD
+from sae_cli.training.optimizers.descent import SGD
 from sae_cli.training.stage import Stage
 from sae_cli.training.step import Step
 from tests.conftest import SMALL, Configure

@@ -106,6 +106,18 @@ def test_as_many_labels_of_each_class(n_kept: int) -> None:
     assert bool(lacking[3]) == (n_kept > 30)
 
 
+def test_an_example_without_a_label_keeps_none() -> None:
+    """It takes the place of no other."""
+    labels = torch.arange(100) % 5 - 1
+    kept = keep_labels(labels, torch.arange(100), 40, 4, Generator().manual_seed(3))
+    assert torch.bincount(kept[kept >= 0], minlength=4).tolist() == [10] * 4
+    assert (kept[labels < 0] == -1).all()
+    with pytest.raises(
+        ConfigError, match=r"head\.n_labels=81 is more than the 80 training examples with"
+    ):
+        keep_labels(labels, torch.arange(100), 81, 4, Generator())
+
+
 def test_a_class_without_a_label_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"head\.n_labels=9 leaves some of the 10 classes"):
         keep_labels(torch.arange(100) % 10, torch.arange(80), 9, 10, Generator())

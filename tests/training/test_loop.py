@@ -22,7 +22,7 @@ from sae_cli.training.gradients.autograd import Autograd
 from sae_cli.training.gradients.by_hand import ByHand
 from sae_cli.training.loop import Position, encode, evaluate, fit
 from sae_cli.training.metrics import Baseline
-from sae_cli.training.optimizers import SGD
+from sae_cli.training.optimizers.descent import SGD
 from sae_cli.training.step import Step
 from sae_cli.training.sums import BrokenError
 

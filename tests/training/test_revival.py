@@ -22,7 +22,7 @@ from sae_cli.results.saved_config import check_saved
 from sae_cli.training.devices import Device
 from sae_cli.training.gradients.autograd import Autograd
 from sae_cli.training.loop import Position, fit
-from sae_cli.training.optimizers import Adam
+from sae_cli.training.optimizers.descent import Adam
 from sae_cli.training.revival import AuxK, Resample, Revival
 from sae_cli.training.step import Step
 from tests.conftest import Configure

@@ -81,7 +81,8 @@ def make_step(
     training = build_training(config, parts, read_dataset(config))
     stage, data = training.stages[0], training.dataset.train
     gradients = build_gradients(config, training.device, stage)
-    optimizer: Optimizer = OPTIMIZERS.build(config.parts["optimizer"], gradients.parameters)
+    optimizer = OPTIMIZERS.build(config.parts["optimizer"], gradients.parameters)
+    assert isinstance(optimizer, Optimizer)
     generator = generators(config.settings.seed, training.device.torch).noise
     clip_norm = config.settings.clip_norm
     step = Step(

@@ -197,7 +197,7 @@ def test_gradients_meet_only_in_company() -> None:
     assert_same_bits([found[i] for i in range(3)], alone(given))
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS.names)
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS.names if name != "lbfgs"])
 def test_optimizers_that_step_together(name: str) -> None:
     """Those with the same options and learning rate in one call, the others in another."""
     together, apart = ([_optimizer(name, i) for i in range(4)] for _ in range(2))
@@ -236,4 +236,6 @@ def _optimizer(name: str, i: int) -> Optimizer:
         "weight_decay": 0.1 if i == 3 else 0.01,
     }
     section = {"name": name, **{key: given[key] for key in options}}
-    return OPTIMIZERS.build(section, parameters)
+    made = OPTIMIZERS.build(section, parameters)
+    assert isinstance(made, Optimizer)
+    return made

@@ -1,86 +1,20 @@
-"""Optimizers: how parameters move once their gradients are known."""
+"""Optimizers that step by the gradients of one batch after the other."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, final
+from abc import ABC
+from collections.abc import Mapping
+from typing import final
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.adam import adam
 from torch.optim.nadam import nadam
 from torch.optim.rmsprop import rmsprop
 from torch.optim.sgd import sgd
 
 from sae_cli.core.options import Fraction, NonNegative, Positive
-from sae_cli.core.registry import Registry
 from sae_cli.training.moved import Moved
-
-Parameters = Iterable[nn.Parameter]
-
-OPTIMIZERS: Registry[Optimizer] = Registry("optimizer")
-
-
-class Optimizer(ABC):
-    """An update rule, computed by PyTorch's own functions.
-
-    The classes of ``torch.optim`` call the same functions, but the first object of one of them
-    imports PyTorch's compiler, which takes longer than a short training.
-
-    Attributes:
-        parameters: what is moved.
-        state: by name, one tensor for each parameter: all that is kept between two steps.
-        options: what the update rule depends on besides, but for the learning rate; an optimizer
-            that leaves them empty takes no step together with others.
-        rates: the factor on the learning rate of each parameter; empty where all are 1.
-    """
-
-    rates: Sequence[float] = ()
-
-    def __init__(self, parameters: Parameters, *moments: str) -> None:
-        self.parameters: list[Tensor] = list(parameters)
-        self.state = {name: [torch.zeros_like(p) for p in self.parameters] for name in moments}
-        self.options: dict[str, Any] = {}
-        self._on_gpu = self.parameters[0].is_cuda
-
-    def _scalars(self, value: float) -> list[Tensor]:
-        """Make one number for each parameter, on its device."""
-        return [torch.tensor(value, device=p.device) for p in self.parameters]
-
-    @torch.no_grad()
-    def step(self, gradients: list[Tensor], learning_rate: float | Tensor) -> None:
-        """Move every parameter once.
-
-        Args:
-            gradients: one for each parameter.
-            learning_rate: a number, or a scalar tensor on the parameters' device.
-        """
-        for rate, moved in Moved(self.parameters, gradients, self.state).by_rate(self.rates):
-            self.move(moved, learning_rate * rate)
-
-    @abstractmethod
-    def move(self, moved: Moved, learning_rate: float | Tensor) -> None:
-        """Make a step."""
-
-    def state_dict(self) -> dict[str, list[Tensor]]:
-        """Give the state to save."""
-        return self.state
-
-    def state_of(self, parameter: Tensor) -> list[Tensor]:
-        """Give what is kept of one parameter, element by element; it may be changed in place.
-
-        A parameter that is not moved has none.
-        """
-        found = [i for i, own in enumerate(self.parameters) if own is parameter]
-        kept = [tensors[i] for i in found for tensors in self.state.values()]
-        return [tensor for tensor in kept if tensor.shape == parameter.shape]
-
-    def load_state_dict(self, state: Mapping[str, Sequence[Tensor]]) -> None:
-        """Restore a saved state."""
-        for name, tensors in self.state.items():
-            for own, saved in zip(tensors, state[name], strict=True):
-                own.copy_(saved)
+from sae_cli.training.optimizers.optimizer import OPTIMIZERS, Optimizer, Parameters
 
 
 @final
