@@ -22,6 +22,7 @@ EARLIER_OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("penalty", "l1"): {"decoder_norms": False, "warmup_steps": 0, "target_l0": None},
     ("penalty", "l0"): {"target_l0": None},
     ("penalty", "tanh"): {"target_l0": None},
+    ("schedule", "greedy"): {"layer_corruptions": None},
     ("dataset", "array"): {"axes": None, "centre": False, "scale": "none"},
 }
 # The group of trackers, which is a setting: several may be chosen, or none.

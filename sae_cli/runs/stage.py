@@ -91,7 +91,7 @@ def _build_step(run: ActiveRun, stage: Stage) -> tuple[Optimizer, Step]:
     step = Step(
         gradients,
         optimizer,
-        None if stage.supervised else run.training.corruption,
+        stage.corruption,
         run.generators.noise,
         run.config.settings.batch_size,
         clip_norm=run.config.settings.clip_norm,

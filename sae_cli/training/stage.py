@@ -10,6 +10,7 @@ from torch import nn
 from sae_cli.datasets import Split
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.objective import Objective
+from sae_cli.training.corruptions import Corruption
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Stage:
         trained: the parameters that move; None for all of the auto-encoder and the objective.
         supervised: whether the stage learns classes alone, from clean labelled examples.
         learning_rate_key: the key of the configuration that gives its learning rate.
+        corruption: of its input; a stage of labels alone has none.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Stage:
     trained: Sequence[nn.Parameter] | None = None
     supervised: bool = False
     learning_rate_key: str = "optimizer.learning_rate"
+    corruption: Corruption | None = None
 
     def examples(self, train: Split) -> Split:
         """Select the training examples that the stage uses."""
