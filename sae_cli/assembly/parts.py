@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Generator
 
+from sae_cli.assembly.layer_corruptions import build_layer_corruptions
 from sae_cli.assembly.network import NetworkParts, build_network_parts, fit_activation_
 from sae_cli.assembly.whole_set import check_whole_set
 from sae_cli.config.schema import RunConfig
@@ -39,6 +40,7 @@ class Parts:
     Attributes:
         network: those that the network is made of.
         output: the output activation of the architecture.
+        layer_corruptions: of layers that are trained by themselves, where each has its own.
     """
 
     device: Device
@@ -47,6 +49,7 @@ class Parts:
     reconstruction: Reconstruction
     schedule: Schedule
     output: Activation
+    layer_corruptions: tuple[Corruption, ...]
 
 
 def build_parts(config: RunConfig) -> Parts:
@@ -58,18 +61,21 @@ def build_parts(config: RunConfig) -> Parts:
     check_installed(config.settings.logger)
     chosen = config.parts
     network = build_network_parts(config)
+    corruption = CORRUPTIONS.build(chosen["corruption"])
+    schedule = SCHEDULES.build(chosen["schedule"])
     # A rehearsal shows what the architecture makes of its options, before the data are known.
     rehearsal = _rehearse(chosen["architecture"], network.activation)
     _check_activation(chosen["architecture"], network.activation, rehearsal)
+    schedule.check(len(rehearsal.layers))
     made = Parts(
         DEVICES.build(chosen["device"]),
         network,
-        CORRUPTIONS.build(chosen["corruption"]),
+        corruption,
         RECONSTRUCTIONS.build(chosen["reconstruction"]),
-        SCHEDULES.build(chosen["schedule"]),
+        schedule,
         rehearsal.output_activation,
+        build_layer_corruptions(chosen["corruption"], corruption, schedule, len(rehearsal.layers)),
     )
-    made.schedule.check(len(rehearsal.layers))
     _check_penalised(network.penalty, rehearsal, made.schedule)
     hidden = [layer.activation for layer in rehearsal.layers[:-1]]
     inner = hidden if made.schedule.layer_by_layer else []

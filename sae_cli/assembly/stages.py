@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from typing import Any
 
 from torch import Tensor, nn
@@ -73,6 +74,7 @@ def build_training(config: RunConfig, parts: Parts, data: Dataset) -> Training:
         whole = _objective(parts, network, supervision)
         stages += supervision.stages(network.autoencoder, whole)
         data = _with_kept_labels(config, supervision, data)
+    stages = _with_corruptions(parts, stages)
     for stage in stages:
         # Layers may have penalties of their own.
         stage.objective.to(device)
@@ -89,6 +91,16 @@ def _unsupervised_stages(config: RunConfig, parts: Parts, network: Network) -> l
         config.settings.epochs,
         config.parts["optimizer"]["learning_rate"],
     )
+
+
+def _with_corruptions(parts: Parts, stages: list[Stage]) -> list[Stage]:
+    """Give each stage the corruption of its input; classes alone are learnt from clean input."""
+    # Layers that are trained by themselves are the first stages.
+    corruptions = chain(parts.layer_corruptions, repeat(parts.corruption))
+    return [
+        replace(stage, corruption=None if stage.supervised else corruption)
+        for stage, corruption in zip(stages, corruptions, strict=False)
+    ]
 
 
 def _objective(

@@ -23,6 +23,7 @@ EARLIER_OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("penalty", "l0"): {"target_l0": None},
     ("penalty", "tanh"): {"target_l0": None},
     ("architecture", "unrolled"): {"rate_by_uses": False},
+    ("schedule", "greedy"): {"layer_corruptions": None},
     ("dataset", "array"): {"axes": None, "centre": False, "scale": "none"},
 }
 # The group of trackers, which is a setting: several may be chosen, or none.

@@ -57,6 +57,7 @@ _GROUPS: dict[tuple[str, ...], str] = {
     ("corruption=dropout",): "dropout dropout_rate p_dropout",
     ("corruption.std", "corruption=gaussian"): "input_noise noise noise_factor noise_level "
     "noise_std sigma",
+    ("schedule.layer_corruptions", "corruption.fraction"): "corruption_level corruption_levels",
     ("corruption=masking",): "mask mask_ratio masking_noise",
     ("corruption=salt_and_pepper",): "salt_pepper saltpepper",
     ("reconstruction",): "criterion loss loss_fn objective reconstruction_loss",

@@ -59,7 +59,7 @@ def build_step(
     step = Step(
         gradients,
         optimizer,
-        None if stage.supervised else training.corruption,
+        stage.corruption,
         generators.noise,
         config.settings.batch_size,
         clip_norm=config.settings.clip_norm,

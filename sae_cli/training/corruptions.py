@@ -24,9 +24,12 @@ class Corruption(ABC):
 
     Attributes:
         requires: the range that inputs must lie in.
+        amount: the option that says how much is corrupted, which ``schedule.layer_corruptions``
+            gives anew for each layer; empty where there is no such option.
     """
 
     requires: Interval = REALS
+    amount: str = ""
 
     @abstractmethod
     def __call__(self, x: Tensor, generator: Generator) -> Tensor: ...
@@ -46,6 +49,8 @@ def none() -> None:
 class Gaussian(Corruption):
     """Noise ``std * standard normal`` added to the input, clipped to [0, 1] if ``clip``."""
 
+    amount = "std"
+
     def __init__(self, *, std: NonNegative, clip: bool) -> None:
         self.std = std
         self.clip = clip
@@ -63,6 +68,8 @@ class Gaussian(Corruption):
 class Masking(Corruption):
     """Zeros in place of a random ``fraction`` of the values."""
 
+    amount = "fraction"
+
     def __init__(self, *, fraction: Fraction) -> None:
         self.fraction = fraction
 
@@ -74,6 +81,8 @@ class Masking(Corruption):
 @CORRUPTIONS.register("dropout")
 class Dropout(Corruption):
     """Masking that scales the kept values by 1 / (1 - fraction), which keeps the mean."""
+
+    amount = "fraction"
 
     def __init__(self, *, fraction: Fraction) -> None:
         self.fraction = fraction
@@ -88,6 +97,7 @@ class SaltAndPepper(Corruption):
     """Zeros and ones, equally likely, in place of a random ``fraction`` of the values."""
 
     requires = UNIT
+    amount = "fraction"
 
     def __init__(self, *, fraction: Fraction) -> None:
         self.fraction = fraction

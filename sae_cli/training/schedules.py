@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from typing import final
 
 from sae_cli.core.errors import ConfigError
-from sae_cli.core.options import Count, Positive
+from sae_cli.core.options import Count, NonNegative, Positive
 from sae_cli.core.registry import Registry
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.objective import Objective
@@ -27,9 +27,12 @@ class Schedule(ABC):
     Attributes:
         layer_by_layer: whether hidden layers are trained as auto-encoders of their own; then
             penalty and corruption must suit their codes too.
+        layer_corruptions: how much the input of each of them is corrupted; None for as much as
+            that of the whole network.
     """
 
     layer_by_layer: bool
+    layer_corruptions: list[NonNegative] | None = None
 
     @abstractmethod
     def check(self, n_layers: int) -> None:
@@ -86,9 +89,16 @@ class Greedy(Schedule):
 
     layer_by_layer = True
 
-    def __init__(self, *, layer_epochs: list[Count], layer_learning_rates: list[Positive]) -> None:
+    def __init__(
+        self,
+        *,
+        layer_epochs: list[Count],
+        layer_learning_rates: list[Positive],
+        layer_corruptions: list[NonNegative] | None = None,
+    ) -> None:
         self.layer_epochs = layer_epochs
         self.layer_learning_rates = layer_learning_rates
+        self.layer_corruptions = layer_corruptions
 
     def check(self, n_layers: int) -> None:
         """Raise ConfigError unless there are several layers, and lists of a length that fits."""
@@ -101,8 +111,9 @@ class Greedy(Schedule):
         for key, given in (
             ("layer_epochs", self.layer_epochs),
             ("layer_learning_rates", self.layer_learning_rates),
+            ("layer_corruptions", self.layer_corruptions),
         ):
-            if len(given) not in {1, n_layers}:
+            if given is not None and len(given) not in {1, n_layers}:
                 raise ConfigError(
                     f"schedule.{key}={given}: give one number, or one for each of the {n_layers} "
                     "layers"

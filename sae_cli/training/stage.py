@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sae_cli.datasets import Split
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.objective import Objective
+from sae_cli.training.corruptions import Corruption
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Stage:
         rows: ``(n,)`` int64, the rows of the training split that it uses; None for all.
         weight_decay: of its optimizer; None for what the optimizer's own options say.
         learning_rate_key: the key of the configuration that gives its learning rate.
+        corruption: of its input; a stage of labels alone has none.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Stage:
     rows: Tensor | None = None
     weight_decay: float | None = None
     learning_rate_key: str = "optimizer.learning_rate"
+    corruption: Corruption | None = None
 
     def examples(self, train: Split) -> Split:
         """Select the training examples that the stage uses."""

@@ -53,6 +53,7 @@ BESIDE: dict[str, dict[str, Any]] = {
 ELSEWHERE = {
     "reconstruction.bce": {"architecture": {"output_activation": "sigmoid"}},
     "penalty.tanh": {"activation": page_of("activation/jumprelu.yaml")},
+    "schedule.greedy": {"corruption": page_of("corruption/masking.yaml")},
 }
 MOST_TRAININGS = 70
 

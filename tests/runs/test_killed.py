@@ -16,7 +16,10 @@ from tests.killing import INSTANTS, finish, kill_at_random, results, start
 SMALL = ("dataset.test=1500", "epochs=16", "checkpoint_steps=3", "pictures=false", "device=cpu")
 SGD = ("optimizer=sgd", "optimizer.momentum=0.9", "optimizer.learning_rate=0.001")
 ADAM = ("optimizer=adam", "lr_schedule=cosine", "lr_schedule.warmup_steps=5")
-STACKED = ("model=stacked", "schedule.layer_epochs=[2,3]", "epochs=2", "corruption=masking")
+STACKED = (
+    *("model=stacked", "schedule.layer_epochs=[2,3]", "schedule.layer_corruptions=[0.1,0.3]"),
+    *("epochs=2", "corruption=masking"),
+)
 KILLS = 20
 
 

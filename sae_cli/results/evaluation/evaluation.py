@@ -108,18 +108,27 @@ def _range_notes(subject: Subject, measured: Measured) -> list[str]:
 
 
 def _references(subject: Subject, measured: Measured, notes: list[str]) -> dict[str, Any]:
-    """Give the fraction of variance that principal components leave unexplained."""
+    """Give what principal components leave unexplained, as a fraction and for each example."""
     train, split = subject.data.train, subject.examples
     components = principal_components(train)
     most = len(components.axes)
     widths = [min(subject.run.n_latents, most), min(round(measured.metrics["l0"]), most)]
-    variation = measured.baseline.variation
+    baseline, variation = measured.baseline, measured.baseline.variation
     of_latents, of_active = unexplained(components, split, widths, variation)
     notes.append(
         f"pca_fvu is of {counted(widths[0], 'principal component')}, as many as latents (at most "
         f"as features); pca_l0_fvu of {widths[1]}, as many as are active; of {components.how}"
     )
-    return {"pca_fvu": of_latents, "pca_l0_fvu": of_active}
+    notes.append(
+        "squared_error and pca_squared_error are of an example, summed over its "
+        f"{counted(baseline.n_features, 'feature')}"
+    )
+    return {
+        "pca_fvu": of_latents,
+        "pca_l0_fvu": of_active,
+        "squared_error": measured.metrics["mse"] * baseline.n_features,
+        "pca_squared_error": of_latents * variation / baseline.n,
+    }
 
 
 def _probes(subject: Subject, notes: list[str]) -> dict[str, Any]:

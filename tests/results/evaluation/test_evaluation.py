@@ -144,8 +144,13 @@ def test_no_linear_code_is_better_than_the_reference() -> None:
     pca = PCA(2).fit(train.double().numpy())
     axes, mean = torch.from_numpy(pca.components_), torch.from_numpy(pca.mean_)
     best = model(linear(axes, -axes @ mean), linear(axes.t(), mean))
-    found = evaluate(subject(best, dataset(train, normal(300, 1))))
+    test = normal(300, 1)
+    found = evaluate(subject(best, dataset(train, test)))
     assert found.metrics["fvu"] == pytest.approx(found.metrics["pca_fvu"], rel=1e-4)
+    x = test.double().numpy()
+    errors = np.square(x - pca.inverse_transform(pca.transform(x))).sum(1)
+    assert found.metrics["pca_squared_error"] == pytest.approx(errors.mean(), rel=1e-6)
+    assert found.metrics["squared_error"] == pytest.approx(errors.mean(), rel=1e-4)
     assert any("pca_fvu is of 2 principal components" in note for note in found.notes)
 
 
