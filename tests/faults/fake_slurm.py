@@ -53,9 +53,10 @@ def batch(name: str, script: str) -> None:
 
 def srun(*words: str) -> None:
     options = dict(pairwise(words))
-    numbers = [os.environ[f"SLURM_ARRAY_{one}_ID"] for one in ("JOB", "TASK")]
+    job, task = os.environ["SLURM_JOB_ID"], os.environ.get("SLURM_ARRAY_TASK_ID", "")
     for name, stream in (("--output", 1), ("--error", 2)):
-        file = options[name].replace("%A", numbers[0]).replace("%a", numbers[1]).replace("%t", "0")
+        file = options[name].replace("%a", task).replace("%t", "0")
+        file = file.replace("%A", job).replace("%j", job)
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), stream)
     command = [*dropwhile(lambda word: "python" not in word, words)]
     os.execv(command[0], command)
