@@ -22,6 +22,7 @@ from hydra.plugins.launcher import Launcher as HydrasOwn
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
+from sae_cli.commands.queue_launcher import QUEUES, QueueLauncher
 from sae_cli.config.compose import hydra_ready
 from sae_cli.config.hydra_errors import explain_errors
 from sae_cli.config.hydra_settings import compose_launcher
@@ -32,10 +33,11 @@ from sae_cli.core.signals import handle_signals
 from sae_cli.core.text import counted
 from sae_cli.run_folder.layout import status_of
 from sae_cli.run_folder.lock import is_locked, owner
-from sae_cli.runs.sweeps.job_process import POLL_SECONDS, run_apart
+from sae_cli.runs.sweeps.job_process import POLL_SECONDS, end_with_parent, run_apart
 from sae_cli.runs.sweeps.jobs import Launcher, record_failure
 from sae_cli.runs.sweeps.sweep import Sweep
 
+GROUP = "hydra/launcher="
 # A machine that keeps killing workers has not the memory for so many at a time.
 MOST_LAUNCHES = 4
 
@@ -52,6 +54,12 @@ class HydraLauncher(Launcher):
     def __init__(self, words: Sequence[str], pages: Path | None) -> None:
         self._words = words
         self._pages = pages
+        self._jobs_go_on = False
+
+    def check(self) -> None:
+        """Raise ConfigError if there is no such launcher, or it does not take these options."""
+        with hydra_ready(self._pages), explain_errors():
+            compose_launcher(self._words)
 
     def launch(self, sweep: Sweep, numbers: Sequence[int]) -> None:
         """Run these jobs, each in a process of its own, which a worker of the launcher starts.
@@ -61,8 +69,8 @@ class HydraLauncher(Launcher):
 
         def stop(number: int, frame: FrameType | None) -> None:
             # Workers that this process has started end with it; those of a cluster do not.
-            self.jobs_go_on = not active_children()
-            if not self.jobs_go_on:
+            self._jobs_go_on = not active_children()
+            if not self._jobs_go_on:
                 _stop_jobs(sweep)
             raise Stopped(number)
 
@@ -82,6 +90,27 @@ class HydraLauncher(Launcher):
                 say = in_one_line(f"error in the launcher: {type(error).__name__}: {text}")
                 print(say, file=sys.stderr, flush=True)
             _wait(sweep.folders)
+
+    def left(self, sweep: Sweep) -> str:
+        """Say which jobs the processes of a launcher are left with."""
+        if not self._jobs_go_on:
+            return super().left(sweep)
+        numbers = [str(n) for n, folder in enumerate(sweep.folders) if is_locked(folder)]
+        at_work = f" (at work: {', '.join(numbers)})" if numbers else ""
+        return f"the launcher's processes may go on with all jobs{at_work}; when they have ended,"
+
+
+def launcher_of(words: Sequence[str], pages: Path | None) -> Launcher:
+    """Give the launcher that words of the command line choose.
+
+    Raises:
+        ConfigError: there is none, it does not take these options, or cannot be used here.
+    """
+    chosen = [word.removeprefix(GROUP) for word in words if word.startswith(GROUP)]
+    kind = QUEUES.get(chosen[-1]) if chosen else None
+    launcher = HydraLauncher(words, pages) if kind is None else QueueLauncher(kind, words, pages)
+    launcher.check()
+    return launcher
 
 
 def _launch(launcher: HydrasOwn, sweep: Sweep, numbers: Sequence[int]) -> None:
@@ -115,7 +144,14 @@ def _launch_once(launcher: HydrasOwn, sweep: Sweep, numbers: Sequence[int]) -> N
 
 
 def _run(sweep: Sweep, starter: int, plugins: Sequence[Plugin], config: DictConfig) -> None:
-    run_apart(sweep, int(config.job), starter, plugins)
+    if os.getppid() == starter:
+        end_with_parent(starter)
+    stopped_by = run_apart(sweep, int(config.job), plugins)
+    if stopped_by is not None and os.getpid() == starter:
+        raise Stopped(stopped_by)
+    if stopped_by is not None:
+        # Whatever handled the signal before meets it.
+        signal.raise_signal(stopped_by)
 
 
 def _has_ended(sweep: Sweep, number: int) -> bool:

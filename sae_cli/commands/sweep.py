@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sae_cli.commands.arguments import Arguments
-from sae_cli.commands.launch import HydraLauncher
+from sae_cli.commands.launch import launcher_of
 from sae_cli.config.asked import Asked
 from sae_cli.config.schema import RunConfig
 from sae_cli.config.search import settle
@@ -42,9 +42,9 @@ def begin_sweep(
             "sweep.together=on: a search learns from each job before it chooses the next; leave "
             "it out"
         )
+    chosen = launcher_of(words, arguments.pages) if words else None
     sweep = _sweep(asked, configs, folder, together)
-    launcher = HydraLauncher(words, arguments.pages) if words else launcher_for(sweep, together)
-    return run_sweep(sweep, launcher)
+    return run_sweep(sweep, chosen or launcher_for(sweep, together))
 
 
 def _sweep(asked: Asked, configs: Sequence[RunConfig], folder: Path, together: str) -> Sweep:

@@ -9,6 +9,7 @@ import pytest
 
 from sae_cli.config.schema import RunConfig
 from sae_cli.runs.train import train
+from tests.faults.launched import WORDS
 from tests.faults.runs import config_of, stop
 from tests.forked import Forked
 
@@ -43,3 +44,11 @@ def stopped(stopped_once: Path, tmp_path: Path) -> Path:
 def forked(tmp_path: Path) -> Forked:
     """The command in an empty folder."""
     return Forked(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def one_by_one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of some jobs that was never stopped, without a launcher."""
+    folder = tmp_path_factory.mktemp("one_by_one")
+    assert Forked(folder)(*WORDS).code == 0
+    return folder / "sweep"

@@ -38,22 +38,17 @@ CONTEXT = (
 POLL_SECONDS, PARENT_SECONDS = 0.1, 1.0
 
 
-def run_apart(sweep: Sweep, number: int, starter: int, plugins: Sequence[Plugin] = ()) -> None:
+def run_apart(sweep: Sweep, number: int, plugins: Sequence[Plugin] = ()) -> int | None:
     """Run a job in a child of this process, and wait for its end.
 
-    The child saves its work on a signal to this process. Then whatever handled the signal before
-    meets it: a cluster's launcher may queue the job again.
+    The child saves its work on a signal to this process.
 
     Args:
-        starter: the number of the process that runs the sweep. A worker that it has started
-            itself ends with it; one of a cluster does not.
-        plugins: of that process, which a worker loads, too.
+        plugins: of the process that runs the sweep, which a worker loads, too.
 
-    Raises:
-        Stopped: a signal asked to, in the process that runs the sweep.
+    Returns:
+        the first signal that this process has met; None without one.
     """
-    if os.getppid() == starter:
-        end_with_parent(starter)
     job = CONTEXT.Process(target=_run, args=(sweep, number, os.getpid(), plugins))
     received: list[int] = []
     with handle_signals(lambda signum, frame: received.append(signum)):
@@ -66,10 +61,7 @@ def run_apart(sweep: Sweep, number: int, starter: int, plugins: Sequence[Plugin]
                 pass_on(job, signum)
             passed_on = len(received)
     _check_end(sweep, number, job.exitcode)
-    if received and os.getpid() == starter:
-        raise Stopped(received[0])
-    if received:
-        signal.raise_signal(received[0])
+    return received[0] if received else None
 
 
 def _run(sweep: Sweep, number: int, parent: int, plugins: Sequence[Plugin]) -> None:
@@ -119,7 +111,8 @@ def end_with_parent(parent: int) -> None:
 
 
 def pass_on(child: BaseProcess, number: int) -> None:
-    """Pass a signal on to a child that has not been waited for, so that its number is its own."""
-    # A Ctrl-C reaches the child as well, and a second one would stop it at once.
-    if child.pid is not None:
+    """Pass a signal on to a child, unless it has ended, and its number is its own no more."""
+    # A cluster signals the child as well, which may have ended since. So does a Ctrl-C, and a
+    # second one would stop it at once.
+    if child.exitcode is None and child.pid is not None:
         os.kill(child.pid, signal.SIGTERM if number == signal.SIGINT else number)

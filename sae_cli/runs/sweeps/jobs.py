@@ -32,21 +32,20 @@ RESULTS_SECONDS = 2.0
 
 
 class Launcher(ABC):
-    """Starts the jobs of a sweep.
-
-    Attributes:
-        jobs_go_on: whether jobs may be left at work after ``Stopped``.
-    """
-
-    jobs_go_on = False
+    """Starts the jobs of a sweep."""
 
     @abstractmethod
     def launch(self, sweep: Sweep, numbers: Sequence[int]) -> None:
         """Have ``run_job`` run these jobs, here or in other processes; return when all have ended.
 
         Raises:
+            ConfigError: a queue refuses the jobs.
             Stopped: a signal asked to.
         """
+
+    def left(self, sweep: Sweep) -> str:
+        """Say what becomes of the other jobs after ``Stopped``."""
+        return "the other jobs wait;"
 
 
 @final
@@ -72,14 +71,14 @@ def run_job(sweep: Sweep, number: int) -> None:
     path = sweep.path / job.folder
     which, words = f"job {number} ({sweep.size} in all)", " ".join(job.overrides)
     if has_finished(path):
-        _tell(sweep, f"{which} has finished: {words}")
+        tell(sweep, f"{which} has finished: {words}")
         return
     if status_of(path) == "pruned":
-        _tell(sweep, f"{which} was pruned: {words}")
+        tell(sweep, f"{which} was pruned: {words}")
         return
     if not in_company():
-        _tell(sweep, "")
-        _tell(sweep, f"{which}: {words}")
+        tell(sweep, "")
+        tell(sweep, f"{which}: {words}")
     try:
         watch = _watch(sweep, number)
         begin_or_resume(job.config, path, job.overrides, threads=sweep.threads, watch=watch)
@@ -88,19 +87,20 @@ def run_job(sweep: Sweep, number: int) -> None:
             raise
         # The other jobs are where they were, unless it is the sweep that was moved.
         check_in_place(sweep.path)
-        _tell_error(job.folder, str(error))
+        tell_error(job.folder, str(error))
     except Pruned as pruned:
-        _tell(sweep, f"{pruned}; to train it on: {resume_command(path)}")
+        tell(sweep, f"{pruned}; to train it on: {resume_command(path)}")
     except Exception as error:
         # Another process may be about to begin a run there.
         if not holds_run(path) and not is_locked(path):
             # What the error is about, such as a link, may keep this from being written, too.
             with suppress(ConfigError):
                 _record(path, job.overrides, str(error), traceback.format_exc())
-        _tell_error(job.folder, str(error))
+        tell_error(job.folder, str(error))
 
 
-def _tell_error(job: str, error: str) -> None:
+def tell_error(job: str, error: str) -> None:
+    """Show the error of the job whose folder has this name."""
     print(in_one_line(f"error in job {job}: {error}"), file=sys.stderr, flush=True)
 
 
@@ -116,10 +116,10 @@ def _watch(sweep: Sweep, number: int) -> Watch:
 def tell_standing(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> None:
     """Say how far a sweep is, unless it is at its end; ``rows`` as ``write_results`` gives them."""
     if (line := standing(sweep, rows)) is not None:
-        _tell(sweep, line)
+        tell(sweep, line)
 
 
-def _tell(sweep: Sweep, line: str) -> None:
+def tell(sweep: Sweep, line: str) -> None:
     """Say a line, unless the sweep is to be quiet."""
     if not sweep.quiet:
         say(line)
@@ -129,7 +129,7 @@ def record_failure(sweep: Sweep, number: int, reason: str) -> None:
     """Show a job's failure that it could not record itself, and record it in the job's folder."""
     job = sweep.jobs[number]
     path = sweep.path / job.folder
-    _tell_error(job.folder, f"{reason}; resume with: {resume_command(sweep.path)}")
+    tell_error(job.folder, f"{reason}; resume with: {resume_command(sweep.path)}")
     _record(path, job.overrides, reason, reason)
     write_results(sweep)
 

@@ -17,7 +17,7 @@ from sae_cli.core.text import say, short
 from sae_cli.results.tables import terminal_width
 from sae_cli.run_folder.files import refuse_link, remove_temporaries
 from sae_cli.run_folder.layout import SWEEP, holds_sweep, resume_command
-from sae_cli.run_folder.lock import is_locked, lock
+from sae_cli.run_folder.lock import lock
 from sae_cli.runs.reporting import report_sweep
 from sae_cli.runs.sweeps.jobs import Launcher, OneByOne
 from sae_cli.runs.sweeps.results import (
@@ -105,8 +105,7 @@ def run_sweep(
         try:
             _launch(sweep, launcher)
         except Stopped as stopped:
-            others = _left_at_work(sweep) if launcher.jobs_go_on else "the other jobs wait;"
-            hint = f"{others} resume with: {resume_command(sweep.path)}"
+            hint = f"{launcher.left(sweep)} resume with: {resume_command(sweep.path)}"
             raise Stopped(stopped.number, hint) from None
         finally:
             rows = write_results(sweep)
@@ -140,10 +139,3 @@ def _how_many(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> str:
     found = Counter(row["status"] for row in rows)
     pruned = f", {found['pruned']} pruned" if found["pruned"] else ""
     return f"{found['finished']} of {sweep.size} jobs finished{pruned}"
-
-
-def _left_at_work(sweep: Sweep) -> str:
-    """Say which jobs the processes of a launcher are left with."""
-    numbers = [str(n) for n, job in enumerate(sweep.jobs) if is_locked(sweep.path / job.folder)]
-    at_work = f" (at work: {', '.join(numbers)})" if numbers else ""
-    return f"the launcher's processes may go on with all jobs{at_work}; when they have ended,"

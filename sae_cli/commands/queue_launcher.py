@@ -1,0 +1,100 @@
+"""Launchers that leave the jobs of a sweep to a queue: those of hydra-submitit-launcher."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, final
+
+from omegaconf import OmegaConf
+
+from sae_cli.config.compose import hydra_ready
+from sae_cli.config.hydra_errors import explain_errors
+from sae_cli.config.hydra_settings import compose_launcher
+from sae_cli.config.typed_text import quote
+from sae_cli.core.errors import ConfigError, Stopped
+from sae_cli.core.plugins.loaded import LOADED
+from sae_cli.core.signals import handle_signals
+from sae_cli.run_folder.layout import status_of
+from sae_cli.runs.sweeps.jobs import Launcher
+from sae_cli.runs.sweeps.queue import Queue
+from sae_cli.runs.sweeps.queued_job import QueuedJob
+from sae_cli.runs.sweeps.sweep import Sweep
+
+QUEUES = {"submitit_slurm": "slurm", "submitit_local": "local"}
+# What Slurm's launcher, its waiting, and its jobs call.
+COMMANDS = ("sbatch", "srun", "squeue", "scontrol")
+# A Ctrl-C reaches the processes of this machine as well, which save their jobs and end.
+ENDING_SECONDS = 10.0
+
+
+@final
+class QueueLauncher(Launcher):
+    """``hydra/launcher=submitit_slurm`` or ``submitit_local``.
+
+    Args:
+        words: the overrides that choose it and set its options.
+        pages: the user's own folder of pages, if any.
+    """
+
+    def __init__(self, kind: str, words: Sequence[str], pages: Path | None) -> None:
+        self._kind = kind
+        self._words = words
+        self._pages = pages
+        self._queue: Queue | None = None
+        self._stopped_by: int | None = None
+
+    def check(self) -> None:
+        """Raise ConfigError if there is no such queue here, or it does not take these options."""
+        options = self._options(Path.cwd())
+        for key in ("nodes", "tasks_per_node"):
+            if options.get(key) not in (None, 1):
+                raise ConfigError(
+                    f"hydra.launcher.{key}={options[key]}: a job of a sweep is one process; leave "
+                    "it out, and give it cores with hydra.launcher.cpus_per_task"
+                )
+        missing = [name for name in COMMANDS if shutil.which(name) is None]
+        if self._kind == "slurm" and missing:
+            raise ConfigError(
+                f"hydra/launcher=submitit_slurm: there is no {missing[0]} here; start the sweep on "
+                "a machine that submits to a Slurm cluster, or choose hydra/launcher=submitit_local"
+            )
+
+    def _options(self, sweep: Path) -> Mapping[str, Any]:
+        folder = f"hydra.sweep.dir={quote(str(sweep))}"
+        with hydra_ready(self._pages), explain_errors():
+            config = compose_launcher([*self._words, folder])
+            options = OmegaConf.to_container(config.hydra.launcher, resolve=True)
+        assert isinstance(options, dict)
+        return {str(key): value for key, value in options.items()}
+
+    def launch(self, sweep: Sweep, numbers: Sequence[int]) -> None:
+        """Have the queue run these jobs, but those that have ended well, and wait for their end."""
+        left = [n for n in numbers if status_of(sweep.folders[n]) not in {"finished", "pruned"}]
+        plugins = tuple(LOADED.values())
+        self._queue = None
+        if not left:
+            return
+        queue = Queue(sweep, self._kind)
+        with handle_signals(self._stop):
+            queue.submit(self._options(sweep.path), [QueuedJob(sweep, n, plugins) for n in left])
+            self._queue = queue
+            if self._stopped_by is not None:
+                raise Stopped(self._stopped_by)
+            queue.wait()
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        """Stop, but not in the middle of a submission, which would leave jobs without a name."""
+        self._stopped_by = number
+        if self._queue is not None:
+            raise Stopped(number)
+
+    def left(self, sweep: Sweep) -> str:
+        """Say which jobs the queue goes on with."""
+        if self._queue is None:
+            return super().left(sweep)
+        ending = self._kind == "local" and self._stopped_by == signal.SIGINT
+        return self._queue.left(ENDING_SECONDS if ending else 0.0)
