@@ -6,9 +6,36 @@ from pathlib import Path
 
 import pytest
 
-from sae_cli.runs.sweeps.pace import Pace
+from sae_cli.assembly.data import read_dataset
+from sae_cli.assembly.parts import build_parts
+from sae_cli.assembly.stages import build_training
+from sae_cli.runs.sweeps.pace import Pace, epochs_of
 from sae_cli.runs.sweeps.sweep import sweep_of
 from tests.conftest import Configure
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("model=ae", "epochs=7"),
+        ("model=stacked", "architecture.hidden_sizes=[30,20]", "schedule=greedy"),
+        ("model=stacked", "schedule=greedy", "schedule.layer_epochs=[3,4]"),
+        ("model=conv", "schedule=greedy", "architecture.channels=[4,8,8]"),
+        ("model=drsae", "head.epochs=2", "head.fine_tune_epochs=5"),
+        (
+            "model=ae",
+            "schedule=none",
+            "head=classifier",
+            "head.epochs=0",
+            "head.fine_tune_epochs=3",
+        ),
+    ],
+    ids=" ".join,
+)
+def test_epochs_are_those_of_all_stages(configure: Configure, words: tuple[str, ...]) -> None:
+    config = configure("dataset.test=1000", *words)
+    training = build_training(config, build_parts(config), read_dataset(config))
+    assert epochs_of(config) == sum(stage.epochs for stage in training.stages)
 
 
 def test_epochs_are_counted_and_nothing_is_said_twice(

@@ -27,7 +27,7 @@ class Pace:
 
     def __init__(self, sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> None:
         self._sweep = sweep
-        self._total = sum(_epochs(job.config) for job in sweep.jobs)
+        self._total = sum(epochs_of(job.config) for job in sweep.jobs)
         self._begun_at, self._begun = time.monotonic(), self._count(rows)
         self._said: list[str] = []
         settings = sweep.jobs[0].config.settings
@@ -70,7 +70,7 @@ class Pace:
         """Count the epochs that are done; all of a job that has ended."""
         ended = {row["job"] for row in _ended(rows)}
         return sum(
-            _epochs(job.config)
+            epochs_of(job.config)
             if job.folder in ended
             else self._epochs_done(job.folder, job.config)
             for job in self._sweep.jobs
@@ -82,15 +82,23 @@ class Pace:
         except OSError:
             return 0
         # The first line is of the weights before training.
-        return min(max(lines - 1, 0), _epochs(config))
+        return min(max(lines - 1, 0), epochs_of(config))
 
 
 def _ended(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [row for row in rows if row["status"] in ENDED]
 
 
-def _epochs(config: RunConfig) -> int:
-    """About how many epochs a run has, over all stages."""
-    layers: list[int] = config.parts["schedule"].get("layer_epochs", [])
-    of_head: int = config.parts["head"].get("epochs", 0)
-    return config.settings.epochs + sum(layers) + of_head
+def epochs_of(config: RunConfig) -> int:
+    """How many epochs a run has, over all stages; about as many, if parts are of a plug-in."""
+    schedule, head = config.parts["schedule"], config.parts["head"]
+    own = 0 if schedule["name"] == "none" else config.settings.epochs
+    layers: list[int] = schedule.get("layer_epochs", [])
+    if len(layers) == 1:
+        layers = layers * _n_layers(config.parts["architecture"])
+    return own + sum(layers) + head.get("epochs", 0) + head.get("fine_tune_epochs", 0)
+
+
+def _n_layers(architecture: Mapping[str, Any]) -> int:
+    channels: list[int] = architecture.get("channels", [])
+    return len(channels) or 1 + len(architecture.get("hidden_sizes", []))
