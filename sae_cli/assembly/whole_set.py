@@ -18,6 +18,7 @@ from sae_cli.training.optimizers.lbfgs import iterations_of
 
 SAME = "needs a loss that is the same in each pass over the data"
 ITSELF = "finds the length of each step itself"
+NO_BATCHES = "takes no batches"
 
 
 def check_whole_set(config: RunConfig, made: NetworkParts) -> None:
@@ -65,8 +66,11 @@ def _of_steps(config: RunConfig) -> Iterator[tuple[str, str, str]]:
     if config.parts["architecture"].get("rate_by_uses"):
         given, instead = (f"architecture.rate_by_uses={one}" for one in ("true", "false"))
         yield ITSELF, f"{given} divides it", instead
+    if config.parts["penalty"].get("divide_by_batch_size"):
+        given, instead = (f"penalty.divide_by_batch_size={one}" for one in ("true", "false"))
+        yield NO_BATCHES, f"{given} divides by the size of one", instead
     if settings.compile == "on":
-        yield "takes no batches", "compile=on compiles the step of one", "compile=off"
+        yield NO_BATCHES, "compile=on compiles the step of one", "compile=off"
 
 
 def _changes(penalty: Penalty | None) -> bool:

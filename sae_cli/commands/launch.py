@@ -56,11 +56,6 @@ class HydraLauncher(Launcher):
         self._pages = pages
         self._jobs_go_on = False
 
-    def check(self) -> None:
-        """Raise ConfigError if there is no such launcher, or it does not take these options."""
-        with hydra_ready(self._pages), explain_errors():
-            compose_launcher(self._words)
-
     def launch(self, sweep: Sweep, numbers: Sequence[int]) -> None:
         """Run these jobs, each in a process of its own, which a worker of the launcher starts.
 
@@ -101,14 +96,16 @@ class HydraLauncher(Launcher):
 
 
 def launcher_of(words: Sequence[str], pages: Path | None) -> Launcher:
-    """Give the launcher that words of the command line choose.
+    """Give the launcher that words of the command line choose, which have been composed before.
 
     Raises:
-        ConfigError: there is none, it does not take these options, or cannot be used here.
+        ConfigError: it cannot be used here, or not with these options.
     """
     chosen = [word.removeprefix(GROUP) for word in words if word.startswith(GROUP)]
     kind = QUEUES.get(chosen[-1]) if chosen else None
-    launcher = HydraLauncher(words, pages) if kind is None else QueueLauncher(kind, words, pages)
+    if kind is None:
+        return HydraLauncher(words, pages)
+    launcher = QueueLauncher(kind, words, pages)
     launcher.check()
     return launcher
 

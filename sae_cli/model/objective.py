@@ -83,10 +83,11 @@ class Objective(nn.Module):
         means: dict[str, Tensor] = {}
         if self.reconstruction is not None:
             means["reconstruction"] = self.reconstruction(passed, target)
-        if self.penalty is not None:
-            seen = passed.codes if self.penalty.of == "codes" else passed.pre_codes
-            of = self.penalty
-            means["penalty"] = of.mean_of(seen) if training else of.per_example(seen).mean(0)
+        if (penalty := self.penalty) is not None:
+            seen = passed.codes if penalty.of == "codes" else passed.pre_codes
+            # Evaluation is of a whole split, and of one process.
+            mean = penalty.mean_of(seen) if training else penalty.per_example(seen).mean(0)
+            means["penalty"] = mean
         if self.prediction_weight and passed.predicted is not None:
             means["prediction"] = (passed.predicted - passed.codes).square().sum(1).mean()
         if self.head is not None and labels is not None:

@@ -73,6 +73,7 @@ def test_what_does_not_go_together_is_refused(
         (("model=topk", "revival=auxk"), "revival=auxk acts on single steps"),
         (("clip_norm=1.0",), "clip_norm=1 shortens gradients"),
         (("lr_schedule=cosine",), "lr_schedule=cosine changes it"),
+        (("penalty.divide_by_batch_size=true",), "true divides by the size of one"),
         (("lr_schedule.warmup_steps=2",), "warmup_steps=2 changes it"),
         (("compile=on",), "compile=on compiles the step of one"),
     ],

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import Stopped
@@ -62,10 +61,8 @@ def in_step(step: int, do: Callable[[Step], None]) -> Iterator[None]:
     take = Step.__call__
     steps = iter(range(1, step + 1))
 
-    def patched(
-        self: Step, target: torch.Tensor, learning_rate: float, labels: torch.Tensor | None
-    ) -> Terms:
-        terms = take(self, target, learning_rate, labels)
+    def patched(self: Step, *given: Any) -> Terms:
+        terms = take(self, *given)
         if next(steps, None) == step:
             do(self)
         return terms

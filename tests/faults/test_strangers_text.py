@@ -23,7 +23,7 @@ SHOWN = r"\x1b]0;title\x07\x1b[2J\nidentical: run and again\r\x9b2J\u202e"
 # These may print by themselves: the page and YAML are text of many lines, escaped as they are made.
 PRINTING = {"core/text.py", "commands/exits.py", "commands/report.py", "commands/show.py"}
 PRINTING |= {"commands/launch.py", "commands/runs.py", "config/hydra_shows.py"}
-PRINTING |= {"runs/sweeps/groups.py", "runs/sweeps/jobs.py"}
+PRINTING |= {"runs/sweeps/groups.py", "runs/sweeps/jobs.py", "runs/sweeps/queue.py"}
 
 
 def check_harmless(text: str) -> None:

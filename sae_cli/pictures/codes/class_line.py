@@ -48,11 +48,18 @@ def draw(view: View) -> Iterator[Picture]:
     codes, own = view.codes[known], labels[known]
     if len(np.unique(own)) < 2:
         return
-    first, last = farthest_classes(codes, own)
-    ends = [np.median(codes[own == label], axis=0)[None] for label in (first, last)]
-    line = line_between(ends[0], ends[1], N_STEPS)[0]
-    names = view.class_names
-    yield class_line(codes, own, line, view.decode(line), view.input_shape, class_names=names)
+    ends = farthest_classes(codes, own)
+    first, last = (np.median(codes[own == label], axis=0)[None] for label in ends)
+    line = line_between(first, last, N_STEPS)[0]
+    yield class_line(
+        codes,
+        own,
+        line,
+        view.decode(line),
+        view.input_shape,
+        ends=ends,
+        class_names=view.class_names,
+    )
 
 
 def farthest_classes(codes: Floats, labels: Integers) -> tuple[int, int]:
@@ -78,11 +85,15 @@ def class_line(
     tiles: Floats,
     image_shape: tuple[int, ...],
     *,
+    ends: tuple[int, int],
     class_names: Sequence[str] | None = None,
 ) -> Picture:
     """Draw ``line`` ``(steps, 2)`` over ``codes`` ``(n, 2)``, and its ``tiles`` beside, in order.
 
     Above each tile ``(steps, features)`` stands the class of the example whose code is nearest.
+
+    Args:
+        ends: the labels of the classes that the line begins and ends at.
 
     Numbers: ``codes``, ``labels``, ``line``, ``tiles`` and the ``nearest`` label of each step.
 
@@ -109,7 +120,8 @@ def class_line(
     step = tall + NAMES + 0.05
     size = (LEFT + SIDE + BETWEEN + wide + 0.12, TITLE + max(SIDE + BELOW, rows * step + 0.1))
     figure = new_figure(*size, constrained=False)
-    heading(figure, f"From {names[0]} to {names[-1]}, whose codes lie farthest apart", note)
+    first, last = (_name(label, class_names) for label in ends)
+    heading(figure, f"From {first} to {last}, whose codes lie farthest apart", note)
     box = (LEFT / size[0], 1 - (TITLE + SIDE) / size[1], SIDE / size[0], SIDE / size[1])
     axes = figure.add_axes(box)
     draw_codes(axes, codes, labels, opacity=0.35)

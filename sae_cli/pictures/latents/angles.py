@@ -105,7 +105,7 @@ def part_angles(rows: Tensor, columns: Tensor) -> Tensor:
     """The angle between each encoder row and its decoder column: ``(n_latents,)``, in radians.
 
     In a discriminative recurrent network small angles (below about 0.5) belong to parts of the
-    input and large ones (above about 0.7) to categories (Rolfe and LeCun 2013, section 4).
+    input and large ones (above about 0.7) to categories (Rolfe and LeCun 2013).
 
     Args:
         rows: ``(n_latents, n_features)``.

@@ -55,7 +55,7 @@ def parts_and_categories(
     """Draw encoder rows above decoder atoms, of the smallest angles and of the largest.
 
     Where the two agree, a latent is a part of an image; where they do not, it stands for a
-    category and its atom looks like an example of it (Rolfe and LeCun 2013, section 3). Each tile
+    category and its atom looks like an example of it (Rolfe and LeCun 2013). Each tile
     is divided by its L2 norm; all have one colour scale that is symmetric about zero.
 
     Args:

@@ -7,7 +7,6 @@ from pathlib import Path
 from sae_cli.core.errors import ConfigError
 from sae_cli.run_folder.layout import MAX_SWEEP_BYTES, SWEEP, holds_search
 from sae_cli.run_folder.plain_yaml import read_yaml
-from sae_cli.training.metrics import metric_names
 
 
 def objectives_of(folder: Path) -> list[str]:
@@ -23,5 +22,4 @@ def objectives_of(folder: Path) -> list[str]:
     except ConfigError:
         return []
     named = search.get("objectives") if isinstance(search, dict) else None
-    known = metric_names()
-    return [name for name in named if name in known] if isinstance(named, list) else []
+    return [name for name in named if isinstance(name, str)] if isinstance(named, list) else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,7 @@ def runs_page(
         left_out: a line on each run that cannot be read.
         objectives: the metrics that a search makes best; the trade-off begins with two of them.
     """
+    objectives = [name for name in objectives if any(name in run.metrics for run in runs)]
     sorted_by = sort_metrics(runs, objectives)
     runs = best_first(runs, sorted_by[0])
     differences, metrics = differing(runs), key_metrics(runs, sorted_by)
@@ -118,12 +119,13 @@ def _data(
     """Give the plain values that charts and the comparison of chosen runs are made from."""
     names = dict.fromkeys(name for entry in entries for name in entry.run.metrics if "/" in name)
     kept = dict.fromkeys([*shown, *differences])
+    y = _first((*objectives[:1], *QUALITY), names)
     return {
         "columns": shown,
         "metrics": list(names),
         "higher": [name for name in names if higher_is_better(name)],
-        "x": _first((*objectives[1:], *SPARSITY), names),
-        "y": _first((*objectives[:1], *QUALITY), names),
+        "x": _first((*objectives[1:], *SPARSITY), [name for name in names if name != y]),
+        "y": y,
         "runs": [
             {
                 "name": entry.name,
@@ -137,7 +139,7 @@ def _data(
     }
 
 
-def _first(wanted: Sequence[str], names: Mapping[str, None]) -> str:
+def _first(wanted: Sequence[str], names: Collection[str]) -> str:
     return next((name for name in (*wanted, *names) if name in names), "")
 
 

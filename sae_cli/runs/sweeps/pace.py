@@ -96,7 +96,8 @@ def epochs_of(config: RunConfig) -> int:
     layers: list[int] = schedule.get("layer_epochs", [])
     if len(layers) == 1:
         layers = layers * _n_layers(config.parts["architecture"])
-    return own + sum(layers) + head.get("epochs", 0) + head.get("fine_tune_epochs", 0)
+    of_head: int = head.get("epochs", 0) + head.get("fine_tune_epochs", 0)
+    return own + sum(layers) + of_head
 
 
 def _n_layers(architecture: Mapping[str, Any]) -> int:

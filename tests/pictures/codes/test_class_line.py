@@ -39,6 +39,19 @@ def test_the_way_goes_past_the_classes_between() -> None:
     check_looks(picture)
 
 
+def test_the_title_names_the_classes_at_the_ends() -> None:
+    """Even where the middle of a ring is nearer to another class."""
+    turns = np.linspace(0.0, 2.0 * np.pi, 40, endpoint=False)
+    ring = 3.0 * np.stack([np.cos(turns), np.sin(turns)], 1)
+    inner, far = 0.1 * random(20, 2), [9.0, 0.0] + 0.1 * random(20, 2)
+    codes = np.concatenate([far, ring, inner]).astype(np.float32)
+    labels = np.repeat([0, 1, 2], [20, 40, 20])
+    codes[labels == 2] += [0.3, 0.0]
+    (picture,) = draw(make_view((1, 8, 8), 2, codes=codes, labels=labels))
+    assert picture.numbers["nearest"][-1] == 2
+    assert picture.figure.get_suptitle() == "From 0 to 1, whose codes lie farthest apart"
+
+
 def test_the_nearest_code_gives_the_label() -> None:
     codes, labels = clusters()
     points = random(9, 2, seed=4) * 4
@@ -59,4 +72,4 @@ def test_it_is_drawn_of_two_latents_of_images_with_classes() -> None:
 def test_shapes_that_do_not_fit_are_refused() -> None:
     codes, labels = clusters()
     with pytest.raises(ValueError, match=r"needed: \(n, 2\)"):
-        class_line(codes, labels, random(3, 2), random(4, 16), (1, 4, 4))
+        class_line(codes, labels, random(3, 2), random(4, 16), (1, 4, 4), ends=(7, 2))

@@ -184,6 +184,12 @@ def test_a_search_begins_with_what_it_makes_best(sweep: Path) -> None:
     assert values == sorted(values)
 
 
+def test_one_objective_is_not_drawn_against_itself(sweep: Path) -> None:
+    (sweep / "sweep.yaml").write_text("threads: 1\nsearch: {objectives: [val/l0]}\n")
+    page = made(sweep)
+    assert (page.data["x"], page.data["y"]) == ("val/mean_activity", "val/l0")
+
+
 @pytest.mark.parametrize("search", ["3", "{objectives: 3}", "{objectives: [x, [y], 1]}", "["])
 def test_a_search_that_cannot_be_read_is_none(sweep: Path, search: str) -> None:
     (sweep / "sweep.yaml").write_text(f"threads: 1\nsearch: {search}\n")
