@@ -121,6 +121,13 @@ def test_losses_are_those_of_one_process_in_float32(n: int, tmp_path: Path) -> N
     compare(tmp_path, 1e-4)
 
 
+def test_a_process_without_any_of_the_largest_codes(tmp_path: Path) -> None:
+    """Of batches of 4 rows only 4 codes are kept, so that often one of two has all."""
+    words = ("model=batch_topk", "activation.k=1", "revival=none", "batch_size=4", "epochs=1")
+    run_all(tmp_path, 2, *SMALL, *words)
+    compare(tmp_path, 1e-4)
+
+
 def test_twice_the_same_bits_and_one_that_speaks(tmp_path: Path) -> None:
     done = run_ranks(tmp_path, 2, *SMALL, "model=denoising", "hydra.run.dir=first")
     assert "1 thread in each of 2 processes" in done[0].out

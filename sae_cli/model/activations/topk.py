@@ -118,7 +118,10 @@ class BatchTopK(Activation, Learning):
         return codes.view_as(pre_codes)
 
     def learn_(self, codes: Tensor) -> None:
-        smallest = of_all(torch.where(codes > 0.0, codes, torch.inf).amin()[None]).amin()
+        positive = torch.where(codes > 0.0, codes, torch.inf)
+        # Of a batch that several processes share, one may have none of the largest codes.
+        own = positive.amin() if len(positive) else positive.new_tensor(torch.inf)
+        smallest = of_all(own[None]).amin()
         # Without a positive code there is nothing to learn.
         smallest = torch.where(smallest.isfinite(), smallest, self.threshold)
         mean = torch.lerp(self.threshold, smallest, self.threshold_rate)
