@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from sae_cli.assembly import prepare
+from sae_cli.assembly.prepare import read_dataset
+from sae_cli.config.schema import RunConfig
+from sae_cli.core.bar import Bar
 from sae_cli.core.errors import MachineError
+from sae_cli.core.ranks.messages import Messages
+from sae_cli.core.ranks.together import Together
 from sae_cli.core.signals import SIGNALS
 from sae_cli.datasets import Dataset
+from sae_cli.run_folder.layout import SWEEP
 from sae_cli.training.step import Step
 from tests.conftest import SMALL as ONE_EPOCH
 from tests.conftest import slow
 from tests.faults.causes import KEPT
 from tests.faults.runs import LAST, WORDS, saved_state, status
+from tests.faults.test_data_in_use import X, cut, fill
 from tests.forked import Before, Done
 from tests.killing import results
 from tests.ranks import run_ranks, start_ranks
@@ -75,6 +84,52 @@ def signal_while_data_are_read() -> None:
     def patched(*arguments: Any, **options: Any) -> Any:
         send(signal.SIGTERM)
         raise AssertionError("the data were read on after a signal")
+
+    patch(prepare, "read_dataset", patched)
+
+
+def killed_while_data_are_read() -> None:
+    patch(prepare, "read_dataset", lambda *_, **__: send(signal.SIGKILL))
+
+
+def signal_while_waiting() -> None:
+    """Send the signal that ``torchrun`` sends when another process was killed."""
+    wait_for_any = Messages.wait_for_any
+
+    def patched(self: Messages, *arguments: Any) -> str | None:
+        send(signal.SIGTERM)
+        return wait_for_any(self, *arguments)
+
+    patch(Messages, "wait_for_any", patched)
+
+
+def file_of_its_own(fault: Callable[[Path], None], step: int, path: Path) -> None:
+    """Have this process read a copy of the file, which something befalls after a step, or before the
+    first."""
+    own = path.with_name("own.npy")
+    shutil.copy(path, own)
+
+    def patched(config: RunConfig, **options: Any) -> Any:
+        config.parts["dataset"]["path"] = str(own)
+        return read_dataset(config, **options)
+
+    patch(prepare, "read_dataset", patched)
+    if step > 0:
+        at_own_step(step, partial(fault, own))
+        return
+    from_first = Together.from_first
+
+    def after_preparing(self: Together, content: bytes) -> bytes:
+        fault(own)
+        return from_first(self, content)
+
+    patch(Together, "from_first", after_preparing)
+
+
+def bars_are_hidden() -> None:
+    def patched(*arguments: Any, **options: Any) -> Any:
+        assert not Bar.shown
+        return read_dataset(*arguments, **options)
 
     patch(prepare, "read_dataset", patched)
 
@@ -140,6 +195,46 @@ def test_a_fault_of_the_second_before_the_training(
     assert first.error.startswith(words)
     assert second == Done(0, "", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_that_is_killed_before_the_training(tmp_path: Path) -> None:
+    first, _ = run(tmp_path, signal_while_waiting, killed_while_data_are_read)
+    assert (first.code, first.error) == (143, "stopped by SIGTERM")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "step", "said"),
+    [(cut, 0, "became shorter while it was read"), (fill, 4, "was written to while it was read")],
+)
+def test_a_file_that_the_second_alone_cannot_read(
+    fault: Callable[[Path], None], step: int, said: str, tmp_path: Path
+) -> None:
+    """Zeros are never learnt from; other values are noticed at the end of the last epoch, too."""
+    np.save(tmp_path / "array.npy", X)
+    words = ("dataset=array", "dataset.path=array.npy", "dataset.test=0.1", "batch_size=400")
+    cause = partial(file_of_its_own, fault, step, tmp_path / "array.npy")
+    first, second = run(tmp_path, None, cause, words=(*RUN, *words, "epochs=1"))
+    assert first.code == 2
+    assert first.error.startswith("error: process 1 of 2: ")
+    assert said in first.error
+    assert second == Done(0, "", "")
+    assert status(tmp_path / "run") == "failed"
+    assert saved_state(tmp_path / "run" / LAST).step == (0 if fault is cut else 3)
+
+
+def test_the_second_draws_no_bar(tmp_path: Path) -> None:
+    words = (*RUN, "epochs=1", "progress=true")
+    assert [one.code for one in run(tmp_path, None, bars_are_hidden, words=words)] == [0, 0]
+
+
+def test_a_sweep_is_not_reproduced(tmp_path: Path) -> None:
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / SWEEP).write_text("")
+    first, second = run_ranks(tmp_path, 2, "sweep", name="sae_reproduce")
+    assert first.code == 2
+    assert "sweep: the jobs of a sweep train in processes of their own" in first.error
+    assert second == Done(0, "", "")
 
 
 def test_a_fault_of_the_second_in_a_step(tmp_path: Path) -> None:
