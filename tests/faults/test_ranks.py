@@ -175,11 +175,12 @@ def test_what_is_refused(said: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("model", ["linear", "stacked"])
-def test_a_training_that_diverges(model: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("schedule", ["joint", "greedy"])
+def test_a_training_that_diverges(schedule: str, tmp_path: Path) -> None:
     """No process begins the stage after."""
-    words = ("optimizer=sgd", "optimizer.learning_rate=1e30", f"model={model}")
-    words = (*ONE_EPOCH, "device=cpu", *words)
+    layers = ("architecture.hidden_sizes=[20]", "architecture.hidden_activations=[identity]")
+    rate = ("optimizer=sgd", "optimizer.learning_rate=1e30")
+    words = (*ONE_EPOCH, "device=cpu", "model=linear", f"schedule={schedule}", *layers, *rate)
     first, second = run(tmp_path, None, only_one_stage, words=words)
     assert first.code == 3
     assert "became infinite or NaN" in first.error
