@@ -22,7 +22,6 @@ from sae_cli.core.ranks.messages import Messages
 from sae_cli.core.ranks.together import Together
 from sae_cli.core.signals import SIGNALS
 from sae_cli.datasets import Dataset
-from sae_cli.runs import following
 from sae_cli.training.step import Step
 from tests.faults.causes import KEPT
 
@@ -120,13 +119,3 @@ def bars_are_hidden() -> None:
         return read_dataset(*arguments, **options)
 
     patch(prepare, "read_dataset", patched)
-
-
-def only_one_stage() -> None:
-    build_step, calls = following.build_step, iter(["first"])
-
-    def patched(*arguments: Any) -> Any:
-        next(calls)
-        return build_step(*arguments)
-
-    patch(following, "build_step", patched)
