@@ -39,7 +39,8 @@ def check_ranks(config: RunConfig, training: Training) -> None:
         whole.append((f"optimizer={chosen['optimizer']['name']}", "optimizer=adam"))
     if config.settings.compile == "on":
         whole.append(("compile=on", "compile=off"))
-    for given, instead in whole:
+    if whole:
+        given, instead = whole[0]
         raise ConfigError(
             f"{given} trains in one process, and torchrun has started {launch.size}; choose "
             f"{instead}, or leave torchrun out"

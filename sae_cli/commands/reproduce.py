@@ -12,7 +12,7 @@ from sae_cli.commands.exits import DONE, run_guarded
 from sae_cli.commands.limits import check_limits
 from sae_cli.commands.parser import Parser
 from sae_cli.commands.plugins import load_plugins
-from sae_cli.commands.ranks import run_in_ranks
+from sae_cli.commands.ranks import refuse_sweep, run_in_ranks
 from sae_cli.config.folder_names import unique_stamp
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.paths import full_path
@@ -41,6 +41,8 @@ def _run(arguments: Sequence[str]) -> int:
     folder = full_path(given.folder)
     if not folder.is_dir():
         raise ConfigError(f"{given.folder}: no such folder; give that of a run, or of a sweep")
+    if holds_sweep(folder):
+        refuse_sweep(given.folder)
     for override in given.changes:
         if "=" not in override:
             raise ConfigError(f"{override!r} is not a setting; write key=value without spaces")

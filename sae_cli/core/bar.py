@@ -28,8 +28,8 @@ class Bar(tqdm):  # type: ignore[type-arg]
 
 @contextmanager
 def bars_shown(shown: bool) -> Iterator[None]:
-    """Draw bars inside, or none."""
-    before, Bar.shown = Bar.shown, shown
+    """Draw bars inside, or none; none within a block that draws none."""
+    before, Bar.shown = Bar.shown, Bar.shown and shown
     try:
         yield
     finally:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sae_cli.assembly.data_files import check_files
 from sae_cli.assembly.parts import build_parts
 from sae_cli.assembly.prepare import Prepared, prepare
 from sae_cli.assembly.streams import generators
+from sae_cli.core.bar import bars_shown
 from sae_cli.core.errors import ConfigError, Stopped
 from sae_cli.core.ranks.messages import ENDED, LeftAlone, Messages
-from sae_cli.core.ranks.together import Together, trained_together
+from sae_cli.core.ranks.together import Together, meet_ranks, trained_together
 from sae_cli.core.signals import Stop, stopping_in_time
 from sae_cli.datasets.formats.bus_errors import bus_errors_raised
 from sae_cli.model.objective import Terms
@@ -45,7 +47,8 @@ def _take_part(messages: Messages, tell: Callable[[BaseException], object]) -> N
     call = messages.read(f"call {number}")
     with stopping_in_time() as stop:
         config = check_saved(call["config"])
-        made = prepare(config, build_parts(config), download=call["new"], is_new=False)
+        with bars_shown(False):
+            made = prepare(config, build_parts(config), download=call["new"], is_new=False)
         if made.fingerprint != call["data"]:
             raise ConfigError(
                 f"the data are not those of process 0 ({made.training.dataset.source}; SHA-256 "
@@ -75,9 +78,13 @@ def _train(made: Prepared, saved: TrainState | None, stop: Stop) -> None:
         restore_training(made.training, streams, saved)
         (first,) = [i for i, stage in enumerate(stages) if stage.name == saved.stage]
         stages = stages[first:]
-    for stage in stages:
-        own = saved if saved is not None and saved.stage == stage.name else None
-        _train_stage(made, stage, streams, own, stop)
+    try:
+        for stage in stages:
+            own = saved if saved is not None and saved.stage == stage.name else None
+            _train_stage(made, stage, streams, own, stop)
+    except BrokenError:
+        # The first process has come to the same sums, and says so; no stage follows.
+        return
 
 
 def _train_stage(
@@ -95,11 +102,10 @@ def _train_stage(
         if step.joining is not None and step.joining.asked is not None:
             raise Stopped(step.joining.asked)
 
-    try:
-        for _ in take_steps(
-            made, stage, step, train, generators=streams, position=position, on_step=on_step
-        ):
-            stage.objective.report_()
-    except BrokenError:
-        # The first process has come to the same sums, and says so.
-        return
+    for _ in take_steps(
+        made, stage, step, train, generators=streams, position=position, on_step=on_step
+    ):
+        stage.objective.report_()
+        # What only looks like other data is for the first process to say, of its own files.
+        check_files(made)
+        meet_ranks()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from sae_cli.assembly.prepare import Prepared
 from sae_cli.core.ranks.messages import connected
 from sae_cli.core.ranks.together import Together, trained_together
+from sae_cli.core.signals import stopping_at_once
 from sae_cli.run_folder.checkpoints import pack
 from sae_cli.run_folder.train_state import TrainState
 
@@ -34,7 +35,9 @@ def leading(made: Prepared, saved: TrainState | None) -> Iterator[None]:
     call = {"config": made.config.as_dict(), "data": made.fingerprint, "new": saved is None}
     messages.send(f"call {number}", call)
     others = range(1, messages.launch.size)
-    messages.wait_for_all([f"here {number} {rank}" for rank in others])
+    # One that was killed never comes; torchrun then has this one stop, too.
+    with stopping_at_once():
+        messages.wait_for_all([f"here {number} {rank}" for rank in others])
     ranks = Together(messages, made.training.device.torch)
     ranks.from_first(b"" if saved is None else pack(saved.state_dict()))
     with trained_together(ranks):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sae_cli.assembly.data import baseline_of
 from sae_cli.assembly.stages import steps_per_epoch
+from sae_cli.core.ranks.together import meet_ranks
 from sae_cli.datasets import Split
 from sae_cli.runs.active_run import ActiveRun
 from sae_cli.runs.divergence import divergence, hopeless
@@ -63,6 +64,8 @@ def train_stage(run: ActiveRun, stage: Stage) -> None:
         saver.save(best=validation.improves({}))
         run.stop.check()
     for means in _epochs(run, stage, optimizer, step, train, position, saver):
+        # The others have looked at their data.
+        meet_ranks()
         run.progress.epoch += 1
         saver.save(best=validation.improves(means))
         run.stop.check()

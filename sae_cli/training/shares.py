@@ -7,6 +7,7 @@ are the sums over the processes of ``w`` times their own.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple, final
@@ -17,6 +18,7 @@ from torch import Tensor
 from sae_cli.core.ranks.together import Together
 from sae_cli.core.signals import SIGNALS, Stop
 from sae_cli.datasets.dataset import Split
+from sae_cli.datasets.formats.bus_errors import raise_lost
 from sae_cli.model.objective import Terms
 
 
@@ -75,7 +77,13 @@ class Joining:
     def join(
         self, terms: Terms, gradients: Sequence[Tensor], weight: float
     ) -> tuple[Terms, list[Tensor]]:
-        """Give the terms and the gradients of the batch from those of this process's rows."""
+        """Give the terms and the gradients of the batch from those of this process's rows.
+
+        Raises:
+            ConfigError, MachineError: rows could not be read, and are zeros.
+        """
+        if self._stop.number == signal.SIGBUS:
+            raise_lost()
         found = [*gradients, *terms.values()]
         flat = torch.cat([one.detach().reshape(-1) for one in found]) * weight
         asked = [float(number == self._stop.number) for number in SIGNALS]

@@ -2,81 +2,39 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
-import torch
 
-from sae_cli.assembly import prepare
-from sae_cli.core.errors import MachineError
 from sae_cli.core.signals import SIGNALS
-from sae_cli.datasets import Dataset
-from sae_cli.training.step import Step
+from sae_cli.run_folder.layout import SWEEP
 from tests.conftest import SMALL as ONE_EPOCH
 from tests.conftest import slow
-from tests.faults.causes import KEPT
+from tests.faults.rank_causes import (
+    a_bug,
+    bars_are_hidden,
+    file_of_its_own,
+    killed_at_own_step,
+    killed_while_data_are_read,
+    other_data,
+    out_of_memory,
+    signal_at_own_step,
+    signal_while_data_are_read,
+    signal_while_waiting,
+    without_data,
+)
 from tests.faults.runs import LAST, WORDS, saved_state, status
+from tests.faults.test_data_in_use import X, cut, fill
 from tests.forked import Before, Done
 from tests.killing import results
 from tests.ranks import run_ranks, start_ranks
 
 NAMES = {number: signal.Signals(number).name for number in SIGNALS}
 RUN = (*WORDS, "device.threads=1", "report=false", "hydra.run.dir=run")
-
-
-def patch(holder: object, name: str, value: object) -> None:
-    """Patch for the rest of this process, which has nothing else to do."""
-    KEPT.enter_context(pytest.MonkeyPatch.context()).setattr(holder, name, value)
-
-
-def at_own_step(step: int, do: Callable[[], None]) -> None:
-    """Do something after a step of this process, whether or not it is the one that saves."""
-    once, calls = Step._once, iter(range(1, step + 1))
-
-    def patched(self: Step, *arguments: Any, **options: Any) -> Any:
-        terms = once(self, *arguments, **options)
-        if next(calls, None) == step:
-            do()
-        return terms
-
-    patch(Step, "_once", patched)
-
-
-def send(number: int) -> None:
-    os.kill(os.getpid(), number)
-
-
-def fail(error: Exception) -> None:
-    raise error
-
-
-signal_at_own_step = {n: partial(at_own_step, 10, partial(send, n)) for n in SIGNALS}
-killed_at_own_step = partial(at_own_step, 10, partial(send, signal.SIGKILL))
-out_of_memory = partial(
-    at_own_step, 10, partial(fail, torch.OutOfMemoryError("CUDA out of memory"))
-)
-a_bug = partial(at_own_step, 10, partial(fail, KeyError("a fault of its own")))
-
-
-def without_data() -> None:
-    patch(prepare, "read_dataset", lambda *_, **__: fail(MachineError("no data on this machine")))
-
-
-def other_data() -> None:
-    patch(Dataset, "fingerprint", lambda self: "0" * 64)
-
-
-def signal_while_data_are_read() -> None:
-    def patched(*arguments: Any, **options: Any) -> Any:
-        send(signal.SIGTERM)
-        raise AssertionError("the data were read on after a signal")
-
-    patch(prepare, "read_dataset", patched)
 
 
 def run(folder: Path, *before: Before | None, words: tuple[str, ...] = RUN) -> list[Done]:
@@ -142,6 +100,46 @@ def test_a_fault_of_the_second_before_the_training(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_one_that_is_killed_before_the_training(tmp_path: Path) -> None:
+    first, _ = run(tmp_path, signal_while_waiting, killed_while_data_are_read)
+    assert (first.code, first.error) == (143, "stopped by SIGTERM")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "step", "said"),
+    [(cut, 0, "became shorter while it was read"), (fill, 4, "was written to while it was read")],
+)
+def test_a_file_that_the_second_alone_cannot_read(
+    fault: Callable[[Path], None], step: int, said: str, tmp_path: Path
+) -> None:
+    """Zeros are never learnt from; other values are noticed at the end of the last epoch, too."""
+    np.save(tmp_path / "array.npy", X)
+    words = ("dataset=array", "dataset.path=array.npy", "dataset.test=0.1", "batch_size=400")
+    cause = partial(file_of_its_own, fault, step, tmp_path / "array.npy")
+    first, second = run(tmp_path, None, cause, words=(*RUN, *words, "epochs=1"))
+    assert first.code == 2
+    assert first.error.startswith("error: process 1 of 2: ")
+    assert said in first.error
+    assert second == Done(0, "", "")
+    assert status(tmp_path / "run") == "failed"
+    assert saved_state(tmp_path / "run" / LAST).step == (0 if fault is cut else 3)
+
+
+def test_the_second_draws_no_bar(tmp_path: Path) -> None:
+    words = (*RUN, "epochs=1", "progress=true")
+    assert [one.code for one in run(tmp_path, None, bars_are_hidden, words=words)] == [0, 0]
+
+
+def test_a_sweep_is_not_reproduced(tmp_path: Path) -> None:
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / SWEEP).write_text("")
+    first, second = run_ranks(tmp_path, 2, "sweep", name="sae_reproduce")
+    assert first.code == 2
+    assert "sweep: the jobs of a sweep train in processes of their own" in first.error
+    assert second == Done(0, "", "")
+
+
 def test_a_fault_of_the_second_in_a_step(tmp_path: Path) -> None:
     first, second = run(tmp_path, None, out_of_memory)
     assert first.code == 4
@@ -178,7 +176,8 @@ def test_what_is_refused(said: str, tmp_path: Path) -> None:
 
 def test_a_training_that_diverges(tmp_path: Path) -> None:
     words = ("optimizer=sgd", "optimizer.learning_rate=1e30", "model=linear")
-    first, second = run(tmp_path, words=(*ONE_EPOCH, "device=cpu", *words))
+    words = (*ONE_EPOCH, "device=cpu", *words)
+    first, second = run(tmp_path, words=words)
     assert first.code == 3
     assert "became infinite or NaN" in first.error
     assert second == Done(0, "", "")

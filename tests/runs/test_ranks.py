@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from sae_cli.core.ranks.launched import Launch, read_launch
-from sae_cli.core.ranks.together import Together
+from sae_cli.core.ranks.together import Together, trained_together
 from sae_cli.datasets.inputs import Inputs
+from sae_cli.model.activations.topk import _among_all
 from sae_cli.run_folder.files import read_json
 from sae_cli.run_folder.layout import read_metrics
 from tests.conftest import slow
@@ -121,6 +122,13 @@ def test_losses_are_those_of_one_process_in_float32(n: int, tmp_path: Path) -> N
     compare(tmp_path, 1e-4)
 
 
+def test_a_process_without_any_of_the_largest_codes(tmp_path: Path) -> None:
+    """Of batches of 4 rows only 4 codes are kept, so that often one of two has all."""
+    words = ("model=batch_topk", "activation.k=1", "revival=none", "batch_size=4", "epochs=1")
+    run_all(tmp_path, 2, *SMALL, *words, before=in_float64)
+    compare(tmp_path, 1e-6)
+
+
 def test_twice_the_same_bits_and_one_that_speaks(tmp_path: Path) -> None:
     done = run_ranks(tmp_path, 2, *SMALL, "model=denoising", "hydra.run.dir=first")
     assert "1 thread in each of 2 processes" in done[0].out
@@ -197,6 +205,24 @@ def test_the_rows_of_a_batch_are_shared_out() -> None:
     assert rows_of(7, 3) == [[0, 1, 2], [3, 4], [5, 6]]
     assert rows_of(6, 2) == [[0, 1, 2], [3, 4, 5]]
     assert rows_of(2, 3) == [[0, 1]] * 3
+
+
+@pytest.mark.parametrize("n", [1, 3, 5, 7, 8])
+def test_no_more_codes_are_kept_than_of_one_process(n: int) -> None:
+    """Of equal codes those of the first process are kept first."""
+    codes = [torch.tensor([3.0, 2.0, 2.0, 1.0]), torch.tensor([2.0, 2.0, 4.0, 1.0])]
+    largest = [one.topk(min(n, 4)).values for one in codes]
+    padded = [torch.nn.functional.pad(one, (0, n - len(one)), value=-torch.inf) for one in largest]
+    order = np.lexsort([np.arange(8), -np.concatenate(codes)])[:n]
+    kept = []
+    for rank in range(2):
+        one = Together.__new__(Together)
+        one.rank, one.size = rank, 2
+        with pytest.MonkeyPatch.context() as patch, trained_together(one):
+            patch.setattr(Together, "gather", lambda self, values: padded)
+            kept.append(largest[rank][_among_all(largest[rank], n)].tolist())
+    expected = [np.concatenate(codes)[order[order // 4 == rank]] for rank in range(2)]
+    assert [sorted(one) for one in kept] == [sorted(one.tolist()) for one in expected]
 
 
 def test_only_torchrun_makes_ranks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,6 +133,16 @@ def trained_together(ranks: Together) -> Iterator[None]:
         _together = None
 
 
+def meet_ranks() -> None:
+    """Wait until every rank is here, so that none goes on with what another has found to be bad.
+
+    Raises:
+        MachineError, and others; LeftAlone: as ``Together``.
+    """
+    if _together is not None:
+        _together.gather(torch.zeros(1))
+
+
 def mean_of_batch(mean: Tensor, n: int) -> Tensor:
     """The mean over a whole batch, from that over this process's rows of it.
 
@@ -168,6 +178,11 @@ def in_proportion(total: Tensor, n: int) -> Tensor:
 def of_all(values: Tensor) -> Tensor:
     """The values ``(n,)`` of every rank, ``(size, n)``."""
     return values[None] if _together is None else torch.stack(_together.gather(values))
+
+
+def rank_of_all() -> int:
+    """Which of the rows of ``of_all`` is this rank's."""
+    return 0 if _together is None else _together.rank
 
 
 def rows_of_batch(n: int) -> int:

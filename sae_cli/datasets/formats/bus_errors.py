@@ -47,6 +47,13 @@ def bus_errors_raised(stop: Stop | None = None) -> Iterator[None]:
                 file.look()
 
 
+def raise_lost() -> None:
+    """Raise what ``MappedFile.look`` raises if zeros are read in place of any file."""
+    for file in mapped_files():
+        if file.is_lost:
+            file.look()
+
+
 @contextmanager
 def bus_errors_met(stop: Stop | None = None) -> Iterator[None]:
     """Have zeros read where a file cannot be; whoever reads it looks at it before it is too late.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import Width
-from sae_cli.core.ranks.together import of_all, rows_of_batch
+from sae_cli.core.ranks.together import of_all, rank_of_all, rows_of_batch
 from sae_cli.core.shapes import NON_NEGATIVE
 from sae_cli.model.activations.activation import ACTIVATIONS, Activation, Learning
 
@@ -108,7 +108,7 @@ class BatchTopK(Activation, Learning):
         flat = pre_codes.flatten()
         values, indices = _largest(flat, min(self.k * n, len(flat)))
         if n > len(pre_codes):
-            among = values.detach() >= _least_of_all(values.detach(), self.k * n)
+            among = _among_all(values.detach(), self.k * n)
             values, indices = values[among], indices[among]
         return values.relu(), indices
 
@@ -118,7 +118,10 @@ class BatchTopK(Activation, Learning):
         return codes.view_as(pre_codes)
 
     def learn_(self, codes: Tensor) -> None:
-        smallest = of_all(torch.where(codes > 0.0, codes, torch.inf).amin()[None]).amin()
+        positive = torch.where(codes > 0.0, codes, torch.inf)
+        # Of a batch that several processes share, one may have none of the largest codes.
+        own = positive.amin() if len(positive) else positive.new_tensor(torch.inf)
+        smallest = of_all(own[None]).amin()
         # Without a positive code there is nothing to learn.
         smallest = torch.where(smallest.isfinite(), smallest, self.threshold)
         mean = torch.lerp(self.threshold, smallest, self.threshold_rate)
@@ -128,11 +131,15 @@ class BatchTopK(Activation, Learning):
         return f"k={self.k}"
 
 
-def _least_of_all(values: Tensor, n: int) -> Tensor:
-    """The least of the ``n`` largest values of all processes, from the at most ``n`` of this one
-    that may be among them."""
-    padded = torch.cat([values, values.new_full((n - len(values),), -torch.inf)])
-    return of_all(padded).flatten().topk(n, sorted=False).values.amin()
+def _among_all(values: Tensor, n: int) -> Tensor:
+    """Which of the at most ``n`` largest values of this process are among the ``n`` largest of all
+    processes. Of values equal to the least, those of earlier processes come first."""
+    found = of_all(torch.cat([values, values.new_full((n - len(values),), -torch.inf)]))
+    flat = found.flatten()
+    least = flat.topk(n, sorted=False).values.amin()
+    above, equal = flat > least, flat == least
+    kept = above | (equal & (equal.cumsum(0) <= n - above.sum()))
+    return kept.view_as(found)[rank_of_all()][: len(values)]
 
 
 def _largest_of_rows(values: Tensor, k: int) -> Tensor:
