@@ -29,6 +29,11 @@ def keep_classes(data: Dataset, classes: Sequence[int]) -> Dataset:
             f"head.classes={[*classes]} names class {unknown[0]}, and the data have classes 0 to "
             f"{data.n_classes - 1}; give some of these, or null for all"
         )
+    return without_other_labels(data, classes)
+
+
+def without_other_labels(data: Dataset, classes: Sequence[int]) -> Dataset:
+    """Give the copy of ``keep_classes`` of data that may lack some of the classes, or labels."""
     train, val, test = (_keep(split, classes) for split in (data.train, data.val, data.test))
     return replace(data, train=train, val=val, test=test)
 
