@@ -116,8 +116,8 @@ def test_a_classifier_of_some_classes_is_not_judged_by_others(
     few = np.isin(labels, [0, 1, 2])
     np.save(tmp_path / "few.npy", load_digits().images.reshape(-1, 64)[few].astype(np.float32))
     np.save(tmp_path / "few_labels.npy", labels[few])
-    words = ("dataset=array", "dataset.path=few.npy", "dataset.labels=few_labels.npy", *own)
-    done = evaluating("classifier", *words, "out=few.json")
+    words = ("dataset=array", "dataset.path=few.npy", "dataset.labels=few_labels.npy")
+    done = evaluating("classifier", *words, *own, "out=few.json")
     assert (done.code, done.err) == (0, "")
     assert "accuracy" in written(tmp_path / "few.json")["runs"][0]["metrics"]
     done = evaluating("classifier", "dataset=array", "dataset.path=x.npy", *own, "out=none.json")
