@@ -95,6 +95,7 @@ def test_other_data_are_seen_as_its_own_were(evaluating: Forked) -> None:
     assert written(evaluating.cwd / "f.json")["runs"][0]["n_examples"] == 100
 
 
+@pytest.mark.slow
 def test_a_classifier_of_some_classes_is_not_judged_by_others(
     evaluating: Forked, tmp_path: Path
 ) -> None:
