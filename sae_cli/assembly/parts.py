@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Generator
 
+from sae_cli.assembly.classifier import check_classifier
 from sae_cli.assembly.layer_corruptions import build_layer_corruptions
 from sae_cli.assembly.network import NetworkParts, build_network_parts, fit_activation_
 from sae_cli.assembly.whole_set import check_whole_set
@@ -85,7 +86,7 @@ def build_parts(config: RunConfig) -> Parts:
     if isinstance(made.reconstruction, Nested):
         made.reconstruction.check(rehearsal)
     _check_inference(chosen, network, rehearsal)
-    _check_training(chosen, network)
+    check_classifier(config, network)
     _check_revival(chosen, network, rehearsal)
     check_whole_set(config, network)
     return made
@@ -205,25 +206,6 @@ def _check_inference(
         raise ConfigError(
             f"{name} finds the codes, and activation={made.activation.name} draws them; choose "
             "inference=none or another activation"
-        )
-
-
-def _check_training(chosen: dict[str, dict[str, Any]], made: NetworkParts) -> None:
-    if chosen["schedule"]["name"] == "none" and made.supervision is None:
-        raise ConfigError(
-            "schedule=none leaves training to a classifier, and head=none is not one; choose "
-            "head=classifier, or another schedule"
-        )
-    if chosen["schedule"]["name"] == "none" and made.supervision and made.supervision.self_taught:
-        raise ConfigError(
-            "head.self_taught=true has the auto-encoder learn from other classes, and "
-            "schedule=none does not train it; choose another schedule, or head.self_taught=false"
-        )
-    if made.inference is not None and made.supervision and made.supervision.fine_tune_epochs:
-        raise ConfigError(
-            f"head.fine_tune_epochs={made.supervision.fine_tune_epochs} trains the encoder by the "
-            "classes of its codes, and inferred codes do not depend on it; give 0, or "
-            "inference=none"
         )
 
 

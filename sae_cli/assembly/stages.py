@@ -63,14 +63,15 @@ def build_training(config: RunConfig, parts: Parts, data: Dataset) -> Training:
     """
     device = parts.device.torch
     network = build_network(config, parts.network, data.shape)
-    set_bias_(network.autoencoder, data.train)
-    network.saved.to(device)
-    stages = _unsupervised_stages(config, parts, network)
     supervision = parts.network.supervision
+    rows = None
+    if supervision is not None and supervision.self_taught:
+        rows = _without_labels(config, data.train)
+    learnt_from = data.train if rows is None else replace(data.train, rows=rows)
+    set_bias_(network.autoencoder, learnt_from)
+    network.saved.to(device)
+    stages = _unsupervised_stages(config, parts, network, rows)
     if supervision is not None:
-        if supervision.self_taught:
-            rows = _without_labels(config, data.train)
-            stages = [replace(stage, rows=rows) for stage in stages]
         whole = _objective(parts, network, supervision)
         stages += supervision.stages(network.autoencoder, whole)
         data = _with_kept_labels(config, supervision, data)
@@ -81,16 +82,19 @@ def build_training(config: RunConfig, parts: Parts, data: Dataset) -> Training:
     return Training(parts.device, parts.corruption, data.to(device), network, stages)
 
 
-def _unsupervised_stages(config: RunConfig, parts: Parts, network: Network) -> list[Stage]:
+def _unsupervised_stages(
+    config: RunConfig, parts: Parts, network: Network, rows: Tensor | None
+) -> list[Stage]:
     chosen = config.parts["revival"]
     revival = REVIVALS.build(chosen, network.autoencoder)
     further: dict[str, nn.Module] = {} if revival is None else {chosen["name"]: revival}
-    return parts.schedule.stages(
+    stages = parts.schedule.stages(
         network.autoencoder,
         _objective(parts, network, None, further),
         config.settings.epochs,
         config.parts["optimizer"]["learning_rate"],
     )
+    return [replace(stage, rows=rows) for stage in stages]
 
 
 def _with_corruptions(parts: Parts, stages: list[Stage]) -> list[Stage]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any, final
@@ -17,7 +18,7 @@ from sae_cli.config.hydra_settings import compose_launcher
 from sae_cli.config.typed_text import quote
 from sae_cli.core.errors import ConfigError, Stopped
 from sae_cli.core.plugins.loaded import LOADED
-from sae_cli.core.signals import handle_signals
+from sae_cli.core.signals import handle_signals, signals_held
 from sae_cli.run_folder.layout import status_of
 from sae_cli.runs.sweeps.jobs import Launcher
 from sae_cli.runs.sweeps.queue import Queue
@@ -29,6 +30,8 @@ QUEUES = {"submitit_slurm": "slurm", "submitit_local": "local"}
 COMMANDS = ("sbatch", "srun", "squeue", "scontrol")
 # A Ctrl-C reaches the processes of this machine as well, which save their jobs and end.
 ENDING_SECONDS = 10.0
+# Options of sbatch for another cluster, among those that the launcher has no name for.
+ADDITIONAL, CLUSTERS = "additional_parameters", {"clusters", "M"}
 
 
 @final
@@ -56,6 +59,12 @@ class QueueLauncher(Launcher):
                     f"hydra.launcher.{key}={options[key]}: a job of a sweep is one process; leave "
                     "it out, and give it cores with hydra.launcher.cpus_per_task"
                 )
+        for key in CLUSTERS & (options.get(ADDITIONAL) or {}).keys():
+            raise ConfigError(
+                f"hydra.launcher.{ADDITIONAL}.{key}: a sweep submits to the cluster of this "
+                "machine and asks that one for its jobs; leave it out, and start the sweep on a "
+                "machine of the other cluster"
+            )
         missing = [name for name in COMMANDS if shutil.which(name) is None]
         if self._kind == "slurm" and missing:
             raise ConfigError(
@@ -80,11 +89,23 @@ class QueueLauncher(Launcher):
             return
         queue = Queue(sweep, self._kind)
         with handle_signals(self._stop):
-            queue.submit(self._options(sweep.path), [QueuedJob(sweep, n, plugins) for n in left])
+            self._submit(queue, sweep, [QueuedJob(sweep, n, plugins) for n in left])
             self._queue = queue
             if self._stopped_by is not None:
                 raise Stopped(self._stopped_by)
             queue.wait()
+
+    def _submit(self, queue: Queue, sweep: Sweep, jobs: Sequence[QueuedJob]) -> None:
+        options = self._options(sweep.path)
+        # A Ctrl-C reaches sbatch as well; jobs of this machine would have signals held for good.
+        held = signals_held() if self._kind == "slurm" else nullcontext()
+        try:
+            with held:
+                queue.submit(options, jobs)
+        except ConfigError:
+            if self._stopped_by is not None:
+                raise Stopped(self._stopped_by) from None
+            raise
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """Stop, but not in the middle of a submission, which would leave jobs without a name."""

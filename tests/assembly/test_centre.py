@@ -34,3 +34,24 @@ def test_a_training_begins_there(kind: str, configure: Configure, tmp_path: Path
         "geometric_median": geometric_median(train),
     }
     torch.testing.assert_close(linear[1].detach(), expected[kind].float())
+
+
+@pytest.mark.parametrize("kind", ["mean", "geometric_median"])
+def test_a_self_taught_one_begins_with_the_examples_that_it_learns_from(
+    kind: str, configure: Configure, tmp_path: Path
+) -> None:
+    labels = np.arange(400) % 3
+    np.save(tmp_path / "x.npy", X.numpy() + 5.0 * (labels == 1)[:, None].astype(np.float32))
+    np.save(tmp_path / "labels.npy", labels)
+    paths = (f"dataset.path={tmp_path / 'x.npy'}", f"dataset.labels={tmp_path / 'labels.npy'}")
+    config = configure(
+        *("model=topk", "activation.k=2", "dataset=array", *paths, "device=cpu"),
+        *(f"architecture.bias_init={kind}", "head=classifier", "head.classes=[0,1]"),
+        "head.self_taught=true",
+    )
+    data = read_dataset(config)
+    linear = build_training(config, build_parts(config), data).autoencoder.linear_decoder()
+    assert linear is not None and linear[1] is not None
+    others = X[: len(data.train)][labels[: len(data.train)] == 2].double()
+    expected = others.mean(0) if kind == "mean" else geometric_median(others)
+    torch.testing.assert_close(linear[1].detach(), expected.float())

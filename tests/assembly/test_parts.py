@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from sae_cli.assembly.parts import build_parts
 from sae_cli.core.errors import ConfigError
+from sae_cli.training.optimizers import OPTIMIZERS
 from tests.conftest import Configure
 
 
@@ -42,6 +46,13 @@ def test_what_suits_other_sizes_of_images_is_not_refused(
             ("schedule=none", "head=classifier", "head.classes=[0,1]", "head.self_taught=true"),
             "schedule=none does not train it",
         ),
+        (
+            (
+                *("head=classifier", "head.classes=[0,1]", "head.self_taught=true"),
+                *("head.fine_tune_epochs=1", "head.unsupervised_terms=true"),
+            ),
+            "head.unsupervised_terms=true trains its reconstruction on all examples; give false",
+        ),
         (("head=classifier", "head.self_taught=true"), "head.classes=null leaves none"),
         (("head=classifier", "head.classes=[3]"), "give two classes or more, each once"),
         (("head=classifier", "head.classes=[3,3]"), "give two classes or more, each once"),
@@ -58,6 +69,25 @@ def test_what_does_not_go_together_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=says):
         build_parts(configure(*given))
+
+
+def test_weight_decay_of_an_optimizer_that_has_none(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of a plug-in, which is not asked for it otherwise."""
+
+    def plain(parameters: Any, *, learning_rate: float) -> Any:
+        raise AssertionError("it is not to be built")
+
+    monkeypatch.setitem(OPTIMIZERS._factories, "plain", plain)
+    given = configure("head=classifier", "head.weight_decay=0.1")
+    chosen = {"optimizer": {"name": "plain", "learning_rate": 0.1}}
+    says = "head.weight_decay=0.1 .* optimizer=plain takes learning_rate; give head.weight_decay=nu"
+    with pytest.raises(ConfigError, match=says):
+        build_parts(replace(given, parts=given.parts | chosen))
+    none = {"head": given.parts["head"] | {"weight_decay": None}}
+    build_parts(replace(given, parts=given.parts | chosen | none))
+    monkeypatch.delitem(OPTIMIZERS._schemas, "plain")
 
 
 @pytest.mark.parametrize(

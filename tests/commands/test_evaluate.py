@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from sae_cli import load_run
 from sae_cli.runs.train import train
 from tests.configured import configured
 from tests.conftest import SMALL
@@ -92,6 +93,37 @@ def test_other_data_are_seen_as_its_own_were(evaluating: Forked) -> None:
     fewer = evaluating("runs/0", "dataset.test=100", "out=f.json")
     assert fewer.code == 0
     assert written(evaluating.cwd / "f.json")["runs"][0]["n_examples"] == 100
+
+
+@pytest.mark.slow
+def test_a_classifier_of_some_classes_is_not_judged_by_others(
+    evaluating: Forked, tmp_path: Path
+) -> None:
+    classes = [1, 4, 7]
+    head = ("head=classifier", "head.epochs=3", f"head.classes={classes}")
+    run = evaluating.cwd / "classifier"
+    train(configured(*WORDS, *head), run, [])
+    labels = load_digits().target
+    np.save(tmp_path / "labels.npy", labels)
+    words = ("dataset=array", "dataset.path=x.npy", "dataset.labels=labels.npy")
+    own = ("dataset.val=0.1", "dataset.test=0.2", "dataset.divisor=16")
+    done = evaluating("classifier", *words, *own, "out=o.json")
+    assert (done.code, done.err) == (0, "")
+    x = load_digits().images[-359:].reshape(-1, 64).astype(np.float32) / 16
+    right = (load_run(run).classify(x) == labels[-359:])[np.isin(labels[-359:], classes)]
+    metrics = written(tmp_path / "o.json")["runs"][0]["metrics"]
+    assert metrics["accuracy"] == pytest.approx(float(right.mean()))
+    # Data may lack some of the classes, or all labels.
+    few = np.isin(labels, [0, 1, 2])
+    np.save(tmp_path / "few.npy", load_digits().images.reshape(-1, 64)[few].astype(np.float32))
+    np.save(tmp_path / "few_labels.npy", labels[few])
+    words = ("dataset=array", "dataset.path=few.npy", "dataset.labels=few_labels.npy")
+    done = evaluating("classifier", *words, *own, "out=few.json")
+    assert (done.code, done.err) == (0, "")
+    assert "accuracy" in written(tmp_path / "few.json")["runs"][0]["metrics"]
+    done = evaluating("classifier", "dataset=array", "dataset.path=x.npy", *own, "out=none.json")
+    assert (done.code, done.err) == (0, "")
+    assert "accuracy" not in written(tmp_path / "none.json")["runs"][0]["metrics"]
 
 
 def test_axes_in_another_order_are_not_taken_for_those_of_the_model(evaluating: Forked) -> None:

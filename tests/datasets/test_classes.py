@@ -91,6 +91,26 @@ def test_what_is_learnt_of_other_classes_does_not_depend_on_the_labelled_ones(
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
+@pytest.mark.parametrize("lacking", ["train", "val", "test"])
+def test_a_split_without_a_labelled_example_is_refused(
+    lacking: str, configure: Configure, tmp_path: Path
+) -> None:
+    """The other splits have examples of both classes."""
+    labels = np.arange(100) % 3
+    rows = {"train": slice(0, 80), "val": slice(80, 90), "test": slice(90, 100)}[lacking]
+    labels[rows] = 2
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((100, 6), np.float32))
+    np.save(tmp_path / "labels.npy", labels)
+    data = ("dataset=array", f"dataset.path={tmp_path / 'x.npy'}", "dataset.val=0.1")
+    more = (f"dataset.labels={tmp_path / 'labels.npy'}", "dataset.test=0.1")
+    given = ("model=ae", "head=classifier", *data, *more)
+    read_dataset(configure(*given, "head.classes=[0,2]"))
+    says = rf"head.classes=\[0, 1\] leaves {lacking} without a labelled example; give classes"
+    with pytest.raises(ConfigError, match=says) as refused:
+        read_dataset(configure(*given, "head.classes=[0,1]"))
+    assert "\n" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

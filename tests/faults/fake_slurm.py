@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from itertools import dropwhile, pairwise
 from pathlib import Path
 
@@ -19,6 +20,10 @@ QUEUE, REQUEUED, DOWN = STATE / "queue", STATE / "requeued", STATE / "down"
 
 
 def sbatch(script: str) -> None:
+    if (STATE / "interrupts").exists():
+        # As a terminal does at a Ctrl-C, which reaches this process and the one that submits.
+        os.killpg(0, signal.SIGINT)
+        time.sleep(0.2)
     if (STATE / "refuses").exists():
         sys.exit("sbatch: error: invalid partition specified: nowhere")
     first = len(list(STATE.glob("script_*"))) + 1
@@ -40,6 +45,8 @@ def sbatch(script: str) -> None:
 
 def batch(name: str, script: str) -> None:
     """Run a job, and again when it was queued again."""
+    # Slurm's own processes start jobs, whatever signals the one that submits holds.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     job, _, task = name.partition("_")
     about = {"SLURM_JOB_ID": job, "SLURM_PROCID": "0", "SLURM_NTASKS": "1"}
     about |= {"SLURM_ARRAY_JOB_ID": job, "SLURM_ARRAY_TASK_ID": task} if task else {}
@@ -69,7 +76,9 @@ def squeue(*words: str) -> None:
     if asked:
         print((QUEUE / asked[0]).read_text())
         return
-    print("\n".join(path.name for path in QUEUE.iterdir()))
+    states = os.environ.get("SQUEUE_STATES")
+    jobs = [path for path in QUEUE.iterdir() if states in (None, path.read_text())]
+    print("\n".join(path.name for path in jobs))
 
 
 def scontrol(does: str, name: str) -> None:

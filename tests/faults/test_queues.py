@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from sae_cli.runs.sweeps.squeue import ask_squeue
 from tests.faults import fake_slurm
 from tests.faults.launched import (
     JOBS,
@@ -119,11 +120,47 @@ def test_a_controller_that_does_not_answer(slurm: Path, tmp_path: Path, one_by_o
     check_like(tmp_path / "sweep", one_by_one)
 
 
+def test_variables_of_squeue(slurm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs that a user's own variable hides have not left their queue."""
+    (slurm / "queue" / "1_0").write_text("PENDING")
+    monkeypatch.setenv("SQUEUE_STATES", "RUNNING")
+    assert not subprocess.check_output(["squeue"]).split()
+    assert ask_squeue("--me", "--array", "--noheader", "--format=%i").split() == ["1_0"]
+
+
+@pytest.mark.slow
+def test_a_ctrl_c_while_jobs_are_submitted(slurm: Path, tmp_path: Path) -> None:
+    """It reaches ``sbatch`` as well, which submits them all the same."""
+    (slurm / "interrupts").touch()
+    with launched(tmp_path, *SLURM) as sweep:
+        assert sweep.wait() == 130
+        assert sweep.err == (
+            "stopped by SIGINT: Slurm goes on with jobs 0, 1, 2 (to cancel them: scancel 1); "
+            "when they have ended, resume with: sae-train resume=sweep\n"
+        )
+        until(lambda: not [*(slurm / "queue").iterdir()])
+    assert sweep.statuses() == ["finished"] * JOBS
+
+
+@pytest.mark.slow
+def test_a_ctrl_c_while_jobs_are_refused(slurm: Path, tmp_path: Path) -> None:
+    for name in ("interrupts", "refuses"):
+        (slurm / name).touch()
+    with launched(tmp_path, *SLURM) as sweep:
+        assert sweep.wait() == 130
+    assert sweep.err.startswith("stopped by SIGINT: ")
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         ((), "there is no sbatch here; start the sweep on a machine that submits to a Slurm"),
         (("hydra.launcher.nodes=2",), "hydra.launcher.nodes=2: a job of a sweep is one process"),
+        (("+hydra.launcher.additional_parameters.M=x",), "additional_parameters.M: a sweep submit"),
+        (
+            ("+hydra.launcher.additional_parameters={clusters:x}",),
+            "additional_parameters.clusters: a sweep submits to the cluster of this machine",
+        ),
         (("hydra.launcher.partitoin=x",), "partitoin"),
         (("hydra.launcher.timeout_min=soon",), "timeout_min"),
     ],

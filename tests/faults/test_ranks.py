@@ -176,8 +176,7 @@ def test_what_is_refused(said: str, tmp_path: Path) -> None:
 
 def test_a_training_that_diverges(tmp_path: Path) -> None:
     words = ("optimizer=sgd", "optimizer.learning_rate=1e30", "model=linear")
-    words = (*ONE_EPOCH, "device=cpu", *words)
-    first, second = run(tmp_path, words=words)
+    first, second = run(tmp_path, words=(*ONE_EPOCH, "device=cpu", *words))
     assert first.code == 3
     assert "became infinite or NaN" in first.error
     assert second == Done(0, "", "")

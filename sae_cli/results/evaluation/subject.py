@@ -13,8 +13,10 @@ from torch import Tensor
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.text import short
 from sae_cli.datasets import DATASETS, Dataset, Split
+from sae_cli.datasets.classes import without_other_labels
 from sae_cli.results.loaded_data import read_own, split_of
 from sae_cli.results.run import Run
+from sae_cli.training.heads import HEADS
 from sae_cli.training.loop import EVALUATION_BATCH
 
 # The model has a centre and a scale of its own, those of the data that it was trained on.
@@ -77,7 +79,8 @@ def on_own_data(run: Run, split: str) -> Subject:
 def on_other_data(run: Run, section: Mapping[str, Any], split: str) -> Subject:
     """Evaluate a run on other data, which are centred and scaled as its own were.
 
-    A dictionary takes values as the data file has them; only a divisor that is an option divides.
+    Examples of classes that its classifier did not learn have no label, as in its own data. A
+    dictionary takes values as the data file has them; only a divisor that is an option divides.
 
     Args:
         section: of the data set, checked.
@@ -103,4 +106,12 @@ def on_other_data(run: Run, section: Mapping[str, Any], split: str) -> Subject:
         centre=None if record.centre is None else record.centre.reshape(shape),
         scale=record.scale,
     )
-    return Subject(run, data.with_inputs(inputs), split, [])
+    return Subject(run, _with_own_classes(run, data.with_inputs(inputs)), split, [])
+
+
+def _with_own_classes(run: Run, data: Dataset) -> Dataset:
+    """Leave out the labels of classes that the run's classifier did not learn."""
+    head = None if run.is_dictionary else HEADS.build(run.config.parts["head"])
+    if head is None or head.classes is None:
+        return data
+    return without_other_labels(data, head.classes)

@@ -18,12 +18,13 @@ from sae_cli.run_folder.layout import STATUS, resume_command, status_of
 from sae_cli.runs.sweeps.jobs import RESULTS_SECONDS, tell, tell_error, tell_standing
 from sae_cli.runs.sweeps.queued_job import QueuedJob
 from sae_cli.runs.sweeps.results import write_results
+from sae_cli.runs.sweeps.squeue import ask_squeue
 from sae_cli.runs.sweeps.standing import ENDED
 from sae_cli.runs.sweeps.sweep import Sweep
 
 LOOK_SECONDS = 0.5
 # Slurm is asked this often which jobs it still has; that a job has come to its end, its files say.
-SQUEUE_SECONDS, SQUEUE_LIMIT = 5.0, 60.0
+SQUEUE_SECONDS = 5.0
 # What hydra-submitit-launcher calls by this very name for every queue.
 SHARED = {
     *("name", "timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes"),
@@ -121,12 +122,9 @@ class Queue:
         """Ask Slurm for the jobs that it still has: there may be no accounting for ``sacct``."""
         if self._kind != "slurm" or time.monotonic() - self._asked < SQUEUE_SECONDS:
             return
-        command = ["squeue", "--me", "--array", "--noheader", "--format=%i"]
         try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=SQUEUE_LIMIT, check=True
-            )
-            self._listed, self._answers = {*done.stdout.split()}, True
+            listed = ask_squeue("--me", "--array", "--noheader", "--format=%i")
+            self._listed, self._answers = {*listed.split()}, True
         except (OSError, subprocess.SubprocessError) as error:
             if self._answers:
                 text = str(getattr(error, "stderr", None) or error).strip()

@@ -16,6 +16,7 @@ from sae_cli.core.plugins.loaded import Plugin
 from sae_cli.core.signals import handle_signals
 from sae_cli.run_folder.layout import status_of
 from sae_cli.runs.sweeps.job_process import run_apart
+from sae_cli.runs.sweeps.squeue import ask_squeue
 from sae_cli.runs.sweeps.standing import ENDED
 from sae_cli.runs.sweeps.sweep import Sweep
 
@@ -79,9 +80,8 @@ def _stop_or_queue_again(number: int) -> None:
 def _is_to_run(environment: Any) -> bool:
     """Whether Slurm has this job running: not where it was cancelled, or is queued again by
     Slurm itself."""
-    asked = ["squeue", "--noheader", f"--jobs={environment.job_id}", "--format=%T"]
     try:
-        done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        said = ask_squeue("--noheader", f"--jobs={environment.job_id}", "--format=%T")
+    except (OSError, subprocess.SubprocessError):
         return False
-    return done.stdout.strip() == "RUNNING"
+    return said.strip() == "RUNNING"
