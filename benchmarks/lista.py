@@ -87,7 +87,7 @@ def study(n_steps: int, n_latents: int, dictionary_epochs: int, epochs: int) -> 
         converge(x, atoms, x.new_zeros(len(x), n_latents), penalty) for x in (train, held_out)
     )
     relu = Pointwise("relu")
-    encoder = UnrolledEncoder(train.shape[1], n_latents, n_steps, relu, None)
+    encoder = UnrolledEncoder(train.shape[1], n_latents, n_steps, relu, None, False)
     encoder.set_from_dictionary_(atoms, WEIGHT)
 
     def held_out_error() -> float:

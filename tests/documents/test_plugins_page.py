@@ -21,7 +21,7 @@ LOADS = "from sae_cli import load_run\n"
 def test_its_commands_and_its_python(tmp_path: Path) -> None:
     write_documented(tmp_path)
     lines = command_lines(TEXT)
-    assert len(lines) == 8
+    assert len(lines) == 9
     for line, below in lines:
         name, *words = take_apart(line)
         done = Forked(tmp_path, name.replace("-", "_"))(*words)
