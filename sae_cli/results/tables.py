@@ -14,8 +14,11 @@ from sae_cli.core.text import ABSENT
 # The width where there is no terminal, and the least that a table is made for.
 USUAL, LEAST = 80, 40
 BETWEEN = "  "
-# The text of a column that may be hidden is cut to so many letters before the column is.
-CUT_TO = 24
+# The text of a column that may be hidden is cut to so many letters before the column is, and that
+# of one that is always there before another is hidden.
+CUT_TO, NAME_TO = 24, 48
+# So many letters of what follows the folders of a path are kept, such as ``12_m``.
+JOB_LETTERS = 4
 DOTS = "..."
 # Lines are not broken here.
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -151,10 +154,14 @@ def _that_fit(columns: Sequence[Column], width: int) -> list[Column]:
 
 
 def _least(column: Column) -> int:
-    """Give the width that a column takes at least."""
-    if not column.left or not column.rank:
+    """Give the width that a column takes at least; names that differ do not become one when cut."""
+    if not column.left:
         return column.width
-    return min(column.width, max(CUT_TO, len(column.label)))
+    least = min(column.width, max(CUT_TO if column.rank else NAME_TO, len(column.label)))
+    names = () if column.rank else {*column.cells}
+    while len({_cut(name, least) for name in names}) < len(names):
+        least += 1
+    return least
 
 
 def _widths(columns: Sequence[Column], width: int) -> list[int]:
@@ -191,5 +198,8 @@ def _cut(text: str, width: int) -> str:
     """Cut the middle out of a text that is too long: paths and names differ at their ends."""
     if len(text) <= width:
         return text
-    end = max(0, width - len(DOTS)) // 2
-    return text[: width - len(DOTS) - end] + DOTS + text[len(text) - end :]
+    # The folder of a sweep and the number of its job say which job it is.
+    job = text.rfind("/") + JOB_LETTERS
+    start = job if JOB_LETTERS <= job <= width - len(DOTS) else (width - len(DOTS) + 1) // 2
+    end = max(0, width - len(DOTS) - start)
+    return text[:start] + DOTS + text[len(text) - end :]

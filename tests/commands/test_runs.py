@@ -124,7 +124,7 @@ def test_names_of_a_stranger(tmp_path: Path, outputs: Path) -> None:
         done = run(*words)
         assert done.code == 0, done.err
         check_harmless(done.out + done.err)
-    assert SHOWN.strip() in run().out
+    assert SHOWN.strip() in run("--wide").out
 
 
 def test_its_help(tmp_path: Path) -> None:

@@ -102,3 +102,31 @@ def test_the_width_is_the_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS")
     # The tests run without a terminal.
     assert terminal_width() >= 40
+
+
+def test_long_names_are_cut_before_columns_are_hidden() -> None:
+    folder = "2026-11-28_20-11-59_b3c6b393_sweep"
+    weights = ["0.01", "0.03", "0.1"]
+    jobs = [
+        f"out/{folder}/{n}_model=sparse_l1,penalty.weight={weight},epochs=20"
+        for n, weight in enumerate(weights)
+    ]
+    names = ["out/2026-11-28_20-10-58_3d83dd05_ae_digits", *jobs]
+    columns = [
+        Column("run", names, left=True),
+        Column("val/fvu", ["0.0948", "0.0317", "0.0519", "0.1215"], 2),
+        Column("val/l0", ["27.6650", "40.8700", "35.2600", "23.5150"], 3),
+    ]
+    header, *rows = fitted(columns, 80, WHERE)[:5]
+    assert header.split() == ["run", "fvu", "l0"]
+    assert all(len(row) <= 80 for row in rows)
+    shown = [row.split()[0] for row in rows]
+    assert shown[0] == "2026-11-28_20-10-58_3d83dd05_ae_digits"
+    # The sweep and the number of the job stay.
+    assert all(name.startswith(f"{folder}/{n}_") for n, name in enumerate(shown[1:]))
+    # With nothing to hide they are whole, and names that differ in their middles stay apart.
+    assert [row.split()[0] for row in fitted(columns[:1], 120, WHERE)[1:5]] == names
+    alike = ["a" * 50 + middle + "b" * 50 for middle in "xy"]
+    fvu = Column("val/fvu", ["0.1", "0.2"], 2)
+    lines = fitted([Column("run", alike, left=True), fvu], 110, WHERE)
+    assert len({line.split()[0] for line in lines[1:3]}) == 2
