@@ -26,6 +26,9 @@ KEY_METRICS = (
     *("val/accuracy", "test/fvu", "test/accuracy"),
 )
 BEST_LAST = "accuracy"
+# The time that the folder of a run or a sweep begins with, and the number that a job's begins with.
+TIME = re.compile(r"^\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_(?=.)")
+JOB = re.compile(r"^(.+/\d+)_[^/]*$")
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,16 @@ def names_of(paths: Sequence[Path]) -> list[str]:
 
 
 def labels_of(names: Sequence[str]) -> list[str]:
-    """Give what stands for each name where room is scarce: the number of a job, or the name."""
+    """Give what stands for each name where room is scarce.
+
+    The number of a job stands for it, after the folder of its sweep where there are other runs, and
+    folders go without their time.
+    """
     numbers = [name.partition("_")[0] for name in names]
-    are_jobs = all(map(str.isdecimal, numbers)) and len(set(numbers)) == len(numbers)
-    return numbers if are_jobs else list(names)
+    if all(map(str.isdecimal, numbers)) and len({*numbers}) == len(names):
+        return numbers
+    labels = [TIME.sub("", JOB.sub(r"\1", name)) for name in names]
+    return labels if len({*labels}) == len(labels) else list(names)
 
 
 def in_natural_order(name: str) -> list[tuple[int, str]]:

@@ -159,6 +159,16 @@ def test_names_and_their_order() -> None:
     assert labels_of(["1_a", "2_a"]) == ["1", "2"]
     assert labels_of(["1_a", "1_b"]) == ["1_a", "1_b"]
     assert labels_of(["1_a", "b"]) == ["1_a", "b"]
+    sweep, run = "2026-11-28_20-11-59_b3c6b393_sweep", "2026-11-29_20-10-58_3d83dd05_ae_digits"
+    assert labels_of([f"{sweep}/0_k=1", f"{sweep}/12_k=2", run]) == [
+        *("b3c6b393_sweep/0", "b3c6b393_sweep/12"),
+        "3d83dd05_ae_digits",
+    ]
+    assert labels_of([f"{sweep}/0_k=1", f"{sweep}/0_k=2", run])[0] == f"{sweep}/0_k=1"
+    assert labels_of([run, run[1:], run[:-1] + "/1"]) == [
+        *("3d83dd05_ae_digits", run[1:]),
+        "3d83dd05_ae_digit/1",
+    ]
     assert names_of([Path("/a/b"), Path("/a/c/d")]) == ["b", "c/d"]
     assert names_of([Path("/a/b")]) == ["b"]
 
