@@ -173,17 +173,25 @@ def over_seeds(
 ) -> list[Group]:
     """Gather finished runs that differ only in their seed; none where no two do.
 
+    Of runs with one seed, as when one was reproduced, the one that started last counts.
+
     Args:
         shown: the settings to show of each group.
     """
-    groups: dict[tuple[tuple[str, str], ...], list[ShownRun]] = {}
+    groups: dict[tuple[tuple[str, str], ...], dict[str, ShownRun]] = {}
     for run in runs:
         if run.status == "finished":
             own = {k: v for k, v in run.settings.items() if k != SEED and not is_free(k)}
-            groups.setdefault(tuple(sorted(own.items())), []).append(run)
+            group = groups.setdefault(tuple(sorted(own.items())), {})
+            seed = run.settings.get(SEED, "")
+            group[seed] = max(group.get(seed, run), run, key=_started)
     if all(len(group) < 2 for group in groups.values()):
         return []
-    return [_group(group, shown, metrics) for group in groups.values()]
+    return [_group([*group.values()], shown, metrics) for group in groups.values()]
+
+
+def _started(run: ShownRun) -> str:
+    return str(run.record.get("started", ""))
 
 
 def _group(runs: Sequence[ShownRun], shown: Sequence[str], metrics: Sequence[str]) -> Group:

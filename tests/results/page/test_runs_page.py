@@ -66,6 +66,26 @@ def test_means_are_over_seeds(tmp_path: Path) -> None:
     assert "0.2 0 0.3667" in page.text
 
 
+def test_a_run_that_was_made_again_counts_once(tmp_path: Path) -> None:
+    for name, seed, epochs in (("a", 0, 4), ("b", 1, 4), ("again", 0, 9)):
+        run = make_run(tmp_path / "s" / name, [f"seed={seed}"], epochs=epochs, pictures=())
+        record = json.loads((run / "environment.json").read_text())
+        day = 2 if name == "again" else 1
+        record["started"] = f"2026-11-0{day}T00:00:00+00:00"
+        (run / "environment.json").write_text(json.dumps(record))
+    text = made(tmp_path / "s").text
+    values = [
+        json.loads((tmp_path / "s" / n / "summary.json").read_text())["val/fvu"] for n in "ba"
+    ]
+    again = json.loads((tmp_path / "s" / "again" / "summary.json").read_text())["val/fvu"]
+    assert again != values[1]
+    mean, sd = statistics.fmean([again, values[0]]), statistics.stdev([again, values[0]])
+    assert f" 0, 1 {mean:.4f} ± {sd:.4f} " in text
+    # With nothing but repeats there is no seed to take a mean over.
+    (tmp_path / "s" / "b").rename(tmp_path / "b")
+    assert "over seeds" not in made(tmp_path / "s").text
+
+
 def test_many_seeds_are_counted(tmp_path: Path) -> None:
     for seed in range(11):
         make_run(tmp_path / "s" / str(seed), [f"seed={seed}"], pictures=())
