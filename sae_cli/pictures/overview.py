@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -118,11 +119,14 @@ def _plots(figure: Figure, x: Floats, x_hat: Floats, top: float) -> float:
 
 
 def _grid(image_shape: tuple[int, ...], room: float, n: int) -> tuple[int, int]:
-    """Give the columns and rows that fill the left column with atoms, of ``n`` about 50."""
+    """Give the columns and rows that fill the left column with atoms, of more than 50 about 50."""
     height, width = image_shape[1:]
-    rows = max(1, round(np.sqrt(min(n, N_TILES) * room / COLUMN * width / height)))
-    cell = room / rows * width / height
-    return max(1, int(COLUMN / cell)), rows
+    least = max(1, round(np.sqrt(min(n, N_TILES) * room / COLUMN * width / height)))
+    for rows in itertools.count(least):
+        columns = max(1, int(COLUMN / (room / rows * width / height)))
+        if n > N_TILES or columns * rows >= n:
+            break
+    return columns, rows
 
 
 def _tiles(

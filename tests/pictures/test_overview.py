@@ -17,8 +17,16 @@ SPARSE = random(200, 90) * (random(200, 90, seed=1) < np.linspace(0.0, 0.9, 90))
 @pytest.mark.parametrize(
     ("shape", "n_latents"),
     [
-        *(((1, 8, 8), 90), ((1, 28, 28), 7), ((3, 32, 32), 1), ((1, 40, 7), 90)),
-        *(((1, 5, 50), 90), ((1, 300, 300), 7), ((7,), 90), ((7,), 1)),
+        *(((1, 8, 8), 90), ((1, 28, 28), 7), ((1, 8, 8), 2), ((3, 32, 32), 1), ((1, 40, 7), 90)),
+        *(
+            ((1, 8, 8), 50),
+            ((1, 40, 7), 50),
+            ((1, 5, 50), 3),
+            ((1, 5, 50), 90),
+            ((1, 300, 300), 7),
+            ((7,), 90),
+            ((7,), 1),
+        ),
     ],
 )
 def test_it_fits_any_shape(shape: tuple[int, ...], n_latents: int) -> None:
@@ -27,6 +35,7 @@ def test_it_fits_any_shape(shape: tuple[int, ...], n_latents: int) -> None:
     numbers = picture.numbers
     latents = numbers["latents"]
     np.testing.assert_array_equal(latents, by_activity(view)[: len(latents)])
+    assert len(latents) == n_latents or len(latents) > 35
     np.testing.assert_array_equal(numbers["atoms"], view.atoms(latents))
     n = 8 if len(shape) == 3 else 2
     np.testing.assert_array_equal(numbers["x"], view.examples.x[:n])

@@ -41,7 +41,7 @@ def draw(view: View) -> Iterator[Picture]:
         yield decoded_grid(view.decode(crossed), shape, xs=xs, ys=ys)
     if view.has_prior:
         drawn = torch.randn(N_SAMPLES, view.n_latents, generator=generator).numpy()
-        title = f"decoded draws from the prior N(0, 1) ({N_SAMPLES})"
+        title = f"Decoded draws from the prior N(0, 1) ({N_SAMPLES})"
         yield samples(view.decode(drawn), shape, title=title)
 
 

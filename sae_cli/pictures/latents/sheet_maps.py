@@ -76,7 +76,7 @@ def topographic_map(
     tile = max(1, MAP_PIXELS // max(sheet) - GAP)
     shrink = min(1.0, tile / max(height, width))
     pixels = montage(rgb, sheet[1], zoom_for(height, width, tile))
-    title = f"atoms on their sheet of {sheet[0]} x {sheet[1]}{' (a torus)' if wrap else ''}"
+    title = f"Atoms on their sheet of {sheet[0]} x {sheet[1]}{' (a torus)' if wrap else ''}"
     note = f"each divided by its L2 norm; mean |cosine| of neighbours {_describe(alike)}"
     drawn_height, drawn_width = (side * shrink / DPI for side in pixels.shape[:2])
     figure = new_figure(
@@ -112,7 +112,7 @@ def orientation_map(
     smooth = orientation_smoothness(angles, sheet, wrap=wrap)
     pinwheels = pinwheel_density(angles, sheet, wrap=wrap)
     n_pinwheels = int((turns != 0).sum())
-    title = f"orientation of the atoms; {n_pinwheels} pinwheels"
+    title = f"Orientation of the atoms; {n_pinwheels} pinwheels"
     notes = (
         f"smoothness (mean cos 2(a-b) of neighbours) {_describe(smooth)}",
         f"pinwheels per 2x2 square {_describe(pinwheels)}",
