@@ -87,6 +87,34 @@ def place(
     return axes
 
 
+def write_beside(
+    axes: Axes,
+    text: str,
+    at: tuple[float, float],
+    away: tuple[float, float],
+    points: float,
+    color: str = "black",
+) -> None:
+    """Write a text beside a place of a montage: to its left, above or below it.
+
+    Args:
+        at: the place, in pixels of the montage.
+        away: of the text from it, in points to the right and upwards.
+        points: the size of the text.
+    """
+    right, up = away
+    axes.annotate(
+        text,
+        at,
+        away,
+        textcoords="offset points",
+        ha="right" if right < 0 else "center",
+        va="top" if up < 0 else "bottom" if up > 0 else "center",
+        fontsize=points,
+        color=color,
+    )
+
+
 def _box(
     left: float, top: float, width: float, height: float, figure_width: Any, figure_height: Any
 ) -> tuple[float, float, float, float]:

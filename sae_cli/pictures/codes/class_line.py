@@ -22,7 +22,7 @@ from sae_cli.pictures.picture import (
     new_figure,
     shorten,
 )
-from sae_cli.pictures.tiles import GAP, is_image, montage, place, zoom_for
+from sae_cli.pictures.tiles import GAP, is_image, montage, place, write_beside, zoom_for
 from sae_cli.pictures.view import View
 
 if TYPE_CHECKING:
@@ -145,12 +145,4 @@ def _name_tiles(axes: Axes, names: Sequence[str]) -> None:
     """Write a name above each tile of a row."""
     cell = axes.get_xlim()[1] / COLUMNS
     for column, name in enumerate(names):
-        axes.annotate(
-            name,
-            (cell * (column + 0.5), 0),
-            (0, 1.5),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            fontsize=TEXT_POINTS,
-        )
+        write_beside(axes, name, (cell * (column + 0.5), 0), (0, 1.5), TEXT_POINTS)

@@ -10,7 +10,7 @@ from sae_cli.core.text import counted
 from sae_cli.pictures.codes.code_scatter import check_codes, draw_codes, frame
 from sae_cli.pictures.colours import grey_scale
 from sae_cli.pictures.picture import DPI, Floats, Integers, Picture, heading, new_figure
-from sae_cli.pictures.tiles import GAP, montage, near_square, place, zoom_for
+from sae_cli.pictures.tiles import GAP, montage, near_square, place, write_beside, zoom_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -126,12 +126,4 @@ def _number_tiles(axes: Axes, numbers: range, columns: int) -> None:
     """Write the numbers of a row of tiles above it."""
     cell = axes.get_xlim()[1] / columns
     for column, number in enumerate(numbers):
-        axes.annotate(
-            str(number),
-            (cell * (column + 0.5), 0),
-            (0, 1.5),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            fontsize=POINTS,
-        )
+        write_beside(axes, str(number), (cell * (column + 0.5), 0), (0, 1.5), POINTS)

@@ -23,7 +23,7 @@ from sae_cli.pictures.picture import (
     plain_axes,
     whole_numbers,
 )
-from sae_cli.pictures.tiles import is_image, montage, place, zoom_for
+from sae_cli.pictures.tiles import is_image, montage, place, write_beside, zoom_for
 from sae_cli.pictures.view import View
 
 if TYPE_CHECKING:
@@ -163,33 +163,14 @@ def _label(axes: Axes, rows: list[str], errors: Floats, size: tuple[int, ...]) -
     height, width = size
     for index, row in enumerate(rows):
         y = height * (index + 0.5) / len(rows)
-        axes.annotate(
-            row, (0, y), (-6, 0), textcoords="offset points", ha="right", va="center", fontsize=9
-        )
-    axes.annotate(
-        "MSE",
-        (0, height),
-        (-6, -3),
-        textcoords="offset points",
-        ha="right",
-        va="top",
-        fontsize=TEXT_POINTS,
-        color=GREY,
-    )
+        write_beside(axes, row, (0, y), (-6, 0), 9)
+    write_beside(axes, "MSE", (0, height), (-6, -3), TEXT_POINTS, GREY)
     # Errors below narrow tiles have one digit fewer, so that neighbours do not touch.
     digits, points = (2, 6.5) if width / len(errors) < 70 else (3, 7.5)
     for index, error in enumerate(errors):
         x = width * (index + 0.5) / len(errors)
-        axes.annotate(
-            f"{error:#.{digits}g}".rstrip("."),
-            (x, height),
-            (0, -3),
-            textcoords="offset points",
-            ha="center",
-            va="top",
-            fontsize=points,
-            color=GREY,
-        )
+        text = f"{error:#.{digits}g}".rstrip(".")
+        write_beside(axes, text, (x, height), (0, -3), points, GREY)
 
 
 def draw_plots(shown: dict[str, Floats], mse: Floats, title: str) -> Figure:

@@ -28,7 +28,15 @@ from sae_cli.pictures.picture import (
     plain_axes,
     whole_numbers,
 )
-from sae_cli.pictures.tiles import GAP, is_image, montage, near_square, place, zoom_for
+from sae_cli.pictures.tiles import (
+    GAP,
+    is_image,
+    montage,
+    near_square,
+    place,
+    write_beside,
+    zoom_for,
+)
 from sae_cli.pictures.view import View
 
 if TYPE_CHECKING:
@@ -113,16 +121,8 @@ def _draw_montage(weights: Floats, image_shape: tuple[int, ...], title: str) -> 
     cell = (pixels.shape[0] - GAP) / -(-len(tiles) // columns)
     labelled = math.ceil(LABEL_PIXELS / (cell * shrink))  # flat rows are not all labelled
     for row in range(0, -(-len(tiles) // columns), labelled):
-        axes.annotate(
-            str(row * columns),
-            (0, GAP + cell * row + (cell - GAP) / 2),
-            (-4, 0),
-            textcoords="offset points",
-            ha="right",
-            va="center",
-            fontsize=6.5,
-            color=GREY,
-        )
+        middle = GAP + cell * row + (cell - GAP) / 2
+        write_beside(axes, str(row * columns), (0, middle), (-4, 0), 6.5, GREY)
     if channels == 1:
         _draw_scale_bar(figure, limit, bool((np.abs(tiles) > limit).any()), LABELS + drawn_width)
     return figure

@@ -24,7 +24,7 @@ from sae_cli.pictures.picture import (
     heading_width,
     new_figure,
 )
-from sae_cli.pictures.tiles import GAP, images_of, is_image, montage, place, zoom_for
+from sae_cli.pictures.tiles import GAP, images_of, is_image, montage, place, write_beside, zoom_for
 from sae_cli.pictures.view import View
 
 if TYPE_CHECKING:
@@ -126,25 +126,8 @@ def _label(axes: Axes, size: tuple[int, ...], texts: list[str]) -> None:
     """Name the two rows of a strip at their left, and write a text below each of its columns."""
     height, width = size[:2]
     for y, name in ((height / 4, "encoder"), (height * 3 / 4, "atom")):
-        axes.annotate(
-            name,
-            (0, y),
-            (-5, 0),
-            textcoords="offset points",
-            ha="right",
-            va="center",
-            fontsize=TEXT_POINTS,
-        )
+        write_beside(axes, name, (0, y), (-5, 0), TEXT_POINTS)
     cell = (width - GAP) / len(texts)
     for i, text in enumerate(texts):
         centre = GAP / 2 + cell * (i + 0.5)
-        axes.annotate(
-            text,
-            (centre, height),
-            (0, -3),
-            textcoords="offset points",
-            ha="center",
-            va="top",
-            fontsize=SMALL_POINTS,
-            color=GREY,
-        )
+        write_beside(axes, text, (centre, height), (0, -3), SMALL_POINTS, GREY)
