@@ -44,9 +44,11 @@ class Queue:
     def __init__(self, sweep: Sweep, kind: str) -> None:
         self._sweep = sweep
         self._kind = kind
-        # By the number of the job, what submitit has of it.
+        # By the number of the job, what submitit has of it; the jobs of a group share it.
         self._left: dict[int, Any] = {}
         self._submitted = 0
+        # The jobs of groups that had failed before, as their folders said.
+        self._before: dict[int, Any] = {}
         self._asked = self._told = float("-inf")
         self._listed: set[str] | None = None
         self._answers = True
@@ -59,6 +61,8 @@ class Queue:
         """
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
+        grouped = [number for job in jobs if len(job.group) > 1 for number in job.group]
+        self._before = {number: self._said_of(number) for number in grouped}
         refused = (FailedJobError, FailedSubmissionError, AssertionError, NameError, ValueError)
         try:
             # What sbatch says is in the error as well.
@@ -67,7 +71,8 @@ class Queue:
         except refused as error:
             reason = " ".join(str(error).split())
             raise ConfigError(f"hydra/launcher=submitit_{self._kind}: {reason}") from None
-        self._left = dict(zip((job.number for job in jobs), found, strict=True))
+        pairs = zip(jobs, found, strict=True)
+        self._left = {number: given for job, given in pairs for number in job.group}
         self._submitted = len(jobs)
         if self._kind == "slurm":
             logs = short(Path(options[FOLDER]).parent)
@@ -79,7 +84,7 @@ class Queue:
         while self._left:
             time.sleep(LOOK_SECONDS)
             self._ask()
-            gone = self._take_gone()
+            gone = self._take_ended() | self._take_gone()
             for number, job in gone.items():
                 self._tell_end(number, job)
             if gone and time.monotonic() - self._told >= RESULTS_SECONDS:
@@ -93,7 +98,7 @@ class Queue:
             wait_seconds: for so long some of them may be about to end.
         """
         ends = time.monotonic() + wait_seconds
-        while (self._take_gone() or self._left) and time.monotonic() < ends:
+        while (self._take_ended() or self._take_gone() or self._left) and time.monotonic() < ends:
             time.sleep(LOOK_SECONDS)
         if not self._left:
             return "the other jobs wait;"
@@ -111,9 +116,25 @@ class Queue:
             del self._left[number]
         return gone
 
+    def _take_ended(self) -> dict[int, Any]:
+        """Give the jobs that have ended since the last time while others of their group go on."""
+        found = {}
+        for number in [n for n in self._left if n in self._before]:
+            job = self._left[number]
+            is_last = [*self._left.values()].count(job) == 1
+            if not is_last and self._said_of(number) != self._before[number]:
+                found[number] = self._left.pop(number)
+        return found
+
+    def _said_of(self, number: int) -> Any:
+        """Give what the folder of a job says if it has ended; of a job that was tried again, it
+        says something else than before."""
+        folder = self._sweep.folders[number]
+        return read_json(folder / STATUS) if status_of(folder) in ENDED else None
+
     def _ids(self) -> list[str]:
         """Name the jobs that are left as ``scancel`` takes them: the array, if it is whole."""
-        ids = [str(job.job_id) for job in self._left.values()]
+        ids = [*dict.fromkeys(str(job.job_id) for job in self._left.values())]
         arrays = {name.partition("_")[0] for name in ids}
         whole = len(ids) == self._submitted and len(arrays) == 1
         return [*arrays] if whole else ids
