@@ -34,6 +34,7 @@ SMALL = (
     *("dataset.test=1500", "epochs=2", "progress=false", "pictures=false", "report=false"),
     *("device=cpu", "device.threads=1"),
 )
+SOON = ("revival.every=3", "revival.dead_after=20")
 # Sums over examples, means of a batch, noise of a batch, several stages, a weight that is tuned.
 KINDS = {
     "sparse_kl": ("model=sparse_kl",),
@@ -41,8 +42,14 @@ KINDS = {
     "batch topk": ("model=batch_topk", "activation.k=2", "revival=auxk", "revival.dead_after=20"),
     "classifier": ("model=ae", "head=classifier", "head.epochs=2", "head.n_labels=30"),
     "tuned": ("model=sparse_l1", "penalty.target_l0=5"),
+    "resample": ("model=topk", "activation.k=2", "revival=resample", *SOON),
+    "whole set": ("model=sparse_kl", "optimizer=lbfgs", "optimizer.iterations=5"),
 }
 REST = {
+    "whole set of labels": (
+        *("model=ae", "optimizer=lbfgs", "optimizer.iterations=5", "penalty=l1"),
+        *("head=classifier", "head.epochs=2", "head.n_labels=30"),
+    ),
     "vae": ("model=vae",),
     "squared target": ("model=sparse_target", "clip_norm=0.1"),
     "l1": ("model=sparse_l1",),
