@@ -179,3 +179,14 @@ def test_a_failure_is_shown_while_the_others_of_its_group_go_on(tmp_path: Path) 
         assert sweep.wait() == 1
     assert len(sweep.err.splitlines()) == 1
     assert sweep.statuses() == ["interrupted", "failed"]
+
+
+def test_what_failed_before_is_tried_again(tmp_path: Path) -> None:
+    """It has not ended again because its folder still says that it failed, or is at work."""
+    rates = ("optimizer.learning_rate=0.01,1e30,1e29", "seed=0", "epochs=2")
+    for says in ("3 jobs in 1 group", "2 jobs in 1 group"):
+        with launched(tmp_path, *SUBMITIT, *ON, *rates) as sweep:
+            assert sweep.wait() == 1
+        assert says in sweep.out
+        assert ["became infinite or NaN" in line for line in sweep.err.splitlines()] == [True] * 2
+        assert sweep.statuses() == ["finished", "failed", "failed"]

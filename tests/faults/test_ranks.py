@@ -156,8 +156,6 @@ def test_a_bug_of_the_second_is_shown(tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "revival=resample trains in one process": ("model=topk", "revival=resample"),
-    "optimizer=lbfgs trains in one process": ("model=ae", "optimizer=lbfgs"),
     "compile=on trains in one process": ("model=ae", "compile=on"),
     "batch_size=1 cannot be shared by 2 processes": ("model=ae", "batch_size=1"),
     "-m: the jobs of a sweep train in processes of their own": ("-m", "model=ae,tied"),

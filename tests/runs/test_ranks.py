@@ -120,6 +120,8 @@ def test_losses_are_those_of_one_process_in_float64(kind: str, n: int, tmp_path:
     if kind == "batch topk":
         last = read_metrics(tmp_path / "many")[-1]
         assert last["train/auxk"] > 0 and last["train/revived"] > 0
+    if kind == "resample":
+        assert any(line.get("train/revived", 0) > 0 for line in read_metrics(tmp_path / "many"))
 
 
 @pytest.mark.parametrize("n", [2, *slow([3])])
@@ -154,9 +156,13 @@ def kill_at_step_5() -> None:
     KEPT.enter_context(at_step(5, lambda: os.kill(os.getpid(), signal.SIGKILL)))
 
 
-def test_killed_and_resumed(tmp_path: Path) -> None:
+RESUMED = ["denoising", "resample", "whole set"]
+
+
+@pytest.mark.parametrize("kind", RESUMED)
+def test_killed_and_resumed(kind: str, tmp_path: Path) -> None:
     """On as many processes to the same bits; on another number near them, and it says so."""
-    words = (*SMALL, "model=denoising", "checkpoint_steps=2")
+    words = (*SMALL, *KINDS[kind], "checkpoint_steps=2")
     run_ranks(tmp_path, 2, *words, "hydra.run.dir=whole")
     for name in ("same", "other"):
         before = [kill_at_step_5]

@@ -154,10 +154,6 @@ def test_long_steps_side_by_side_take_one_thread_each(forked: Forked) -> None:
     [
         (("-m", "seed=0,1", "sweep.together=yes"), "choose one of auto, on, off"),
         (("sweep.together=on",), "is about the jobs of a sweep; add -m"),
-        (
-            ("-m", "seed=0,1", "sweep.together=on", "hydra/launcher=joblib"),
-            "leave out one of them",
-        ),
     ],
 )
 def test_what_is_refused(words: Sequence[str], said: str, forked: Forked) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, suppress
 from io import StringIO
@@ -49,7 +50,7 @@ class Queue:
         self._submitted = 0
         # The jobs of groups that had failed before, as their folders said.
         self._before: dict[int, Any] = {}
-        self._asked = self._told = float("-inf")
+        self._asked = self._told = self._looked = float("-inf")
         self._listed: set[str] | None = None
         self._answers = True
 
@@ -84,7 +85,7 @@ class Queue:
         while self._left:
             time.sleep(LOOK_SECONDS)
             self._ask()
-            gone = self._take_ended() | self._take_gone()
+            gone = self._take_done()
             for number, job in gone.items():
                 self._tell_end(number, job)
             if gone and time.monotonic() - self._told >= RESULTS_SECONDS:
@@ -98,8 +99,10 @@ class Queue:
             wait_seconds: for so long some of them may be about to end.
         """
         ends = time.monotonic() + wait_seconds
-        while (self._take_ended() or self._take_gone() or self._left) and time.monotonic() < ends:
+        self._take_done()
+        while self._left and time.monotonic() < ends:
             time.sleep(LOOK_SECONDS)
+            self._take_done()
         if not self._left:
             return "the other jobs wait;"
         numbers = ", ".join(map(str, self._left))
@@ -108,6 +111,10 @@ class Queue:
         return (
             f"{by} goes on with jobs {numbers} (to cancel them: {command}); when they have ended,"
         )
+
+    def _take_done(self) -> dict[int, Any]:
+        """Give the jobs that have ended or left their queue since the last time."""
+        return self._take_ended() | self._take_gone()
 
     def _take_gone(self) -> dict[int, Any]:
         """Give the jobs that have left their queue since the last time."""
@@ -118,12 +125,18 @@ class Queue:
 
     def _take_ended(self) -> dict[int, Any]:
         """Give the jobs that have ended since the last time while others of their group go on."""
+        if time.monotonic() - self._looked < RESULTS_SECONDS:
+            return {}
+        self._looked = time.monotonic()
+        others = Counter(map(id, self._left.values()))
         found = {}
-        for number in [n for n in self._left if n in self._before]:
-            job = self._left[number]
-            is_last = [*self._left.values()].count(job) == 1
-            if not is_last and self._said_of(number) != self._before[number]:
+        for number, job in [*self._left.items()]:
+            # The last of a group ends when its queue says so.
+            if number not in self._before or others[id(job)] == 1:
+                continue
+            if self._said_of(number) not in (None, self._before[number]):
                 found[number] = self._left.pop(number)
+                others[id(job)] -= 1
         return found
 
     def _said_of(self, number: int) -> Any:
@@ -190,6 +203,10 @@ def _executor(kind: str, options: Mapping[str, Any]) -> Any:
     from submitit import AutoExecutor
 
     given = {key: value for key, value in options.items() if key not in {FOLDER, "_target_"}}
+    if kind == "slurm" and given["cpus_per_task"] is not None:
+        # Since Slurm 22.05, srun gives a job one core of those that sbatch was asked for.
+        exported = f"export SRUN_CPUS_PER_TASK={given['cpus_per_task']}"
+        given["setup"] = [*(given["setup"] or []), exported]
     first = {f"{kind}_{key}": given.pop(key) for key in (TIMEOUTS,) if key in given}
     executor = AutoExecutor(cluster=kind, folder=options[FOLDER], **first)
     named = {key if key in SHARED else f"{kind}_{key}": value for key, value in given.items()}
