@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 import yaml
 
+from sae_cli.assembly import compute
 from sae_cli.assembly.compute import AVAILABLE_THREADS
 from sae_cli.core.errors import ConfigError
+from sae_cli.runs.sweeps import queued_job
 from sae_cli.runs.sweeps.jobs import OneByOne
-from sae_cli.runs.sweeps.queued_job import QueuedJob
 from sae_cli.runs.sweeps.running import run_sweep
 from sae_cli.runs.sweeps.sent import work_on
-from sae_cli.runs.sweeps.sweep import read_sweep, sweep_of
+from sae_cli.runs.sweeps.sweep import Sweep, read_sweep, sweep_of
 from tests.conftest import SMALL, Configure, fresh_command
+from tests.forked import start
 
 # A step of this network is long enough for more than one thread.
 LONG = ("model=ae", "batch_size=97", "architecture.n_latents=3000", "pictures=false", *SMALL)
@@ -56,12 +58,27 @@ def test_a_sweep_of_an_earlier_version_is_read(configure: Configure, tmp_path: P
     assert page["device"]["threads"] == AVAILABLE_THREADS
 
 
+def queued(sweep: Sweep) -> None:
+    """Be a process that may use three cores."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (compute, queued_job):
+            patch.setattr(module, "AVAILABLE_THREADS", 3)
+        queued_job.QueuedJob(sweep, [0], work_on)()
+
+
+def run_queued(sweep: Sweep) -> None:
+    """Run a job as a queue does, in a process that has not computed: a fork takes no threads."""
+    process = start(queued, sweep)
+    process.join()
+    assert process.exitcode == 0
+
+
 @pytest.mark.parametrize(
     ("given", "threads"),
     [
-        ({}, AVAILABLE_THREADS),
+        ({}, 3),
         ({"SLURM_CPUS_ON_NODE": "1"}, 1),
-        ({"SLURM_CPUS_ON_NODE": "1000"}, AVAILABLE_THREADS),
+        ({"SLURM_CPUS_ON_NODE": "1000"}, 3),
         ({"SLURM_CPUS_ON_NODE": "1000", "SLURM_CPUS_PER_TASK": "1"}, 1),
     ],
 )
@@ -77,7 +94,7 @@ def test_a_job_of_a_queue_takes_the_cores_that_it_has(
         monkeypatch.setenv(name, value)
     sweep = sweep_of(tmp_path, [[]], [configure(*LONG)], threads=None)
     sweep.write()
-    QueuedJob(sweep, [0], work_on)()
+    run_queued(sweep)
     page = yaml.safe_load((tmp_path / "0" / "config.yaml").read_text())
     assert page["device"]["threads"] == threads
     assert "threads" not in yaml.safe_load((tmp_path / "sweep.yaml").read_text())
@@ -88,10 +105,10 @@ def test_a_job_of_a_queue_keeps_the_threads_of_its_sweep(
 ) -> None:
     """Those of one that was begun on a single machine."""
     monkeypatch.setenv("SLURM_CPUS_ON_NODE", "1")
-    sweep = sweep_of(tmp_path, [[]], [configure(*LONG)], threads=3)
-    QueuedJob(sweep, [0], work_on)()
+    sweep = sweep_of(tmp_path, [[]], [configure(*LONG)], threads=2)
+    run_queued(sweep)
     page = yaml.safe_load((tmp_path / "0" / "config.yaml").read_text())
-    assert page["device"]["threads"] == 3
+    assert page["device"]["threads"] == 2
 
 
 @pytest.mark.parametrize("threads", [0, -1, 5000, 1.5, "2", True, [1]])
