@@ -8,7 +8,6 @@ from sae_cli.core.errors import ConfigError
 from sae_cli.core.ranks.messages import launched
 from sae_cli.model.activations.activation import Learning
 from sae_cli.model.activations.topk import BatchTopK
-from sae_cli.training.optimizers.lbfgs import iterations_of
 
 
 def check_ranks(config: RunConfig, training: Training) -> None:
@@ -33,10 +32,6 @@ def check_ranks(config: RunConfig, training: Training) -> None:
     activation = training.autoencoder.activation
     if isinstance(activation, Learning) and not isinstance(activation, BatchTopK):
         whole.append((f"activation={chosen['activation']['name']}", "activation=batch_topk"))
-    if chosen["revival"]["name"] not in ("none", "auxk"):
-        whole.append((f"revival={chosen['revival']['name']}", "revival=auxk"))
-    if iterations_of(chosen["optimizer"]):
-        whole.append((f"optimizer={chosen['optimizer']['name']}", "optimizer=adam"))
     if config.settings.compile == "on":
         whole.append(("compile=on", "compile=off"))
     if whole:

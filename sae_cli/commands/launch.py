@@ -22,6 +22,7 @@ from hydra.plugins.launcher import Launcher as HydrasOwn
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
+from sae_cli.assembly.compute import AVAILABLE_THREADS
 from sae_cli.commands.queue_launcher import QUEUES, QueueLauncher
 from sae_cli.config.compose import hydra_ready
 from sae_cli.config.hydra_errors import explain_errors
@@ -33,11 +34,20 @@ from sae_cli.core.signals import handle_signals
 from sae_cli.core.text import counted
 from sae_cli.run_folder.layout import status_of
 from sae_cli.run_folder.lock import is_locked, owner
-from sae_cli.runs.sweeps.job_process import POLL_SECONDS, end_with_parent, run_apart
-from sae_cli.runs.sweeps.jobs import Launcher, record_failure
+from sae_cli.runs.sweeps.groups import Group
+from sae_cli.runs.sweeps.job_process import (
+    POLL_SECONDS,
+    end_with_parent,
+    record_failures,
+    run_apart,
+)
+from sae_cli.runs.sweeps.jobs import Launcher
+from sae_cli.runs.sweeps.sent import to_send, work_on
 from sae_cli.runs.sweeps.sweep import Sweep
 
-GROUP = "hydra/launcher="
+GROUP, HYDRAS_OWN = "hydra/launcher=", "basic"
+# Other launchers may start jobs on other machines.
+OF_THIS_MACHINE = {HYDRAS_OWN, "joblib", "submitit_local"}
 # A machine that keeps killing workers has not the memory for so many at a time.
 MOST_LAUNCHES = 4
 
@@ -49,15 +59,18 @@ class HydraLauncher(Launcher):
     Args:
         words: the overrides that choose it and set its options.
         pages: the user's own folder of pages, if any.
+        grouped: whether it is sent groups of jobs that train side by side.
     """
 
-    def __init__(self, words: Sequence[str], pages: Path | None) -> None:
+    def __init__(self, words: Sequence[str], pages: Path | None, *, grouped: bool) -> None:
+        self.elsewhere = _chosen(words) not in OF_THIS_MACHINE
+        self._grouped = grouped
         self._words = words
         self._pages = pages
         self._jobs_go_on = False
 
     def launch(self, sweep: Sweep, numbers: Sequence[int]) -> None:
-        """Run these jobs, each in a process of its own, which a worker of the launcher starts.
+        """Run these jobs or groups, each in a process of its own, which a worker starts.
 
         What the launcher itself raises is shown, and ends no job that another process is at.
         """
@@ -69,22 +82,19 @@ class HydraLauncher(Launcher):
                 _stop_jobs(sweep)
             raise Stopped(number)
 
-        with hydra_ready(self._pages) as hydra, handle_signals(stop):
+        with hydra_ready(self._pages) as hydra:
             folder = f"hydra.sweep.dir={quote(str(sweep.path))}"
             with explain_errors():
-                launcher = Plugins.instance().instantiate_launcher(
-                    hydra_context=HydraContext(hydra.config_loader, Callbacks()),
-                    task_function=partial(_run, sweep, os.getpid(), [*LOADED.values()]),
-                    config=compose_launcher([*self._words, folder]),
-                )
-            try:
-                _launch(launcher, sweep, list(numbers))
-            except Exception as error:
-                # A launcher is another project's, and any error may come from it.
-                text = str(error).partition("\n")[0]
-                say = in_one_line(f"error in the launcher: {type(error).__name__}: {text}")
-                print(say, file=sys.stderr, flush=True)
-            _wait(sweep.folders)
+                config = compose_launcher([*self._words, folder])
+            groups = to_send(sweep, numbers, _at_a_time(config) if self._grouped else None)
+            with handle_signals(stop):
+                with explain_errors():
+                    launcher = Plugins.instance().instantiate_launcher(
+                        hydra_context=HydraContext(hydra.config_loader, Callbacks()),
+                        task_function=partial(_run, sweep, os.getpid(), [*LOADED.values()]),
+                        config=config,
+                    )
+                _launch_all(launcher, sweep, groups)
 
     def left(self, sweep: Sweep) -> str:
         """Say which jobs the processes of a launcher are left with."""
@@ -95,55 +105,83 @@ class HydraLauncher(Launcher):
         return f"the launcher's processes may go on with all jobs{at_work}; when they have ended,"
 
 
-def launcher_of(words: Sequence[str], pages: Path | None) -> Launcher:
+def launcher_of(words: Sequence[str], pages: Path | None, together: str) -> Launcher:
     """Give the launcher that words of the command line choose, which have been composed before.
+
+    Args:
+        together: what ``sweep.together`` is.
 
     Raises:
         ConfigError: it cannot be used here, or not with these options.
     """
-    chosen = [word.removeprefix(GROUP) for word in words if word.startswith(GROUP)]
-    kind = QUEUES.get(chosen[-1]) if chosen else None
+    grouped = together == "on"
+    kind = QUEUES.get(_chosen(words))
     if kind is None:
-        return HydraLauncher(words, pages)
-    launcher = QueueLauncher(kind, words, pages)
+        return HydraLauncher(words, pages, grouped=grouped)
+    launcher = QueueLauncher(kind, words, pages, grouped=grouped)
     launcher.check()
     return launcher
 
 
-def _launch(launcher: HydrasOwn, sweep: Sweep, numbers: Sequence[int]) -> None:
-    """Launch these jobs, and again those that ended with the worker of another."""
+def _chosen(words: Sequence[str]) -> str:
+    chosen = [word.removeprefix(GROUP) for word in words if word.startswith(GROUP)]
+    return chosen[-1] if chosen else HYDRAS_OWN
+
+
+def _at_a_time(config: DictConfig) -> int:
+    """Give how many jobs a launcher runs at a time, if it is joblib's; 1 if it does not say."""
+    given = config.hydra.launcher.get("n_jobs", 1)
+    return given if given > 0 else AVAILABLE_THREADS
+
+
+def _launch_all(launcher: HydrasOwn, sweep: Sweep, groups: Sequence[Group]) -> None:
+    """Launch these groups, and wait until they have ended, whatever the launcher itself raises."""
+    try:
+        if groups:
+            _launch(launcher, sweep, groups)
+    except Exception as error:
+        # A launcher is another project's, and any error may come from it.
+        text = str(error).partition("\n")[0]
+        say = in_one_line(f"error in the launcher: {type(error).__name__}: {text}")
+        print(say, file=sys.stderr, flush=True)
+    _wait(sweep.folders)
+
+
+def _launch(launcher: HydrasOwn, sweep: Sweep, groups: Sequence[Group]) -> None:
+    """Launch these groups, and again what ended with the worker of another."""
     for launches_left in reversed(range(MOST_LAUNCHES)):
         try:
-            _launch_once(launcher, sweep, numbers)
+            _launch_once(launcher, sweep, groups)
             return
         except BrokenExecutor:
             # When one of its workers dies, joblib kills the others, and can start new ones.
             _wait(sweep.folders)
-            numbers = [number for number in numbers if not _has_ended(sweep, number)]
-            if not numbers:
+            left = [[n for n in group if not _has_ended(sweep, n)] for group in groups]
+            groups = [group for group in left if group]
+            if not groups:
                 return
             if not launches_left:
                 raise
         print(
             "error in the launcher: one of its workers died, and the others with it; launching "
-            f"again what has not ended ({counted(len(numbers), 'job')})",
+            f"again what has not ended ({counted(sum(map(len, groups)), 'job')})",
             file=sys.stderr,
             flush=True,
         )
 
 
-def _launch_once(launcher: HydrasOwn, sweep: Sweep, numbers: Sequence[int]) -> None:
-    # Hydra composes nothing for a job but its number.
-    jobs = [[f"+job={number}"] for number in numbers]
-    for number, done in zip(numbers, launcher.launch(jobs, initial_job_idx=0), strict=True):
+def _launch_once(launcher: HydrasOwn, sweep: Sweep, groups: Sequence[Group]) -> None:
+    # Hydra composes nothing for a job but its number, or those of a group.
+    jobs = [[f"+jobs=[{','.join(map(str, group))}]"] for group in groups]
+    for group, done in zip(groups, launcher.launch(jobs, initial_job_idx=0), strict=True):
         if done.status is JobStatus.FAILED:
-            record_failure(sweep, number, in_one_line(str(done._return_value)))
+            record_failures(sweep, group, in_one_line(str(done._return_value)))
 
 
 def _run(sweep: Sweep, starter: int, plugins: Sequence[Plugin], config: DictConfig) -> None:
     if os.getppid() == starter:
         end_with_parent(starter)
-    stopped_by = run_apart(sweep, int(config.job), plugins)
+    stopped_by = run_apart(sweep, [*config.jobs], work_on, plugins)
     if stopped_by is not None and os.getpid() == starter:
         raise Stopped(stopped_by)
     if stopped_by is not None:
@@ -158,7 +196,7 @@ def _has_ended(sweep: Sweep, number: int) -> bool:
 def _stop_jobs(sweep: Sweep) -> None:
     """Have the jobs at work save and end, before the launcher kills its workers."""
     at_work = {folder: pid for folder in sweep.folders if (pid := owner(folder)) is not None}
-    for pid in at_work.values():
+    for pid in {*at_work.values()}:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
     _wait(at_work)

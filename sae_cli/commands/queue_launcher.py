@@ -12,6 +12,7 @@ from typing import Any, final
 
 from omegaconf import OmegaConf
 
+from sae_cli.assembly.compute import AVAILABLE_THREADS
 from sae_cli.config.compose import hydra_ready
 from sae_cli.config.hydra_errors import explain_errors
 from sae_cli.config.hydra_settings import compose_launcher
@@ -23,6 +24,7 @@ from sae_cli.run_folder.layout import status_of
 from sae_cli.runs.sweeps.jobs import Launcher
 from sae_cli.runs.sweeps.queue import Queue
 from sae_cli.runs.sweeps.queued_job import QueuedJob
+from sae_cli.runs.sweeps.sent import to_send, work_on
 from sae_cli.runs.sweeps.sweep import Sweep
 
 QUEUES = {"submitit_slurm": "slurm", "submitit_local": "local"}
@@ -31,6 +33,7 @@ COMMANDS = ("sbatch", "srun", "squeue", "scontrol")
 # A Ctrl-C reaches the processes of this machine as well, which save their jobs and end.
 ENDING_SECONDS = 10.0
 # Options of sbatch for another cluster, among those that the launcher has no name for.
+AT_A_TIME = "hydra.launcher.array_parallelism="
 ADDITIONAL, CLUSTERS = "additional_parameters", {"clusters", "M"}
 
 
@@ -41,10 +44,15 @@ class QueueLauncher(Launcher):
     Args:
         words: the overrides that choose it and set its options.
         pages: the user's own folder of pages, if any.
+        grouped: whether it is sent groups of jobs that train side by side.
     """
 
-    def __init__(self, kind: str, words: Sequence[str], pages: Path | None) -> None:
+    def __init__(
+        self, kind: str, words: Sequence[str], pages: Path | None, *, grouped: bool
+    ) -> None:
+        self.elsewhere = kind == "slurm"
         self._kind = kind
+        self._grouped = grouped
         self._words = words
         self._pages = pages
         self._queue: Queue | None = None
@@ -85,15 +93,24 @@ class QueueLauncher(Launcher):
         left = [n for n in numbers if status_of(sweep.folders[n]) not in {"finished", "pruned"}]
         plugins = tuple(LOADED.values())
         self._queue = None
-        if not left:
+        groups = to_send(sweep, left, self._at_a_time() if self._grouped else None)
+        if not groups:
             return
         queue = Queue(sweep, self._kind)
+        jobs = [QueuedJob(sweep, group, work_on, plugins) for group in groups]
         with handle_signals(self._stop):
-            self._submit(queue, sweep, [QueuedJob(sweep, n, plugins) for n in left])
+            self._submit(queue, sweep, jobs)
             self._queue = queue
             if self._stopped_by is not None:
                 raise Stopped(self._stopped_by)
             queue.wait()
+
+    def _at_a_time(self) -> int:
+        """Give how many groups run at a time; what a cluster has is known if words say so."""
+        if self._kind == "local":
+            return AVAILABLE_THREADS
+        given = any(word.lstrip("+").startswith(AT_A_TIME) for word in self._words)
+        return int(self._options(Path.cwd())["array_parallelism"]) if given else 1
 
     def _submit(self, queue: Queue, sweep: Sweep, jobs: Sequence[QueuedJob]) -> None:
         options = self._options(sweep.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sae_cli.commands.arguments import Arguments
@@ -32,18 +33,15 @@ def begin_sweep(
         ConfigError: what is asked for does not go together.
     """
     words, together = asked.hydra.launcher, arguments.together
-    if words and together == "on":
-        raise ConfigError(
-            f"sweep.together=on keeps jobs in one process, and {words[0]} gives each its own; "
-            "leave out one of them"
-        )
     if asked.search is not None and together == "on":
         raise ConfigError(
             "sweep.together=on: a search learns from each job before it chooses the next; leave "
             "it out"
         )
-    chosen = launcher_of(words, arguments.pages) if words else None
+    chosen = launcher_of(words, arguments.pages, together) if words else None
     sweep = _sweep(asked, configs, folder, together)
+    if chosen is not None and chosen.elsewhere and together != "on":
+        sweep = replace(sweep, threads=None)
     return run_sweep(sweep, chosen or launcher_for(sweep, together))
 
 

@@ -17,6 +17,16 @@ def available_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def slurm_threads() -> int | None:
+    """How many cores Slurm has given to this process; None if it did not start it."""
+    # The first is set where they were asked for; the second is of all tasks, of which a job of a
+    # sweep is the only one.
+    for name in ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"):
+        if (given := os.environ.get(name, "")).isdecimal() and int(given) > 0:
+            return int(given)
+    return None
+
+
 def check_threads(n: int, pools: int) -> None:
     """Check that this process may compute on ``n`` threads, by starting as many for an instant.
 

@@ -22,7 +22,6 @@ from sae_cli.runs.restoring import restore_steps, restore_training
 from sae_cli.runs.steps import build_step, splits_of, take_steps
 from sae_cli.training.loop import Generators, Position
 from sae_cli.training.stage import Stage
-from sae_cli.training.step import Step
 from sae_cli.training.sums import BrokenError
 
 
@@ -92,7 +91,6 @@ def _train_stage(
 ) -> None:
     train, _ = splits_of(made.training, stage)
     optimizer, step = build_step(made, stage, train, streams, stop)
-    assert isinstance(step, Step)
     position = Position(0, 0, streams.order.get_state())
     if saved is not None:
         restore_steps(optimizer, step, position, saved)
@@ -103,7 +101,14 @@ def _train_stage(
             raise Stopped(step.joining.asked)
 
     for _ in take_steps(
-        made, stage, step, train, generators=streams, position=position, on_step=on_step
+        made,
+        stage,
+        optimizer,
+        step,
+        train,
+        generators=streams,
+        position=position,
+        on_step=on_step,
     ):
         stage.objective.report_()
         # What only looks like other data is for the first process to say, of its own files.

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import final
-
-import torch
-from torch import Tensor
 
 from sae_cli.assembly.data import baseline_of
 from sae_cli.assembly.stages import steps_per_epoch
@@ -21,9 +18,8 @@ from sae_cli.runs.steps import build_step, splits_of, take_steps
 from sae_cli.training.iterations import Iteration
 from sae_cli.training.loop import Position, evaluate
 from sae_cli.training.metrics import TERMS
-from sae_cli.training.optimizers import Mover, Optimizer
+from sae_cli.training.optimizers import Mover
 from sae_cli.training.profiling import profile_epochs
-from sae_cli.training.revival import Resample
 from sae_cli.training.stage import Stage
 from sae_cli.training.step import Step
 from sae_cli.training.sums import BrokenError
@@ -93,12 +89,12 @@ def _epochs(
     epochs = take_steps(
         run.made,
         stage,
+        optimizer,
         step,
         train,
         generators=run.generators,
         position=position,
         on_step=saver.after_step,
-        between_steps=_resampling(run, stage, optimizer),
     )
     left = stage.epochs - position.epoch
     if run.config.settings.profile and left > 0:
@@ -115,28 +111,6 @@ def _epochs(
         number = run.progress.step - position.batch + error.done + 1
         when = f"at step {number} (epoch {run.progress.epoch + 1})"
         raise divergence(run, stage, f"{error} {when}") from None
-
-
-def _resampling(
-    run: ActiveRun, stage: Stage, optimizer: Mover
-) -> Callable[[int, Tensor], None] | None:
-    """Give what draws dead latents anew between steps, if the run does."""
-    resample = next(
-        (one for one in stage.objective.further.values() if isinstance(one, Resample)), None
-    )
-    if resample is None:
-        return None
-    assert isinstance(optimizer, Optimizer)
-
-    def between_steps(step: int, target: Tensor) -> None:
-        if resample.is_due(step):
-            with torch.no_grad():
-                passed = run.training.device.run(stage.autoencoder, target, training=True)
-            x, x_hat = target.flatten(1), passed.x_hat.flatten(1)
-            errors = (x - x_hat).square().sum(1)
-            resample.resample_(x, errors, optimizer, run.generators.noise)
-
-    return between_steps
 
 
 @final

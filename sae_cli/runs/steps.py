@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from torch import Tensor
-
 from sae_cli.assembly.compute import build_gradients
 from sae_cli.assembly.prepare import Prepared
 from sae_cli.assembly.stages import Training, lr_schedule, optimizer_section, steps_per_epoch
@@ -20,6 +18,7 @@ from sae_cli.training.iterations import Iteration, fit_whole
 from sae_cli.training.loop import Generators, Position, encode, fit
 from sae_cli.training.optimizers import OPTIMIZERS, Mover, Optimizer
 from sae_cli.training.optimizers.lbfgs import LBFGS, iterations_of
+from sae_cli.training.resampling import resampling
 from sae_cli.training.shares import Joining
 from sae_cli.training.stage import Stage
 from sae_cli.training.step import Step
@@ -48,8 +47,9 @@ def build_step(
     """
     config, training, ranks = made.config, made.training, together()
     section = optimizer_section(config, stage)
+    joining = None if ranks is None else Joining(ranks, stop)
     if iterations_of(section):
-        return _build_iteration(made, stage, train)
+        return _build_iteration(made, stage, train, joining)
     gradients = build_gradients(config, training.device, stage)
     optimizer = OPTIMIZERS.build(section, gradients.parameters)
     assert isinstance(optimizer, Optimizer)
@@ -65,12 +65,14 @@ def build_step(
         clip_norm=config.settings.clip_norm,
         n_sampled=stage.autoencoder.n_latents if samples else 0,
         after=stage.objective.after_step_,
-        joining=None if ranks is None else Joining(ranks, stop),
+        joining=joining,
     )
     return optimizer, step
 
 
-def _build_iteration(made: Prepared, stage: Stage, train: Split) -> tuple[Mover, Iteration]:
+def _build_iteration(
+    made: Prepared, stage: Stage, train: Split, joining: Joining | None
+) -> tuple[Mover, Iteration]:
     gradients = OverSplit(
         stage.autoencoder,
         stage.objective,
@@ -78,6 +80,7 @@ def _build_iteration(made: Prepared, stage: Stage, train: Split) -> tuple[Mover,
         train,
         made.config.settings.batch_size,
         stage.trained,
+        joining,
     )
     optimizer = OPTIMIZERS.build(optimizer_section(made.config, stage), gradients.parameters)
     assert isinstance(optimizer, LBFGS)
@@ -87,13 +90,13 @@ def _build_iteration(made: Prepared, stage: Stage, train: Split) -> tuple[Mover,
 def take_steps(
     made: Prepared,
     stage: Stage,
+    optimizer: Mover,
     step: Step | Iteration,
     train: Split,
     *,
     generators: Generators,
     position: Position,
     on_step: Callable[[Terms], None],
-    between_steps: Callable[[int, Tensor], None] | None = None,
 ) -> Iterator[dict[str, float]]:
     """Train a stage from a position on, as ``fit`` does."""
     if isinstance(step, Iteration):
@@ -116,5 +119,5 @@ def take_steps(
         order=generators.order,
         position=position,
         on_step=on_step,
-        between_steps=between_steps,
+        between_steps=resampling(stage, optimizer, made.training.device, generators.noise),
     )

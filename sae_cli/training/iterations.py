@@ -18,11 +18,13 @@ class Iteration:
 
     Attributes:
         sums: of the terms of the loss after each iteration, since the last means.
+        joining: the processes that share the split, or None.
     """
 
     def __init__(self, gradients: OverSplit, optimizer: LBFGS) -> None:
         self._gradients = gradients
         self._optimizer = optimizer
+        self.joining = gradients.joining
         self.sums = Sums(gradients.term_names, optimizer.parameters[0].device)
 
     def __call__(self, learning_rate: float) -> Terms:
@@ -55,6 +57,8 @@ def fit_whole(
         while position.batch < iterations:
             terms = iteration(learning_rate)
             position.batch += 1
+            if iteration.joining is not None:
+                iteration.joining.agree()
             on_step(terms)
         means = iteration.sums.means(iterations)
         position.epoch, position.batch = position.epoch + 1, 0

@@ -18,7 +18,7 @@ from sae_cli.model.objective import Objective, Terms
 from sae_cli.training.devices import Device
 from sae_cli.training.lr_schedules import LrSchedule
 from sae_cli.training.metrics import Baseline, Metrics
-from sae_cli.training.shares import batches
+from sae_cli.training.shares import Share, batches
 from sae_cli.training.step import Step
 
 # Batches of this size spend their time in products, not in calls, and fit any memory.
@@ -64,7 +64,7 @@ def fit(
     order: Generator,
     position: Position,
     on_step: Callable[[Terms], None],
-    between_steps: Callable[[int, Tensor], None] | None = None,
+    between_steps: Callable[[int, Tensor, Share | None], None] | None = None,
 ) -> Iterator[dict[str, float]]:
     """Train, and after each epoch give the mean of every term over the epoch's examples.
 
@@ -74,7 +74,8 @@ def fit(
         order: draws the order of the examples, on the CPU.
         position: where to start; kept up to date, so that training can resume from any step.
         on_step: called after each step.
-        between_steps: called before that with the number of steps of this training, and the batch.
+        between_steps: called before that with the number of steps of this training, and the rows
+            of the batch that are here.
 
     Raises:
         BrokenError: a term of the loss is not finite; raised at the end of an epoch.
@@ -91,7 +92,7 @@ def fit(
             if step.joining is not None:
                 step.joining.agree()
             if between_steps is not None:
-                between_steps(done + 1, target)
+                between_steps(done + 1, target, share)
             on_step(terms)
         means = step.sums.means(len(split))
         position.epoch, position.batch, position.order = position.epoch + 1, 0, order.get_state()

@@ -22,6 +22,7 @@ from sae_cli.core.ranks.messages import Messages
 from sae_cli.core.ranks.together import Together
 from sae_cli.core.signals import SIGNALS
 from sae_cli.datasets import Dataset
+from sae_cli.training.iterations import Iteration
 from sae_cli.training.step import Step
 from tests.faults.causes import KEPT
 
@@ -44,6 +45,19 @@ def at_own_step(step: int, do: Callable[[], None]) -> None:
     patch(Step, "_once", patched)
 
 
+def at_own_iteration(number: int, do: Callable[[], None]) -> None:
+    """Do something after an iteration of this process over the whole training set."""
+    call, calls = Iteration.__call__, iter(range(1, number + 1))
+
+    def patched(self: Iteration, learning_rate: float) -> Any:
+        terms = call(self, learning_rate)
+        if next(calls, None) == number:
+            do()
+        return terms
+
+    patch(Iteration, "__call__", patched)
+
+
 def send(number: int) -> None:
     os.kill(os.getpid(), number)
 
@@ -53,6 +67,7 @@ def fail(error: Exception) -> None:
 
 
 signal_at_own_step = {n: partial(at_own_step, 10, partial(send, n)) for n in SIGNALS}
+signal_at_own_iteration = partial(at_own_iteration, 10, partial(send, signal.SIGTERM))
 killed_at_own_step = partial(at_own_step, 10, partial(send, signal.SIGKILL))
 out_of_memory = partial(
     at_own_step, 10, partial(fail, torch.OutOfMemoryError("CUDA out of memory"))

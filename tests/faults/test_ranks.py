@@ -22,6 +22,7 @@ from tests.faults.rank_causes import (
     killed_while_data_are_read,
     other_data,
     out_of_memory,
+    signal_at_own_iteration,
     signal_at_own_step,
     signal_while_data_are_read,
     signal_while_waiting,
@@ -61,6 +62,19 @@ def test_a_signal_to_one_of_them(number: signal.Signals, rank: int, tmp_path: Pa
     assert saved_state(tmp_path / "run" / LAST).step == step
     run_ranks(tmp_path, 2, "resume=run")
     run_ranks(tmp_path, 2, *RUN[:-1], "hydra.run.dir=whole")
+    assert results(tmp_path / "run") == results(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_signal_to_one_of_them_that_see_the_whole_set(rank: int, tmp_path: Path) -> None:
+    """All stop after the same iteration, although each takes several passes over its rows."""
+    words = (*RUN[1:-1], "model=ae", "optimizer=lbfgs", "optimizer.iterations=4")
+    causes = [None] * rank + [signal_at_own_iteration]
+    first, second = run(tmp_path, *causes, words=(*words, "hydra.run.dir=run"))
+    assert (first.code, second) == (143, Done(0, "", ""))
+    assert saved_state(tmp_path / "run" / LAST).step == 10 + rank
+    run_ranks(tmp_path, 2, "resume=run")
+    run_ranks(tmp_path, 2, *words, "hydra.run.dir=whole")
     assert results(tmp_path / "run") == results(tmp_path / "whole")
 
 
@@ -156,8 +170,6 @@ def test_a_bug_of_the_second_is_shown(tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "revival=resample trains in one process": ("model=topk", "revival=resample"),
-    "optimizer=lbfgs trains in one process": ("model=ae", "optimizer=lbfgs"),
     "compile=on trains in one process": ("model=ae", "compile=on"),
     "batch_size=1 cannot be shared by 2 processes": ("model=ae", "batch_size=1"),
     "-m: the jobs of a sweep train in processes of their own": ("-m", "model=ae,tied"),

@@ -34,6 +34,7 @@ SMALL = (
     *("dataset.test=1500", "epochs=2", "progress=false", "pictures=false", "report=false"),
     *("device=cpu", "device.threads=1"),
 )
+SOON = ("revival.every=3", "revival.dead_after=20")
 # Sums over examples, means of a batch, noise of a batch, several stages, a weight that is tuned.
 KINDS = {
     "sparse_kl": ("model=sparse_kl",),
@@ -41,8 +42,14 @@ KINDS = {
     "batch topk": ("model=batch_topk", "activation.k=2", "revival=auxk", "revival.dead_after=20"),
     "classifier": ("model=ae", "head=classifier", "head.epochs=2", "head.n_labels=30"),
     "tuned": ("model=sparse_l1", "penalty.target_l0=5"),
+    "resample": ("model=topk", "activation.k=2", "revival=resample", *SOON),
+    "whole set": ("model=sparse_kl", "optimizer=lbfgs", "optimizer.iterations=5"),
 }
 REST = {
+    "whole set of labels": (
+        *("model=ae", "optimizer=lbfgs", "optimizer.iterations=5", "penalty=l1"),
+        *("head=classifier", "head.epochs=2", "head.n_labels=30"),
+    ),
     "vae": ("model=vae",),
     "squared target": ("model=sparse_target", "clip_norm=0.1"),
     "l1": ("model=sparse_l1",),
@@ -113,6 +120,8 @@ def test_losses_are_those_of_one_process_in_float64(kind: str, n: int, tmp_path:
     if kind == "batch topk":
         last = read_metrics(tmp_path / "many")[-1]
         assert last["train/auxk"] > 0 and last["train/revived"] > 0
+    if kind == "resample":
+        assert any(line.get("train/revived", 0) > 0 for line in read_metrics(tmp_path / "many"))
 
 
 @pytest.mark.parametrize("n", [2, *slow([3])])
@@ -147,9 +156,13 @@ def kill_at_step_5() -> None:
     KEPT.enter_context(at_step(5, lambda: os.kill(os.getpid(), signal.SIGKILL)))
 
 
-def test_killed_and_resumed(tmp_path: Path) -> None:
+RESUMED = ["denoising", "resample", "whole set"]
+
+
+@pytest.mark.parametrize("kind", RESUMED)
+def test_killed_and_resumed(kind: str, tmp_path: Path) -> None:
     """On as many processes to the same bits; on another number near them, and it says so."""
-    words = (*SMALL, "model=denoising", "checkpoint_steps=2")
+    words = (*SMALL, *KINDS[kind], "checkpoint_steps=2")
     run_ranks(tmp_path, 2, *words, "hydra.run.dir=whole")
     for name in ("same", "other"):
         before = [kill_at_step_5]

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from sae_cli.run_folder.checkpoints import unpack
-from sae_cli.runs.sweeps.side_by_side import MOST_IN_GROUP, _why_not, divide, network
+from sae_cli.runs.sweeps.side_by_side import MOST_IN_GROUP, divide, network, why_not
 from sae_cli.runs.sweeps.sweep import Sweep, sweep_of
 from tests.conftest import SMALL, Configure, slow
 from tests.contracts.small import MODELS
@@ -131,7 +131,7 @@ def test_where_it_pays(words: Sequence[str], said: str, forked: Forked) -> None:
 def test_long_steps_keep_the_threads_of_their_sweep(configure: Configure, tmp_path: Path) -> None:
     configs = [configure("batch_size=97", f"architecture.n_latents={n}") for n in (8, 3000)]
     reasons = [
-        _why_not(sweep_of(tmp_path, [[]], [config], threads))
+        why_not(sweep_of(tmp_path, [[]], [config], threads))
         for config in configs
         for threads in (1, 4)
     ]
@@ -154,10 +154,6 @@ def test_long_steps_side_by_side_take_one_thread_each(forked: Forked) -> None:
     [
         (("-m", "seed=0,1", "sweep.together=yes"), "choose one of auto, on, off"),
         (("sweep.together=on",), "is about the jobs of a sweep; add -m"),
-        (
-            ("-m", "seed=0,1", "sweep.together=on", "hydra/launcher=joblib"),
-            "leave out one of them",
-        ),
     ],
 )
 def test_what_is_refused(words: Sequence[str], said: str, forked: Forked) -> None:

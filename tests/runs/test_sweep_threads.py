@@ -8,12 +8,16 @@ from typing import Any
 import pytest
 import yaml
 
+from sae_cli.assembly import compute
 from sae_cli.assembly.compute import AVAILABLE_THREADS
 from sae_cli.core.errors import ConfigError
+from sae_cli.runs.sweeps import queued_job
 from sae_cli.runs.sweeps.jobs import OneByOne
 from sae_cli.runs.sweeps.running import run_sweep
-from sae_cli.runs.sweeps.sweep import read_sweep, sweep_of
+from sae_cli.runs.sweeps.sent import work_on
+from sae_cli.runs.sweeps.sweep import Sweep, read_sweep, sweep_of
 from tests.conftest import SMALL, Configure, fresh_command
+from tests.forked import start
 
 # A step of this network is long enough for more than one thread.
 LONG = ("model=ae", "batch_size=97", "architecture.n_latents=3000", "pictures=false", *SMALL)
@@ -44,9 +48,67 @@ def test_a_sweep_given_again_keeps_its_threads(configure: Configure, tmp_path: P
 
 
 def test_a_sweep_of_an_earlier_version_is_read(configure: Configure, tmp_path: Path) -> None:
-    sweep_of(tmp_path, [[]], [configure()], threads=3).write()
+    """It leaves the threads to each job, as one on other machines does."""
+    sweep_of(tmp_path, [[]], [configure(*LONG)], threads=3).write()
     rewrite(tmp_path, threads=None)
-    assert read_sweep(tmp_path).threads == AVAILABLE_THREADS
+    sweep = read_sweep(tmp_path)
+    assert sweep.threads is None
+    assert run_sweep(sweep, OneByOne()) == 0
+    page = yaml.safe_load((tmp_path / "0" / "config.yaml").read_text())
+    assert page["device"]["threads"] == AVAILABLE_THREADS
+
+
+def queued(sweep: Sweep) -> None:
+    """Be a process that may use three cores."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (compute, queued_job):
+            patch.setattr(module, "AVAILABLE_THREADS", 3)
+        queued_job.QueuedJob(sweep, [0], work_on)()
+
+
+def run_queued(sweep: Sweep) -> None:
+    """Run a job as a queue does, in a process that has not computed: a fork takes no threads."""
+    process = start(queued, sweep)
+    process.join()
+    assert process.exitcode == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "threads"),
+    [
+        ({}, 3),
+        ({"SLURM_CPUS_ON_NODE": "1"}, 1),
+        ({"SLURM_CPUS_ON_NODE": "1000"}, 3),
+        ({"SLURM_CPUS_ON_NODE": "1000", "SLURM_CPUS_PER_TASK": "1"}, 1),
+    ],
+)
+def test_a_job_of_a_queue_takes_the_cores_that_it_has(
+    given: dict[str, str],
+    threads: int,
+    configure: Configure,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And its page names them, so that it is resumed and reproduced with as many."""
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    sweep = sweep_of(tmp_path, [[]], [configure(*LONG)], threads=None)
+    sweep.write()
+    run_queued(sweep)
+    page = yaml.safe_load((tmp_path / "0" / "config.yaml").read_text())
+    assert page["device"]["threads"] == threads
+    assert "threads" not in yaml.safe_load((tmp_path / "sweep.yaml").read_text())
+
+
+def test_a_job_of_a_queue_keeps_the_threads_of_its_sweep(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of one that was begun on a single machine."""
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "1")
+    sweep = sweep_of(tmp_path, [[]], [configure(*LONG)], threads=2)
+    run_queued(sweep)
+    page = yaml.safe_load((tmp_path / "0" / "config.yaml").read_text())
+    assert page["device"]["threads"] == 2
 
 
 @pytest.mark.parametrize("threads", [0, -1, 5000, 1.5, "2", True, [1]])

@@ -58,7 +58,7 @@ def test_as_in_the_other_tests(tmp_path: Path) -> None:
 
 def test_a_refusal_is_one_line_of_ours(tmp_path: Path) -> None:
     """``torchrun`` reports the exit code 2, and itself ends with 1."""
-    process = start(tmp_path, *SMALL, "model=topk", "revival=resample")
+    process = start(tmp_path, *SMALL, "model=ae", "compile=on")
     out, err = process.communicate()
     assert (process.returncode, out) == (1, "")
     assert [line[:6] for line in err.splitlines()].count("error:") == 1

@@ -24,6 +24,7 @@ from sae_cli.training.gradients.autograd import Autograd
 from sae_cli.training.loop import Position, fit
 from sae_cli.training.optimizers.descent import Adam
 from sae_cli.training.revival import AuxK, Resample, Revival
+from sae_cli.training.shares import Share
 from sae_cli.training.step import Step
 from tests.conftest import Configure
 from tests.contracts.small import page_of
@@ -251,7 +252,7 @@ def share_of_dead(made: AutoEncoder, revival: Revival | None, data: Tensor) -> f
     noise, order = Generator().manual_seed(1), Generator().manual_seed(2)
     step = Step(Autograd(made, objective, CPU), optimizer, None, noise, 100)
 
-    def between_steps(number: int, x: Tensor) -> None:
+    def between_steps(number: int, x: Tensor, share: Share | None) -> None:
         if isinstance(revival, Resample) and revival.is_due(number):
             errors = (x - made(x).x_hat.detach()).square().sum(1)
             revival.resample_(x, errors, optimizer, noise)

@@ -133,6 +133,17 @@ def trained_together(ranks: Together) -> Iterator[None]:
         _together = None
 
 
+@contextmanager
+def trained_alone() -> Iterator[None]:
+    """Have batches be those of this process alone within; who calls sums what all have found."""
+    global _together
+    before, _together = _together, None
+    try:
+        yield
+    finally:
+        _together = before
+
+
 def meet_ranks() -> None:
     """Wait until every rank is here, so that none goes on with what another has found to be bad.
 

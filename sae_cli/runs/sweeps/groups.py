@@ -7,11 +7,11 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
-from typing import final
+from typing import Any, Protocol, final
 
 from sae_cli.assembly.compute import AVAILABLE_THREADS
 from sae_cli.core.company import run_side_by_side
@@ -36,11 +36,20 @@ from sae_cli.runs.sweeps.job_process import (
     pass_on,
 )
 from sae_cli.runs.sweeps.jobs import RESULTS_SECONDS, record_failure, run_job
-from sae_cli.runs.sweeps.pace import Pace
 from sae_cli.runs.sweeps.results import write_results
 from sae_cli.runs.sweeps.sweep import Sweep
 
 Group = list[int]
+
+
+class Tells(Protocol):
+    """What tells how far a sweep is."""
+
+    def tell(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Tell it; ``rows`` as ``write_results`` gives them."""
+
+    def end(self) -> None:
+        """Come to an end."""
 
 
 @final
@@ -52,10 +61,17 @@ class Groups:
 
     Args:
         groups: the numbers of the jobs of each.
+        pace: makes what tells how far the sweep is, of the sweep and its results.
     """
 
-    def __init__(self, sweep: Sweep, groups: Sequence[Group]) -> None:
+    def __init__(
+        self,
+        sweep: Sweep,
+        groups: Sequence[Group],
+        pace: Callable[[Sweep, Sequence[Mapping[str, Any]]], Tells],
+    ) -> None:
         self._sweep = sweep
+        self._pace = pace
         self._waiting = deque(groups)
         self._at_work: dict[BaseProcess, Group] = {}
         self._received: list[int] = []
@@ -84,7 +100,7 @@ class Groups:
             raise Stopped(self._received[0])
 
     def _work(self) -> None:
-        pace = Pace(self._sweep, write_results(self._sweep))
+        pace = self._pace(self._sweep, write_results(self._sweep))
         written, passed_on = time.monotonic(), 0
         while self._at_work or (self._waiting and not self._received):
             self._begin()

@@ -1,4 +1,4 @@
-"""A job in a process of its own, so that neither its sweep nor another job dies with it.
+"""Jobs in a process of their own, so that neither their sweep nor other jobs die with it.
 
 A launcher's worker is kept for many jobs, and joblib stops all workers when one of them dies.
 """
@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from multiprocessing.process import BaseProcess
 
@@ -25,7 +25,9 @@ from sae_cli.core.signals import (
     signals_held,
     stopping_at_once,
 )
-from sae_cli.runs.sweeps.jobs import record_failure, run_job, tell_standing
+from sae_cli.run_folder.layout import status_of
+from sae_cli.run_folder.lock import is_locked
+from sae_cli.runs.sweeps.jobs import record_failure, tell_standing
 from sae_cli.runs.sweeps.results import write_results
 from sae_cli.runs.sweeps.sweep import Sweep
 
@@ -37,19 +39,25 @@ CONTEXT = (
 )
 POLL_SECONDS, PARENT_SECONDS = 0.1, 1.0
 
+Work = Callable[[Sweep, list[int]], None]
 
-def run_apart(sweep: Sweep, number: int, plugins: Sequence[Plugin] = ()) -> int | None:
-    """Run a job in a child of this process, and wait for its end.
+
+def run_apart(
+    sweep: Sweep, group: list[int], work: Work, plugins: Sequence[Plugin] = ()
+) -> int | None:
+    """Run one job or several in a child of this process, and wait for its end.
 
     The child saves its work on a signal to this process.
 
     Args:
+        group: the numbers of the jobs.
+        work: runs them.
         plugins: of the process that runs the sweep, which a worker loads, too.
 
     Returns:
         the first signal that this process has met; None without one.
     """
-    job = CONTEXT.Process(target=_run, args=(sweep, number, os.getpid(), plugins))
+    job = CONTEXT.Process(target=_run, args=(sweep, group, work, os.getpid(), plugins))
     received: list[int] = []
     with handle_signals(lambda signum, frame: received.append(signum)):
         with signals_held():
@@ -60,11 +68,13 @@ def run_apart(sweep: Sweep, number: int, plugins: Sequence[Plugin] = ()) -> int 
             for signum in received[passed_on:]:
                 pass_on(job, signum)
             passed_on = len(received)
-    _check_end(sweep, number, job.exitcode)
+    _check_end(sweep, group, job.exitcode)
     return received[0] if received else None
 
 
-def _run(sweep: Sweep, number: int, parent: int, plugins: Sequence[Plugin]) -> None:
+def _run(
+    sweep: Sweep, group: list[int], work: Work, parent: int, plugins: Sequence[Plugin]
+) -> None:
     """Be the child."""
     try:
         with stopping_at_once():
@@ -72,20 +82,30 @@ def _run(sweep: Sweep, number: int, parent: int, plugins: Sequence[Plugin]) -> N
             end_with_parent(parent)
             load_again(plugins)
             try:
-                run_job(sweep, number)
+                work(sweep, group)
             finally:
                 tell_standing(sweep, write_results(sweep))
     except Stopped as stopped:
         sys.exit(stopped.exit_code)
     except (SaeError, OSError, RuntimeError) as error:
         # The machine gives no thread, or no room for the results; the job itself has its own end.
-        record_failure(sweep, number, str(error))
+        record_failures(sweep, group, str(error))
 
 
-def _check_end(sweep: Sweep, number: int, code: int) -> None:
-    """Record in the job's folder how its process died, if it did."""
+def _check_end(sweep: Sweep, group: list[int], code: int) -> None:
+    """Record in the jobs' folders how their process died, if it did."""
     if (how := how_it_died(code)) is not None:
-        record_failure(sweep, number, f"its process {how}")
+        record_failures(sweep, group, f"its process {how}")
+
+
+def record_failures(sweep: Sweep, group: list[int], reason: str) -> None:
+    """Show and record the failure of what a launcher was sent: of the jobs that have not ended."""
+    # The process that trains several notices within a second that its parent has gone, and saves.
+    while len(group) > 1 and any(is_locked(sweep.folders[number]) for number in group):
+        time.sleep(POLL_SECONDS)
+    for number in group:
+        if len(group) == 1 or status_of(sweep.folders[number]) in {"waiting", "interrupted"}:
+            record_failure(sweep, number, reason)
 
 
 def how_it_died(code: int) -> str | None:

@@ -32,7 +32,13 @@ RESULTS_SECONDS = 2.0
 
 
 class Launcher(ABC):
-    """Starts the jobs of a sweep."""
+    """Starts the jobs of a sweep.
+
+    Attributes:
+        elsewhere: whether jobs may run on other machines, which may have another number of cores.
+    """
+
+    elsewhere = False
 
     @abstractmethod
     def launch(self, sweep: Sweep, numbers: Sequence[int]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, suppress
 from io import StringIO
@@ -44,10 +45,12 @@ class Queue:
     def __init__(self, sweep: Sweep, kind: str) -> None:
         self._sweep = sweep
         self._kind = kind
-        # By the number of the job, what submitit has of it.
+        # By the number of the job, what submitit has of it; the jobs of a group share it.
         self._left: dict[int, Any] = {}
         self._submitted = 0
-        self._asked = self._told = float("-inf")
+        # The jobs of groups that had failed before, as their folders said.
+        self._before: dict[int, Any] = {}
+        self._asked = self._told = self._looked = float("-inf")
         self._listed: set[str] | None = None
         self._answers = True
 
@@ -59,6 +62,8 @@ class Queue:
         """
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
+        grouped = [number for job in jobs if len(job.group) > 1 for number in job.group]
+        self._before = {number: self._said_of(number) for number in grouped}
         refused = (FailedJobError, FailedSubmissionError, AssertionError, NameError, ValueError)
         try:
             # What sbatch says is in the error as well.
@@ -67,7 +72,8 @@ class Queue:
         except refused as error:
             reason = " ".join(str(error).split())
             raise ConfigError(f"hydra/launcher=submitit_{self._kind}: {reason}") from None
-        self._left = dict(zip((job.number for job in jobs), found, strict=True))
+        pairs = zip(jobs, found, strict=True)
+        self._left = {number: given for job, given in pairs for number in job.group}
         self._submitted = len(jobs)
         if self._kind == "slurm":
             logs = short(Path(options[FOLDER]).parent)
@@ -79,7 +85,7 @@ class Queue:
         while self._left:
             time.sleep(LOOK_SECONDS)
             self._ask()
-            gone = self._take_gone()
+            gone = self._take_done()
             for number, job in gone.items():
                 self._tell_end(number, job)
             if gone and time.monotonic() - self._told >= RESULTS_SECONDS:
@@ -93,8 +99,10 @@ class Queue:
             wait_seconds: for so long some of them may be about to end.
         """
         ends = time.monotonic() + wait_seconds
-        while (self._take_gone() or self._left) and time.monotonic() < ends:
+        self._take_done()
+        while self._left and time.monotonic() < ends:
             time.sleep(LOOK_SECONDS)
+            self._take_done()
         if not self._left:
             return "the other jobs wait;"
         numbers = ", ".join(map(str, self._left))
@@ -104,6 +112,10 @@ class Queue:
             f"{by} goes on with jobs {numbers} (to cancel them: {command}); when they have ended,"
         )
 
+    def _take_done(self) -> dict[int, Any]:
+        """Give the jobs that have ended or left their queue since the last time."""
+        return self._take_ended() | self._take_gone()
+
     def _take_gone(self) -> dict[int, Any]:
         """Give the jobs that have left their queue since the last time."""
         gone = {number: job for number, job in self._left.items() if self._has_gone(job)}
@@ -111,9 +123,31 @@ class Queue:
             del self._left[number]
         return gone
 
+    def _take_ended(self) -> dict[int, Any]:
+        """Give the jobs that have ended since the last time while others of their group go on."""
+        if time.monotonic() - self._looked < RESULTS_SECONDS:
+            return {}
+        self._looked = time.monotonic()
+        others = Counter(map(id, self._left.values()))
+        found = {}
+        for number, job in [*self._left.items()]:
+            # The last of a group ends when its queue says so.
+            if number not in self._before or others[id(job)] == 1:
+                continue
+            if self._said_of(number) not in (None, self._before[number]):
+                found[number] = self._left.pop(number)
+                others[id(job)] -= 1
+        return found
+
+    def _said_of(self, number: int) -> Any:
+        """Give what the folder of a job says if it has ended; of a job that was tried again, it
+        says something else than before."""
+        folder = self._sweep.folders[number]
+        return read_json(folder / STATUS) if status_of(folder) in ENDED else None
+
     def _ids(self) -> list[str]:
         """Name the jobs that are left as ``scancel`` takes them: the array, if it is whole."""
-        ids = [str(job.job_id) for job in self._left.values()]
+        ids = [*dict.fromkeys(str(job.job_id) for job in self._left.values())]
         arrays = {name.partition("_")[0] for name in ids}
         whole = len(ids) == self._submitted and len(arrays) == 1
         return [*arrays] if whole else ids
@@ -169,6 +203,10 @@ def _executor(kind: str, options: Mapping[str, Any]) -> Any:
     from submitit import AutoExecutor
 
     given = {key: value for key, value in options.items() if key not in {FOLDER, "_target_"}}
+    if kind == "slurm" and given["cpus_per_task"] is not None:
+        # Since Slurm 22.05, srun gives a job one core of those that sbatch was asked for.
+        exported = f"export SRUN_CPUS_PER_TASK={given['cpus_per_task']}"
+        given["setup"] = [*(given["setup"] or []), exported]
     first = {f"{kind}_{key}": given.pop(key) for key in (TIMEOUTS,) if key in given}
     executor = AutoExecutor(cluster=kind, folder=options[FOLDER], **first)
     named = {key if key in SHARED else f"{kind}_{key}": value for key, value in given.items()}

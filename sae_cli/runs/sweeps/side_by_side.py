@@ -8,10 +8,10 @@ leaves alone, to the bit.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import pairwise
-from typing import final
+from typing import Any, final
 
 import torch
 
@@ -24,8 +24,9 @@ from sae_cli.core.errors import SaeError
 from sae_cli.core.text import say
 from sae_cli.datasets.formats.bus_errors import bus_errors_raised
 from sae_cli.results.finished import has_finished
-from sae_cli.runs.sweeps.groups import Group, Groups
+from sae_cli.runs.sweeps.groups import Group, Groups, Tells
 from sae_cli.runs.sweeps.jobs import Launcher, OneByOne, run_job
+from sae_cli.runs.sweeps.pace import Pace
 from sae_cli.runs.sweeps.sweep import Sweep
 
 # More gain little, and each keeps its network, gradients and moments in memory.
@@ -49,25 +50,38 @@ def launcher_for(sweep: Sweep, together: str) -> Launcher:
 
 @final
 class SideBySide(Launcher):
-    """Runs the jobs in groups, on all cores; or one by one, and says why."""
+    """Runs the jobs in groups, on all cores; or one by one, and says why.
+
+    Args:
+        cores: how many it takes.
+        pace: makes what tells how far the sweep is, as ``Pace``.
+    """
+
+    def __init__(
+        self,
+        cores: int = AVAILABLE_THREADS,
+        pace: Callable[[Sweep, Sequence[Mapping[str, Any]]], Tells] = Pace,
+    ) -> None:
+        self._cores = cores
+        self._pace = pace
 
     def launch(self, sweep: Sweep, numbers: Sequence[int]) -> None:
         """Run these jobs."""
         with read_once():
-            reason = _why_not(sweep)
+            reason = why_not(sweep)
             if reason is None:
-                groups = divide(sweep, numbers, AVAILABLE_THREADS)
+                groups = divide(sweep, numbers, self._cores)
                 for number in {*numbers}.difference(*groups):
                     # It has finished, and says so.
                     run_job(sweep, number)
-                Groups(sweep, groups).run()
+                Groups(sweep, groups, self._pace).run()
                 return
         if not sweep.quiet:
             say(f"the jobs run one by one, because {reason}")
         OneByOne().launch(sweep, numbers)
 
 
-def _why_not(sweep: Sweep) -> str | None:
+def why_not(sweep: Sweep) -> str | None:
     """Say why the jobs of a sweep cannot go on side by side, if they cannot."""
     if sys.platform != "linux":
         return "a fork may compute on Linux only"
@@ -93,13 +107,14 @@ def _why_not(sweep: Sweep) -> str | None:
     return None
 
 
-def _why_not_one(config: RunConfig, threads: int) -> str | None:
+def _why_not_one(config: RunConfig, threads: int | None) -> str | None:
     data = read_dataset(config, download=False)
     if threads == 1 or config.parts["device"]["threads"] is not None:
         return None
     if has_short_steps(config, build_training(config, build_parts(config), data)):
         return None
-    return f"their steps are long, and take {threads} threads (begun with sweep.together=on: one)"
+    own = "as many threads as there are" if threads is None else f"{threads} threads"
+    return f"their steps are long, and take {own} (begun with sweep.together=on: one)"
 
 
 def divide(sweep: Sweep, numbers: Sequence[int], n_cores: int) -> list[Group]:

@@ -51,13 +51,14 @@ class Sweep:
     Attributes:
         jobs: all of them; those of a search are chosen, and added, while it is at work.
         threads: how many a job's long steps take, where its configuration leaves that open; decided
-            once, because a launcher's workers may use another number, which gives other bits.
+            once, because a launcher's workers may use another number, which gives other bits. None
+            if jobs run on machines of their own, and each takes the cores that it has there.
         search: the search that chooses the jobs, if one does.
     """
 
     path: Path
     jobs: list[Job]
-    threads: int = AVAILABLE_THREADS
+    threads: int | None = AVAILABLE_THREADS
     search: Search | None = None
 
     @property
@@ -100,7 +101,7 @@ class Sweep:
 
     def write(self) -> None:
         """``sweep.yaml``, from which the sweep can be resumed."""
-        content: dict[str, Any] = {"threads": self.threads}
+        content: dict[str, Any] = {} if self.threads is None else {"threads": self.threads}
         if self.search is None:
             content["jobs"] = [_entry(job.overrides, job.config) for job in self.jobs]
         else:
@@ -127,7 +128,7 @@ def sweep_of(
     path: Path,
     overrides: Sequence[list[str]],
     configs: Sequence[RunConfig],
-    threads: int = AVAILABLE_THREADS,
+    threads: int | None = AVAILABLE_THREADS,
 ) -> Sweep:
     """Make the sweep of these jobs."""
     pairs = enumerate(zip(overrides, configs, strict=True))
@@ -149,13 +150,13 @@ def read_sweep(path: Path) -> Sweep:
     try:
         entries = _entries(content["bases" if searched else "jobs"])
         given = [[*map(str, job["overrides"])] for job in content["jobs"]]
-        # Earlier versions left the threads to each job.
-        threads = content.get("threads", AVAILABLE_THREADS)
+        # Earlier versions, too, left the threads to each job.
+        threads = content.get("threads", None)
     except (AttributeError, KeyError, TypeError) as error:
         raise ConfigError(f"{path / SWEEP} is damaged ({error} is not right)") from None
     if not entries or not given:
         raise ConfigError(f"{path / SWEEP} is damaged (it has no jobs)")
-    if type(threads) is not int or not 1 <= threads <= MAX_THREADS:
+    if "threads" in content and not (type(threads) is int and 1 <= threads <= MAX_THREADS):
         raise ConfigError(
             f"{path / SWEEP} is damaged (threads must be a number from 1 to {MAX_THREADS})"
         )

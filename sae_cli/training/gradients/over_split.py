@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
+from sae_cli.core.ranks.together import trained_alone
 from sae_cli.datasets import Split
 from sae_cli.model.autoencoder import AutoEncoder, Pass
 from sae_cli.model.objective import Objective, Terms
 from sae_cli.model.penalties.penalty import ExamplePenalty
 from sae_cli.training.devices import Device
 from sae_cli.training.gradients.autograd import trained_parameters
+from sae_cli.training.shares import Joining
 
 
 @final
@@ -28,6 +31,11 @@ class OverSplit:
     Args:
         size: of a batch; it bounds the memory, and changes nothing but the rounding.
         parameters: by which to differentiate; None for all that are not fixed.
+        joining: the processes that share the split, each of which computes some of its rows; None
+            where this one computes all.
+
+    Attributes:
+        joining: as given.
     """
 
     def __init__(
@@ -38,6 +46,7 @@ class OverSplit:
         split: Split,
         size: int,
         parameters: Sequence[nn.Parameter] | None = None,
+        joining: Joining | None = None,
     ) -> None:
         found = trained_parameters(autoencoder, objective) if parameters is None else parameters
         self.parameters = list(found)
@@ -45,18 +54,28 @@ class OverSplit:
         self._autoencoder = autoencoder
         self._objective = objective
         self._device = device
-        self._split = split
+        self.joining = joining
+        self._split, self._weight = split, 1.0
+        self._n, self._n_labelled = len(split), 0 if split.labels is None else len(split.labelled())
+        if joining is not None:
+            share = joining.share_of(len(split))
+            self._split = replace(split, rows=split.rows[share.rows])
+            # It is less than 1 where there are so few rows that each process has all of them.
+            self._weight = share.weight * len(split) / len(self._split)
         self._size = size
-        self._every = torch.arange(len(split))
-        penalty, labels = objective.penalty, split.labels
+        self._every = torch.arange(len(self._split))
         # The loss is a sum of means, or there is only one batch.
-        linear = penalty is None or isinstance(penalty, ExamplePenalty)
-        self._alike = linear or size >= len(split)
-        self._n_labelled = 0 if labels is None else len(split.labelled())
+        linear = objective.penalty is None or isinstance(objective.penalty, ExamplePenalty)
+        self._alike = linear or (joining is None and size >= len(split))
 
     def __call__(self) -> tuple[Terms, list[Tensor]]:
         """Give the terms (float64 scalars, ``loss`` among them), and the gradient of the loss with
         respect to each of ``parameters``."""
+        # The batches are this process's own, and no other has as many.
+        with trained_alone():
+            return self._differentiate()
+
+    def _differentiate(self) -> tuple[Terms, list[Tensor]]:
         of_all = None if self._alike else self._means()
         means: dict[str, Tensor] = {}
         sums = [torch.zeros_like(parameter) for parameter in self.parameters]
@@ -71,7 +90,14 @@ class OverSplit:
             for total, gradient in zip(sums, found, strict=True):
                 total.add_(gradient)
             means = _add(means, shares)
+        means, sums = self._joined(means, sums)
         return self._objective.terms(means), sums
+
+    def _joined(
+        self, means: dict[str, Tensor], sums: list[Tensor]
+    ) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """Sum what all processes have found of their rows."""
+        return (means, sums) if self.joining is None else self.joining.join(means, sums, 1.0)
 
     def _slopes(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
         """Give the derivative of the loss by each mean."""
@@ -86,7 +112,7 @@ class OverSplit:
         means: dict[str, Tensor] = {}
         for own in self._of_batches(grad=False):
             means = _add(means, own)
-        return means
+        return self._joined(means, [])[0]
 
     def _of_batches(self, *, grad: bool) -> Iterator[dict[str, Tensor]]:
         """Give each batch's share of the means over the split, in float64."""
@@ -99,11 +125,12 @@ class OverSplit:
 
     def _shares(self, passed: Pass, target: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         means = self._objective.means(passed, target, labels, training=True)
-        share = len(target) / len(self._split)
+        share = self._weight * len(target) / self._n
         shares = dict.fromkeys(means, share)
         if labels is not None:
             # The head's mean is over the labelled examples alone.
-            shares["head"] = int((labels >= 0).sum()) / max(1, self._n_labelled)
+            known = int((labels >= 0).sum())
+            shares["head"] = self._weight * known / max(1, self._n_labelled)
         return {name: mean.double() * shares[name] for name, mean in means.items()}
 
 
