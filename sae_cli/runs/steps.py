@@ -15,12 +15,13 @@ from sae_cli.core.signals import Stop
 from sae_cli.datasets import Split
 from sae_cli.model.objective import Terms
 from sae_cli.model.rates import rates_of
+from sae_cli.runs.slices import is_held
 from sae_cli.training.gradients.over_split import OverSplit
 from sae_cli.training.iterations import Iteration, fit_whole
 from sae_cli.training.loop import Generators, Position, encode, fit
 from sae_cli.training.optimizers import OPTIMIZERS, Mover, Optimizer
 from sae_cli.training.optimizers.lbfgs import LBFGS, iterations_of
-from sae_cli.training.shares import Joining
+from sae_cli.training.shares import Joining, OfLatents, OfRows
 from sae_cli.training.stage import Stage
 from sae_cli.training.step import Step
 
@@ -46,7 +47,7 @@ def build_step(
         train: what the stage trains on.
         stop: of this process; where several share the batches, they tell each other of it.
     """
-    config, training, ranks = made.config, made.training, together()
+    config, training = made.config, made.training
     section = optimizer_section(config, stage)
     if iterations_of(section):
         return _build_iteration(made, stage, train)
@@ -65,9 +66,16 @@ def build_step(
         clip_norm=config.settings.clip_norm,
         n_sampled=stage.autoencoder.n_latents if samples else 0,
         after=stage.objective.after_step_,
-        joining=None if ranks is None else Joining(ranks, stop),
+        joining=_joining(stage, stop),
     )
     return optimizer, step
+
+
+def _joining(stage: Stage, stop: Stop) -> Joining | None:
+    ranks = together()
+    if ranks is None:
+        return None
+    return OfRows(ranks, stop) if ranks.shares == "rows" else OfLatents(ranks, stop, is_held(stage))
 
 
 def _build_iteration(made: Prepared, stage: Stage, train: Split) -> tuple[Mover, Iteration]:
