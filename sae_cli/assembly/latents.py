@@ -63,11 +63,11 @@ def _check(config: RunConfig, network: Network, size: int) -> None:
     if config.settings.compile == "on":
         raise _refusal("compile=on", "compile=off")
     if not has_latents_apart(autoencoder):
-        name = chosen["architecture"]["name"]
-        instead = "architecture=sae"
-        if name == "dense" and chosen["architecture"]["hidden_sizes"]:
-            name, instead = "dense with hidden_sizes", "architecture.hidden_sizes=[]"
-        raise _refusal(f"architecture={name}", instead)
+        hidden = chosen["architecture"].get("hidden_sizes")
+        if chosen["architecture"]["name"] == "dense" and hidden:
+            given, instead = f"architecture.hidden_sizes={hidden}", "architecture.hidden_sizes=[]"
+            raise _refusal(given, instead)
+        raise _refusal(f"architecture={chosen['architecture']['name']}", "architecture=sae")
     if not isinstance(autoencoder.activation, HELD_APART):
         raise _refusal(f"activation={chosen['activation']['name']}", "activation=topk")
     if network.penalty is not None and not isinstance(network.penalty, OfEachLatent):

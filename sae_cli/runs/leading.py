@@ -60,11 +60,12 @@ def _send_state(ranks: Together, made: Prepared, saved: TrainState | None) -> Tr
         return saved
     (stage,) = made.training.stages
     n = stage.autoencoder.n_latents
+    with refuse_misfits():
+        own = cut_state(saved, stage, latents_of(0, ranks.size, n))
     for rank in range(1, ranks.size):
-        with refuse_misfits():
-            own = cut_state(saved, stage, latents_of(rank, ranks.size, n))
-        ranks.send_bytes(pack(own.state_dict()), rank)
-    return cut_state(saved, stage, latents_of(0, ranks.size, n))
+        part = cut_state(saved, stage, latents_of(rank, ranks.size, n))
+        ranks.send_bytes(pack(part.state_dict()), rank)
+    return own
 
 
 def under_torchrun() -> str:

@@ -110,13 +110,14 @@ def resume(
             _check_data(made, saved)
             check_length(made, saved)
         stop.check()
-        own = stack.enter_context(leading(made, saved))
+        # Where processes hold some of the latents each, the whole is kept by none.
+        saved = stack.enter_context(leading(made, saved))
         folder.clean()
         _record(folder, made, recorded, saved)
         loggers: Loggers = config.settings.logger
         if not trusted and not any(stands_in(key, (LOGGER,)) for key in changes):
             loggers = without_outside(loggers, say)
-        return train_in(folder, made, progress, stop, own, loggers, watch)
+        return train_in(folder, made, progress, stop, saved, loggers, watch)
 
 
 def _nothing_to_do(path: Path, changes: Mapping[str, Any]) -> dict[str, Any] | None:
