@@ -129,7 +129,8 @@ class OfRows(Joining):
         return dict(zip(terms, summed[n:], strict=True)), summed[:n]
 
     def norm(self, norms: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(norms)
+        norm: Tensor = torch.linalg.vector_norm(norms)
+        return norm
 
 
 @final

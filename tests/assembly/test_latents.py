@@ -77,7 +77,7 @@ def test_a_process_builds_its_latents_alone(
     model: str, configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 50 latents the second of three has those from 16 on, with the weights of one process."""
-    words = ("architecture.n_latents=50", f"model={model}")
+    words: tuple[str, ...] = ("architecture.n_latents=50", f"model={model}")
     if model == "tied":
         words = (*words, "architecture.hidden_sizes=[]", "architecture.hidden_activations=[]")
     held = build(configure, *words).autoencoder

@@ -15,10 +15,10 @@ from sae_cli.run_folder.files import read_json
 from tests.conftest import slow
 from tests.faults.causes import KEPT
 from tests.faults.runs import at_step
-from tests.forked import Done, Forked
+from tests.forked import Before, Done, Forked
 from tests.killing import results
 from tests.ranks import run_ranks, start_ranks
-from tests.runs.test_ranks import SMALL, compare, in_float64, run_all
+from tests.runs.test_ranks import SMALL, compare, in_float64
 
 # All that is a word of several processes; in one it is refused.
 LATENTS = "device.share=latents"
@@ -42,7 +42,7 @@ MORE = [
 ]
 
 
-def run_both(folder: Path, n: int, *words: str, before: object = None) -> None:
+def run_both(folder: Path, n: int, *words: str, before: Before | None = None) -> None:
     """Run the same in one process, and in several that hold some of the latents each."""
     with Forked(folder).start(*words, "hydra.run.dir=one", before=before) as started:
         assert started.wait().code == 0

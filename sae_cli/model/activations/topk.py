@@ -166,7 +166,7 @@ def largest_of_all(found: Tensor, n: int) -> Tensor:
     # What is not a number is kept, so that the loss is not one either.
     above, equal = ~(flat <= least), flat == least
     kept = above | (equal & (equal.cumsum(1) <= n - above.sum(1, keepdim=True)))
-    return kept.unflatten(1, (len(found), -1)).transpose(0, 1)
+    return kept.view(kept.shape[0], len(found), -1).transpose(0, 1)
 
 
 def _largest_of_rows(values: Tensor, k: int) -> Tensor:

@@ -46,7 +46,7 @@ def test_the_largest_of_all_latents_are_kept(k: int, size: int) -> None:
     """Of 21 latents, which 2 and 5 do not divide; 5 processes hold fewer than 13 each."""
     found = torch.cat(codes_of(TopK(k=k), torch.from_numpy(DISTINCT), size), 1).numpy()
     least = np.sort(DISTINCT, axis=1)[:, -k:][:, :1]
-    assert np.array_equal(found, np.where(DISTINCT >= least, np.maximum(DISTINCT, 0.0), 0.0))
+    assert np.array_equal(found, np.where(least <= DISTINCT, np.maximum(DISTINCT, 0.0), 0.0))
 
 
 @pytest.mark.parametrize("size", [2, 3, 5])
@@ -55,7 +55,7 @@ def test_the_largest_of_all_latents_and_examples_are_kept(k: int, size: int) -> 
     activation = BatchTopK(k=k, threshold_rate=0.1)
     found = torch.cat(codes_of(activation, torch.from_numpy(DISTINCT), size), 1).numpy()
     least = np.sort(DISTINCT, axis=None)[-8 * k]
-    assert np.array_equal(found, np.where(DISTINCT >= least, np.maximum(DISTINCT, 0.0), 0.0))
+    assert np.array_equal(found, np.where(least <= DISTINCT, np.maximum(DISTINCT, 0.0), 0.0))
 
 
 @pytest.mark.parametrize("size", [2, 3])
@@ -90,7 +90,7 @@ def test_against_a_stable_sort(n: int) -> None:
     kept = largest_of_all(torch.from_numpy(found), n).numpy()
     for row in range(40):
         flat = found[:, row].ravel()
-        order = np.lexsort([np.arange(12), -flat])[:n]
+        order = np.lexsort((np.arange(12), -flat))[:n]
         assert {*np.flatnonzero(kept[:, row].ravel())} == {*order}
 
 
