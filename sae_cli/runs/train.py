@@ -172,7 +172,7 @@ def _train(run: ActiveRun) -> dict[str, Any]:
     if run.config.settings.pictures and model.n_held < model.n_latents:
         run.console.say(
             "pictures: none, because they are drawn of a whole dictionary, and each process holds "
-            "some of its latents; load_run(FOLDER).picture(NAME) draws one"
+            "some of its latents; load_run(FOLDER).plot(NAME) draws one"
         )
     elif run.config.settings.pictures:
         for picture in draw(run):
