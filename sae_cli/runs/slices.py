@@ -6,7 +6,7 @@ tensor after the other; no process has the whole on its device.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,8 +21,6 @@ from sae_cli.run_folder.train_state import TrainState
 from sae_cli.training.gradients.autograd import trained_parameters
 from sae_cli.training.optimizers import Mover
 from sae_cli.training.stage import Stage
-
-Moments = dict[str, list[Tensor]]
 
 
 def is_held(stage: Stage) -> list[bool]:
@@ -49,42 +47,36 @@ def find_broken(optimizer: Mover) -> str | None:
 
 
 def whole_model(autoencoder: AutoEncoder, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Make tensors of an auto-encoder, by their names, whole in the first process."""
-    axes = axes_of_latents(autoencoder)
-    found = _whole(autoencoder, ((tensor, axes.get(name)) for name, tensor in tensors.items()))
-    return dict(zip(tensors, found, strict=True))
+    """Make tensors of an auto-encoder, by their names, whole in the first process.
+
+    Other processes keep their slices, and one that has all latents what it is given.
+    """
+    ranks = sharing_latents()
+    if ranks is None:
+        return {**tensors}
+    axes, n = axes_of_latents(autoencoder), autoencoder.n_latents
+    return {name: _gather(ranks, one, axes.get(name), n) for name, one in tensors.items()}
 
 
-def whole_moments(stage: Stage, state: Mapping[str, Sequence[Tensor]]) -> Moments:
-    """Make the state of an optimizer whole in the first process."""
-    parameters = _parameters(stage)
+def whole_moments(stage: Stage, state: dict[str, list[Tensor]]) -> dict[str, list[Tensor]]:
+    """Make the state of a stage's optimizer whole, as ``whole_model`` does tensors."""
+    ranks = sharing_latents()
+    if ranks is None:
+        return state
+    parameters, n = _parameters(stage), stage.autoencoder.n_latents
     return {
-        name: _whole(
-            stage.autoencoder,
-            (
-                (tensor, axis if tensor.shape == parameter.shape else None)
-                for tensor, (parameter, axis) in zip(tensors, parameters, strict=True)
-            ),
-        )
+        name: [
+            # Counters of steps are the same in each process.
+            _gather(ranks, one, axis if one.shape == parameter.shape else None, n)
+            for one, (parameter, axis) in zip(tensors, parameters, strict=True)
+        ]
         for name, tensors in state.items()
     }
 
 
-def _whole(autoencoder: AutoEncoder, tensors: Iterable[tuple[Tensor, int | None]]) -> list[Tensor]:
-    """Give tensors whole in the first process, and as they are in the others, or where this
-    process has all latents.
-
-    Args:
-        tensors: each with its axis of latents, or None.
-    """
-    ranks = sharing_latents()
-    if ranks is None:
-        return [tensor for tensor, _ in tensors]
-    n = autoencoder.n_latents
-    return [tensor if axis is None else _gather(ranks, tensor, axis, n) for tensor, axis in tensors]
-
-
-def _gather(ranks: Together, own: Tensor, axis: int, n_latents: int) -> Tensor:
+def _gather(ranks: Together, own: Tensor, axis: int | None, n_latents: int) -> Tensor:
+    if axis is None:
+        return own
     if ranks.rank > 0:
         ranks.send(own, 0)
         return own
