@@ -26,6 +26,7 @@ from sae_cli.model.architectures.architecture import ARCHITECTURES, code_width
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.initialisation import Init, linear
 from sae_cli.model.penalties.penalty import PENALTIES, ExamplePenalty, Penalty
+from sae_cli.model.penalties.roles import OfEachLatent
 from sae_cli.pictures.chapters import Chapter
 from sae_cli.pictures.chapters import register as register_picture
 from sae_cli.pictures.picture import Picture, new_figure
@@ -68,6 +69,7 @@ __all__ = [
     "Moved",
     "Natural",
     "NonNegative",
+    "OfEachLatent",
     "OpenUnit",
     "Optimizer",
     "Penalty",

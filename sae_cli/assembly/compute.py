@@ -15,6 +15,7 @@ from functools import cache
 import torch
 
 from sae_cli.assembly.flops import multiply_adds
+from sae_cli.assembly.latents import shares_of
 from sae_cli.assembly.stages import Training
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.company import in_company
@@ -109,6 +110,8 @@ def describe(config: RunConfig) -> str:
     threads = config.parts["device"]["threads"]
     launch = launched()
     each = "" if launch is None else f" in each of {launch.size} processes"
+    if launch is not None and shares_of(config) == "latents":
+        each += ", which hold some of the latents each"
     compiling = "; compiling, half a minute" if config.settings.compile == "on" else ""
     return f"{threads} thread{'s' if threads > 1 else ''}{each}{compiling}"
 
@@ -157,6 +160,9 @@ def build_gradients(config: RunConfig, device: Device, stage: Stage) -> Gradient
     if config.settings.compile == "on":
         size = config.settings.batch_size
         return Compiled(model, objective, device, size, stage.trained, training=training)
+    # Of a product by hand or of active pairs alone, each process would have that of its latents.
+    if model.n_held < model.n_latents:
+        return Autograd(model, objective, device, stage.trained)
     if _sparse(device, stage):
         return Sparse(model, objective)
     divides = _divides(device, stage, config.settings.batch_size)

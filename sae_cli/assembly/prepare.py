@@ -11,6 +11,7 @@ from sae_cli.assembly import compute
 from sae_cli.assembly.compute import prepare_process, settle, use_threads
 from sae_cli.assembly.data import check_data, locate, read_dataset
 from sae_cli.assembly.environment import environment
+from sae_cli.assembly.latents import check_shares, shares_of
 from sae_cli.assembly.parts import Parts
 from sae_cli.assembly.plugins import record_plugins
 from sae_cli.assembly.ranks import check_ranks
@@ -82,13 +83,16 @@ def _prepare(
     config: RunConfig, parts: Parts, download: bool, threads: int | None, is_new: bool
 ) -> Prepared:
     check_pictures(config)
+    if is_new:
+        check_shares(config)
     # An earlier run of this process may have computed on fewer.
     use_threads(threads or compute.AVAILABLE_THREADS)
     with bars_shown(config.settings.progress and not config.settings.quiet):
         data = read_dataset(config, download=download)
     check_data(config, parts, data, is_new=is_new)
     training = build_training(config, parts, data)
-    check_ranks(config, training)
+    if shares_of(config) == "rows":
+        check_ranks(config, training)
     for stage in training.stages:
         # A warm-up that is longer than its stage is found now, not hours later.
         lr_schedule(config, stage, len(stage.examples(training.dataset.train)))

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sae_cli.assembly.centre import set_bias_
+from sae_cli.assembly.latents import hold_latents_
 from sae_cli.assembly.network import Network, build_network
 from sae_cli.assembly.parts import Parts
 from sae_cli.assembly.streams import streams_of
@@ -69,6 +70,7 @@ def build_training(config: RunConfig, parts: Parts, data: Dataset) -> Training:
         rows = _without_labels(config, data.train)
     learnt_from = data.train if rows is None else replace(data.train, rows=rows)
     set_bias_(network.autoencoder, learnt_from)
+    hold_latents_(config, network)
     network.saved.to(device)
     stages = _unsupervised_stages(config, parts, network, rows)
     if supervision is not None:

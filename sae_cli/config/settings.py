@@ -25,6 +25,7 @@ EARLIER_OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("architecture", "unrolled"): {"rate_by_uses": False},
     ("schedule", "greedy"): {"layer_corruptions": None},
     ("head", "classifier"): {"classes": None, "self_taught": False, "weight_decay": None},
+    **{("device", name): {"share": "rows"} for name in ("auto", "cpu", "cuda")},
     ("dataset", "array"): {"axes": None, "centre": False, "scale": "none"},
 }
 # The group of trackers, which is a setting: several may be chosen, or none.

@@ -86,6 +86,7 @@ _GROUPS: dict[tuple[str, ...], str] = {
     ("device",): "accelerator",
     ("device.precision",): "amp dtype fp16 bf16 mixed_precision",
     ("device.threads",): "n_threads num_threads",
+    ("device.share",): "fsdp model_parallel shard sharding tensor_parallel",
     ("dataset",): "data data_name data_set dataset_name",
     _DATA: "data_dir data_folder data_path data_root dataset_dir dataset_path file folder path",
     ("dataset.val",): "val_fraction val_size val_split validation_size validation_split",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sae_cli.model.activations.activation import Activation, Learning
+from sae_cli.model.layers import linear_over_latents
 
 
 class Pass(NamedTuple):
@@ -71,6 +72,8 @@ class AutoEncoder(nn.Module):
 
     Attributes:
         infer: improves on the encoder's codes; None to take these.
+        n_held: how many of the latents are in this process, whose codes are of these alone; all of
+            them, unless ``hold_`` has left some to other processes.
     """
 
     def __init__(
@@ -90,7 +93,7 @@ class AutoEncoder(nn.Module):
         self.activation = activation
         self.decoder = decoder
         self.output_activation = output_activation
-        self.n_latents = n_latents
+        self.n_latents = self.n_held = n_latents
         # In a tuple the layers are not registered as further owners of the parameters.
         self.layers = tuple(layers)
         self.code_shape = (n_latents,) if code_shape is None else code_shape
@@ -105,7 +108,7 @@ class AutoEncoder(nn.Module):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Give the reconstruction ``(batch, *input_shape)`` of codes ``(batch, n_latents)``."""
-        x_hat: Tensor = self.output_activation(self.decoder(codes))
+        x_hat: Tensor = self.output_activation(self._decoded(codes))
         return x_hat
 
     def forward(self, x: Tensor, noise: Tensor | None = None, training: bool = False) -> Pass:
@@ -121,8 +124,19 @@ class AutoEncoder(nn.Module):
         predicted = None
         if self.infer is not None:
             predicted, codes = codes, self._infer_codes(self.infer, x, codes)
-        pre_x_hat = self.decoder(codes)
+        pre_x_hat = self._decoded(codes)
         return Pass(pre_codes, codes, pre_x_hat, self.output_activation(pre_x_hat), predicted)
+
+    def _decoded(self, codes: Tensor) -> Tensor:
+        if self.n_held == self.n_latents:
+            decoded: Tensor = self.decoder(codes)
+            return decoded
+        linear = self.linear_decoder()
+        assert linear is not None, "only latents of a linear decoder are left to others"
+        decoded = linear_over_latents(codes, *linear)
+        for part in unpack(self.decoder):
+            decoded = part(decoded) if isinstance(part, nn.Unflatten) else decoded
+        return decoded
 
     @torch.no_grad()
     def learn_(self, activated: Tensor) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sae_cli.model.autoencoder import AutoEncoder, Pass
 from sae_cli.model.further import FurtherTerm
+from sae_cli.model.layers import linear_over_latents
 from sae_cli.model.reconstruction import MSE, Reduction
 
 
@@ -37,5 +38,5 @@ class GateReconstruction(nn.Module, FurtherTerm):
         weight, bias = linear
         codes = passed.pre_codes.relu()
         fixed = None if bias is None else bias.detach()
-        x_hat = nn.functional.linear(codes, weight.detach(), fixed).view_as(target)
+        x_hat = linear_over_latents(codes, weight.detach(), fixed).view_as(target)
         return self._reconstruction(Pass(passed.pre_codes, codes, x_hat, x_hat), target)

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
+from sae_cli.core.ranks.latents import sharing_latents, sum_over_latents
+
 
 @final
 class MaxNorm(nn.Module):
@@ -85,3 +87,18 @@ class TiedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight, self.bias)
+
+
+def linear_over_latents(codes: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Compute ``D codes + b`` over all latents, from those that this process has: ``(batch, n)``.
+
+    Args:
+        codes: ``(batch, n_held)``.
+        weight: ``(n, n_held)``.
+        bias: ``(n,)``; the first of several processes adds it, so that its gradient is the sum of
+            what the processes find.
+    """
+    ranks = sharing_latents()
+    if ranks is not None and ranks.rank > 0:
+        bias = None
+    return sum_over_latents(F.linear(codes, weight, bias))

@@ -7,6 +7,7 @@ from typing import final
 
 from torch import Tensor, nn
 
+from sae_cli.core.ranks.latents import sum_over_latents
 from sae_cli.model.autoencoder import Pass
 from sae_cli.model.further import FurtherTerm, Watcher
 from sae_cli.model.head import Head
@@ -107,7 +108,7 @@ class Objective(nn.Module):
         """
         weighted: dict[str, tuple[Tensor, Tensor]] = {}
         if self.penalty is not None:
-            raw = self.penalty.of_mean(means["penalty"])
+            raw = sum_over_latents(self.penalty.of_mean(means["penalty"]))
             full = self.penalty.weight * raw
             factor = self.penalty.factor() if isinstance(self.penalty, Tuned) else None
             full = full if factor is None else factor * full

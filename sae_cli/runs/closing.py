@@ -13,6 +13,7 @@ from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.results.evaluation.latent_units import ACTIVE_VARIANCE, LatentUnits
 from sae_cli.results.notes import undefined_notes
 from sae_cli.runs.active_run import ActiveRun
+from sae_cli.runs.calls import Call, call
 from sae_cli.training.loop import EVALUATION_BATCH, evaluate
 
 
@@ -29,6 +30,7 @@ def _evaluate(run: ActiveRun, name: str, split: Split) -> dict[str, float]:
     run.stop.check()
     model, objective = run.training.autoencoder, run.training.objective
     baseline = baseline_of(run.config, split)
+    call(Call[name.upper()])
     values = evaluate(model, objective, split, baseline, run.training.device)
     return {f"{name}/{key}": value for key, value in values.items()}
 

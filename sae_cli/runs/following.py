@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sae_cli.assembly.data_files import check_files
+from sae_cli.assembly.latents import shares_of
 from sae_cli.assembly.parts import build_parts
 from sae_cli.assembly.prepare import Prepared, prepare
 from sae_cli.assembly.streams import generators
@@ -18,6 +19,7 @@ from sae_cli.model.objective import Terms
 from sae_cli.results.saved_config import check_saved
 from sae_cli.run_folder.checkpoints import unpack
 from sae_cli.run_folder.train_state import TrainState
+from sae_cli.runs.calls import obey
 from sae_cli.runs.restoring import restore_steps, restore_training
 from sae_cli.runs.steps import build_step, splits_of, take_steps
 from sae_cli.training.loop import Generators, Position
@@ -54,9 +56,10 @@ def _take_part(messages: Messages, tell: Callable[[BaseException], object]) -> N
                 f"{made.fingerprint[:12]} here, {call['data'][:12]} there); give all the same"
             )
         messages.send(f"here {number} {messages.launch.rank}", {})
-        ranks = Together(messages, made.training.device.torch)
+        ranks = Together(messages, made.training.device.torch, shares_of(config))
         try:
-            content = ranks.from_first(b"")
+            resumes_alike = call["new"] or ranks.shares == "rows"
+            content = ranks.from_first(b"") if resumes_alike else ranks.receive_bytes(0)
             saved = unpack(content, "the checkpoint of process 0") if content else None
             with trained_together(ranks), bus_errors_raised(stop):
                 _train(made, saved, stop)
@@ -96,10 +99,12 @@ def _train_stage(
         restore_steps(optimizer, step, position, saved)
 
     def on_step(terms: Terms) -> None:
+        obey(made, stage, optimizer)
         # A signal to this process alone is one for all, who learn of it in the next step.
         if step.joining is not None and step.joining.asked is not None:
             raise Stopped(step.joining.asked)
 
+    obey(made, stage, optimizer)
     for _ in take_steps(
         made,
         stage,
@@ -114,3 +119,5 @@ def _train_stage(
         # What only looks like other data is for the first process to say, of its own files.
         check_files(made)
         meet_ranks()
+        obey(made, stage, optimizer)
+    obey(made, stage, optimizer)

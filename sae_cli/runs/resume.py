@@ -110,7 +110,8 @@ def resume(
             _check_data(made, saved)
             check_length(made, saved)
         stop.check()
-        stack.enter_context(leading(made, saved))
+        # Where processes hold some of the latents each, the whole is kept by none.
+        saved = stack.enter_context(leading(made, saved))
         folder.clean()
         _record(folder, made, recorded, saved)
         loggers: Loggers = config.settings.logger

@@ -8,8 +8,10 @@ from typing import final
 from sae_cli.model.objective import Terms
 from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.active_run import ActiveRun
+from sae_cli.runs.calls import Call, call
 from sae_cli.runs.divergence import divergence
 from sae_cli.runs.restoring import refuse_misfits, restore_steps, restore_training
+from sae_cli.runs.slices import find_broken, whole_model, whole_moments
 from sae_cli.training.iterations import Iteration
 from sae_cli.training.loop import Position
 from sae_cli.training.optimizers import Mover
@@ -74,9 +76,12 @@ class Saver:
         run.progress.step += 1
         run.console.step(terms)
         run.tracking.add_step(run.progress.step, terms)
-        if run.stop.number is not None or self._due():
+        saves = run.stop.number is not None or self._due()
+        if saves:
             self._step.sums.check()
             self.save(best=False)
+        call(Call.GO_ON)
+        if saves:
             run.stop.check()
 
     def save(self, *, best: bool) -> None:
@@ -88,12 +93,11 @@ class Saver:
                 gradient can overflow while weight and loss do not).
         """
         self._run.check_data()
-        moments = [tensor for tensors in self._optimizer.state.values() for tensor in tensors]
-        found = {"weights": self._optimizer.parameters, "moments of the gradients": moments}
-        for what, tensors in found.items():
-            if not all(bool(tensor.isfinite().all()) for tensor in tensors):
-                when = f"by step {self._run.progress.step}"
-                raise divergence(self._run, self._stage, f"{what} became infinite or NaN {when}")
+        call(Call.STATE)
+        broken = find_broken(self._optimizer)
+        if broken is not None:
+            when = f"by step {self._run.progress.step}"
+            raise divergence(self._run, self._stage, f"{broken} became infinite or NaN {when}")
         self._run.folder.checkpoints.save(self._state(), best=best)
         self._run.progress.saved_step = self._run.progress.step
         self._saved_at = time.monotonic()
@@ -115,9 +119,9 @@ class Saver:
         return TrainState(
             config=run.config.as_dict(),
             data=run.made.fingerprint,
-            model=training.autoencoder.state_dict(),
+            model=whole_model(training.autoencoder, training.autoencoder.state_dict()),
             objectives={s.name: s.objective.state_dict() for s in training.stages},
-            optimizer=self._optimizer.state_dict(),
+            optimizer=whole_moments(self._stage, self._optimizer.state_dict()),
             sums=self._step.sums.state_dict(),
             order=position.order,
             noise=run.generators.noise.get_state(),

@@ -12,6 +12,7 @@ from sae_cli.assembly.stages import steps_per_epoch
 from sae_cli.core.ranks.together import meet_ranks
 from sae_cli.datasets import Split
 from sae_cli.runs.active_run import ActiveRun
+from sae_cli.runs.calls import Call, call
 from sae_cli.runs.divergence import divergence, hopeless
 from sae_cli.runs.saver import Saver
 from sae_cli.runs.steps import build_step, splits_of, take_steps
@@ -59,12 +60,14 @@ def train_stage(run: ActiveRun, stage: Stage) -> None:
         run.progress.best_loss, run.progress.best_epoch = math.inf, run.progress.epoch
         saver.save(best=validation.improves({}))
         run.stop.check()
+    call(Call.GO_ON)
     for means in _epochs(run, stage, optimizer, step, train, position, saver):
         # The others have looked at their data.
         meet_ranks()
         run.progress.epoch += 1
         saver.save(best=validation.improves(means))
         run.stop.check()
+        call(Call.GO_ON)
         if position.epoch < stage.epochs:
             run.watch(run.log.lines)
     run.console.end()
@@ -133,6 +136,7 @@ class _Validation:
             DivergedError: a term of the loss is not finite.
         """
         run, stage, progress = self._run, self._stage, self._run.progress
+        call(Call.VAL)
         values = evaluate(
             stage.autoencoder, stage.objective, self._val, self._baseline, run.training.device
         )

@@ -13,13 +13,14 @@ from sae_cli.core.signals import Stop
 from sae_cli.datasets import Split
 from sae_cli.model.objective import Terms
 from sae_cli.model.rates import rates_of
+from sae_cli.runs.slices import is_held
 from sae_cli.training.gradients.over_split import OverSplit
 from sae_cli.training.iterations import Iteration, fit_whole
 from sae_cli.training.loop import Generators, Position, encode, fit
 from sae_cli.training.optimizers import OPTIMIZERS, Mover, Optimizer
 from sae_cli.training.optimizers.lbfgs import LBFGS, iterations_of
 from sae_cli.training.resampling import resampling
-from sae_cli.training.shares import Joining
+from sae_cli.training.shares import Joining, OfLatents, OfRows
 from sae_cli.training.stage import Stage
 from sae_cli.training.step import Step
 
@@ -45,9 +46,9 @@ def build_step(
         train: what the stage trains on.
         stop: of this process; where several share the batches, they tell each other of it.
     """
-    config, training, ranks = made.config, made.training, together()
+    config, training = made.config, made.training
     section = optimizer_section(config, stage)
-    joining = None if ranks is None else Joining(ranks, stop)
+    joining = _joining(stage, stop)
     if iterations_of(section):
         return _build_iteration(made, stage, train, joining)
     gradients = build_gradients(config, training.device, stage)
@@ -68,6 +69,13 @@ def build_step(
         joining=joining,
     )
     return optimizer, step
+
+
+def _joining(stage: Stage, stop: Stop) -> Joining | None:
+    ranks = together()
+    if ranks is None:
+        return None
+    return OfRows(ranks, stop) if ranks.shares == "rows" else OfLatents(ranks, stop, is_held(stage))
 
 
 def _build_iteration(

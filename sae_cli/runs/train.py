@@ -22,6 +22,7 @@ from sae_cli.core.shapes import REALS
 from sae_cli.core.signals import Stop, stopping_in_time
 from sae_cli.core.text import short
 from sae_cli.datasets.formats.bus_errors import bus_errors_raised
+from sae_cli.model.held import n_parameters
 from sae_cli.pictures import render
 from sae_cli.results.drawing import draw
 from sae_cli.results.notes import target_notes
@@ -29,10 +30,12 @@ from sae_cli.run_folder.folder import RunFolder
 from sae_cli.run_folder.layout import holds_sweep, plugin_copy, resume_command, status_of_end
 from sae_cli.run_folder.train_state import TrainState
 from sae_cli.runs.active_run import ActiveRun, Progress, Watch, activate, watch_nothing
+from sae_cli.runs.calls import Call, call
 from sae_cli.runs.closing import active_units, closing_metrics, closing_table
 from sae_cli.runs.leading import leading, under_torchrun
 from sae_cli.runs.reporting import report_run
 from sae_cli.runs.saver import restore_run
+from sae_cli.runs.slices import whole_model
 from sae_cli.runs.stage import train_stage
 
 
@@ -154,9 +157,11 @@ def _train(run: ActiveRun) -> dict[str, Any]:
     final = closing_metrics(run)
     run.check_data()
     data = run.training.dataset
-    tensors = run.training.network.saved.state_dict() | data.record.tensors
-    run.folder.save_model(tensors, data.shape, data.record.as_dict())
     model = run.training.autoencoder
+    call(Call.MODEL)
+    tensors = whole_model(model, run.training.network.saved.state_dict()) | data.record.tensors
+    call(Call.GO_ON)
+    run.folder.save_model(tensors, data.shape, data.record.as_dict())
     shown = closing_table(final, model, run.config.target_activity, active_units(run))
     path = run.folder.path
     resume = None if holds_sweep(path.parent) else resume_command(path)
@@ -164,7 +169,12 @@ def _train(run: ActiveRun) -> dict[str, Any]:
     target = run.config.parts["penalty"].get("target_l0")
     shown += target_notes(target, final["train/l0"], final["val/l0"])
     run.console.say(*shown)
-    if run.config.settings.pictures:
+    if run.config.settings.pictures and model.n_held < model.n_latents:
+        run.console.say(
+            "pictures: none, because they are drawn of a whole dictionary, and each process holds "
+            "some of its latents; load_run(FOLDER).plot(NAME) draws one"
+        )
+    elif run.config.settings.pictures:
         for picture in draw(run):
             run.folder.save_picture(picture.name, render(picture), picture.numbers)
             run.stop.check()
@@ -207,7 +217,7 @@ def _tuned(run: ActiveRun) -> dict[str, float]:
 
 
 def _n_parameters(run: ActiveRun) -> int:
-    return sum(p.numel() for p in run.training.autoencoder.parameters() if p.requires_grad)
+    return n_parameters(run.training.autoencoder)
 
 
 def _train_stages(run: ActiveRun) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import Count
 from sae_cli.core.ranks.messages import launched
+from sae_cli.core.ranks.together import Share
 from sae_cli.core.registry import Registry
 from sae_cli.core.text import counted
 from sae_cli.model.autoencoder import AutoEncoder, Pass
@@ -24,7 +25,7 @@ DEVICES: Registry[Device] = Registry("device")
 
 def _register(name: str, choose: Callable[[], torch.device]) -> None:
     @DEVICES.register(name)
-    def device(*, precision: Precision, threads: Count | None) -> Device:
+    def device(*, precision: Precision, threads: Count | None, share: Share = "rows") -> Device:
         chosen = choose()
         if precision == "tf32" and chosen.type != "cuda":
             raise ConfigError(

@@ -116,7 +116,7 @@ def evaluate(
         the terms and metrics by name.
     """
     activation = autoencoder.activation
-    metrics = Metrics(baseline, autoencoder.n_latents, activation.active_above, device.torch)
+    metrics = Metrics(baseline, autoencoder.n_held, activation.active_above, device.torch)
     sums: Terms = {}
     every = torch.arange(len(split))
     labels = split.shuffled_labels(every, EVALUATION_BATCH)

@@ -10,6 +10,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from sae_cli.core.ranks.latents import of_all_latents
 from sae_cli.model.autoencoder import Pass
 
 # Keras clips probabilities to [1e-7, 1 - 1e-7] before it takes logarithms.
@@ -136,7 +137,7 @@ class Metrics:
 
     Args:
         baseline: of the split that is evaluated.
-        n_latents: width of the code.
+        n_latents: width of the code, or the latents of this process where several hold some.
         active_above: a code counts as active when its magnitude exceeds this.
         device: where the batches are.
     """
@@ -185,6 +186,7 @@ class Metrics:
         and ``rounded_accuracy``, the share of values on the same side of 0.5 as their target.
         """
         baseline = self.baseline
+        codes, active = of_all_latents(self._codes), of_all_latents(self._active)
         elements = baseline.n * baseline.n_features
         error = float(self._squared_error)
         result = {"mse": error / elements}
@@ -195,7 +197,7 @@ class Metrics:
             result["rounded_accuracy"] = float(self._same_rounded) / elements
         return result | {
             "fvu": error / baseline.variation if baseline.variation > 0.0 else float("nan"),
-            "l0": float(self._active.sum()) / baseline.n,
-            "mean_activity": float(self._codes.mean()) / baseline.n,
-            "dead_latents": int((self._active == 0).sum()),
+            "l0": float(active.sum()) / baseline.n,
+            "mean_activity": float(codes.mean()) / baseline.n,
+            "dead_latents": int((active == 0).sum()),
         }

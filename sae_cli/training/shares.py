@@ -1,13 +1,14 @@
-"""A batch that the processes of a run share: the rows of each, and the sum of what they find.
+"""What the processes of a run share: the rows of each batch or the latents, and what they find.
 
-The batch is that of a training in one process: each takes some of its rows, and all make the same
-step. With ``w`` the share of the batch that a process has, the gradients and the terms of the batch
+The batch is that of a training in one process. Where each takes some of its rows, all make the same
+step: with ``w`` the share of the batch that a process has, the gradients and the terms of the batch
 are the sums over the processes of ``w`` times their own.
 """
 
 from __future__ import annotations
 
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple, final
@@ -46,8 +47,7 @@ class Share(NamedTuple):
         return batch
 
 
-@final
-class Joining:
+class Joining(ABC):
     """The processes of a run, as its steps need them.
 
     Args:
@@ -64,40 +64,27 @@ class Joining:
         self._asked: Tensor | None = None
         self.asked: int | None = None
 
+    @abstractmethod
     def share_of(self, n: int) -> Share:
         """Give this process's share of a batch of ``n``."""
-        rows = self._ranks.rows(n)
-        whole = n < self._ranks.size
-        return Share(rows, n, 1.0 / self._ranks.size if whole else (rows.stop - rows.start) / n)
 
-    def begin(self, share: Share) -> None:
-        """Begin with a batch."""
-        self._ranks.n_rows = share.n
-
+    @abstractmethod
     def join(
         self, terms: Terms, gradients: Sequence[Tensor], weight: float
     ) -> tuple[Terms, list[Tensor]]:
-        """Give the terms and the gradients of the batch from those of this process's rows.
+        """Give the terms and the gradients of the batch from those that this process has found.
 
         Raises:
             ConfigError, MachineError: rows could not be read, and are zeros.
         """
-        if self._stop.number == signal.SIGBUS:
-            raise_lost()
-        found = [*gradients, *terms.values()]
-        flat = torch.cat([one.detach().reshape(-1) for one in found]) * weight
-        asked = [float(number == self._stop.number) for number in SIGNALS]
-        total = self._ranks.sum(torch.cat([flat, flat.new_tensor(asked)]))
-        sizes = [*(one.numel() for one in found), len(SIGNALS)]
-        *pieces, self._asked = torch.split(total, sizes)
-        pairs = zip(pieces, found, strict=True)
-        summed = [piece.view(one.shape).to(one.dtype) for piece, one in pairs]
-        n = len(gradients)
-        of_batch = [
-            one if one.stride() == before.stride() else torch.empty_like(before).copy_(one)
-            for one, before in zip(summed[:n], gradients, strict=True)
-        ]
-        return dict(zip(terms, summed[n:], strict=True)), of_batch
+
+    @abstractmethod
+    def norm(self, norms: Tensor) -> Tensor:
+        """Give the L2 norm of all gradients from those of this process's, one of each parameter."""
+
+    def begin(self, share: Share) -> None:
+        """Begin with a batch."""
+        self._ranks.n_rows = share.n
 
     def agree(self) -> None:
         """Note a signal to any of the processes, as one to this."""
@@ -107,6 +94,75 @@ class Joining:
         self.asked = next((number for number, n in asked if n), None)
         if self._stop.number is None:
             self._stop.number = self.asked
+
+    def _sum(self, found: Sequence[Tensor], weight: float) -> list[Tensor]:
+        """Sum tensors over the processes, and tell them of a signal to this one."""
+        if self._stop.number == signal.SIGBUS:
+            raise_lost()
+        flat = torch.cat([one.detach().reshape(-1) for one in found]) * weight
+        asked = [float(number == self._stop.number) for number in SIGNALS]
+        total = self._ranks.sum(torch.cat([flat, flat.new_tensor(asked)]))
+        sizes = [*(one.numel() for one in found), len(SIGNALS)]
+        *pieces, self._asked = torch.split(total, sizes)
+        pairs = zip(pieces, found, strict=True)
+        summed = [piece.view(one.shape).to(one.dtype) for piece, one in pairs]
+        return [
+            one if one.stride() == before.stride() else torch.empty_like(before).copy_(one)
+            for one, before in zip(summed, found, strict=True)
+        ]
+
+
+@final
+class OfRows(Joining):
+    """Processes that share the rows of each batch: all gradients are sums over them."""
+
+    def share_of(self, n: int) -> Share:
+        rows = self._ranks.rows(n)
+        whole = n < self._ranks.size
+        return Share(rows, n, 1.0 / self._ranks.size if whole else (rows.stop - rows.start) / n)
+
+    def join(
+        self, terms: Terms, gradients: Sequence[Tensor], weight: float
+    ) -> tuple[Terms, list[Tensor]]:
+        summed = self._sum([*gradients, *terms.values()], weight)
+        n = len(gradients)
+        return dict(zip(terms, summed[n:], strict=True)), summed[:n]
+
+    def norm(self, norms: Tensor) -> Tensor:
+        norm: Tensor = torch.linalg.vector_norm(norms)
+        return norm
+
+
+@final
+class OfLatents(Joining):
+    """Processes that each hold some of the latents, and see whole batches.
+
+    The forward pass has summed what the terms are made of. The gradients of the latents are each
+    process's own; those of other parameters, such as the bias of the decoder, are sums.
+
+    Args:
+        held: whether each parameter is of latents.
+    """
+
+    def __init__(self, ranks: Together, stop: Stop, held: Sequence[bool]) -> None:
+        super().__init__(ranks, stop)
+        self._held = held
+
+    def share_of(self, n: int) -> Share:
+        return Share(slice(0, n), n, 1.0)
+
+    def join(
+        self, terms: Terms, gradients: Sequence[Tensor], weight: float
+    ) -> tuple[Terms, list[Tensor]]:
+        pairs = [*zip(gradients, self._held, strict=True)]
+        summed = iter(self._sum([one for one, held in pairs if not held], weight))
+        return terms, [one if held else next(summed) for one, held in pairs]
+
+    def norm(self, norms: Tensor) -> Tensor:
+        held = torch.tensor(self._held, device=norms.device)
+        squares = norms.square()
+        of_latents = self._ranks.sum(torch.where(held, squares, 0.0).sum()[None])
+        return (of_latents[0] + torch.where(held, 0.0, squares).sum()).sqrt()
 
 
 Batch = tuple[Tensor, Tensor | None, Share | None]

@@ -102,7 +102,9 @@ class Step:
         if share is not None and self.joining is not None:
             terms, gradients = self.joining.join(terms, gradients, share.weight)
         if self._clip_norm is not None:
-            gradients = clip(gradients, self._clip_norm)
+            joining = self.joining
+            norm = torch.linalg.vector_norm if joining is None else joining.norm
+            gradients = clip(gradients, self._clip_norm, norm)
         if self._gradients.side_by_side:
             meet(move_all, Move(self._optimizer, gradients, float(learning_rate)))
         else:
@@ -129,14 +131,21 @@ class Step:
 
 
 @torch.no_grad()
-def clip(gradients: Sequence[Tensor], bound: float) -> list[Tensor]:
+def clip(
+    gradients: Sequence[Tensor],
+    bound: float,
+    norm_of: Callable[[Tensor], Tensor] = torch.linalg.vector_norm,
+) -> list[Tensor]:
     """Scale gradients down together so that the L2 norm of all their elements is at most ``bound``.
 
     Shorter ones keep their bits. The norm is taken in float64, because squares of large gradients,
     which are those to be clipped, are infinite in float32 (Pascanu et al. 2013).
+
+    Args:
+        norm_of: gives the norm of all from those of each, where processes have some each.
     """
     norms = [torch.linalg.vector_norm(one, dtype=torch.float64) for one in gradients]
-    norm = torch.linalg.vector_norm(torch.stack(norms))
+    norm = norm_of(torch.stack(norms))
     scale = (bound / norm.clamp(min=bound)).to(gradients[0].dtype)
     return [one * scale for one in gradients]
 

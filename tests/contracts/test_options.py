@@ -22,8 +22,9 @@ from sae_cli.runs.train import train
 from sae_cli.testing.other_values import other_values
 from tests.contracts.small import MODELS, of_model, page_of, part_of, with_parts
 
-# They choose pages, or how the same numbers are computed (tests/assembly/test_compute.py).
-NOT_ALONE = ("model", "experiment", "compile", "threads")
+# They choose pages, or how the same numbers are computed (tests/assembly/test_compute.py,
+# tests/runs/test_latents.py).
+NOT_ALONE = ("model", "experiment", "compile", "threads", "share")
 # Data that are in the package; the others are tried in tests/datasets.
 DATASETS = ("digits",)
 # What an option has to be tried with, to matter at all.

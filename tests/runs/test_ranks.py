@@ -232,8 +232,8 @@ def test_no_more_codes_are_kept_than_of_one_process(n: int) -> None:
         one = Together.__new__(Together)
         one.rank, one.size = rank, 2
         with pytest.MonkeyPatch.context() as patch, trained_together(one):
-            patch.setattr(Together, "gather", lambda self, values: padded)
-            kept.append(largest[rank][_among_all(largest[rank], n)].tolist())
+            patch.setattr(Together, "gather", lambda self, values: [one[None] for one in padded])
+            kept.append(largest[rank][_among_all(largest[rank][None], n)[0]].tolist())
     expected = [np.concatenate(codes)[order[order // 4 == rank]] for rank in range(2)]
     assert [sorted(one) for one in kept] == [sorted(one.tolist()) for one in expected]
 

@@ -56,6 +56,16 @@ def test_as_in_the_other_tests(tmp_path: Path) -> None:
     assert results(tmp_path / "started") == results(tmp_path / "other")
 
 
+def test_latents_are_shared_out(tmp_path: Path) -> None:
+    words = (*SMALL, "model=batch_topk", "activation.k=2", "device.share=latents")
+    process = start(tmp_path, *words, "hydra.run.dir=started")
+    out, _ = process.communicate()
+    assert process.returncode == 0
+    assert out.splitlines()[-1] == "run folder: started"
+    run_ranks(tmp_path, 2, *words, "hydra.run.dir=other")
+    assert results(tmp_path / "started") == results(tmp_path / "other")
+
+
 def test_a_refusal_is_one_line_of_ours(tmp_path: Path) -> None:
     """``torchrun`` reports the exit code 2, and itself ends with 1."""
     process = start(tmp_path, *SMALL, "model=ae", "compile=on")

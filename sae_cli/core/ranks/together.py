@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, final
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor, distributed
@@ -20,6 +20,8 @@ from sae_cli.core.ranks.messages import LeftAlone, Messages
 # The other ranks wait while the first evaluates, draws and saves. One that has died is noticed at
 # once, because its connections are closed.
 LONGEST_WAIT = timedelta(days=7)
+# What the ranks of a run share out: the rows of each batch, or the latents of the dictionary.
+Share = Literal["rows", "latents"]
 # Fewer elements than this are sent to every rank as they are: one message in place of two.
 FEW = 1 << 14
 
@@ -31,6 +33,7 @@ class Together:
     Args:
         messages: between them.
         device: what they compute on.
+        shares: what they share out.
 
     Attributes:
         n_rows: of the batch at work.
@@ -40,12 +43,15 @@ class Together:
         LeftAlone: in the others.
     """
 
-    def __init__(self, messages: Messages, device: torch.device) -> None:
+    shares: Share = "rows"
+
+    def __init__(self, messages: Messages, device: torch.device, shares: Share) -> None:
         # Not every build of PyTorch has it.
         from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 
         self.messages = messages
         self.rank, self.size = messages.launch.rank, messages.launch.size
+        self.shares = shares
         self.n_rows = 0
         self._call(
             distributed.init_process_group,
@@ -97,6 +103,33 @@ class Together:
         self._call(distributed.broadcast, held, 0)
         return held.numpy().tobytes()
 
+    def number_of_first(self, number: int) -> int:
+        """Give the first rank's number to all; those of the others are not used."""
+        held = torch.tensor([number])
+        self._call(distributed.broadcast, held, 0)
+        return int(held)
+
+    def send(self, values: Tensor, rank: int) -> None:
+        """Send values to one rank, which is to ``receive`` them."""
+        self._call(distributed.send, values.detach().cpu().contiguous(), rank)
+
+    def receive(self, shape: tuple[int, ...], dtype: torch.dtype, rank: int) -> Tensor:
+        """Give the values of this shape and type that one rank sends, on the CPU."""
+        held = torch.empty(shape, dtype=dtype, device="cpu")
+        self._call(distributed.recv, held, rank)
+        return held
+
+    def send_bytes(self, content: bytes, rank: int) -> None:
+        """Send bytes to one rank, which is to ``receive_bytes``."""
+        self.send(torch.tensor([len(content)]), rank)
+        if content:
+            self.send(torch.frombuffer(bytearray(content), dtype=torch.uint8), rank)
+
+    def receive_bytes(self, rank: int) -> bytes:
+        """Give the bytes that one rank sends."""
+        n = int(self.receive((1,), torch.int64, rank))
+        return self.receive((n,), torch.uint8, rank).numpy().tobytes() if n else b""
+
     def _call(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
         """Meet the other ranks."""
         try:
@@ -124,7 +157,7 @@ def together() -> Together | None:
 
 @contextmanager
 def trained_together(ranks: Together) -> Iterator[None]:
-    """Have batches be those of all ranks within."""
+    """Have batches, or latents, be those of all ranks within."""
     global _together
     _together = ranks
     try:
@@ -154,6 +187,10 @@ def meet_ranks() -> None:
         _together.gather(torch.zeros(1))
 
 
+def _sharing_rows() -> Together | None:
+    return _together if _together is not None and _together.shares == "rows" else None
+
+
 def mean_of_batch(mean: Tensor, n: int) -> Tensor:
     """The mean over a whole batch, from that over this process's rows of it.
 
@@ -163,11 +200,12 @@ def mean_of_batch(mean: Tensor, n: int) -> Tensor:
         mean: any shape.
         n: how many rows it is of.
     """
-    if _together is None or _together.n_rows == n:
+    ranks = _sharing_rows()
+    if ranks is None or ranks.n_rows == n:
         # Fewer rows than ranks are all here, and their mean is exact: a variation of 0 stays so.
         return mean
     own = mean.detach().flatten()
-    whole = (_together.sum(own * n) / _together.n_rows).view_as(mean)
+    whole = (ranks.sum(own * n) / ranks.n_rows).view_as(mean)
     # The difference is 0, and brings the gradient.
     return whole + (mean - mean.detach())
 
@@ -181,21 +219,25 @@ def in_proportion(total: Tensor, n: int) -> Tensor:
         total: a scalar without a gradient.
         n: how many rows it is of.
     """
-    if _together is None or _together.n_rows == n:
+    ranks = _sharing_rows()
+    if ranks is None or ranks.n_rows == n:
         return total
     return n * mean_of_batch(total / n, n)
 
 
 def of_all(values: Tensor) -> Tensor:
-    """The values ``(n,)`` of every rank, ``(size, n)``."""
-    return values[None] if _together is None else torch.stack(_together.gather(values))
+    """The values ``(n,)`` of every rank that has rows of the batch, ``(size, n)``."""
+    ranks = _sharing_rows()
+    return values[None] if ranks is None else torch.stack(ranks.gather(values))
 
 
 def rank_of_all() -> int:
     """Which of the rows of ``of_all`` is this rank's."""
-    return 0 if _together is None else _together.rank
+    ranks = _sharing_rows()
+    return 0 if ranks is None else ranks.rank
 
 
 def rows_of_batch(n: int) -> int:
     """How many rows the whole batch has of which these ``n`` are this process's."""
-    return n if _together is None else _together.n_rows
+    ranks = _sharing_rows()
+    return n if ranks is None else ranks.n_rows

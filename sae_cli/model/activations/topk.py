@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import Width
+from sae_cli.core.ranks.latents import sharing_latents
 from sae_cli.core.ranks.together import of_all, rank_of_all, rows_of_batch
 from sae_cli.core.shapes import NON_NEGATIVE
 from sae_cli.model.activations.activation import ACTIVATIONS, Activation, Learning
@@ -50,9 +51,16 @@ class TopK(Activation):
 
     def kept(self, pre_codes: Tensor) -> tuple[Tensor, Tensor]:
         """Values and places of the codes that are kept, both ``(batch, k)``, in no order; other
-        codes are 0."""
-        indices = _largest_of_rows(pre_codes.detach(), self.k)
-        return pre_codes.gather(1, indices).relu(), indices
+        codes are 0.
+
+        Where several processes hold latents, these are its own largest, 0 where they are not among
+        the largest of all.
+        """
+        indices = _largest_of_rows(pre_codes.detach(), min(self.k, pre_codes.shape[1]))
+        values = pre_codes.gather(1, indices)
+        if sharing_latents() is not None:
+            values = torch.where(_among_all(values.detach(), self.k), values, 0.0)
+        return values.relu(), indices
 
     def forward(self, pre_codes: Tensor, noise: Tensor | None = None) -> Tensor:
         values, indices = self.kept(pre_codes)
@@ -102,13 +110,14 @@ class BatchTopK(Activation, Learning):
         """Values and places of the codes that a training step keeps, both ``(k * batch,)``, in no
         order; a place is a number in the flat batch. Other codes are 0.
 
-        Of a batch that several processes share, these are its own among the largest of all.
+        Of a batch whose rows or latents several processes share, these are its own among the
+        largest of all.
         """
         n = rows_of_batch(len(pre_codes))
         flat = pre_codes.flatten()
         values, indices = _largest(flat, min(self.k * n, len(flat)))
-        if n > len(pre_codes):
-            among = _among_all(values.detach(), self.k * n)
+        if n > len(pre_codes) or sharing_latents() is not None:
+            among = _among_all(values.detach()[None], self.k * n)[0]
             values, indices = values[among], indices[among]
         return values.relu(), indices
 
@@ -120,8 +129,8 @@ class BatchTopK(Activation, Learning):
     def learn_(self, codes: Tensor) -> None:
         positive = torch.where(codes > 0.0, codes, torch.inf)
         # Of a batch that several processes share, one may have none of the largest codes.
-        own = positive.amin() if len(positive) else positive.new_tensor(torch.inf)
-        smallest = of_all(own[None]).amin()
+        own = positive.amin() if positive.numel() else positive.new_tensor(torch.inf)
+        smallest = _of_every(own[None])[0].amin()
         # Without a positive code there is nothing to learn.
         smallest = torch.where(smallest.isfinite(), smallest, self.threshold)
         mean = torch.lerp(self.threshold, smallest, self.threshold_rate)
@@ -131,15 +140,33 @@ class BatchTopK(Activation, Learning):
         return f"k={self.k}"
 
 
+def _of_every(values: Tensor) -> tuple[Tensor, int]:
+    """The values of every process that shares out rows or latents, ``(size, *shape)``, and which of
+    them are those of this one."""
+    ranks = sharing_latents()
+    if ranks is None:
+        return of_all(values), rank_of_all()
+    return torch.stack(ranks.gather(values)), ranks.rank
+
+
 def _among_all(values: Tensor, n: int) -> Tensor:
-    """Which of the at most ``n`` largest values of this process are among the ``n`` largest of all
-    processes. Of values equal to the least, those of earlier processes come first."""
-    found = of_all(torch.cat([values, values.new_full((n - len(values),), -torch.inf)]))
-    flat = found.flatten()
-    least = flat.topk(n, sorted=False).values.amin()
-    above, equal = flat > least, flat == least
-    kept = above | (equal & (equal.cumsum(0) <= n - above.sum()))
-    return kept.view_as(found)[rank_of_all()][: len(values)]
+    """Which of the largest values of this process ``(rows, at most n)`` are among the ``n`` largest
+    of each row in all processes."""
+    rows, width = values.shape
+    missing = values.new_full((rows, n - width), -torch.inf)
+    found, rank = _of_every(torch.cat([values, missing], 1))
+    return largest_of_all(found, n)[rank, :, :width]
+
+
+def largest_of_all(found: Tensor, n: int) -> Tensor:
+    """Which values ``(size, rows, width)`` are the ``n`` largest of each row over the processes, in
+    the same shape. Of values equal to the least, those of earlier processes come first."""
+    flat = found.transpose(0, 1).flatten(1)
+    least = flat.topk(n, dim=1, sorted=False).values.amin(1, keepdim=True)
+    # What is not a number is kept, so that the loss is not one either.
+    above, equal = ~(flat <= least), flat == least
+    kept = above | (equal & (equal.cumsum(1) <= n - above.sum(1, keepdim=True)))
+    return kept.view(kept.shape[0], len(found), -1).transpose(0, 1)
 
 
 def _largest_of_rows(values: Tensor, k: int) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from sae_cli.core.options import NonNegative, OpenUnit
 from sae_cli.core.shapes import NON_NEGATIVE, UNIT
 from sae_cli.model.penalties.penalty import PENALTIES, ExamplePenalty, Penalty
+from sae_cli.model.penalties.roles import OfEachLatent
 from sae_cli.model.proximal import Proximal
 
 # This keeps the KL and its gradient finite where the mean activity is exactly 0 or 1.
@@ -22,7 +23,7 @@ def none() -> None:
 
 
 @final
-class L1(ExamplePenalty, Proximal):
+class L1(ExamplePenalty, Proximal, OfEachLatent):
     """``mean over examples of sum_j |a_j|`` (Olshausen and Field 1996; Tibshirani 1996).
 
     Scaling codes down and the decoder up lowers it for free: see ``unit_norm_decoder`` of the
@@ -39,7 +40,7 @@ class L1(ExamplePenalty, Proximal):
 
 @final
 @PENALTIES.register("l2")
-class L2(ExamplePenalty, Proximal):
+class L2(ExamplePenalty, Proximal, OfEachLatent):
     """``mean over examples of sum_j a_j^2``: shrinks every code, makes none exactly zero."""
 
     def per_example(self, codes: Tensor) -> Tensor:
@@ -71,7 +72,7 @@ class TargetPenalty(Penalty, ABC):
 
 @final
 @PENALTIES.register("kl")
-class KL(TargetPenalty):
+class KL(TargetPenalty, OfEachLatent):
     """``sum_j KL(target || mean activity of latent j)`` between Bernoulli variables.
 
     ``p log(p/q) + (1-p) log((1-p)/(1-q))`` with p the target and q the observed mean (Ng 2011,
@@ -91,7 +92,7 @@ class KL(TargetPenalty):
 
 @final
 @PENALTIES.register("squared_target")
-class SquaredTarget(TargetPenalty):
+class SquaredTarget(TargetPenalty, OfEachLatent):
     """``sum_j (mean activity of latent j - target)^2``: unlike the KL it stays bounded."""
 
     requires = NON_NEGATIVE

@@ -11,12 +11,13 @@ from sae_cli.core.options import NonNegative, Positive, WarmUpSteps
 from sae_cli.model.activations.gated import Gated
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.penalties.penalty import PENALTIES, Penalty
+from sae_cli.model.penalties.roles import OfEachLatent
 from sae_cli.model.penalties.targeting import Targeting
 
 
 @final
 @PENALTIES.register("gate")
-class Gate(Targeting):
+class Gate(Targeting, OfEachLatent):
     """``mean over examples of sum_j ReLU(g_j)`` over gates g, for ``activation=gated``
     (Rajamanoharan et al. 2024)."""
 

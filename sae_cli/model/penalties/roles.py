@@ -49,6 +49,11 @@ def for_network(penalty: Penalty | None, autoencoder: AutoEncoder) -> Penalty | 
     return for_codes(penalty, autoencoder.code_shape)
 
 
+class OfEachLatent:
+    """A penalty that is a sum over latents of what each of them has by itself, so that processes
+    that hold some each can sum theirs."""
+
+
 class OfSamples:
     """A penalty of the distributions that pre-codes describe, from which codes are drawn."""
 

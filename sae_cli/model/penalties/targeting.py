@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import NonNegative, Positive, WarmUpSteps
+from sae_cli.core.ranks.latents import sum_over_latents
 from sae_cli.core.ranks.together import mean_of_batch
 from sae_cli.model.autoencoder import Pass
 from sae_cli.model.further import Watcher
@@ -82,7 +83,8 @@ class Targeting(Growing, OfNetwork, Tuned, Watcher, ABC):
         if self.mean_l0 is None or self.log_factor is None or self.target_l0 is None:
             return
         active = passed.codes.abs() > self.active_above
-        l0 = mean_of_batch(active.sum(1, dtype=self.mean_l0.dtype).mean(), len(active))
+        own = active.sum(1, dtype=self.mean_l0.dtype).mean()
+        l0 = sum_over_latents(mean_of_batch(own, len(active)))
         before = self._error()
         seen = self.mean_l0 > 0
         self.mean_l0.copy_(torch.where(seen, self.mean_l0.lerp(l0, RATE), l0))

@@ -17,6 +17,7 @@ from sae_cli.model.activations.jumprelu import JumpReLU
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.penalties.activity import L1
 from sae_cli.model.penalties.penalty import PENALTIES, Penalty
+from sae_cli.model.penalties.roles import OfEachLatent
 from sae_cli.model.penalties.targeting import Targeting
 from sae_cli.model.proximal import Proximal
 
@@ -83,7 +84,7 @@ def l1(
 
 
 @final
-class WeighedL1(Targeting, Proximal):
+class WeighedL1(Targeting, Proximal, OfEachLatent):
     """``mean over examples of sum_j |f_j| |d_j|`` (Anthropic 2024, April update on sparse
     autoencoders), or without the norms, with a weight that may grow.
 
@@ -130,7 +131,7 @@ class WeighedL1(Targeting, Proximal):
 
 @final
 @PENALTIES.register("l0")
-class L0(Targeting):
+class L0(Targeting, OfEachLatent):
     """``mean over examples of the number of active latents``, for ``activation=jumprelu``.
 
     Its gradient goes to the thresholds alone, through the kernel of the activation
@@ -165,7 +166,7 @@ class L0(Targeting):
 
 @final
 @PENALTIES.register("tanh")
-class Tanh(Targeting):
+class Tanh(Targeting, OfEachLatent):
     """``mean over examples of sum_j tanh(scale |f_j| |d_j|)``, a smooth count of active latents.
 
     Anthropic 2025, January update on dictionary learning. With ``pre_code_weight`` there is a

@@ -1,0 +1,86 @@
+"""What several processes can train together that each hold some of the latents."""
+
+from __future__ import annotations
+
+from sae_cli.assembly.network import Network
+from sae_cli.config.schema import RunConfig
+from sae_cli.core.errors import ConfigError
+from sae_cli.core.ranks.latents import latents_of
+from sae_cli.core.ranks.messages import launched
+from sae_cli.core.ranks.together import Share
+from sae_cli.model.held import HELD_APART, has_latents_apart, hold_
+from sae_cli.model.penalties.roles import OfEachLatent
+
+# Of these groups others look at all latents, at weights as a whole, or train one network after the
+# other. The first is what is offered in place of another.
+TRAINS_APART = {
+    "inference": ("none",),
+    "head": ("none",),
+    "revival": ("none",),
+    "schedule": ("joint",),
+    "reconstruction": ("mse", "bce"),
+    "optimizer": ("adam", "adamw", "nadam", "rmsprop", "sgd"),
+}
+
+
+def shares_of(config: RunConfig) -> Share:
+    """Give what the processes of a run share out."""
+    shares: Share = config.parts["device"]["share"]
+    return shares
+
+
+def check_shares(config: RunConfig) -> None:
+    """Raise ConfigError for a new run that is to share out latents and has one process.
+
+    A run that several have begun is resumed and reproduced by one as well.
+    """
+    if shares_of(config) == "latents" and launched() is None:
+        raise ConfigError(
+            "device.share=latents shares the latents out to several processes, and this is one; "
+            "start it with torchrun, or give device.share=rows"
+        )
+
+
+def hold_latents_(config: RunConfig, network: Network) -> None:
+    """Keep this process's latents where several share them out.
+
+    Raises:
+        ConfigError: something in the training needs all of them.
+    """
+    launch = launched()
+    if launch is None or shares_of(config) == "rows":
+        return
+    _check(config, network, launch.size)
+    latents = latents_of(launch.rank, launch.size, network.autoencoder.n_latents)
+    hold_(network.autoencoder, latents)
+
+
+def _check(config: RunConfig, network: Network, size: int) -> None:
+    autoencoder, chosen = network.autoencoder, config.parts
+    for group, names in TRAINS_APART.items():
+        if chosen[group]["name"] not in names:
+            raise _refusal(f"{group}={chosen[group]['name']}", f"{group}={names[0]}")
+    if config.settings.compile == "on":
+        raise _refusal("compile=on", "compile=off")
+    if not has_latents_apart(autoencoder):
+        hidden = chosen["architecture"].get("hidden_sizes")
+        if chosen["architecture"]["name"] == "dense" and hidden:
+            given, instead = f"architecture.hidden_sizes={hidden}", "architecture.hidden_sizes=[]"
+            raise _refusal(given, instead)
+        raise _refusal(f"architecture={chosen['architecture']['name']}", "architecture=sae")
+    if not isinstance(autoencoder.activation, HELD_APART):
+        raise _refusal(f"activation={chosen['activation']['name']}", "activation=topk")
+    if network.penalty is not None and not isinstance(network.penalty, OfEachLatent):
+        raise _refusal(f"penalty={chosen['penalty']['name']}", "penalty=l1")
+    if autoencoder.n_latents < size:
+        raise ConfigError(
+            f"{autoencoder.n_latents} latents cannot be shared out to {size} processes; give more "
+            f"latents, or --nproc-per-node {autoencoder.n_latents}"
+        )
+
+
+def _refusal(given: str, instead: str) -> ConfigError:
+    return ConfigError(
+        f"{given} needs all latents in each process, and device.share=latents gives each some of "
+        f"them; choose {instead}, or device.share=rows"
+    )
