@@ -81,9 +81,7 @@ def place(
     box = _box(left, top, width * shrink / DPI, height * shrink / DPI, figure_width, figure_height)
     axes = figure.add_axes(box)
     add_pixels(axes, pixels)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.spines[:].set_visible(False)
+    axes.set_axis_off()
     return axes
 
 
