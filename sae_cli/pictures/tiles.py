@@ -74,7 +74,7 @@ def place(
     """Draw a montage with its corner ``left`` and ``top`` inches from the figure's upper left.
 
     At ``shrink`` 1 one montage pixel is one pixel of the PNG. The axes count in montage pixels,
-    downwards, and have neither ticks nor frame.
+    downwards. Ticks and frame are off, because empty ones take as long as the image.
     """
     height, width = pixels.shape[:2]
     figure_width, figure_height = figure.get_size_inches()

@@ -70,6 +70,8 @@ def decoded_grid(tiles: Floats, image_shape: tuple[int, ...], *, xs: Floats, ys:
 
 def _label_values(axes: Axes, xs: Floats, ys: Floats, size: tuple[int, ...], shrink: float) -> None:
     """Label the axes with the latents, as many as there is room for."""
+    axes.set_axis_on()
+    axes.spines[:].set_visible(False)
     height, width = size
     texts = [f"{value:.3g}" for value in xs]
     # Labels are left out where neighbours would touch.
