@@ -6,85 +6,89 @@ from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from typing import final
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from sae_cli.core.company import meet
-from sae_cli.model.activations.pointwise import Pointwise
-from sae_cli.training.gradients.by_hand import ByHand
-from sae_cli.training.gradients.derivatives_of_stacks import OF_PENALTY
+from sae_cli.training.gradients.common import Common
 from sae_cli.training.gradients.gradients import Gradients
-from sae_cli.training.gradients.stacked import Batch, Result, Stacked
+from sae_cli.training.gradients.recording import Batch, Model, Result, record
+from sae_cli.training.gradients.stacked import Stacked
 
 # The stacked weights of larger models leave the cache between two steps, and gain nothing.
 MOST_WEIGHTS = 100_000
+# What may hold state that no tensor shows is left to itself.
+KNOWN = ("sae_cli.", "torch.nn.")
 
 
-def can_stack(model: ByHand) -> bool:
-    """Whether a model may be stacked, and gains by it."""
-    penalty = model.objective.penalty
+def can_stack(gradients: Gradients, modules: Sequence[nn.Module]) -> bool:
+    """Whether the gradients of these modules may be found with those of others, and gain by it."""
+    parts = [part for module in modules for part in module.modules()]
     return (
-        not model.divides
-        and (penalty is None or type(penalty) in OF_PENALTY)
-        and model.parameters[0].device.type == "cpu"
-        and sum(one.numel() for one in model.parameters) <= MOST_WEIGHTS
+        all(type(part).__module__.startswith(KNOWN) for part in parts)
+        and not any(part._forward_hooks or part._forward_pre_hooks for part in parts)
+        and all(one.is_contiguous() and one.device.type == "cpu" for one in gradients.parameters)
+        and sum(one.numel() for one in gradients.parameters) <= MOST_WEIGHTS
     )
 
 
 @final
 class SideBySide(Gradients):
-    """Gradients of a chain that are found together with those of other runs of this process.
+    """Gradients that are found together with those of other runs of this process.
 
     Args:
-        model: such that ``can_stack`` holds.
+        gradients: of the modules, such that ``can_stack`` holds.
+        modules: the auto-encoder and its objective.
     """
 
     side_by_side = True
 
-    def __init__(self, model: ByHand) -> None:
-        self.parameters = model.parameters
-        self.term_names = model.term_names
-        self._model = model
+    def __init__(self, gradients: Gradients, modules: Sequence[nn.Module]) -> None:
+        self.parameters = gradients.parameters
+        self.term_names = gradients.term_names
+        self._model = Model(gradients, modules)
 
     def __call__(
         self, x: Tensor, target: Tensor, labels: Tensor | None = None, noise: Tensor | None = None
     ) -> Result:
-        return meet(differentiate_all, Batch(self._model, x, target))
+        return meet(differentiate_all, Batch(self._model, x, target, labels, noise))
 
 
 def differentiate_all(batches: Sequence[Batch]) -> list[Result]:
-    """Give the terms and the gradients of each batch, those of one shape in one pass."""
+    """Give the terms and the gradients of each batch, those of one kind in one pass."""
+    if len(batches) == 1:
+        return [batches[0].differentiate()]
     alike: dict[Hashable, list[int]] = {}
     for i, batch in enumerate(batches):
-        alike.setdefault((_shape(batch.model), batch.x.shape), []).append(i)
+        kind = _kind(batch)
+        alike.setdefault(i if kind is None else (kind,), []).append(i)
     found: dict[int, Result] = {}
     for numbers in alike.values():
         # In the order of another time they would be another stack.
         numbers.sort(key=lambda i: id(batches[i].model))
         own = [batches[i] for i in numbers]
-        found |= zip(numbers, _stack(tuple(batch.model for batch in own))(own), strict=True)
+        if len(own) == 1:
+            found[numbers[0]] = own[0].differentiate()
+        else:
+            stack = _stack(tuple(batch.model for batch in own), own[0].kind)
+            found |= zip(numbers, stack(own), strict=True)
     return [found[i] for i in range(len(batches))]
 
 
-@lru_cache(maxsize=1024)
-def _shape(model: ByHand) -> Hashable:
-    """What models must share to be stacked."""
-    reconstruction = model.objective.reconstruction
-    assert reconstruction is not None
-    links = [
-        (link.name if isinstance(link, Pointwise) else type(link), *_sizes(model, i))
-        for i, link in enumerate(model.links)
-    ]
-    kinds = type(reconstruction), reconstruction.reduction, type(model.objective.penalty)
-    return *links, model.code, *kinds
+def _kind(batch: Batch) -> int | None:
+    """The number of what batches share that can be computed in one pass; None if it cannot."""
+    recorded = batch.model.recorded
+    if batch.kind not in recorded:
+        recorded[batch.kind] = record(batch)
+    own = recorded[batch.kind]
+    return None if own is None else own.number
 
 
-def _sizes(model: ByHand, i: int) -> Sequence[Hashable]:
-    if i not in model.weights():
-        return ()
-    weight, bias = model.weights()[i]
-    return i in model.own, weight.shape, weight.is_contiguous(), bias is None
+@lru_cache(maxsize=32)
+def _stack(models: tuple[Model, ...], kind: Hashable) -> Stacked:
+    recorded = [model.recorded[kind] for model in models]
+    return Stacked(_common(models), [one for one in recorded if one is not None])
 
 
-@lru_cache(maxsize=16)
-def _stack(models: tuple[ByHand, ...]) -> Stacked:
-    return Stacked(models)
+@lru_cache(maxsize=32)
+def _common(models: tuple[Model, ...]) -> Common:
+    return Common(models)

@@ -1,185 +1,262 @@
-"""Gradients of several chains of one shape at once, over weights with a leading axis of models.
+"""Gradients of several models at once: a tape that is replayed over stacked tensors.
 
 A step of a small network is mostly the calls that it is made of, and these are as many for one
-model as for sixteen. On one thread each operation here gives each model the bits that it has alone;
-where a library computes a stack of some shape in another way than its parts, ``Stacked`` notices at
-the first batches, and leaves the models to their own gradients.
+model as for sixteen. On one thread most operations give each model the bits that it has alone. The
+first batches are computed both ways, operation by operation, and an operation that a library rounds
+otherwise is left to each model by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sae_cli.model.activations.pointwise import Pointwise
-from sae_cli.model.autoencoder import Pass
-from sae_cli.model.objective import Terms, sum_terms
-from sae_cli.training.gradients.by_hand import ByHand, Weights
-from sae_cli.training.gradients.derivatives_of_stacks import (
-    OF_PENALTY,
-    OF_RECONSTRUCTION,
-    Strengths,
-    activate,
-    backward,
-)
+from sae_cli.training.gradients.batching import Single, Together, batched, filled
+from sae_cli.training.gradients.common import Common
+from sae_cli.training.gradients.recording import Batch, Recorded, Result, record
+from sae_cli.training.gradients.tape import Layout, Operation, Slot, leaves, slots_in
 
-# A model's weights begin at a multiple of so many elements, as in memory of their own.
-ALIGNED = 16
 # Weights are zeros, or alike, at a training's first step, and hide some differences.
 TRIALS = 3
+# In place of a number these take a tensor of one for each model.
+WITH_NUMBERS = {"mul", "add", "sub", "div"}
 
-Result = tuple[Terms, list[Tensor]]
 
+class _Call(NamedTuple):
+    """An operation of all models: from the stacked tensors of some slots to those of others."""
 
-class Batch(NamedTuple):
-    """One model's batch: ``(batch, *input_shape)`` each."""
-
-    model: ByHand
-    x: Tensor
-    target: Tensor
+    function: Together
+    given: tuple[int, ...]
+    results: tuple[int, ...]
+    in_place: bool
+    # Slots that no later operation needs.
+    done: tuple[int, ...]
 
 
 @final
 class Stacked:
-    """Models of one shape.
+    """Models with batches of one kind.
 
     Args:
-        models: alike in what ``differentiate_all`` asks for.
+        common: the tensors of the models.
+        recorded: a step of each, alike in all but numbers.
+
+    Attributes:
+        fails: whether the models do not get the bits that they have alone.
+        by_themselves: operations that each model does by itself.
     """
 
-    def __init__(self, models: Sequence[ByHand]) -> None:
-        self._models = models
-        self._first = models[0]
-        self._strengths = Strengths.of([model.objective.penalty for model in models])
-        self._own: Weights = {}
-        self._places: list[int] = []
-        # Number of examples -> trials in which each model got the bits that it has alone; None once
-        # one did not.
-        self._trials: dict[int, int | None] = {}
+    def __init__(self, common: Common, recorded: Sequence[Recorded]) -> None:
+        self._common, self._recorded = common, recorded
+        self._operations = [*zip(*(one.tape.operations for one in recorded), strict=True)]
+        self._layouts = [*recorded[0].tape.layouts]
+        self._n_slots = len(self._layouts)
+        self._numbers: list[Tensor] = []
+        self._together = [self._batched(own) for own in self._operations]
+        self.by_themselves = {i for i, one in enumerate(self._together) if one is None}
+        self.fails = False
+        self._trials = 0
+        self._program = self._compile()
 
     def __call__(self, batches: Sequence[Batch]) -> list[Result]:
-        n = len(batches[0].x)
-        trials = self._trials.get(n, 0)
-        if trials is None or len(batches) == 1:
-            return [batch.model(batch.x, batch.target) for batch in batches]
-        together = self._differentiate(batches)
-        if trials < TRIALS:
-            alone = [batch.model(batch.x, batch.target) for batch in batches]
-            same = all(map(_same_bits, together, alone))
-            self._trials[n] = trials + 1 if same else None
-            return alone
-        return together
+        """Give the terms and gradients of each batch, one of each model."""
+        if self.fails:
+            return [batch.differentiate() for batch in batches]
+        return self._try(batches) if self._trials < TRIALS else self.replay(batches)
 
     @torch.no_grad()
-    def _differentiate(self, batches: Sequence[Batch]) -> list[Result]:
-        first, code = self._first, self._first.code
-        x = torch.stack([batch.x for batch in batches]).flatten(2)
-        corrupted = any(batch.x is not batch.target for batch in batches)
-        target = torch.stack([b.target for b in batches]).flatten(2) if corrupted else x
-        every = [model.weights() for model in self._models]
-        weights = self._stack_weights(every)
-        values = self._forward(x, weights)
-        passed = Pass(values[code], values[code + 1], values[-2], values[-1])
-        terms, gradient, of_codes = self._of_objective(passed, target)
-        found = [model.found() for model in self._models]
-        for i in range(first.first, -1, -1):
-            link = first.links[i]
-            if i == code and of_codes is not None:
-                gradient = gradient + of_codes
-            if isinstance(link, Pointwise):
-                gradient = backward(link, gradient, values[i], values[i + 1])
-                continue
-            weight, bias = weights[i]
-            of_bias = None if bias is None else gradient.sum(1).unbind()
-            of_weight = _weight_gradients(every[0][i][0], gradient, values[i]).unbind()
-            for j, own in enumerate(found):
-                own_weight, own_bias = every[j][i]
-                if of_bias is not None and own_bias is not None:
-                    own.add(own_bias, of_bias[j])
-                own.add(own_weight, of_weight[j])
-            if i > 0:
-                gradient = gradient.bmm(weight)
-        columns = zip(*(value.unbind() for value in terms.values()), strict=True)
+    def replay(self, batches: Sequence[Batch]) -> list[Result]:
+        """Compute all at once."""
+        slots = self._begin(batches)
+        for function, given, results, in_place, done in self._program:
+            found = function(*[slots[i] for i in given])
+            if not in_place:
+                _put(slots, results, found)
+            for i in done:
+                slots[i] = None
+        return self._results(slots)
+
+    def _begin(self, batches: Sequence[Batch]) -> list[Any]:
+        inputs = [torch.stack(own) for own in zip(*(b.inputs for b in batches), strict=True)]
+        begun: list[Any] = [*inputs, *self._common.stacked()]
+        begun += [None] * (self._n_slots - len(begun))
+        return begun + self._numbers
+
+    def _results(self, slots: Sequence[Tensor]) -> list[Result]:
+        first = self._recorded[0]
+        values = zip(*(slots[i].unbind() for i in first.terms.values()), strict=True)
+        gradients = zip(*(slots[i].unbind() for i in first.gradients), strict=True)
         return [
-            (dict(zip(terms, column, strict=True)), own.gradients())
-            for column, own in zip(columns, found, strict=True)
+            (dict(zip(first.terms, own, strict=True)), [*of_own])
+            for own, of_own in zip(values, gradients, strict=True)
         ]
 
-    def _of_objective(self, passed: Pass, target: Tensor) -> tuple[Terms, Tensor, Tensor | None]:
-        """As ``derivatives.of_objective``, for each model."""
-        objective = self._first.objective
-        reconstruction, penalty = objective.reconstruction, objective.penalty
-        assert reconstruction is not None
-        divisor = reconstruction.divisor(target[0])
-        value, of_output = OF_RECONSTRUCTION[type(reconstruction)](divisor, passed, target)
-        if penalty is None:
-            return sum_terms(value, {}), of_output, None
-        raw, of_codes = OF_PENALTY[type(penalty)](self._strengths, passed.codes)
-        terms = sum_terms(value, {"penalty": (self._strengths.weight * raw, raw)})
-        return terms, of_output, of_codes
+    def _compile(self) -> list[_Call]:
+        program: list[_Call] = []
+        needed = {*self._recorded[0].terms.values(), *self._recorded[0].gradients}
+        for i in range(len(self._operations) - 1, -1, -1):
+            call = self._call(i)
+            done = {*call.given, *call.results} - needed
+            needed |= done
+            program.append(call._replace(done=tuple(done)))
+        return program[::-1]
 
-    def _forward(self, x: Tensor, weights: Weights) -> list[Tensor]:
-        """The input of each link, and the last output: ``(models, batch, n)`` each."""
-        values: list[Tensor] = [x]
-        for i, link in enumerate(self._first.links):
-            if isinstance(link, Pointwise):
-                values.append(activate(link, values[-1]))
-                continue
-            weight, bias = weights[i]
-            across = weight.transpose(1, 2)
-            values.append(
-                values[-1].bmm(across)
-                if bias is None
-                # To add a bias to a product rounds once more than to begin with it.
-                else torch.baddbmm(bias[:, None], values[-1], across)
-            )
-        return values
+    def _call(self, i: int) -> _Call:
+        own = self._operations[i]
+        first, together = own[0], self._together[i]
+        if together is None or i in self.by_themselves:
+            given = (*slots_in(first.arguments), *slots_in(first.options))
+            return _Call(_one_by_one(own), given, first.results, first.in_place, ())
+        function, given = together
+        return _Call(function, given, first.results, first.in_place, ())
 
-    def _stack_weights(self, every: Sequence[Weights]) -> Weights:
-        """Weight ``(models, n_out, n_in)`` and bias ``(models, n_out)`` of each linear link."""
-        if self._places != [model.parameters[0].data_ptr() for model in self._models]:
-            self._move_in()
-        computed = {i: [own[i] for own in every] for i in every[0] if i not in self._own}
-        return self._own | {
-            i: (torch.stack([w for w, _ in own]), _stack_biases([b for _, b in own]))
-            for i, own in computed.items()
-        }
+    def _batched(
+        self, own: Sequence[Operation]
+    ) -> tuple[Together, tuple[int, ...]] | None:
+        """An operation of all models, and the slots that it needs; None if there is none."""
+        first = own[0]
+        if any(one[1:3] != first[1:3] for one in own):
+            if (numbers := self._numbers_of(own)) is None:
+                return None
+            self._numbers.append(torch.tensor(numbers))
+            slot = Slot(len(self._layouts))
+            self._layouts.append(Layout((), (), torch.float32))
+            first = first._replace(arguments=(first.arguments[0], slot))
+        function = batched(Single(first, self._layouts, len(own)))
+        given = (*slots_in(first.arguments), *slots_in(first.options))
+        return None if function is None else (function, given)
 
-    def _move_in(self) -> None:
-        """Move the weights that are parameters of the models into tensors for all of them."""
-        self._own = {}
-        for i in self._first.own:
-            weights, biases = zip(*(model.own[i] for model in self._models), strict=True)
-            self._own[i] = _common(weights), None if biases[0] is None else _common(biases)
-        self._places = [model.parameters[0].data_ptr() for model in self._models]
+    def _numbers_of(self, own: Sequence[Operation]) -> list[float] | None:
+        """The second argument of each, if these are all that differs and may be a tensor."""
+        first = own[0]
+        x, *others = first.arguments
+        fits = (
+            first.name in WITH_NUMBERS
+            and not any(one.options for one in own)
+            and len(others) == 1
+            and isinstance(x, Slot)
+            and self._layouts[x.number].dtype == torch.float32
+        )
+        return [one.arguments[1] for one in own] if fits else None
+
+    def _try(self, batches: Sequence[Batch]) -> list[Result]:
+        """Compute each batch alone, and all at once for comparison."""
+        models = [batch.model for batch in batches]
+        # It moves the models, and what they are told apart by.
+        self._common.stacked()
+        before = [model.state() for model in models]
+        alone = [batch.differentiate() for batch in batches]
+        after = [model.state() for model in models]
+        for model, state in zip(models, before, strict=True):
+            model.restore(state)
+        recorded = [record(batch, keeps=True) for batch in batches]
+        self.fails = not self._agrees(batches, [one for one in recorded if one], alone, after)
+        for model, state in zip(models, after, strict=True):
+            model.restore(state)
+        self._trials += 1
+        self._program = self._compile()
+        return alone
+
+    @torch.no_grad()
+    def _agrees(
+        self,
+        batches: Sequence[Batch],
+        recorded: Sequence[Recorded],
+        alone: Sequence[Result],
+        after: Sequence[Sequence[Tensor]],
+    ) -> bool:
+        """Whether all at once give what each gives alone, operation by operation."""
+        if len(recorded) < len(batches) or any(
+            one.number != own.number
+            for one, own in zip(recorded, self._recorded, strict=True)
+        ):
+            return False
+        slots = self._begin(batches)
+        for i in range(len(self._operations)):
+            copies = [one.tape.copies[i] for one in recorded]
+            if not self._take(i, slots, copies):
+                return False
+        found = self._results(slots)
+        states = [batch.model.state() for batch in batches]
+        return all(map(same_results, found, alone)) and all(
+            same(*pair)
+            for own, other in zip(states, after, strict=True)
+            for pair in zip(own, other, strict=True)
+        )
+
+    def _take(self, i: int, slots: list[Any], copies: Sequence[Sequence[Tensor]]) -> bool:
+        """Do an operation, for each model by itself where all at once have other bits."""
+        own = self._operations[i][0]
+        changed = slots[own.results[0]] if own.in_place else None
+        before = None if changed is None else changed.clone()
+        for _ in range(2):
+            call = self._call(i)
+            found = call.function(*[slots[j] for j in call.given])
+            if not own.in_place:
+                _put(slots, call.results, found)
+            stacked = [slots[j] for j in own.results]
+            if own.name == "empty_like" or all(
+                self._lies_alike(j, part) and same(part, copy)
+                for j, parts, of_each in zip(own.results, stacked, zip(*copies), strict=True)
+                for part, copy in zip(parts, of_each, strict=True)
+            ):
+                return True
+            self.by_themselves.add(i)
+            if changed is not None:
+                changed.copy_(before)
+        return False
 
 
-def _common(parameters: Sequence[nn.Parameter]) -> Tensor:
-    """Give one tensor ``(models, ...)``, of which each parameter is made a part."""
-    n = parameters[0].numel()
-    room = torch.zeros(len(parameters), -(-n // ALIGNED) * ALIGNED)
-    common = room[:, :n].view(len(parameters), *parameters[0].shape)
-    for parameter, part in zip(parameters, common, strict=True):
-        part.copy_(parameter)
-        parameter.data = part
-    return common
+    def _lies_alike(self, slot: int, part: Tensor) -> bool:
+        """Whether a part of a stacked tensor lies in memory as a model's own would."""
+        layout = self._layouts[slot]
+        given = zip(layout.shape, layout.stride, part.stride(), strict=True)
+        return all(size == 1 or own == other for size, own, other in given)
 
 
-def _stack_biases(biases: Sequence[Tensor | None]) -> Tensor | None:
-    given = [bias for bias in biases if bias is not None]
-    return torch.stack(given) if given else None
+def _put(slots: list[Any], results: Sequence[int], found: Any) -> None:
+    if len(results) == 1 and isinstance(found, Tensor):
+        slots[results[0]] = found
+        return
+    tensors = [one for one in leaves(found) if isinstance(one, Tensor)]
+    for i, one in zip(results, tensors, strict=True):
+        slots[i] = one
 
 
-def _weight_gradients(weight: Tensor, gradient: Tensor, x: Tensor) -> Tensor:
-    """``gradient' x`` of each model, laid out as ``weight`` of one of them is."""
-    if weight.is_contiguous():
-        return gradient.transpose(1, 2).bmm(x)
-    return x.transpose(1, 2).bmm(gradient).transpose(1, 2)
+def _one_by_one(own: Sequence[Operation]) -> Together:
+    """An operation that each model does by itself."""
+    calls = [filled(one.arguments, one.options, one.function) for one in own]
+    in_place = own[0].in_place
+
+    def call(*stacked: Tensor) -> Any:
+        columns: Iterable[tuple[Tensor, ...]] = (
+            zip(*(one.unbind() for one in stacked), strict=True) if stacked else [()] * len(calls)
+        )
+        found = [one(*column) for one, column in zip(calls, columns, strict=True)]
+        if in_place:
+            return stacked[0]
+        tensors = zip(*([t for t in leaves(one) if t is not None] for one in found), strict=True)
+        return [torch.stack(one) for one in tensors]
+
+    return call
 
 
-def _same_bits(one: Result, other: Result) -> bool:
-    terms = all(torch.equal(value, other[0][name]) for name, value in one[0].items())
-    return terms and all(map(torch.equal, one[1], other[1]))
+def same_results(one: Result, other: Result) -> bool:
+    """Whether two results are the same, to the bit."""
+    terms = all(same(value, other[0][name]) for name, value in one[0].items())
+    return terms and all(map(same, one[1], other[1]))
+
+
+def same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors hold the same bits; one NaN is as another."""
+    if one.dtype != other.dtype:
+        return False
+    if one.dtype != torch.float32:
+        return torch.equal(one, other)
+    bits, other_bits = one.view(torch.int32), other.view(torch.int32)
+    if torch.equal(bits, other_bits):
+        return True
+    return bool(((bits == other_bits) | (one.isnan() & other.isnan())).all())
