@@ -15,21 +15,18 @@ from torch import Tensor
 
 from sae_cli.training.gradients.tape import Layout, Operation, Slot, slots_in
 
-aten = torch.ops.aten
-
-# These round each element by itself, and need no more than the processor's own instructions.
-EXACT = set(
-    "add sub rsub mul div neg abs sgn sign relu threshold_backward clamp clamp_min clamp_max where "
-    "eq ne lt le gt ge sqrt reciprocal maximum minimum bitwise_and bitwise_or bitwise_not square "
-    "nan_to_num logical_and logical_or logical_not masked_fill isfinite leaky_relu leaky_relu_backward "
-    "_to_copy clone copy_ copy fill zero ones_like zeros_like full_like empty_like".split()
-)
-# All others treat the last elements of a tensor that fill no block by another formula.
+# The first round each element by itself, and need no more than the processor's own instructions.
+_EXACT = """
+    abs add bitwise_and bitwise_not bitwise_or clamp clamp_max clamp_min clone copy div empty_like
+    eq fill full_like ge gt isfinite le leaky_relu leaky_relu_backward logical_and logical_not
+    logical_or lt masked_fill maximum minimum mse_loss_backward mul nan_to_num ne neg ones_like
+    reciprocal relu rsub sgn sign sqrt square sub threshold_backward _to_copy where zero zeros_like
+"""
+EXACT = {*_EXACT.split()}
+# All others treat the last elements of a tensor that fill no block by another formula. Not all that
+# are done element by element are tagged so.
 BLOCK = 32
-# Not all that are done element by element are tagged so.
-BY_ELEMENT = EXACT | set(
-    "elu_backward hardsigmoid_backward softplus_backward silu_backward mse_loss_backward".split()
-)
+IN_BLOCKS = {"elu_backward", "hardsigmoid_backward", "silu_backward", "softplus_backward"}
 
 
 class Single(NamedTuple):
@@ -62,7 +59,8 @@ def batched(single: Single) -> Together | None:
     rule = RULES.get(operation.name)
     if rule is not None:
         return rule(single)
-    if torch.Tag.pointwise in operation.function.tags or operation.name in BY_ELEMENT:
+    by_element = torch.Tag.pointwise in operation.function.tags
+    if by_element or operation.name in EXACT | IN_BLOCKS:
         return _by_element(single)
     return None
 
@@ -94,7 +92,7 @@ def _by_element(single: Single) -> Together | None:
 def _is_exact(own: Operation) -> bool:
     scaled = own.options.get("alpha", 1) not in {1, -1}
     squared = own.name == "pow" and own.arguments[1] == 2
-    return squared or (own.name in EXACT and not scaled) or own.name == "mse_loss_backward"
+    return squared or (own.name in EXACT and not scaled)
 
 
 def _fills_blocks(layout: Layout) -> bool:
@@ -278,9 +276,9 @@ def _mean_squared_error(single: Single) -> Together | None:
 
 
 def _logistic_loss(single: Single) -> Together | None:
-    x, y, weight, of_positive, reduction = (*single.arguments, None, None, 1)[:5]
-    layout = single.layouts[x.number]
-    if weight is not None or of_positive is not None or reduction != 2 or not _fills_blocks(layout):
+    layout = single.layouts[single.arguments[0].number]
+    # There are no weights, and it is a sum.
+    if single.arguments[2:] != (None, None, 2) or not _fills_blocks(layout):
         return None
     axes, function = [*range(1, len(layout.shape) + 1)], single.operation.function
     return lambda x, y: function(x, y, None, None, 0).sum(axes)

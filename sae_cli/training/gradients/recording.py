@@ -112,9 +112,8 @@ def record(batch: Batch, *, keeps: bool = False) -> Recorded | None:
         keeps: whether the tape is to keep copies of all that is computed.
     """
     tape = Tape([*batch.inputs, *batch.model.own], keeps=keeps)
-    with batch.model.unchanged():
-        with tape:
-            terms, gradients = batch.differentiate()
+    with batch.model.unchanged(), tape:
+        terms, gradients = batch.differentiate()
     of_terms = {name: tape.slot(value) for name, value in terms.items()}
     of_gradients = [tape.slot(one) for one in gradients]
     tape.end()

@@ -8,7 +8,7 @@ otherwise is left to each model by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, final
 
 import torch
@@ -23,6 +23,8 @@ from sae_cli.training.gradients.tape import Layout, Operation, Slot, leaves, slo
 TRIALS = 3
 # In place of a number these take a tensor of one for each model.
 WITH_NUMBERS = {"mul", "add", "sub", "div"}
+# They give no values, or those that are there.
+WITHOUT_VALUES = {"empty_like", "alias", "detach"}
 
 
 class _Call(NamedTuple):
@@ -46,15 +48,17 @@ class Stacked:
 
     Attributes:
         fails: whether the models do not get the bits that they have alone.
+        recorded: as given.
         by_themselves: operations that each model does by itself.
     """
 
     def __init__(self, common: Common, recorded: Sequence[Recorded]) -> None:
-        self._common, self._recorded = common, recorded
+        self.recorded, self._common = recorded, common
         self._operations = [*zip(*(one.tape.operations for one in recorded), strict=True)]
         self._layouts = [*recorded[0].tape.layouts]
         self._n_slots = len(self._layouts)
         self._numbers: list[Tensor] = []
+        self._needed = self._find_needed()
         self._together = [self._batched(own) for own in self._operations]
         self.by_themselves = {i for i, one in enumerate(self._together) if one is None}
         self.fails = False
@@ -86,7 +90,7 @@ class Stacked:
         return begun + self._numbers
 
     def _results(self, slots: Sequence[Tensor]) -> list[Result]:
-        first = self._recorded[0]
+        first = self.recorded[0]
         values = zip(*(slots[i].unbind() for i in first.terms.values()), strict=True)
         gradients = zip(*(slots[i].unbind() for i in first.gradients), strict=True)
         return [
@@ -94,15 +98,33 @@ class Stacked:
             for own, of_own in zip(values, gradients, strict=True)
         ]
 
+    def _find_needed(self) -> list[set[int]]:
+        """The slots that are needed after each operation; None of its results: it is left out."""
+        first = self.recorded[0]
+        needed = {*first.terms.values(), *first.gradients}
+        after: list[set[int]] = []
+        for own in reversed(first.tape.operations):
+            after.append(needed)
+            if own.in_place or needed.intersection(own.results):
+                needed = needed.union(slots_in(own.arguments), slots_in(own.options))
+        return after[::-1]
+
     def _compile(self) -> list[_Call]:
-        program: list[_Call] = []
-        needed = {*self._recorded[0].terms.values(), *self._recorded[0].gradients}
-        for i in range(len(self._operations) - 1, -1, -1):
-            call = self._call(i)
-            done = {*call.given, *call.results} - needed
-            needed |= done
-            program.append(call._replace(done=tuple(done)))
-        return program[::-1]
+        calls = [self._call(i) for i in self._taken()]
+        after = [self._needed[i] for i in self._taken()]
+        return [
+            call._replace(done=tuple({*call.given, *call.results} - needed))
+            for call, needed in zip(calls, after, strict=True)
+        ]
+
+    def _taken(self) -> list[int]:
+        """The operations that lead to a result."""
+        every = zip(self.recorded[0].tape.operations, self._needed, strict=True)
+        return [
+            i
+            for i, (own, needed) in enumerate(every)
+            if own.in_place or needed.intersection(own.results)
+        ]
 
     def _call(self, i: int) -> _Call:
         own = self._operations[i]
@@ -113,9 +135,7 @@ class Stacked:
         function, given = together
         return _Call(function, given, first.results, first.in_place, ())
 
-    def _batched(
-        self, own: Sequence[Operation]
-    ) -> tuple[Together, tuple[int, ...]] | None:
+    def _batched(self, own: Sequence[Operation]) -> tuple[Together, tuple[int, ...]] | None:
         """An operation of all models, and the slots that it needs; None if there is none."""
         first = own[0]
         if any(one[1:3] != first[1:3] for one in own):
@@ -170,12 +190,11 @@ class Stacked:
     ) -> bool:
         """Whether all at once give what each gives alone, operation by operation."""
         if len(recorded) < len(batches) or any(
-            one.number != own.number
-            for one, own in zip(recorded, self._recorded, strict=True)
+            one.number != own.number for one, own in zip(recorded, self.recorded, strict=True)
         ):
             return False
         slots = self._begin(batches)
-        for i in range(len(self._operations)):
+        for i in self._taken():
             copies = [one.tape.copies[i] for one in recorded]
             if not self._take(i, slots, copies):
                 return False
@@ -198,17 +217,22 @@ class Stacked:
             if not own.in_place:
                 _put(slots, call.results, found)
             stacked = [slots[j] for j in own.results]
-            if own.name == "empty_like" or all(
-                self._lies_alike(j, part) and same(part, copy)
-                for j, parts, of_each in zip(own.results, stacked, zip(*copies), strict=True)
-                for part, copy in zip(parts, of_each, strict=True)
-            ):
+            if own.name in WITHOUT_VALUES or self._are(i, stacked, copies):
                 return True
             self.by_themselves.add(i)
             if changed is not None:
                 changed.copy_(before)
         return False
 
+    def _are(self, i: int, stacked: Sequence[Tensor], copies: Sequence[Sequence[Tensor]]) -> bool:
+        """Whether the results of an operation that are needed are what each model has alone."""
+        own = zip(self._operations[i][0].results, stacked, zip(*copies, strict=True), strict=True)
+        return all(
+            self._lies_alike(slot, part) and same(part, copy)
+            for slot, parts, of_each in own
+            if slot in self._needed[i]
+            for part, copy in zip(parts, of_each, strict=True)
+        )
 
     def _lies_alike(self, slot: int, part: Tensor) -> bool:
         """Whether a part of a stacked tensor lies in memory as a model's own would."""

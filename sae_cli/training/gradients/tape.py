@@ -7,7 +7,7 @@ kernels of a step, forward and backward, whatever a network and its objective ar
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
 import torch
@@ -65,7 +65,7 @@ class Operation(NamedTuple):
 
 
 @final
-class Tape(TorchDispatchMode):
+class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """What is computed while this is entered.
 
     Args:
@@ -79,7 +79,7 @@ class Tape(TorchDispatchMode):
     """
 
     def __init__(self, given: Sequence[Tensor], *, keeps: bool = False) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.operations: list[Operation] = []
         self.layouts: list[Layout] = []
         self.copies: list[list[Tensor]] = []
@@ -149,9 +149,7 @@ class Tape(TorchDispatchMode):
         return (*kinds, *self.layouts)
 
 
-def _is_steady(
-    function: OpOverload[Any, Any], arguments: Sequence[Any], in_place: bool
-) -> bool:
+def _is_steady(function: OpOverload[Any, Any], arguments: Sequence[Any], in_place: bool) -> bool:
     written = [one for one in function._schema.arguments if one.is_write]
     if function.overloadpacket is torch.ops.aten.index:
         # Only a mask gives as many elements as it happens to hold.
