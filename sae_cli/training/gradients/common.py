@@ -19,7 +19,7 @@ class Common:
     """Tensors of several models, like to like.
 
     Args:
-        models: with tensors of the same shapes, which are moved.
+        models: with dense tensors of the same layouts, which are moved.
     """
 
     def __init__(self, models: Sequence[Model]) -> None:
@@ -41,10 +41,16 @@ class Common:
 def _move_in(tensors: Sequence[Tensor]) -> Tensor:
     """Give one tensor ``(models, ...)``, of which each of these is made a part."""
     first = tensors[0]
-    n = first.numel()
-    room = first.new_zeros(len(tensors), -(-n // ALIGNED) * ALIGNED)
-    common = room[:, :n].view(len(tensors), *first.shape)
+    rooms = first.new_zeros(len(tensors), -(-first.numel() // ALIGNED) * ALIGNED)
+    strides = (rooms.stride(0), *first.stride())
+    common = rooms.as_strided((len(tensors), *first.shape), strides)
     for own, part in zip(tensors, common.unbind(), strict=True):
         part.copy_(own)
         own.data = part
     return common
+
+
+def is_dense(tensor: Tensor) -> bool:
+    """Whether a tensor fills the memory that it spans."""
+    sizes = zip(tensor.shape, tensor.stride(), strict=True)
+    return tensor.numel() == 1 + sum((size - 1) * stride for size, stride in sizes)

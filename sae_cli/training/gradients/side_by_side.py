@@ -9,7 +9,7 @@ from typing import final
 from torch import Tensor, nn
 
 from sae_cli.core.company import meet
-from sae_cli.training.gradients.common import Common
+from sae_cli.training.gradients.common import Common, is_dense
 from sae_cli.training.gradients.gradients import Gradients
 from sae_cli.training.gradients.recording import Batch, Model, Result, record
 from sae_cli.training.gradients.stacked import Stacked
@@ -23,10 +23,11 @@ KNOWN = ("sae_cli.", "torch.nn.")
 def can_stack(gradients: Gradients, modules: Sequence[nn.Module]) -> bool:
     """Whether the gradients of these modules may be found with those of others, and gain by it."""
     parts = [part for module in modules for part in module.modules()]
+    own = [one for part in parts for one in (*part.parameters(False), *part.buffers(False))]
     return (
         all(type(part).__module__.startswith(KNOWN) for part in parts)
         and not any(part._forward_hooks or part._forward_pre_hooks for part in parts)
-        and all(one.is_contiguous() and one.device.type == "cpu" for one in gradients.parameters)
+        and all(is_dense(one) and one.device.type == "cpu" for one in own)
         and sum(one.numel() for one in gradients.parameters) <= MOST_WEIGHTS
     )
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sae_cli.training.gradients.batching import Single, Together, batched, filled
 from sae_cli.training.gradients.common import Common
-from sae_cli.training.gradients.recording import Batch, Recorded, Result, record
+from sae_cli.training.gradients.recording import Batch, Model, Recorded, Result, record
 from sae_cli.training.gradients.tape import Layout, Operation, Slot, leaves, slots_in
 
 # Weights are zeros, or alike, at a training's first step, and hide some differences.
@@ -167,44 +167,45 @@ class Stacked:
         models = [batch.model for batch in batches]
         # It moves the models, and what they are told apart by.
         self._common.stacked()
-        before = [model.state() for model in models]
+        before = _states(models)
         alone = [batch.differentiate() for batch in batches]
-        after = [model.state() for model in models]
-        for model, state in zip(models, before, strict=True):
-            model.restore(state)
-        recorded = [record(batch, keeps=True) for batch in batches]
-        self.fails = not self._agrees(batches, [one for one in recorded if one], alone, after)
-        for model, state in zip(models, after, strict=True):
-            model.restore(state)
+        after = _states(models)
+        _restore(models, before)
+        agree = self._trials > 0 and self._agree(self.replay(batches), alone, models, after)
+        if not agree:
+            _restore(models, before)
+            found = self._find_differing(batches)
+            self._program = self._compile()
+            self.fails = found is None or not self._agree(found, alone, models, after)
+        _restore(models, after)
         self._trials += 1
-        self._program = self._compile()
         return alone
 
-    @torch.no_grad()
-    def _agrees(
+    def _agree(
         self,
-        batches: Sequence[Batch],
-        recorded: Sequence[Recorded],
+        found: Sequence[Result],
         alone: Sequence[Result],
+        models: Sequence[Model],
         after: Sequence[Sequence[Tensor]],
     ) -> bool:
-        """Whether all at once give what each gives alone, operation by operation."""
-        if len(recorded) < len(batches) or any(
-            one.number != own.number for one, own in zip(recorded, self.recorded, strict=True)
-        ):
-            return False
-        slots = self._begin(batches)
-        for i in self._taken():
-            copies = [one.tape.copies[i] for one in recorded]
-            if not self._take(i, slots, copies):
-                return False
-        found = self._results(slots)
-        states = [batch.model.state() for batch in batches]
+        """Whether all at once came to what each comes to alone, and left the models so."""
+        states = zip(_states(models), after, strict=True)
         return all(map(same_results, found, alone)) and all(
-            same(*pair)
-            for own, other in zip(states, after, strict=True)
-            for pair in zip(own, other, strict=True)
+            all(map(same, *pair)) for pair in states
         )
+
+    def _find_differing(self, batches: Sequence[Batch]) -> list[Result] | None:
+        """Compute all at once, operation by operation, and find those that have other bits than
+        each model alone; None where nothing helps."""
+        recorded = [one for batch in batches if (one := record(batch, keeps=True)) is not None]
+        if [one.number for one in recorded] != [one.number for one in self.recorded]:
+            return None
+        with torch.no_grad():
+            slots = self._begin(batches)
+            for i in self._taken():
+                if not self._take(i, slots, [one.tape.copies[i] for one in recorded]):
+                    return None
+            return self._results(slots)
 
     def _take(self, i: int, slots: list[Any], copies: Sequence[Sequence[Tensor]]) -> bool:
         """Do an operation, for each model by itself where all at once have other bits."""
@@ -239,6 +240,15 @@ class Stacked:
         layout = self._layouts[slot]
         given = zip(layout.shape, layout.stride, part.stride(), strict=True)
         return all(size == 1 or own == other for size, own, other in given)
+
+
+def _states(models: Sequence[Model]) -> list[list[Tensor]]:
+    return [model.state() for model in models]
+
+
+def _restore(models: Sequence[Model], states: Sequence[Sequence[Tensor]]) -> None:
+    for model, state in zip(models, states, strict=True):
+        model.restore(state)
 
 
 def _put(slots: list[Any], results: Sequence[int], found: Any) -> None:
