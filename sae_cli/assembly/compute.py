@@ -153,7 +153,8 @@ def build_gradients(config: RunConfig, device: Device, stage: Stage) -> Gradient
     """Choose how the objective of a stage is differentiated, for a settled configuration."""
     alone = _build_alone(config, device, stage)
     modules = (stage.autoencoder, stage.objective)
-    return SideBySide(alone, modules) if in_company() and can_stack(alone, modules) else alone
+    together = in_company() and not device.bfloat16 and can_stack(alone, modules)
+    return SideBySide(alone, modules) if together else alone
 
 
 def _build_alone(config: RunConfig, device: Device, stage: Stage) -> Gradients:

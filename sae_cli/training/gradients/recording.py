@@ -18,6 +18,9 @@ Result = tuple[Terms, list[Tensor]]
 
 # They take most of a step, and no call does them for several models.
 LONG = {"convolution", "mkldnn_rnn_layer"}
+# Where there are more for each operation, moving the weights of all models through the cache costs
+# as much as the calls that are spared.
+WEIGHTS_PER_OPERATION = 3000
 
 
 @final
@@ -117,9 +120,16 @@ def record(batch: Batch, *, keeps: bool = False) -> Recorded | None:
     of_terms = {name: tape.slot(value) for name, value in terms.items()}
     of_gradients = [tape.slot(one) for one in gradients]
     tape.end()
-    long = any(own.name in LONG for own in tape.operations)
-    if long or not tape.steady or -1 in (*of_terms.values(), *of_gradients):
+    known = -1 not in (*of_terms.values(), *of_gradients)
+    if not (known and tape.steady and _gains(batch.model, tape)):
         return None
     signature = (*tape.signature(), *of_terms.items(), *of_gradients)
     number = _numbers.setdefault(signature, len(_numbers))
     return Recorded(tape, of_terms, of_gradients, number)
+
+
+def _gains(model: Model, tape: Tape) -> bool:
+    """Whether a step is mostly calls, which several models can make together."""
+    n_weights = sum(one.numel() for one in model.gradients.parameters)
+    long = any(own.name in LONG for own in tape.operations)
+    return not long and n_weights <= WEIGHTS_PER_OPERATION * len(tape.operations)

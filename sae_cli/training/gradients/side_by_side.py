@@ -9,26 +9,31 @@ from typing import final
 from torch import Tensor, nn
 
 from sae_cli.core.company import meet
+from sae_cli.training.gradients.by_hand import ByHand
 from sae_cli.training.gradients.common import Common, is_dense
+from sae_cli.training.gradients.compiled import Compiled
 from sae_cli.training.gradients.gradients import Gradients
+from sae_cli.training.gradients.in_pieces import InPieces
 from sae_cli.training.gradients.recording import Batch, Model, Result, record
 from sae_cli.training.gradients.stacked import Stacked
 
-# The stacked weights of larger models leave the cache between two steps, and gain nothing.
-MOST_WEIGHTS = 100_000
 # What may hold state that no tensor shows is left to itself.
 KNOWN = ("sae_cli.", "torch.nn.")
 
 
 def can_stack(gradients: Gradients, modules: Sequence[nn.Module]) -> bool:
-    """Whether the gradients of these modules may be found with those of others, and gain by it."""
+    """Whether the gradients of these modules may be found with those of others.
+
+    Large batches and compiled steps gain nothing by it.
+    """
     parts = [part for module in modules for part in module.modules()]
     own = [one for part in parts for one in (*part.parameters(False), *part.buffers(False))]
     return (
         all(type(part).__module__.startswith(KNOWN) for part in parts)
         and not any(part._forward_hooks or part._forward_pre_hooks for part in parts)
         and all(is_dense(one) and one.device.type == "cpu" for one in own)
-        and sum(one.numel() for one in gradients.parameters) <= MOST_WEIGHTS
+        and not isinstance(gradients, InPieces | Compiled)
+        and not (isinstance(gradients, ByHand) and gradients.divides)
     )
 
 

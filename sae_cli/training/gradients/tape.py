@@ -91,6 +91,11 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in given:
             self._add(tensor)
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # To skip it is to import PyTorch's compiler, which takes longer than a short training.
+        return False
+
     def _add(self, tensor: Tensor) -> int:
         number = len(self._alive)
         self._slots.setdefault(id(tensor), number)

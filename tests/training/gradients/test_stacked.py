@@ -256,10 +256,15 @@ class Counting(torch.nn.Module):
 def test_who_can_be_stacked() -> None:
     gradients, modules = parts(0, None)
     assert can_stack(gradients, modules)
-    assert not can_stack(*parts(0, None, n_latents=20_000))
     assert not can_stack(gradients, (*modules, Counting()))
     modules[0].register_forward_hook(lambda *given: None)
     assert not can_stack(gradients, modules)
+
+
+def test_large_networks_gain_nothing() -> None:
+    for n_latents, gains in ((32, True), (2000, False)):
+        (given,) = batches([model(0, None, n_latents=n_latents)], 4)
+        assert (record(given) is not None) == gains
 
 
 def test_gradients_meet_only_in_company() -> None:
