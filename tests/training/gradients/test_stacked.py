@@ -19,7 +19,7 @@ from sae_cli.model.penalties.activity import KL, L1, L2, SquaredTarget
 from sae_cli.model.penalties.group import Group
 from sae_cli.model.penalties.penalty import Penalty
 from sae_cli.model.reconstruction import BCE, MSE, Reconstruction
-from sae_cli.training.gradients import batching, derivatives
+from sae_cli.training.gradients import derivatives, rules
 from sae_cli.training.gradients.by_hand import ByHand
 from sae_cli.training.gradients.common import Common
 from sae_cli.training.gradients.gradients import Gradients
@@ -123,7 +123,7 @@ def assert_stacked(models: Sequence[Model], n: int, *, corrupted: bool = False) 
 
 def names(stacked: Stacked) -> list[str]:
     """The operations that each model does by itself."""
-    return [stacked.recorded[0].tape.operations[i].name for i in stacked.by_themselves]
+    return [stacked.program.operations[i][0].name for i in stacked.program.by_themselves]
 
 
 def kl(weight: float) -> KL:
@@ -189,7 +189,7 @@ def test_odd_sizes(n_latents: int, n: int) -> None:
 
 def test_another_rounding_is_left_to_each_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """The products of all models are a little off; those of each are not."""
-    monkeypatch.setitem(batching.RULES, "addmm", lambda single: off)
+    monkeypatch.setitem(rules.RULES, "addmm", lambda single: off)
     stacked = assert_stacked([model(i, None) for i in range(3)], 32)
     assert names(stacked) == ["addmm"] * 2
 
