@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import final
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from sae_cli.core.company import meet
+from sae_cli.model.autoencoder import AutoEncoder
+from sae_cli.model.objective import Objective
 from sae_cli.training.gradients.by_hand import ByHand
 from sae_cli.training.gradients.common import Common, is_dense
 from sae_cli.training.gradients.compiled import Compiled
@@ -17,24 +19,32 @@ from sae_cli.training.gradients.in_pieces import InPieces
 from sae_cli.training.gradients.recording import Batch, Model, Result, record
 from sae_cli.training.gradients.stacked import Stacked
 
+# No step has so many operations that more gain by it, and all gradients are kept at once.
+MOST_WEIGHTS = 1_000_000
 # What may hold state that no tensor shows is left to itself.
 KNOWN = ("sae_cli.", "torch.nn.")
 
 
-def can_stack(gradients: Gradients, modules: Sequence[nn.Module]) -> bool:
+def can_stack(gradients: Gradients, modules: tuple[AutoEncoder, Objective]) -> bool:
     """Whether the gradients of these modules may be found with those of others.
 
-    Large batches and compiled steps gain nothing by it.
+    Large networks, large batches and compiled steps gain nothing by it.
     """
     parts = [part for module in modules for part in module.modules()]
     own = [one for part in parts for one in (*part.parameters(False), *part.buffers(False))]
     return (
-        all(type(part).__module__.startswith(KNOWN) for part in parts)
+        all(map(_is_known, [*parts, modules[0].infer, modules[1].reconstruction]))
         and not any(part._forward_hooks or part._forward_pre_hooks for part in parts)
         and all(is_dense(one) and one.device.type == "cpu" for one in own)
+        and sum(one.numel() for one in gradients.parameters) <= MOST_WEIGHTS
         and not isinstance(gradients, InPieces | Compiled)
         and not (isinstance(gradients, ByHand) and gradients.divides)
     )
+
+
+def _is_known(part: object) -> bool:
+    whole = part.func if isinstance(part, partial) else part
+    return whole is None or type(whole).__module__.startswith(KNOWN)
 
 
 @final
@@ -48,7 +58,7 @@ class SideBySide(Gradients):
 
     side_by_side = True
 
-    def __init__(self, gradients: Gradients, modules: Sequence[nn.Module]) -> None:
+    def __init__(self, gradients: Gradients, modules: tuple[AutoEncoder, Objective]) -> None:
         self.parameters = gradients.parameters
         self.term_names = gradients.term_names
         self._model = Model(gradients, modules)

@@ -131,12 +131,10 @@ class Stacked:
 
     def _are(self, i: int, stacked: Sequence[Tensor], copies: Sequence[Sequence[Tensor]]) -> bool:
         """Whether the results of an operation that are needed are what each model has alone."""
-        own = zip(
-            self.program.operations[i][0].results, stacked, zip(*copies, strict=True), strict=True
-        )
+        slots, of_each = self.program.operations[i][0].results, zip(*copies, strict=True)
         return all(
             self._lies_alike(slot, part) and same(part, copy)
-            for slot, parts, of_each in own
+            for slot, parts, own in zip(slots, stacked, of_each, strict=True)
             if self.program.needs(slot, i)
             for part, copy in zip(parts, own, strict=True)
         )

@@ -14,10 +14,11 @@ from sae_cli.core.company import run_side_by_side
 from sae_cli.core.shapes import DataShape
 from sae_cli.model.activations.pointwise import Pointwise
 from sae_cli.model.architectures.dense import dense
+from sae_cli.model.autoencoder import AutoEncoder, Pass
 from sae_cli.model.objective import Objective
 from sae_cli.model.penalties.activity import KL, L1, L2, SquaredTarget
 from sae_cli.model.penalties.group import Group
-from sae_cli.model.penalties.penalty import Penalty
+from sae_cli.model.penalties.penalty import ExamplePenalty, Penalty
 from sae_cli.model.reconstruction import BCE, MSE, Reconstruction
 from sae_cli.training.gradients import derivatives, rules
 from sae_cli.training.gradients.by_hand import ByHand
@@ -53,7 +54,7 @@ def parts(
     hidden_sizes: Sequence[int] = (),
     tied: bool = False,
     unit_norm: bool = False,
-) -> tuple[Gradients, tuple[torch.nn.Module, torch.nn.Module]]:
+) -> tuple[Gradients, tuple[AutoEncoder, Objective]]:
     by = MSE(reduction="mean") if reconstruction is None else reconstruction
     made = dense(
         DataShape((N_FEATURES,), None),
@@ -249,14 +250,28 @@ def descend(one: Model, gradients: Sequence[Tensor]) -> None:
         parameter.sub_(0.1 * gradient)
 
 
-class Counting(torch.nn.Module):
+class OwnPenalty(ExamplePenalty):
     """A part of the user's own, of which nobody knows what it keeps."""
+
+    def per_example(self, codes: Tensor) -> Tensor:
+        return codes.abs().sum(1)
+
+
+class OwnLoss(Reconstruction):
+    """Another one."""
+
+    def elementwise_sum(self, passed: Pass, target: Tensor) -> Tensor:
+        return (passed.x_hat - target).abs().sum()
 
 
 def test_who_can_be_stacked() -> None:
     gradients, modules = parts(0, None)
     assert can_stack(gradients, modules)
-    assert not can_stack(gradients, (*modules, Counting()))
+    assert not can_stack(*parts(0, None, n_latents=20_000))
+    assert not can_stack(
+        gradients, (modules[0], Objective(MSE(reduction="mean"), OwnPenalty(weight=1.0)))
+    )
+    assert not can_stack(gradients, (modules[0], Objective(OwnLoss(reduction="mean"), None)))
     modules[0].register_forward_hook(lambda *given: None)
     assert not can_stack(gradients, modules)
 
