@@ -102,11 +102,11 @@ def _alone(tensors: Mapping[str, Tensor], copies: Copies) -> dict[str, Tensor]:
     """Copy tensors that are part of larger ones, because PyTorch would save all of these.
 
     Args:
-        copies: by address and shape, so that a tensor of several stages is saved once.
+        copies: by address and shape, so that a tensor of several stages is saved once, as alone.
     """
     return {
         name: one
         if one.untyped_storage().nbytes() == one.nbytes
-        else copies.setdefault((one.data_ptr(), one.shape), one.clone())
+        else copies.setdefault((one.data_ptr(), one.shape), one.clone()).detach()
         for name, one in tensors.items()
     }

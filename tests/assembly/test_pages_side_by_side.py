@@ -18,12 +18,12 @@ from sae_cli.training.gradients.recording import Batch, Model, Result
 from sae_cli.training.gradients.side_by_side import can_stack, differentiate_all
 from sae_cli.training.stage import Stage
 from tests.conftest import slow
-from tests.contracts.small import MODELS, of_model
+from tests.contracts.small import MODELS, of_model, with_parts
 
 # Convolutions and recurrent layers take most of a step, and are those of one model.
 ONE_BY_ONE = ("conv", "conv_2d_code", "conv_group_sparse", "conv_vae", "recurrent")
 STACKED = sorted({*MODELS} - {*ONE_BY_ONE})
-SOME = ("drsae", "group_sparse", "matryoshka", "sparse_kl", "stacked", "topk", "vae")
+SOME = ("group_sparse", "matryoshka", "sparse_kl", "stacked", "topk", "vae")
 N_MODELS, N_STEPS = 3, 5
 
 
@@ -96,7 +96,15 @@ def assert_same(found: Sequence[Result], own: Sequence[Result]) -> None:
 @pytest.mark.parametrize("name", [*SOME, *slow(sorted({*STACKED} - {*SOME}))])
 def test_each_page(name: str, n: int) -> None:
     """Its models train together as their twins train alone, in every stage."""
-    config = of_model(name)
+    assert_trains_together(of_model(name), n)
+
+
+def test_a_classifier() -> None:
+    """Of the codes alone, and with the encoder."""
+    assert_trains_together(with_parts(of_model("sparse_l1"), head="classifier"), 7)
+
+
+def assert_trains_together(config: RunConfig, n: int) -> None:
     with read_once():
         n_stages = len(made(config, 0, 0).training.stages)
         for stage in range(n_stages):

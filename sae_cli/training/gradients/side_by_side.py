@@ -66,7 +66,12 @@ class SideBySide(Gradients):
     def __call__(
         self, x: Tensor, target: Tensor, labels: Tensor | None = None, noise: Tensor | None = None
     ) -> Result:
-        return meet(differentiate_all, Batch(self._model, x, target, labels, noise))
+        batch = Batch(self._model, x, target, labels, noise)
+        # What others cannot help with does not wait for them.
+        self.side_by_side = self._model.recorded.get(batch.kind, batch) is not None
+        if not self.side_by_side:
+            return batch.differentiate()
+        return meet(differentiate_all, batch)
 
 
 def differentiate_all(batches: Sequence[Batch]) -> list[Result]:

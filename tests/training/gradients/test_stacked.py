@@ -276,6 +276,21 @@ def test_who_can_be_stacked() -> None:
     assert not can_stack(gradients, modules)
 
 
+def test_a_large_network_does_not_wait_for_others() -> None:
+    own = [parts(i, None, n_latents=n) for i, n in enumerate((2000, 2000, 32))]
+    given, order = batches([Model(*one) for one in own], 4), list[int]()
+
+    def differentiate(i: int) -> None:
+        gradients = SideBySide(*own[i])
+        for _ in range(3):
+            gradients(given[i].x, given[i].target)
+        assert gradients.side_by_side == (i == 2)
+        order.append(i)
+
+    run_side_by_side([partial(differentiate, i) for i in range(3)])
+    assert order == [0, 1, 2]
+
+
 def test_large_networks_gain_nothing() -> None:
     for n_latents, gains in ((32, True), (2000, False)):
         (given,) = batches([model(0, None, n_latents=n_latents)], 4)
