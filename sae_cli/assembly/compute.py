@@ -154,6 +154,13 @@ def _keep_freed_memory() -> None:
 
 def build_gradients(config: RunConfig, device: Device, stage: Stage) -> Gradients:
     """Choose how the objective of a stage is differentiated, for a settled configuration."""
+    alone = _build_alone(config, device, stage)
+    modules = (stage.autoencoder, stage.objective)
+    together = in_company() and not device.bfloat16 and can_stack(alone, modules)
+    return SideBySide(alone, modules) if together else alone
+
+
+def _build_alone(config: RunConfig, device: Device, stage: Stage) -> Gradients:
     model, objective = stage.autoencoder, stage.objective
     # A classifier sees codes as in use.
     training = not stage.supervised
@@ -167,8 +174,7 @@ def build_gradients(config: RunConfig, device: Device, stage: Stage) -> Gradient
         return Sparse(model, objective)
     divides = _divides(device, stage, config.settings.batch_size)
     if _by_hand(device, stage):
-        by_hand = ByHand(model, objective, divides=divides)
-        return SideBySide(by_hand) if in_company() and can_stack(by_hand) else by_hand
+        return ByHand(model, objective, divides=divides)
     gradients = Autograd(model, objective, device, stage.trained, training=training)
     return InPieces(gradients, model.n_latents) if divides else gradients
 

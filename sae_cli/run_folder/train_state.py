@@ -56,8 +56,12 @@ class TrainState:
 
     def state_dict(self) -> dict[str, Any]:
         """Give the format, and every attribute by its name, to be saved."""
+        copies: Copies = {}
         state = {"format": FORMAT} | {key: getattr(self, key) for key in KINDS}
-        return state | {"model": {name: _alone(tensor) for name, tensor in self.model.items()}}
+        return state | {
+            "model": _alone(self.model, copies),
+            "objectives": {stage: _alone(own, copies) for stage, own in self.objectives.items()},
+        }
 
     @staticmethod
     def from_state_dict(state: object, name: str) -> TrainState:
@@ -91,6 +95,18 @@ KINDS: dict[str, type] = {
 }
 
 
-def _alone(tensor: Tensor) -> Tensor:
-    """Copy a tensor that is part of a larger one, because PyTorch would save all of that."""
-    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
+Copies = dict[tuple[int, tuple[int, ...]], Tensor]
+
+
+def _alone(tensors: Mapping[str, Tensor], copies: Copies) -> dict[str, Tensor]:
+    """Copy tensors that are part of larger ones, because PyTorch would save all of these.
+
+    Args:
+        copies: by address and shape, so that a tensor of several stages is saved once, as alone.
+    """
+    return {
+        name: one
+        if one.untyped_storage().nbytes() == one.nbytes
+        else copies.setdefault((one.data_ptr(), one.shape), one.clone()).detach()
+        for name, one in tensors.items()
+    }

@@ -73,7 +73,8 @@ class Masked(nn.Module):
         super().__init__()
         self._fields = fields
         self._decoder = decoder
-        self._mask: Tensor | None = None
+        self._mask: Tensor | None
+        self.register_buffer("_mask", None, persistent=False)
 
     def forward(self, weight: Tensor) -> Tensor:
         if self._mask is None or self._mask.device != weight.device:

@@ -3,88 +3,113 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import final
 
 from torch import Tensor
 
 from sae_cli.core.company import meet
-from sae_cli.model.activations.pointwise import Pointwise
+from sae_cli.model.autoencoder import AutoEncoder
+from sae_cli.model.objective import Objective
 from sae_cli.training.gradients.by_hand import ByHand
-from sae_cli.training.gradients.derivatives_of_stacks import OF_PENALTY
+from sae_cli.training.gradients.common import Common, is_dense
+from sae_cli.training.gradients.compiled import Compiled
 from sae_cli.training.gradients.gradients import Gradients
-from sae_cli.training.gradients.stacked import Batch, Result, Stacked
+from sae_cli.training.gradients.in_pieces import InPieces
+from sae_cli.training.gradients.recording import Batch, Model, Result, record
+from sae_cli.training.gradients.stacked import Stacked
 
-# The stacked weights of larger models leave the cache between two steps, and gain nothing.
-MOST_WEIGHTS = 100_000
+# No step has so many operations that more gain by it, and all gradients are kept at once.
+MOST_WEIGHTS = 1_000_000
+# What may hold state that no tensor shows is left to itself.
+KNOWN = ("sae_cli.", "torch.nn.")
 
 
-def can_stack(model: ByHand) -> bool:
-    """Whether a model may be stacked, and gains by it."""
-    penalty = model.objective.penalty
+def can_stack(gradients: Gradients, modules: tuple[AutoEncoder, Objective]) -> bool:
+    """Whether the gradients of these modules may be found with those of others.
+
+    Large networks, large batches and compiled steps gain nothing by it.
+    """
+    parts = [part for module in modules for part in module.modules()]
+    own = [one for part in parts for one in (*part.parameters(False), *part.buffers(False))]
     return (
-        not model.divides
-        and (penalty is None or type(penalty) in OF_PENALTY)
-        and model.parameters[0].device.type == "cpu"
-        and sum(one.numel() for one in model.parameters) <= MOST_WEIGHTS
+        all(map(_is_known, [*parts, modules[0].infer, modules[1].reconstruction]))
+        and not any(part._forward_hooks or part._forward_pre_hooks for part in parts)
+        and all(is_dense(one) and one.device.type == "cpu" for one in own)
+        and sum(one.numel() for one in gradients.parameters) <= MOST_WEIGHTS
+        and not isinstance(gradients, InPieces | Compiled)
+        and not (isinstance(gradients, ByHand) and gradients.divides)
     )
+
+
+def _is_known(part: object) -> bool:
+    whole = part.func if isinstance(part, partial) else part
+    return whole is None or type(whole).__module__.startswith(KNOWN)
 
 
 @final
 class SideBySide(Gradients):
-    """Gradients of a chain that are found together with those of other runs of this process.
+    """Gradients that are found together with those of other runs of this process.
 
     Args:
-        model: such that ``can_stack`` holds.
+        gradients: of the modules, such that ``can_stack`` holds.
+        modules: the auto-encoder and its objective.
     """
 
     side_by_side = True
 
-    def __init__(self, model: ByHand) -> None:
-        self.parameters = model.parameters
-        self.term_names = model.term_names
-        self._model = model
+    def __init__(self, gradients: Gradients, modules: tuple[AutoEncoder, Objective]) -> None:
+        self.parameters = gradients.parameters
+        self.term_names = gradients.term_names
+        self._model = Model(gradients, modules)
 
     def __call__(
         self, x: Tensor, target: Tensor, labels: Tensor | None = None, noise: Tensor | None = None
     ) -> Result:
-        return meet(differentiate_all, Batch(self._model, x, target))
+        batch = Batch(self._model, x, target, labels, noise)
+        # What others cannot help with does not wait for them.
+        self.side_by_side = self._model.recorded.get(batch.kind, batch) is not None
+        if not self.side_by_side:
+            return batch.differentiate()
+        return meet(differentiate_all, batch)
 
 
 def differentiate_all(batches: Sequence[Batch]) -> list[Result]:
-    """Give the terms and the gradients of each batch, those of one shape in one pass."""
+    """Give the terms and the gradients of each batch, those of one kind in one pass."""
+    if len(batches) == 1:
+        return [batches[0].differentiate()]
     alike: dict[Hashable, list[int]] = {}
     for i, batch in enumerate(batches):
-        alike.setdefault((_shape(batch.model), batch.x.shape), []).append(i)
+        kind = _kind(batch)
+        alike.setdefault(i if kind is None else (kind,), []).append(i)
     found: dict[int, Result] = {}
     for numbers in alike.values():
         # In the order of another time they would be another stack.
         numbers.sort(key=lambda i: id(batches[i].model))
         own = [batches[i] for i in numbers]
-        found |= zip(numbers, _stack(tuple(batch.model for batch in own))(own), strict=True)
+        if len(own) == 1:
+            found[numbers[0]] = own[0].differentiate()
+        else:
+            stack = _stack(tuple(batch.model for batch in own), own[0].kind)
+            found |= zip(numbers, stack(own), strict=True)
     return [found[i] for i in range(len(batches))]
 
 
-@lru_cache(maxsize=1024)
-def _shape(model: ByHand) -> Hashable:
-    """What models must share to be stacked."""
-    reconstruction = model.objective.reconstruction
-    assert reconstruction is not None
-    links = [
-        (link.name if isinstance(link, Pointwise) else type(link), *_sizes(model, i))
-        for i, link in enumerate(model.links)
-    ]
-    kinds = type(reconstruction), reconstruction.reduction, type(model.objective.penalty)
-    return *links, model.code, *kinds
+def _kind(batch: Batch) -> int | None:
+    """The number of what batches share that can be computed in one pass; None if it cannot."""
+    recorded = batch.model.recorded
+    if batch.kind not in recorded:
+        recorded[batch.kind] = record(batch)
+    own = recorded[batch.kind]
+    return None if own is None else own.number
 
 
-def _sizes(model: ByHand, i: int) -> Sequence[Hashable]:
-    if i not in model.weights():
-        return ()
-    weight, bias = model.weights()[i]
-    return i in model.own, weight.shape, weight.is_contiguous(), bias is None
+@lru_cache(maxsize=32)
+def _stack(models: tuple[Model, ...], kind: Hashable) -> Stacked:
+    recorded = [model.recorded[kind] for model in models]
+    return Stacked(_common(models), [one for one in recorded if one is not None])
 
 
-@lru_cache(maxsize=16)
-def _stack(models: tuple[ByHand, ...]) -> Stacked:
-    return Stacked(models)
+@lru_cache(maxsize=32)
+def _common(models: tuple[Model, ...]) -> Common:
+    return Common(models)

@@ -27,6 +27,8 @@ from sae_cli.training.gradients.gradients import Gradients
 SMALLEST_NORM = 1e-12
 # Of so many examples the pre-codes are chosen from before the next are computed.
 ROWS_AT_ONCE = 1024
+# Fewer pre-codes are no load for what gives out memory.
+ROOM_FROM = 1 << 16
 # Where more than one of so many codes is active, dense products are as fast.
 SPARSE_FROM = 8
 
@@ -160,9 +162,11 @@ class Sparse(Gradients):
         return _of_each(torch.cat(codes), torch.cat(latents))
 
     def _pre_codes(self, rows: Tensor) -> Tensor:
-        """Pre-codes ``(n, n_latents)``, which the next call overwrites."""
+        """Pre-codes ``(n, n_latents)``, which the next call may overwrite."""
         encoder = self._layers.encoder
         shape = (len(rows), encoder.out_features)
+        if len(rows) * encoder.out_features < ROOM_FROM:
+            return F.linear(rows, encoder.weight, encoder.bias)
         # New memory for each step costs a processor as much as half of the product.
         if self._room.shape[0] < len(rows):
             self._room = rows.new_empty(shape)

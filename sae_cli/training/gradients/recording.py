@@ -1,0 +1,135 @@
+"""What finds the gradients of one model, and tapes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+
+from sae_cli.model.objective import Terms
+from sae_cli.training.gradients.gradients import Gradients
+from sae_cli.training.gradients.tape import Tape
+
+Result = tuple[Terms, list[Tensor]]
+
+
+# They take most of a step, and no call does them for several models.
+LONG = {"convolution", "mkldnn_rnn_layer"}
+# Where there are more for each operation, moving the weights of all models through the cache costs
+# as much as the calls that are spared.
+WEIGHTS_PER_OPERATION = 3000
+
+
+@final
+class Model:
+    """One model's gradients, and the tensors that they depend on beside a batch.
+
+    Args:
+        modules: that the gradients are of.
+
+    Attributes:
+        own: parameters and buffers.
+        recorded: by kind of batch; None where a tape is of no use.
+    """
+
+    def __init__(self, gradients: Gradients, modules: Sequence[nn.Module]) -> None:
+        self.gradients = gradients
+        every = [one for m in modules for one in (*m.parameters(), *m.buffers())]
+        self.own = [*{id(one): one for one in every}.values()]
+        moved = {id(one) for one in gradients.parameters}
+        self._kept = [one for one in self.own if id(one) not in moved]
+        self.recorded: dict[Hashable, Recorded | None] = {}
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Leave what a step changes beside its results as it was."""
+        before = self.state()
+        try:
+            yield
+        finally:
+            self.restore(before)
+
+    def state(self) -> list[Tensor]:
+        """What a step may change beside its results."""
+        return [one.detach().clone() for one in self._kept]
+
+    @torch.no_grad()
+    def restore(self, state: Sequence[Tensor]) -> None:
+        for own, saved in zip(self._kept, state, strict=True):
+            own.copy_(saved)
+
+
+class Batch(NamedTuple):
+    """One model's batch, as the arguments of its gradients."""
+
+    model: Model
+    x: Tensor
+    target: Tensor
+    labels: Tensor | None = None
+    noise: Tensor | None = None
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """Its tensors, each once."""
+        given = (self.x, self.target, self.labels, self.noise)
+        return [*{id(one): one for one in given if one is not None}.values()]
+
+    @property
+    def kind(self) -> Hashable:
+        """What batches share that are computed alike."""
+        return (
+            self.x is self.target,
+            *(None if one is None else one.shape for one in self[1:]),
+        )
+
+    def differentiate(self) -> Result:
+        """Give the terms and the gradients."""
+        return self.model.gradients(self.x, self.target, self.labels, self.noise)
+
+
+class Recorded(NamedTuple):
+    """A step that was recorded; its first slots are of the batch, then of the model.
+
+    Attributes:
+        terms, gradients: the slots of the results.
+        number: what recorded steps share that differ in nothing but numbers.
+    """
+
+    tape: Tape
+    terms: dict[str, int]
+    gradients: list[int]
+    number: int
+
+
+_numbers: dict[Hashable, int] = {}
+
+
+def record(batch: Batch, *, keeps: bool = False) -> Recorded | None:
+    """Record a step, and leave the model as it was; None if others may take another
+    course, or would gain nothing together.
+
+    Args:
+        keeps: whether the tape is to keep copies of all that is computed.
+    """
+    tape = Tape([*batch.inputs, *batch.model.own], keeps=keeps)
+    with batch.model.unchanged(), tape:
+        terms, gradients = batch.differentiate()
+    of_terms = {name: tape.slot(value) for name, value in terms.items()}
+    of_gradients = [tape.slot(one) for one in gradients]
+    tape.end()
+    known = -1 not in (*of_terms.values(), *of_gradients)
+    if not (known and tape.steady and _gains(batch.model, tape)):
+        return None
+    signature = (*tape.signature(), *of_terms.items(), *of_gradients)
+    number = _numbers.setdefault(signature, len(_numbers))
+    return Recorded(tape, of_terms, of_gradients, number)
+
+
+def _gains(model: Model, tape: Tape) -> bool:
+    """Whether a step is mostly calls, which several models can make together."""
+    n_weights = sum(one.numel() for one in model.gradients.parameters)
+    long = any(own.name in LONG for own in tape.operations)
+    return not long and n_weights <= WEIGHTS_PER_OPERATION * len(tape.operations)
