@@ -24,7 +24,10 @@ EARLIER_OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("penalty", "tanh"): {"target_l0": None},
     ("architecture", "unrolled"): {"rate_by_uses": False},
     ("schedule", "greedy"): {"layer_corruptions": None},
-    ("head", "classifier"): {"classes": None, "self_taught": False, "weight_decay": None},
+    ("head", "classifier"): {
+        **{"classes": None, "self_taught": False, "weight_decay": None},
+        "corrupted": False,
+    },
     ("dataset", "array"): {"axes": None, "centre": False, "scale": "none"},
 }
 # The group of trackers, which is a setting: several may be chosen, or none.
