@@ -31,6 +31,12 @@ def check_classifier(config: RunConfig, made: NetworkParts) -> None:
             "classes of its codes, and inferred codes do not depend on it; give 0, or "
             "inference=none"
         )
+    if made.supervision.corrupted and config.parts["corruption"]["name"] == "none":
+        raise ConfigError(
+            "head.corrupted=true has the classifier learn from corrupted examples, and "
+            "corruption=none leaves them clean; choose corruption=masking, or another, or "
+            "head.corrupted=false"
+        )
     _check_weight_decay(config.parts["optimizer"]["name"], made.supervision)
 
 

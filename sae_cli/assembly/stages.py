@@ -100,11 +100,14 @@ def _unsupervised_stages(
 
 
 def _with_corruptions(parts: Parts, stages: list[Stage]) -> list[Stage]:
-    """Give each stage the corruption of its input; classes alone are learnt from clean input."""
+    """Give each stage the corruption of its input; classes alone are learnt from clean input,
+    unless the head asks for a corrupted one."""
+    supervision = parts.network.supervision
+    clean = supervision is not None and not supervision.corrupted
     # Layers that are trained by themselves are the first stages.
     corruptions = chain(parts.layer_corruptions, repeat(parts.corruption))
     return [
-        replace(stage, corruption=None if stage.supervised else corruption)
+        replace(stage, corruption=None if stage.supervised and clean else corruption)
         for stage, corruption in zip(stages, corruptions, strict=False)
     ]
 

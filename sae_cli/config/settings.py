@@ -24,7 +24,10 @@ EARLIER_OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("penalty", "tanh"): {"target_l0": None},
     ("architecture", "unrolled"): {"rate_by_uses": False},
     ("schedule", "greedy"): {"layer_corruptions": None},
-    ("head", "classifier"): {"classes": None, "self_taught": False, "weight_decay": None},
+    ("head", "classifier"): {
+        **{"classes": None, "self_taught": False, "weight_decay": None},
+        "corrupted": False,
+    },
     **{("device", name): {"share": "rows"} for name in ("auto", "cpu", "cuda")},
     ("dataset", "array"): {"axes": None, "centre": False, "scale": "none"},
 }

@@ -28,7 +28,7 @@ def none() -> None:
 class Supervision:
     """A linear classifier of the codes, trained after the auto-encoder.
 
-    It is first trained alone, on the frozen encoder's codes of clean labelled examples; then, for
+    It is first trained alone, on the frozen encoder's codes of labelled examples; then, for
     ``fine_tune_epochs``, together with the encoder.
 
     Attributes:
@@ -48,6 +48,8 @@ class Supervision:
         fine_tune_learning_rate: of that stage.
         unsupervised_terms: whether fine-tuning keeps reconstruction and penalty in its loss, and
             takes all examples; if not, it learns classes alone, from the labelled examples.
+        corrupted: learn classes from corrupted examples, as the auto-encoder learns from them,
+            and not from clean ones. Training that keeps the reconstruction is always corrupted.
     """
 
     weight: NonNegative
@@ -62,6 +64,7 @@ class Supervision:
     classes: list[Natural] | None = None
     self_taught: bool = False
     weight_decay: NonNegative | None = None
+    corrupted: bool = False
 
     def __post_init__(self) -> None:
         if not self.epochs and not self.fine_tune_epochs:

@@ -25,11 +25,11 @@ class Stage:
         epochs: passes over the data.
         learning_rate: for the optimizer, before its schedule.
         trained: the parameters that move; None for all of the auto-encoder and the objective.
-        supervised: whether the stage learns classes alone, from clean labelled examples.
+        supervised: whether the stage learns classes alone, from labelled examples.
         rows: ``(n,)`` int64, the rows of the training split that it uses; None for all.
         weight_decay: of its optimizer; None for what the optimizer's own options say.
         learning_rate_key: the key of the configuration that gives its learning rate.
-        corruption: of its input; a stage of labels alone has none.
+        corruption: of its input, or None.
     """
 
     name: str

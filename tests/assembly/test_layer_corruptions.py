@@ -54,6 +54,20 @@ def test_each_layer_has_its_own_and_the_whole_that_of_the_page(configure: Config
     }
 
 
+def test_a_classifier_learns_from_corrupted_examples_where_it_is_asked_to(
+    configure: Configure,
+) -> None:
+    made = stages(
+        configure,
+        *("corruption=masking", "corruption.fraction=0.4", "schedule.layer_corruptions=[0.1]"),
+        *("head=classifier", "head.fine_tune_epochs=1", "head.corrupted=true"),
+    )
+    shares = {stage.name: corrupted(stage) for stage in made[3:]}
+    assert shares == dict.fromkeys(
+        ("fine_tune", "head", "fine_tune_head"), pytest.approx(0.4, abs=0.01)
+    )
+
+
 def test_amounts_of_normal_noise_are_standard_deviations(configure: Configure) -> None:
     made = stages(configure, "corruption=gaussian", "schedule.layer_corruptions=[0.5]")
     zeros = torch.zeros(200, 500)

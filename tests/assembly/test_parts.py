@@ -53,6 +53,7 @@ def test_what_suits_other_sizes_of_images_is_not_refused(
             ),
             "head.unsupervised_terms=true trains its reconstruction on all examples; give false",
         ),
+        (("head=classifier", "head.corrupted=true"), "corruption=none leaves them clean"),
         (("head=classifier", "head.self_taught=true"), "head.classes=null leaves none"),
         (("head=classifier", "head.classes=[3]"), "give two classes or more, each once"),
         (("head=classifier", "head.classes=[3,3]"), "give two classes or more, each once"),

@@ -53,6 +53,7 @@ BESIDE: dict[str, dict[str, Any]] = {
 # Of another part; one with a name takes its place.
 ELSEWHERE = {
     "reconstruction.bce": {"architecture": {"output_activation": "sigmoid"}},
+    "head.classifier": {"corruption": page_of("corruption/masking.yaml")},
     "penalty.tanh": {"activation": page_of("activation/jumprelu.yaml")},
     "schedule.greedy": {"corruption": page_of("corruption/masking.yaml")},
 }

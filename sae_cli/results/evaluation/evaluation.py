@@ -10,7 +10,9 @@ from typing import Any
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.text import counted, short
 from sae_cli.datasets.formats.bus_errors import bus_errors_raised
+from sae_cli.pictures.latents.angles import part_angles
 from sae_cli.results.evaluation.measure import DENSE_ABOVE, Measured, measure
+from sae_cli.results.evaluation.modes import modes_of_angles
 from sae_cli.results.evaluation.probes import labelled_codes, probe
 from sae_cli.results.evaluation.reference import principal_components, unexplained
 from sae_cli.results.evaluation.stability import stability
@@ -48,6 +50,7 @@ def evaluate(subject: Subject) -> Evaluation:
         metrics |= _probes(subject, notes)
     if measured.units is not None:
         metrics |= measured.units.result()
+    metrics |= _angles(subject.run, measured, notes)
     return Evaluation(_about(subject), metrics, [*_range_notes(subject, measured), *notes])
 
 
@@ -150,6 +153,29 @@ def _probes(subject: Subject, notes: list[str]) -> dict[str, Any]:
         f"examples{same}, and tried on {len(test.y):,}{more}"
     )
     return {"linear_probe": found.linear, "neighbours": found.neighbours}
+
+
+def _angles(run: Run, measured: Measured, notes: list[str]) -> dict[str, Any]:
+    """Tell how the angles between encoder rows and atoms of live latents are distributed, where a
+    classifier of the codes was trained along."""
+    rows, decoder = run.autoencoder.filters(), run.autoencoder.linear_decoder()
+    if run.network.head is None or rows is None or decoder is None:
+        return {}
+    if rows.shape != decoder[0].t().shape:
+        return {}
+    angles = part_angles(rows.cpu(), decoder[0].detach().cpu())[measured.n_active > 0].double()
+    try:
+        found = modes_of_angles(angles[angles.isfinite()].numpy())
+    except ConfigError as error:
+        notes.append(str(error))
+        return {}
+    if found:
+        notes.append(
+            "angle_bic_one and angle_bic_two are Schwarz's criterion (the lower, the better) of "
+            "one normal distribution and of two, of the angles in radians between encoder and "
+            f"atom of {counted(len(angles), 'live latent')}; angle_modes, the maxima of the better"
+        )
+    return found
 
 
 def title(run: Run) -> str:

@@ -27,12 +27,14 @@ class Measured:
         baseline: of the split's own values.
         metrics: by name.
         span: of the values that the model saw.
+        n_active: the number of examples that activate each latent, ``(n_latents,)``.
         units: of the latents of a variational auto-encoder; None for others.
     """
 
     baseline: Baseline
     metrics: dict[str, Any]
     span: Interval
+    n_active: Tensor
     units: LatentUnits | None
 
 
@@ -66,7 +68,7 @@ def measure(subject: Subject) -> Measured:
     metrics["dense_latents"] = int((active > DENSE_ABOVE * len(split)).sum())
     if labelled:
         metrics["accuracy"] = right / labelled
-    return Measured(baseline, metrics, Interval(low, high), units)
+    return Measured(baseline, metrics, Interval(low, high), active.cpu(), units)
 
 
 def _count_active(codes: Tensor, active_above: float) -> Tensor:

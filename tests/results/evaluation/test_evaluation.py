@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,12 @@ from sae_cli.datasets.inputs import DataRecord, Inputs
 from sae_cli.model.activations.activation import ACTIVATIONS
 from sae_cli.model.activations.pointwise import Pointwise
 from sae_cli.model.autoencoder import AutoEncoder
+from sae_cli.model.head import Head
 from sae_cli.results.evaluation import probes, reference
 from sae_cli.results.evaluation.evaluation import compare_atoms, evaluate
 from sae_cli.results.evaluation.latent_units import LatentUnits
 from sae_cli.results.evaluation.measure import measure
+from sae_cli.results.evaluation.modes import modes_of_angles
 from sae_cli.results.evaluation.probes import Labelled, probe
 from sae_cli.results.evaluation.reference import principal_components, unexplained
 from sae_cli.results.evaluation.stability import alike
@@ -236,6 +239,22 @@ def test_a_variational_model_is_measured_by_its_means() -> None:
     variances = x.double().var(0, correction=0)
     assert found.metrics["active_units"] == int((variances > 0.01).sum())
     assert found.metrics["kl"] == pytest.approx(float(0.5 * x.double().square().sum(1).mean()))
+
+
+def test_angles_are_those_of_live_latents_beside_a_classifier() -> None:
+    rows, atoms = (np.random.default_rng(seed).normal(0, 1, (40, D)) for seed in (3, 4))
+    encoder = linear(torch.from_numpy(rows), torch.full((40,), 100.0))
+    encoder.bias.data[:5] = -100.0  # These five never rise above 0.
+    of_both = model(encoder, linear(torch.from_numpy(atoms.T.copy())), "relu")
+    head = Head(40, 2, normalise=False, max_row_norm=None, generator=torch.Generator())
+    own = subject(of_both, dataset(normal(50), normal(60, 1)))
+    assert "angle_modes" not in evaluate(own).metrics
+    own = replace(own, run=replace(own.run, network=replace(own.run.network, head=head)))
+    cosines = (rows * atoms).sum(1) / np.linalg.norm(rows, axis=1) / np.linalg.norm(atoms, axis=1)
+    found = evaluate(own)
+    for name, value in modes_of_angles(np.arccos(cosines[5:])).items():
+        assert found.metrics[name] == pytest.approx(value, abs=1e-3)
+    assert any("35 live latents" in note for note in found.notes)
 
 
 def test_atoms_are_matched_one_to_one() -> None:
