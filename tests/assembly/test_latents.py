@@ -22,6 +22,7 @@ REFUSED = {
     "greedy": ("model=stacked schedule=greedy", "schedule=greedy", "schedule=joint"),
     "hidden layers": ("model=tied", "architecture.hidden_sizes=[100]", "architecture.hidden_sizes"),
     "conv": ("model=conv", "architecture=conv", "architecture=sae"),
+    "fields": ("model=local_filters penalty=l1", "architecture=local", "architecture=sae"),
     "recurrent": ("model=recurrent", "architecture=recurrent", "architecture=sae"),
     "variational": (
         "model=vae architecture.hidden_sizes=[]",
