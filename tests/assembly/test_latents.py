@@ -62,7 +62,7 @@ def test_what_needs_all_latents_is_refused(kind: str, configure: Configure) -> N
 
 
 def test_fewer_latents_than_processes(configure: Configure) -> None:
-    with pytest.raises(ConfigError, match="2 latents cannot be shared out to 3 processes; give mo"):
+    with pytest.raises(ConfigError, match=r"more processes \(3\) than there are latents \(2\)"):
         build(configure, "model=topk", "architecture.n_latents=2", "activation.k=1")
 
 
