@@ -74,8 +74,8 @@ def _check(config: RunConfig, network: Network, size: int) -> None:
         raise _refusal(f"penalty={chosen['penalty']['name']}", "penalty=l1")
     if autoencoder.n_latents < size:
         raise ConfigError(
-            f"{autoencoder.n_latents} latents cannot be shared out to {size} processes; give more "
-            f"latents, or --nproc-per-node {autoencoder.n_latents}"
+            f"latents cannot be shared out to more processes ({size}) than there are latents "
+            f"({autoencoder.n_latents}); give more latents, fewer processes or device.share=rows"
         )
 
 

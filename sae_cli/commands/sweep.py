@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from sae_cli.assembly.latents import shares_of
 from sae_cli.commands.arguments import Arguments
 from sae_cli.commands.launch import launcher_of
 from sae_cli.config.asked import Asked
@@ -32,6 +33,11 @@ def begin_sweep(
     Raises:
         ConfigError: what is asked for does not go together.
     """
+    if any(shares_of(config) == "latents" for config in configs):
+        raise ConfigError(
+            "device.share=latents shares the latents out to several processes, and each job of a "
+            "sweep trains in one; give device.share=rows, or train each by itself with torchrun"
+        )
     words, together = asked.hydra.launcher, arguments.together
     if asked.search is not None and together == "on":
         raise ConfigError(

@@ -5,10 +5,12 @@ Its encoder is one linear layer, whose rows are latents, and its decoder another
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from sae_cli.model.activations.gated import Gated
 from sae_cli.model.activations.jumprelu import JumpReLU
@@ -16,17 +18,31 @@ from sae_cli.model.activations.pointwise import Pointwise
 from sae_cli.model.activations.topk import BatchTopK, TopK
 from sae_cli.model.architectures.sae import SubtractBias
 from sae_cli.model.autoencoder import AutoEncoder, unpack
+from sae_cli.model.layers import MaxNorm, UnitNorm
 
 # Each makes a code of the pre-codes of its latent, or knows of the other processes.
 HELD_APART = (Pointwise, TopK, BatchTopK, JumpReLU, Gated)
 
 
 def has_latents_apart(autoencoder: AutoEncoder) -> bool:
-    """Whether encoder and decoder are one linear layer each, around a centre or not."""
+    """Whether encoder and decoder are one linear layer each, around a centre or not, whose weights
+    are free, or constrained each latent by itself."""
     around = (nn.Flatten, SubtractBias)
     encoder = [part for part in unpack(autoencoder.encoder) if not isinstance(part, around)]
     one = len(encoder) == 1 and isinstance(encoder[0], nn.Linear)
-    return one and autoencoder.linear_decoder() is not None
+    if not one or autoencoder.linear_decoder() is None:
+        return False
+    decoder = unpack(autoencoder.decoder)[0]
+    return _constrains_apart(encoder[0], 1) and _constrains_apart(decoder, 0)
+
+
+def _constrains_apart(layer: nn.Module, dim: int) -> bool:
+    """Whether what constrains a layer's weight looks at vectors along ``dim`` alone."""
+    if not parametrize.is_parametrized(layer, "weight"):
+        return True
+    lists = cast("Mapping[str, Iterable[nn.Module]]", layer.parametrizations)
+    constraints = lists["weight"]
+    return all(isinstance(one, (UnitNorm, MaxNorm)) and one.dim == dim for one in constraints)
 
 
 def axes_of_latents(autoencoder: AutoEncoder) -> Mapping[str, int]:

@@ -22,6 +22,7 @@ REFUSED = {
     "greedy": ("model=stacked schedule=greedy", "schedule=greedy", "schedule=joint"),
     "hidden layers": ("model=tied", "architecture.hidden_sizes=[100]", "architecture.hidden_sizes"),
     "conv": ("model=conv", "architecture=conv", "architecture=sae"),
+    "fields": ("model=local_filters penalty=l1", "architecture=local", "architecture=sae"),
     "recurrent": ("model=recurrent", "architecture=recurrent", "architecture=sae"),
     "variational": (
         "model=vae architecture.hidden_sizes=[]",
@@ -61,7 +62,7 @@ def test_what_needs_all_latents_is_refused(kind: str, configure: Configure) -> N
 
 
 def test_fewer_latents_than_processes(configure: Configure) -> None:
-    with pytest.raises(ConfigError, match="2 latents cannot be shared out to 3 processes; give mo"):
+    with pytest.raises(ConfigError, match=r"more processes \(3\) than there are latents \(2\)"):
         build(configure, "model=topk", "architecture.n_latents=2", "activation.k=1")
 
 

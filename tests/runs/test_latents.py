@@ -198,6 +198,12 @@ def test_refusals_are_one_line(tmp_path: Path) -> None:
         "error: device.share=latents shares the latents out to several processes, and this is one; "
         "start it with torchrun, or give device.share=rows",
     )
+    swept = Forked(tmp_path)(*SMALL, "model=topk", LATENTS, "-m", "seed=1,2")
+    assert (swept.code, swept.error) == (
+        2,
+        "error: device.share=latents shares the latents out to several processes, and each job of "
+        "a sweep trains in one; give device.share=rows, or train each by itself with torchrun",
+    )
     first, second = run_latents(tmp_path, "revival=auxk")
     assert (first.code, second) == (2, Done(0, "", ""))
     assert first.error == (
