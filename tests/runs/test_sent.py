@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import joblib
 import pytest
 from omegaconf import OmegaConf
 
@@ -96,6 +95,7 @@ def test_options_of_joblib_are_checked() -> None:
 
 @pytest.mark.parametrize("given", [1, 3, -1, -2, -9])
 def test_how_many_jobs_joblib_runs_at_a_time(given: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    joblib = pytest.importorskip("joblib")
     monkeypatch.setattr(launch, "AVAILABLE_THREADS", joblib.cpu_count())
     config = OmegaConf.create({"hydra": {"launcher": {"n_jobs": given}}})
     assert launch._at_a_time(config) == joblib.effective_n_jobs(given)
