@@ -28,7 +28,7 @@ from sae_cli.config.compose import hydra_ready
 from sae_cli.config.hydra_errors import explain_errors
 from sae_cli.config.hydra_settings import compose_launcher
 from sae_cli.config.typed_text import quote
-from sae_cli.core.errors import Stopped, in_one_line
+from sae_cli.core.errors import ConfigError, Stopped, in_one_line
 from sae_cli.core.plugins.loaded import LOADED, Plugin
 from sae_cli.core.signals import handle_signals
 from sae_cli.core.text import counted
@@ -37,12 +37,13 @@ from sae_cli.run_folder.lock import is_locked, owner
 from sae_cli.runs.sweeps.groups import Group
 from sae_cli.runs.sweeps.job_process import (
     POLL_SECONDS,
+    Work,
     end_with_parent,
     record_failures,
     run_apart,
 )
 from sae_cli.runs.sweeps.jobs import Launcher
-from sae_cli.runs.sweeps.sent import to_send, work_on
+from sae_cli.runs.sweeps.sent import to_send
 from sae_cli.runs.sweeps.sweep import Sweep
 
 GROUP, HYDRAS_OWN = "hydra/launcher=", "basic"
@@ -69,6 +70,18 @@ class HydraLauncher(Launcher):
         self._pages = pages
         self._jobs_go_on = False
 
+    def check(self) -> None:
+        """Raise ConfigError if the launcher does not take these options."""
+        if _chosen(self._words) != "joblib":
+            return
+        with hydra_ready(self._pages), explain_errors():
+            config = compose_launcher(self._words)
+        if config.hydra.launcher.n_jobs == 0:
+            raise ConfigError(
+                "hydra.launcher.n_jobs=0: needed: so many jobs at a time, 1 or more, or -1 for as "
+                "many as there are cores"
+            )
+
     def launch(self, sweep: Sweep, numbers: Sequence[int]) -> None:
         """Run these jobs or groups, each in a process of its own, which a worker starts.
 
@@ -86,12 +99,13 @@ class HydraLauncher(Launcher):
             folder = f"hydra.sweep.dir={quote(str(sweep.path))}"
             with explain_errors():
                 config = compose_launcher([*self._words, folder])
-            groups = to_send(sweep, numbers, _at_a_time(config) if self._grouped else None)
+            at_a_time = _at_a_time(config) if self._grouped else None
+            groups, work = to_send(sweep, numbers, at_a_time)
             with handle_signals(stop):
                 with explain_errors():
                     launcher = Plugins.instance().instantiate_launcher(
                         hydra_context=HydraContext(hydra.config_loader, Callbacks()),
-                        task_function=partial(_run, sweep, os.getpid(), [*LOADED.values()]),
+                        task_function=partial(_run, sweep, os.getpid(), work, [*LOADED.values()]),
                         config=config,
                     )
                 _launch_all(launcher, sweep, groups)
@@ -116,9 +130,11 @@ def launcher_of(words: Sequence[str], pages: Path | None, together: str) -> Laun
     """
     grouped = together == "on"
     kind = QUEUES.get(_chosen(words))
+    launcher: HydraLauncher | QueueLauncher
     if kind is None:
-        return HydraLauncher(words, pages, grouped=grouped)
-    launcher = QueueLauncher(kind, words, pages, grouped=grouped)
+        launcher = HydraLauncher(words, pages, grouped=grouped)
+    else:
+        launcher = QueueLauncher(kind, words, pages, grouped=grouped)
     launcher.check()
     return launcher
 
@@ -130,8 +146,9 @@ def _chosen(words: Sequence[str]) -> str:
 
 def _at_a_time(config: DictConfig) -> int:
     """Give how many jobs a launcher runs at a time, if it is joblib's; 1 if it does not say."""
-    given = config.hydra.launcher.get("n_jobs", 1)
-    return given if given > 0 else AVAILABLE_THREADS
+    given: int = config.hydra.launcher.get("n_jobs", 1)
+    # Of joblib, -1 is all cores, and -2 all but one.
+    return given if given > 0 else max(1, AVAILABLE_THREADS + 1 + given)
 
 
 def _launch_all(launcher: HydrasOwn, sweep: Sweep, groups: Sequence[Group]) -> None:
@@ -178,10 +195,12 @@ def _launch_once(launcher: HydrasOwn, sweep: Sweep, groups: Sequence[Group]) -> 
             record_failures(sweep, group, in_one_line(str(done._return_value)))
 
 
-def _run(sweep: Sweep, starter: int, plugins: Sequence[Plugin], config: DictConfig) -> None:
+def _run(
+    sweep: Sweep, starter: int, work: Work, plugins: Sequence[Plugin], config: DictConfig
+) -> None:
     if os.getppid() == starter:
         end_with_parent(starter)
-    stopped_by = run_apart(sweep, [*config.jobs], work_on, plugins)
+    stopped_by = run_apart(sweep, [*config.jobs], work, plugins)
     if stopped_by is not None and os.getpid() == starter:
         raise Stopped(stopped_by)
     if stopped_by is not None:

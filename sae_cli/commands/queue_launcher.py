@@ -24,7 +24,7 @@ from sae_cli.run_folder.layout import status_of
 from sae_cli.runs.sweeps.jobs import Launcher
 from sae_cli.runs.sweeps.queue import Queue
 from sae_cli.runs.sweeps.queued_job import QueuedJob
-from sae_cli.runs.sweeps.sent import to_send, work_on
+from sae_cli.runs.sweeps.sent import to_send
 from sae_cli.runs.sweeps.sweep import Sweep
 
 QUEUES = {"submitit_slurm": "slurm", "submitit_local": "local"}
@@ -93,11 +93,11 @@ class QueueLauncher(Launcher):
         left = [n for n in numbers if status_of(sweep.folders[n]) not in {"finished", "pruned"}]
         plugins = tuple(LOADED.values())
         self._queue = None
-        groups = to_send(sweep, left, self._at_a_time() if self._grouped else None)
+        groups, work = to_send(sweep, left, self._at_a_time() if self._grouped else None)
         if not groups:
             return
         queue = Queue(sweep, self._kind)
-        jobs = [QueuedJob(sweep, group, work_on, plugins) for group in groups]
+        jobs = [QueuedJob(sweep, group, work, plugins) for group in groups]
         with handle_signals(self._stop):
             self._submit(queue, sweep, jobs)
             self._queue = queue

@@ -15,7 +15,7 @@ from sae_cli.core.text import ABSENT
 USUAL, LEAST = 80, 40
 BETWEEN = "  "
 # The text of a column that may be hidden is cut to so many letters before the column is, and that
-# of one that is always there before another is hidden.
+# of one that is always there before another is hidden, or to three fifths of a narrow terminal.
 CUT_TO, NAME_TO = 24, 48
 # So many letters of what follows the folders of a path are kept, such as ``12_m``.
 JOB_LETTERS = 4
@@ -148,25 +148,30 @@ def _that_fit(columns: Sequence[Column], width: int) -> list[Column]:
     """Choose the columns that fit, those of a low rank first."""
     chosen = [one for one in columns if not one.rank]
     for one in sorted((one for one in columns if one.rank), key=lambda one: one.rank):
-        if _total([_least(other) for other in (*chosen, one)]) <= width:
+        if _total([_least(other, width) for other in (*chosen, one)]) <= width:
             chosen.append(one)
     return [one for one in columns if one in chosen]
 
 
-def _least(column: Column) -> int:
-    """Give the width that a column takes at least; names that differ do not become one when cut."""
+def _least(column: Column, width: int) -> int:
+    """Give the width that a column takes at least; names that differ do not become one when cut,
+    if so many columns of a terminal can show them apart."""
     if not column.left:
         return column.width
-    least = min(column.width, max(CUT_TO if column.rank else NAME_TO, len(column.label)))
+    cut_to = CUT_TO if column.rank else min(NAME_TO, width * 3 // 5)
+    least = min(column.width, max(cut_to, len(column.label)))
     names = () if column.rank else {*column.cells}
-    while len({_cut(name, least) for name in names}) < len(names):
-        least += 1
+    jobs = [length for name in names if (length := _job(name) + len(DOTS)) <= min(NAME_TO, width)]
+    least = max(least, min(column.width, max(jobs, default=0)))
+    for letters in range(least, min(column.width, width) + 1):
+        if len({_cut(name, letters) for name in names}) == len(names):
+            return letters
     return least
 
 
 def _widths(columns: Sequence[Column], width: int) -> list[int]:
     """Share the room out: what may be cut gets what the others leave."""
-    widths = [_least(one) for one in columns]
+    widths = [_least(one, width) for one in columns]
     for number, one in enumerate(columns):
         widths[number] += max(0, min(one.width - widths[number], width - _total(widths)))
     # If what is never hidden is too wide, its widest text is cut.
@@ -198,8 +203,12 @@ def _cut(text: str, width: int) -> str:
     """Cut the middle out of a text that is too long: paths and names differ at their ends."""
     if len(text) <= width:
         return text
-    # The folder of a sweep and the number of its job say which job it is.
-    job = text.rfind("/") + JOB_LETTERS
+    job = _job(text)
     start = job if JOB_LETTERS <= job <= width - len(DOTS) else (width - len(DOTS) + 1) // 2
     end = max(0, width - len(DOTS) - start)
     return text[:start] + DOTS + text[len(text) - end :]
+
+
+def _job(name: str) -> int:
+    """Give how many letters of a path say which job it is: the folder of its sweep, its number."""
+    return name.rfind("/") + JOB_LETTERS

@@ -130,3 +130,21 @@ def test_long_names_are_cut_before_columns_are_hidden() -> None:
     fvu = Column("val/fvu", ["0.1", "0.2"], 2)
     lines = fitted([Column("run", alike, left=True), fvu], 110, WHERE)
     assert len({line.split()[0] for line in lines[1:3]}) == 2
+
+
+def test_columns_are_not_hidden_for_names_that_no_width_shows_apart() -> None:
+    alike = ["a" * 100 + middle + "b" * 100 for middle in "xy"]
+    columns = [Column("run", alike, left=True), Column("val/fvu", ["0.1", "0.2"], 2)]
+    lines = fitted(columns, 80, WHERE)
+    assert [line.split()[1] for line in lines[:3]] == ["fvu", "0.1", "0.2"]
+
+
+def test_a_narrow_terminal_shows_more_than_names() -> None:
+    names = [f"2026-11-28_10-00-00_a/{n}_penalty.weight={n},epochs=20" for n in range(3)]
+    names.append("2026-11-29_10-00-00_a/0_penalty.weight=0,epochs=20")
+    fvu = Column("val/fvu", ["0.1", "0.2", "0.3", "0.4"], 2)
+    header, *rows = fitted([Column("run", names, left=True), fvu], 40, WHERE)[:5]
+    assert header.split() == ["run", "fvu"]
+    kept = len(names[0].partition("_penalty")[0])
+    assert all(row.startswith(name[:kept]) for row, name in zip(rows, names, strict=True))
+    assert all(len(row) <= 40 for row in rows)

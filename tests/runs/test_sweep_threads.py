@@ -14,7 +14,7 @@ from sae_cli.core.errors import ConfigError
 from sae_cli.runs.sweeps import queued_job
 from sae_cli.runs.sweeps.jobs import OneByOne
 from sae_cli.runs.sweeps.running import run_sweep
-from sae_cli.runs.sweeps.sent import work_on
+from sae_cli.runs.sweeps.sent import run_alone
 from sae_cli.runs.sweeps.sweep import Sweep, read_sweep, sweep_of
 from tests.conftest import SMALL, Configure, fresh_command
 from tests.forked import start
@@ -63,7 +63,7 @@ def queued(sweep: Sweep) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for module in (compute, queued_job):
             patch.setattr(module, "AVAILABLE_THREADS", 3)
-        queued_job.QueuedJob(sweep, [0], work_on)()
+        queued_job.QueuedJob(sweep, [0], run_alone)()
 
 
 def run_queued(sweep: Sweep) -> None:

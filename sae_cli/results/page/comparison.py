@@ -91,13 +91,16 @@ def labels_of(names: Sequence[str]) -> list[str]:
     """Give what stands for each name where room is scarce.
 
     The number of a job stands for it, after the folder of its sweep where there are other runs, and
-    folders go without their time.
+    folders go without their time, unless that alone tells them apart.
     """
     numbers = [name.partition("_")[0] for name in names]
     if all(map(str.isdecimal, numbers)) and len({*numbers}) == len(names):
         return numbers
-    labels = [TIME.sub("", JOB.sub(r"\1", name)) for name in names]
-    return labels if len({*labels}) == len(labels) else list(names)
+    numbered = [JOB.sub(r"\1", name) for name in names]
+    for labels in ([TIME.sub("", name) for name in numbered], numbered):
+        if len({*labels}) == len(labels):
+            return labels
+    return list(names)
 
 
 def in_natural_order(name: str) -> list[tuple[int, str]]:

@@ -23,7 +23,7 @@ from sae_cli.core.signals import (
     stopping_at_once,
     stopping_together,
 )
-from sae_cli.core.text import counted, say
+from sae_cli.core.text import counted
 from sae_cli.datasets.formats.bus_errors import bus_errors_met
 from sae_cli.run_folder.files import read_json
 from sae_cli.run_folder.layout import STATUS, status_of
@@ -84,9 +84,6 @@ class Groups:
             MovedError: the folder of the sweep was moved.
             OSError: the results cannot be written.
         """
-        if not self._sweep.quiet and (n := sum(map(len, self._waiting))):
-            cores = counted(min(len(self._waiting), AVAILABLE_THREADS), "core")
-            say(f"{counted(n, 'job')} side by side on {cores}; train.log has what each says")
         with handle_signals(lambda number, frame: self._received.append(number)):
             try:
                 self._work()

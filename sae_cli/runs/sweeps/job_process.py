@@ -84,7 +84,8 @@ def _run(
             try:
                 work(sweep, group)
             finally:
-                tell_standing(sweep, write_results(sweep))
+                rows = write_results(sweep)
+            tell_standing(sweep, rows)
     except Stopped as stopped:
         sys.exit(stopped.exit_code)
     except (SaeError, OSError, RuntimeError) as error:

@@ -47,7 +47,7 @@ class Queue:
         self._kind = kind
         # By the number of the job, what submitit has of it; the jobs of a group share it.
         self._left: dict[int, Any] = {}
-        self._submitted = 0
+        self._submitted = self._ended = 0
         # The jobs of groups that had failed before, as their folders said.
         self._before: dict[int, Any] = {}
         self._asked = self._told = self._looked = float("-inf")
@@ -89,8 +89,17 @@ class Queue:
             for number, job in gone.items():
                 self._tell_end(number, job)
             if gone and time.monotonic() - self._told >= RESULTS_SECONDS:
-                tell_standing(self._sweep, write_results(self._sweep))
+                self._tell_standing()
                 self._told = time.monotonic()
+
+    def _tell_standing(self) -> None:
+        """Tell how far the sweep is, unless it is where it was."""
+        rows = write_results(self._sweep)
+        # The last of a group has ended a while before its queue says so.
+        ended = sum(row["status"] in ENDED for row in rows)
+        if ended > self._ended:
+            tell_standing(self._sweep, rows)
+        self._ended = ended
 
     def left(self, wait_seconds: float = 0.0) -> str:
         """Say which jobs go on without this process, and how to cancel them.

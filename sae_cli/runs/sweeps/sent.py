@@ -9,26 +9,33 @@ from typing import Any, final
 from sae_cli.assembly.data import read_once
 from sae_cli.core.text import counted
 from sae_cli.runs.sweeps.groups import Group
+from sae_cli.runs.sweeps.job_process import Work
 from sae_cli.runs.sweeps.jobs import run_job, tell, tell_standing
 from sae_cli.runs.sweeps.side_by_side import SideBySide, divide, why_not
 from sae_cli.runs.sweeps.standing import ENDED
 from sae_cli.runs.sweeps.sweep import Sweep
 
 
-def to_send(sweep: Sweep, numbers: Sequence[int], at_a_time: int | None) -> list[Group]:
+def to_send(
+    sweep: Sweep, numbers: Sequence[int], at_a_time: int | None
+) -> tuple[list[Group], Work]:
     """Divide jobs into groups, each of which is one job of a launcher.
 
     Args:
         at_a_time: how many groups run at a time, 1 where that is not known; None if each job is
             sent by itself.
+
+    Returns:
+        the groups, and what runs one of them in the process that a launcher has started for it.
     """
+    alone = [[number] for number in numbers]
     if at_a_time is None or not numbers:
-        return [[number] for number in numbers]
+        return alone, run_alone
     with read_once():
         reason = why_not(sweep)
     if reason is not None:
         tell(sweep, f"each job is sent by itself, because {reason}")
-        return [[number] for number in numbers]
+        return alone, run_alone
     groups = divide(sweep, numbers, at_a_time)
     left = sum(map(len, groups))
     if left < len(numbers):
@@ -36,15 +43,18 @@ def to_send(sweep: Sweep, numbers: Sequence[int], at_a_time: int | None) -> list
     if groups:
         line = f"{counted(left, 'job')} in {counted(len(groups), 'group')}, each on one core"
         tell(sweep, f"{line}; train.log has what each job says")
-    return groups
+    return groups, train_together
 
 
-def work_on(sweep: Sweep, group: Group) -> None:
-    """Run what a launcher was sent, in the process that it has started for it."""
-    if len(group) == 1:
-        run_job(sweep, group[0])
-    else:
-        SideBySide(cores=1, pace=partial(_Ended, group)).launch(sweep, group)
+def run_alone(sweep: Sweep, group: Group) -> None:
+    """Run a job that was sent by itself."""
+    for number in group:
+        run_job(sweep, number)
+
+
+def train_together(sweep: Sweep, group: Group) -> None:
+    """Train a group side by side; one of a single job is as silent as the others."""
+    SideBySide(cores=1, pace=partial(_Ended, group), announced=True).launch(sweep, group)
 
 
 @final

@@ -21,11 +21,11 @@ from sae_cli.assembly.parts import build_parts
 from sae_cli.assembly.stages import build_training
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import SaeError
-from sae_cli.core.text import say
+from sae_cli.core.text import counted
 from sae_cli.datasets.formats.bus_errors import bus_errors_raised
 from sae_cli.results.finished import has_finished
 from sae_cli.runs.sweeps.groups import Group, Groups, Tells
-from sae_cli.runs.sweeps.jobs import Launcher, OneByOne, run_job
+from sae_cli.runs.sweeps.jobs import Launcher, OneByOne, run_job, tell
 from sae_cli.runs.sweeps.pace import Pace
 from sae_cli.runs.sweeps.sweep import Sweep
 
@@ -55,15 +55,19 @@ class SideBySide(Launcher):
     Args:
         cores: how many it takes.
         pace: makes what tells how far the sweep is, as ``Pace``.
+        announced: whether it was said before how many jobs train, and where what they say is.
     """
 
     def __init__(
         self,
         cores: int = AVAILABLE_THREADS,
         pace: Callable[[Sweep, Sequence[Mapping[str, Any]]], Tells] = Pace,
+        *,
+        announced: bool = False,
     ) -> None:
         self._cores = cores
         self._pace = pace
+        self._announced = announced
 
     def launch(self, sweep: Sweep, numbers: Sequence[int]) -> None:
         """Run these jobs."""
@@ -74,10 +78,13 @@ class SideBySide(Launcher):
                 for number in {*numbers}.difference(*groups):
                     # It has finished, and says so.
                     run_job(sweep, number)
+                if groups and not self._announced:
+                    n, cores = sum(map(len, groups)), min(len(groups), AVAILABLE_THREADS)
+                    where = f"{counted(n, 'job')} side by side on {counted(cores, 'core')}"
+                    tell(sweep, f"{where}; train.log has what each says")
                 Groups(sweep, groups, self._pace).run()
                 return
-        if not sweep.quiet:
-            say(f"the jobs run one by one, because {reason}")
+        tell(sweep, f"the jobs run one by one, because {reason}")
         OneByOne().launch(sweep, numbers)
 
 

@@ -185,6 +185,11 @@ def test_names_and_their_order() -> None:
         "3d83dd05_ae_digits",
     ]
     assert labels_of([f"{sweep}/0_k=1", f"{sweep}/0_k=2", run])[0] == f"{sweep}/0_k=1"
+    # The same sweep twice.
+    twice = [f"2026-11-{day}_10-00-00_a" for day in (28, 29)]
+    assert labels_of([f"{folder}/{n}_k=1" for folder in twice for n in range(2)]) == [
+        f"{folder}/{n}" for folder in twice for n in range(2)
+    ]
     assert labels_of([run, run[1:], run[:-1] + "/1"]) == [
         *("3d83dd05_ae_digits", run[1:]),
         "3d83dd05_ae_digit/1",
