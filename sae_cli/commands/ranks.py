@@ -43,20 +43,21 @@ def _follow(messages: Messages, load: Callable[[], None]) -> int:
     A code of this one would have ``torchrun`` stop the first process while it still saves.
     """
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    asked = False
     try:
         load()
         from sae_cli.runs.following import follow
 
         follow(messages, lambda error: _tell(messages, error))
         return DONE
-    except LeftAlone:
-        code = MACHINE
+    except LeftAlone as alone:
+        code, asked = MACHINE, alone.asked
     except (Exception, Stopped) as error:
         code = _tell(messages, error)
         if code == BUG:
             traceback.print_exc()
     try:
-        return DONE if messages.wait_for_end() else code
+        return DONE if messages.wait_for_end(asked=asked) else code
     except Stopped:
         return code
 

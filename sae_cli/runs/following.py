@@ -63,10 +63,12 @@ def _take_part(messages: Messages, tell: Callable[[BaseException], object]) -> N
             saved = unpack(content, "the checkpoint of process 0") if content else None
             with trained_together(ranks), bus_errors_raised(stop):
                 _train(made, saved, stop)
+        except LeftAlone as alone:
+            alone.asked = stop.number is not None
+            raise
         except (Exception, Stopped) as error:
             # The others notice at once that the connections are closed, and look for the reason.
-            if not isinstance(error, LeftAlone):
-                tell(error)
+            tell(error)
             raise
         finally:
             ranks.end()

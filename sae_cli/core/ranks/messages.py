@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from torch.distributed import Store  # type: ignore[attr-defined]
 
 LOOK_SECONDS = 0.02
-# How long a rank that was left alone waits for the first one to end in order.
-ENDING_SECONDS = 60.0
+# How long a rank that was left alone waits for the first one to end in order, and how long one that
+# a signal has asked to stop as well.
+ENDING_SECONDS, ASKED_SECONDS = 60.0, 2.0
 ENDED, ERROR = "ended", "error"
 ERRORS: dict[int, type[SaeError]] = {
     one.exit_code: one
@@ -37,7 +38,13 @@ ERRORS: dict[int, type[SaeError]] = {
 
 
 class LeftAlone(Exception):
-    """The connection to another rank is closed; the first one says why."""
+    """The connection to another rank is closed; the first one says why.
+
+    Attributes:
+        asked: whether a signal has asked this rank to stop, too.
+    """
+
+    asked = False
 
 
 @final
@@ -97,11 +104,16 @@ class Messages:
             if self.wait_for_any([key, ERROR]) == ERROR:
                 raise self.error()
 
-    def wait_for_end(self) -> bool:
+    def wait_for_end(self, *, asked: bool) -> bool:
         """Wait until the first rank has ended, but not for ever, because it may be lost; tell
-        whether it has."""
+        whether it has.
+
+        Args:
+            asked: whether a signal has asked this rank to stop, which then does not wait for long.
+        """
         try:
-            return self.wait_for_any([ENDED], ENDING_SECONDS) is not None
+            seconds = ASKED_SECONDS if asked else ENDING_SECONDS
+            return self.wait_for_any([ENDED], seconds) is not None
         except RuntimeError:
             # The store has ended with the launcher.
             return False
