@@ -89,7 +89,7 @@ def test_a_sweep_of_joblib_that_is_stopped(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("hydra.launcher.n_jobs=0",), "ValueError: n_jobs == 0"),
+        (("hydra.launcher.batch_size=0",), "ValueError: batch_size must be"),
         (("hydra.launcher.n_jobs=2", "hydra.launcher.timeout=0.1"), "TimeoutError"),
     ],
 )
