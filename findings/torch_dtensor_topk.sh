@@ -34,7 +34,7 @@ if distributed.get_rank() == 0:
 distributed.destroy_process_group()
 END
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet "torch==2.14.1"
+"$folder/venv/bin/pip" install --quiet "torch==2.14.1" "numpy==2.4.6"
 seen=$(OMP_NUM_THREADS=1 "$folder/venv/bin/python" -m torch.distributed.run --standalone \
     --nproc-per-node 2 "$folder/sharded.py" 2>"$folder/errors")
 echo "messages of topk, local shapes of pre-codes, values and gradient: torch 2.14.1 $seen"
