@@ -105,6 +105,17 @@ def no_waiting_for_the_disk() -> Iterator[None]:
 
 
 @pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Compute on one thread, as each job does that trains beside others."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def configure() -> Configure:
     """Makes checked configurations from overrides."""
     from tests.configured import configured
