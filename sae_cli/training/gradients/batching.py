@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sae_cli.training.gradients.calls import Single, Together, filled
+from sae_cli.training.gradients.rounding import ROUNDED, rounds_alike
 from sae_cli.training.gradients.rules import RULES, fills_blocks
 from sae_cli.training.gradients.tape import Operation, slots_in
 
@@ -15,8 +16,8 @@ from sae_cli.training.gradients.tape import Operation, slots_in
 _EXACT = """
     abs add bitwise_and bitwise_not bitwise_or clamp clamp_max clamp_min clone copy div empty_like
     eq fill full_like ge gt isfinite le leaky_relu leaky_relu_backward logical_and logical_not
-    logical_or lt masked_fill maximum minimum mse_loss_backward mul nan_to_num ne neg ones_like
-    reciprocal relu rsub sgn sign sqrt square sub threshold_backward _to_copy where zero zeros_like
+    logical_or lt masked_fill mse_loss_backward mul nan_to_num ne neg ones_like reciprocal relu
+    rsub sgn sign sqrt square sub threshold_backward _to_copy where zero zeros_like
 """
 EXACT = {*_EXACT.split()}
 # Of those that do not, not all that are done element by element are tagged so.
@@ -28,7 +29,10 @@ def batched(single: Single) -> Together | None:
     operation = single.operation
     rule = RULES.get(operation.name)
     if rule is not None:
-        return rule(single)
+        together = rule(single)
+        if together is None or operation.name not in ROUNDED or rounds_alike(single, together):
+            return together
+        return None
     by_element = torch.Tag.pointwise in operation.function.tags
     if by_element or operation.name in EXACT | IN_BLOCKS:
         return _by_element(single)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sae_cli.model.objective import Terms
 from sae_cli.training.gradients.gradients import Gradients
-from sae_cli.training.gradients.tape import Tape
+from sae_cli.training.gradients.tape import Layout, Tape
 
 Result = tuple[Terms, list[Tensor]]
 
@@ -82,7 +82,7 @@ class Batch(NamedTuple):
         """What batches share that are computed alike."""
         return (
             self.x is self.target,
-            *(None if one is None else one.shape for one in self[1:]),
+            *(None if one is None else Layout.of(one) for one in self[1:]),
         )
 
     def differentiate(self) -> Result:

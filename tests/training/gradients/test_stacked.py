@@ -183,6 +183,21 @@ def test_odd_sizes(n_latents: int, n: int) -> None:
         assert_same_bits(stacked(given), alone(given))
 
 
+@pytest.mark.parametrize("hot", [0, 1])
+@pytest.mark.parametrize("n_latents", [2, 6, 16])
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_first_batches_that_round_nothing(n: int, n_latents: int, hot: int) -> None:
+    """Of examples with one number at most no product tells how a library sums."""
+    models = [model(i, kl(w), n_latents=n_latents) for i, w in enumerate(WEIGHTS)]
+    stacked = stack_of(batches(models, n))
+    for step in range(TRIALS + 5):
+        given = batches(models, n, first=10 * step)
+        if step < TRIALS:
+            for one in given:
+                one.target[:, hot:] = 0
+        assert_same_bits(stacked(given), alone(given))
+
+
 def test_another_rounding_is_left_to_each_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """The products of all models are a little off; those of each are not."""
     monkeypatch.setitem(rules.RULES, "addmm", lambda single: off)
