@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, Literal, cast, final
 
 from sae_cli.core.options import Count
 from sae_cli.trackers.tracker import NEEDS, TRACKERS, About, Line, Needs, Tracker
@@ -62,18 +62,21 @@ class Wandb(Tracker):
             x_disable_stats=True,
             x_save_requirements=False,
         )
-        self._run: Any = wandb.init(
-            project=project,
-            dir=str(about.store),
-            id=about.id,
-            name=about.name,
-            group=about.sweep,
-            tags=[f"{key}: {value}"[:64] for key, value in about.tags.items()],
-            config=about.config,
-            mode=mode,
-            resume="allow" if mode == "online" else None,
-            allow_val_change=True,
-            settings=settings,
+        self._run = cast(
+            Any,
+            wandb.init(
+                project=project,
+                dir=str(about.store),
+                id=about.id,
+                name=about.name,
+                group=about.sweep,
+                tags=[f"{key}: {value}"[:64] for key, value in about.tags.items()],
+                config=about.config,
+                mode=mode,
+                resume="allow" if mode == "online" else None,
+                allow_val_change=True,
+                settings=settings,
+            ),
         )
         # Where it cannot write, W&B silently takes a temporary folder.
         if not Path(self._run.dir).is_relative_to(about.store):
