@@ -99,11 +99,12 @@ class Split:
         if self.labels is None:
             yield from repeat(None, -(-len(order) // batch_size))
             return
+        # Rows and labels lie on two devices when values are streamed. They are moved at once,
+        # because each move to a GPU waits for it.
+        labels = self.labels[self._rows_at(order).to(self.labels.device)]
         # torch.split would make one empty piece of no rows at all.
         for start in range(0, len(order), batch_size):
-            rows = self._rows_at(order[start : start + batch_size])
-            # Rows and labels lie on two devices when values are streamed.
-            yield self.labels[rows.to(self.labels.device)]
+            yield labels[start : start + batch_size]
 
     def _rows_at(self, order: Tensor) -> Tensor:
         return self.rows[order.to(self.rows.device)]

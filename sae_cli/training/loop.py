@@ -120,14 +120,15 @@ def evaluate(
     sums: Terms = {}
     every = torch.arange(len(split))
     labels = split.shuffled_labels(every, EVALUATION_BATCH)
-    right, labelled, known = 0, 0, 0
+    # Nothing is read back from the device before the end.
+    right = labelled = known = torch.zeros((), dtype=torch.int64, device=device.torch)
     for target, own in zip(split.batches(EVALUATION_BATCH), labels, strict=True):
         passed = device.run(autoencoder, target)
         metrics.update(passed, target)
         if objective.head is not None and own is not None:
-            right += int(objective.head.n_right(passed.codes, own))
-            known = int((own >= 0).sum())
-            labelled += known
+            right = right + objective.head.n_right(passed.codes, own)
+            known = (own >= 0).sum()
+            labelled = labelled + known
         for name, mean in objective.means(passed, target, own).items():
             # The head's mean is over the labelled examples alone.
             n = known if name == "head" else len(target)
@@ -135,7 +136,7 @@ def evaluate(
     counts = {name: labelled if name == "head" else len(split) for name in sums}
     terms = objective.terms({name: value / counts[name] for name, value in sums.items()})
     result = {name: float(value) for name, value in terms.items()} | metrics.result()
-    return result | ({"accuracy": right / labelled} if labelled else {})
+    return result | ({"accuracy": int(right) / int(labelled)} if labelled else {})
 
 
 @torch.no_grad()

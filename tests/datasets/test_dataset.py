@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sae_cli import load_run
 from sae_cli.assembly.data import check_data, read_dataset
@@ -91,3 +94,31 @@ def test_a_loaded_run_scales_too(configure: Configure, tmp_path: Path) -> None:
     )
     error = (run.decode(run.encode(seen * 16.0)) - seen).square().mean()
     assert run.summary["test/mse"] == pytest.approx(float(error), rel=1e-5)
+
+
+class Moves(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the tensors that are copied from one device to another."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.n = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        given = [one.device for one in args if isinstance(one, Tensor)]
+        self.n += isinstance(made, Tensor) and any(one != made.device for one in given)
+        return made
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 12])
+def test_the_order_of_an_epoch_goes_to_a_gpu_once(batch_size: int) -> None:
+    """Each move waits for the GPU, which is pretended here by tensors without values."""
+    with FakeTensorMode(), Moves() as moves:
+        labels = torch.zeros(12, dtype=torch.int64, device="cuda")
+        split = Split(torch.zeros(12, 4, device="cuda"), labels + 1, labels)
+        order = torch.randperm(12)
+        values = [*split.shuffled(order, batch_size)]
+        own = [*split.shuffled_labels(order, batch_size)]
+    assert len(values) == len(own) == 12 // batch_size
+    # For the values, and for the labels.
+    assert moves.n == 2

@@ -143,14 +143,17 @@ def test_an_epoch_is_read_once(configure: Configure) -> None:
     assert reads[0] == reads[1]
 
 
-def test_an_evaluation_reads_as_often_for_many_batches_as_for_one(configure: Configure) -> None:
-    config = configure("model=sparse_kl", "device=cpu")
+@pytest.mark.parametrize("page", [("model=sparse_kl",), ("model=sparse_kl", "head=classifier")])
+def test_an_evaluation_reads_as_often_for_many_batches_as_for_one(
+    page: tuple[str, ...], configure: Configure
+) -> None:
+    config = configure(*page, "device=cpu")
     parts = build_parts(config)
     training = build_training(config, parts, read_dataset(config))
     reads = []
     for n in (100, 3000):
         x = torch.rand(n, 1, 8, 8, generator=Generator().manual_seed(0))
-        split = Split(x, torch.arange(n))
+        split = Split(x, torch.arange(n), torch.arange(n) % 10)
         baseline = Baseline.of(split.batches(1024))
         device = Device(torch.device("cpu"))
         with Calls() as calls:
