@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sae_cli.training.gradients.calls import Single, Together, filled
+from sae_cli.training.gradients.calls import Single, Together, call_of
 from sae_cli.training.gradients.rounding import ROUNDED, rounds_alike
 from sae_cli.training.gradients.rules import RULES, fills_blocks
 from sae_cli.training.gradients.tape import Operation, slots_in
@@ -48,7 +48,7 @@ def _by_element(single: Single) -> Together | None:
     for slot in slots_in(own.arguments):
         shape = single.layouts[slot].shape
         views.append((1,) * (rank - len(shape)) + shape if len(shape) < rank else None)
-    call = filled(own.arguments, own.options, own.function)
+    call = call_of(own)
     if not any(views):
         return call
 

@@ -35,6 +35,11 @@ Together = Callable[..., Any]
 Rule = Callable[[Single], Together | None]
 
 
+def call_of(operation: Operation) -> Together:
+    """A call of an operation with tensors in the places of its slots."""
+    return filled(operation.arguments, operation.options, operation.function)
+
+
 def filled(
     arguments: Sequence[Any], options: Mapping[str, Any], function: Callable[..., Any]
 ) -> Together:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sae_cli.training.gradients.batching import batched
-from sae_cli.training.gradients.calls import Single, Together, filled
+from sae_cli.training.gradients.calls import Single, Together, call_of
 from sae_cli.training.gradients.recording import Recorded
 from sae_cli.training.gradients.tape import Layout, Operation, Slot, leaves, slots_in
 
@@ -47,7 +47,6 @@ class Program:
         operations: of each model, one after the other.
         layouts: of each slot, and of further ones for numbers.
         taken: the numbers of the operations that lead to a result.
-        by_themselves: those that each model does by itself.
     """
 
     def __init__(self, recorded: Sequence[Recorded]) -> None:
@@ -58,8 +57,7 @@ class Program:
         self._numbers: list[Tensor] = []
         self._needed = self._find_needed({*first.terms.values(), *first.gradients})
         self.taken = [i for i in range(len(self.operations)) if self._leads_on(i)]
-        self._together = [self._batched(own) for own in self.operations]
-        self.by_themselves = {i for i in self.taken if self._together[i] is None}
+        self._together = {i: self._batched(self.operations[i]) for i in self.taken}
         self._calls = self._compile()
 
     def _find_needed(self, needed: set[int]) -> list[set[int]]:
@@ -90,8 +88,13 @@ class Program:
 
     def leave_to_each(self, i: int) -> None:
         """Have each model do an operation by itself."""
-        self.by_themselves.add(i)
+        self._together[i] = None
         self._calls = self._compile()
+
+    @property
+    def by_themselves(self) -> list[int]:
+        """The operations that each model does by itself."""
+        return [i for i in self.taken if self._together[i] is None]
 
     def _compile(self) -> list[Call]:
         made: list[Call] = []
@@ -105,7 +108,7 @@ class Program:
         """The call that does an operation, and leaves all slots as they are."""
         own = self.operations[i]
         first, together = own[0], self._together[i]
-        if together is None or i in self.by_themselves:
+        if together is None:
             given = (*slots_in(first.arguments), *slots_in(first.options))
             return Call(_one_by_one(own), given, first.results, first.in_place)
         function, given = together
@@ -150,7 +153,7 @@ def _put(slots: list[Any], results: Sequence[int], found: Any) -> None:
 
 def _one_by_one(own: Sequence[Operation]) -> Together:
     """An operation that each model does by itself."""
-    calls = [filled(one.arguments, one.options, one.function) for one in own]
+    calls = [call_of(one) for one in own]
     in_place = own[0].in_place
 
     def call(*stacked: Tensor) -> Any:

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from sae_cli.training.gradients.bits import same
-from sae_cli.training.gradients.calls import Single, Together, filled
+from sae_cli.training.gradients.calls import Single, Together, call_of
 from sae_cli.training.gradients.common import ALIGNED
 from sae_cli.training.gradients.tape import Layout, leaves, slots_in
 
@@ -35,7 +35,7 @@ def rounds_alike(single: Single, together: Together) -> bool:
     if any(layout.dtype != torch.float32 for layout in layouts):
         # Whole numbers are summed without rounding.
         return True
-    alone = filled(own.arguments, own.options, own.function)
+    alone = call_of(own)
     generator = Generator().manual_seed(0)
     for room in ROOMS:
         stacked = [_draw(layout, single.n_models, room, generator) for layout in layouts]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sae_cli.training.gradients.calls import Rule, Single, Together, filled
+from sae_cli.training.gradients.calls import Rule, Single, Together, call_of, filled
 from sae_cli.training.gradients.tape import Layout
 
 # Functions that are no single instruction treat the last elements of a tensor that fill no block of
@@ -132,7 +132,7 @@ def _expanded(single: Single) -> Together:
 
 
 def _permuted(single: Single) -> Together:
-    axes = [0, *(one + 1 if one >= 0 else one for one in single.arguments[1])]
+    axes = [0, *map(_inner, single.arguments[1])]
     return lambda x: x.permute(axes)
 
 
@@ -174,8 +174,7 @@ def _found(single: Single) -> Together | None:
     """Places in sorted numbers, which are found row by row."""
     if single.rank(0) != 1 or single.rank(1) != 1:
         return None
-    own = single.operation
-    return filled(own.arguments, own.options, own.function)
+    return call_of(single.operation)
 
 
 RULES: dict[str, Rule] = {
