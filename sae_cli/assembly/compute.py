@@ -28,7 +28,7 @@ from sae_cli.training.gradients.by_hand import ByHand, can_differentiate
 from sae_cli.training.gradients.compiled import Compiled, can_compile
 from sae_cli.training.gradients.gradients import Gradients
 from sae_cli.training.gradients.in_pieces import InPieces, can_divide
-from sae_cli.training.gradients.side_by_side import SideBySide, can_stack
+from sae_cli.training.gradients.side_by_side import SideBySide, why_apart
 from sae_cli.training.gradients.sparse import Sparse, can_be_sparse
 from sae_cli.training.optimizers.lbfgs import iterations_of
 from sae_cli.training.stage import Stage
@@ -156,8 +156,10 @@ def build_gradients(config: RunConfig, device: Device, stage: Stage) -> Gradient
     """Choose how the objective of a stage is differentiated, for a settled configuration."""
     alone = _build_alone(config, device, stage)
     modules = (stage.autoencoder, stage.objective)
-    together = in_company() and not device.bfloat16 and can_stack(alone, modules)
-    return SideBySide(alone, modules) if together else alone
+    if not in_company():
+        return alone
+    alone.apart = "they are in bfloat16" if device.bfloat16 else why_apart(alone, modules)
+    return SideBySide(alone, modules) if alone.apart is None else alone
 
 
 def _build_alone(config: RunConfig, device: Device, stage: Stage) -> Gradients:

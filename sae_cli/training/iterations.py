@@ -19,7 +19,10 @@ class Iteration:
     Attributes:
         sums: of the terms of the loss after each iteration, since the last means.
         joining: the processes that share the split, or None.
+        apart: as that of a ``Step``.
     """
+
+    apart: str | None = None
 
     def __init__(self, gradients: OverSplit, optimizer: LBFGS) -> None:
         self._gradients = gradients

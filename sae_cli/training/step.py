@@ -69,6 +69,11 @@ class Step:
         if device.type == "cuda" and gradients.capturable and joining is None:
             self._take = Captured(self._once, batch_size, generator)
 
+    @property
+    def apart(self) -> str | None:
+        """Why it is not taken together with those of other runs, as ``Gradients`` say it."""
+        return self._gradients.apart
+
     def __call__(
         self,
         target: Tensor,

@@ -15,7 +15,7 @@ from sae_cli.assembly.parts import build_parts
 from sae_cli.assembly.stages import Training, build_training
 from sae_cli.config.schema import RunConfig
 from sae_cli.training.gradients.recording import Batch, Model, Result
-from sae_cli.training.gradients.side_by_side import can_stack, differentiate_all
+from sae_cli.training.gradients.side_by_side import differentiate_all, why_apart
 from sae_cli.training.stage import Stage
 from tests.conftest import slow
 from tests.contracts.small import MODELS, of_model, with_parts
@@ -69,7 +69,7 @@ def made(config: RunConfig, i: int, stage: int) -> Trained:
     own = training.stages[stage]
     gradients = build_gradients(config, training.device, own)
     modules = (own.autoencoder, own.objective)
-    assert can_stack(gradients, modules)
+    assert why_apart(gradients, modules) is None
     return Trained(training, own, Model(gradients, modules), Generator().manual_seed(i))
 
 
@@ -126,3 +126,4 @@ def test_pages_that_gain_nothing(name: str) -> None:
         found, [one.batch(8).differentiate() for one in (made(config, i, 0) for i in (0, 1))]
     )
     assert all([*one.model.recorded.values()] == [None] for one in models)
+    assert all("recurrent layers" in str(one.model.apart) for one in models)

@@ -78,6 +78,15 @@ def test_jobs_that_differ_in_much(words: Sequence[str], forked: Forked) -> None:
     assert_alike(*train_both_ways(forked, *words))
 
 
+def test_the_log_says_which_steps_are_a_jobs_own_and_why(forked: Forked) -> None:
+    words = ("model=conv,sparse_kl", "seed=0,1", "epochs=2", "sweep.together=on")
+    forked("-m", *SMALL, *QUIET, *words, "device.threads=1", "hydra.sweep.dir=sweep")
+    logs = [p.read_text() for p in sorted((forked.cwd / "sweep").glob("*/train.log"))]
+    said = [text.count("steps are computed apart from those of other jobs") for text in logs]
+    assert said == [1, 1, 0, 0]
+    assert all("they are mostly convolutions" in text for text in logs[:2])
+
+
 def test_a_job_that_diverges_leaves_the_others_alone(forked: Forked) -> None:
     words = ("model=sparse_kl", "optimizer.learning_rate=0.01,1e30,0.1")
     folders = {}

@@ -18,12 +18,14 @@ class Gradients(ABC):
         term_names: of the terms of the loss.
         capturable: whether nothing is read back from the device meanwhile.
         side_by_side: whether they are found together with those of other runs of this process.
+        apart: why they are not, among such runs; None where they are, or there are none.
     """
 
     parameters: Sequence[nn.Parameter]
     term_names: Sequence[str]
     capturable: bool = True
     side_by_side: bool = False
+    apart: str | None = None
 
     @abstractmethod
     def __call__(

@@ -21,6 +21,7 @@ LONG = {"convolution", "mkldnn_rnn_layer"}
 # Where there are more for each operation, moving the weights of all models through the cache costs
 # as much as the calls that are spared.
 WEIGHTS_PER_OPERATION = 3000
+TOO_LONG = "they are so long that it would gain nothing"
 
 
 @final
@@ -33,6 +34,7 @@ class Model:
     Attributes:
         own: parameters and buffers.
         recorded: by kind of batch; None where a tape is of no use.
+        apart: why, or why else they are not found together with those of other models.
     """
 
     def __init__(self, gradients: Gradients, modules: Sequence[nn.Module]) -> None:
@@ -42,6 +44,7 @@ class Model:
         moved = {id(one) for one in gradients.parameters}
         self._kept = [one for one in self.own if id(one) not in moved]
         self.recorded: dict[Hashable, Recorded | None] = {}
+        self.apart: str | None = None
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
@@ -109,7 +112,7 @@ _numbers: dict[Hashable, int] = {}
 
 def record(batch: Batch, *, keeps: bool = False) -> Recorded | None:
     """Record a step, and leave the model as it was; None if others may take another
-    course, or would gain nothing together.
+    course, or would gain nothing together, which the model notes.
 
     Args:
         keeps: whether the tape is to keep copies of all that is computed.
@@ -121,15 +124,23 @@ def record(batch: Batch, *, keeps: bool = False) -> Recorded | None:
     of_gradients = [tape.slot(one) for one in gradients]
     tape.end()
     known = -1 not in (*of_terms.values(), *of_gradients)
-    if not (known and tape.steady and _gains(batch.model, tape)):
+    batch.model.apart = _why_apart(batch.model, tape, known)
+    if batch.model.apart is not None:
         return None
     signature = (*tape.signature(), *of_terms.items(), *of_gradients)
     number = _numbers.setdefault(signature, len(_numbers))
     return Recorded(tape, of_terms, of_gradients, number)
 
 
-def _gains(model: Model, tape: Tape) -> bool:
-    """Whether a step is mostly calls, which several models can make together."""
+def _why_apart(model: Model, tape: Tape, known: bool) -> str | None:
+    """Say why several models cannot make the calls of a step together, or gain nothing by it.
+
+    Args:
+        known: whether all results are the tape's.
+    """
+    if not (known and tape.steady):
+        return "what they compute depends on the data"
+    if any(own.name in LONG for own in tape.operations):
+        return "they are mostly convolutions or recurrent layers"
     n_weights = sum(one.numel() for one in model.gradients.parameters)
-    long = any(own.name in LONG for own in tape.operations)
-    return not long and n_weights <= WEIGHTS_PER_OPERATION * len(tape.operations)
+    return TOO_LONG if n_weights > WEIGHTS_PER_OPERATION * len(tape.operations) else None

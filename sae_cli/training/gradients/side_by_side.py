@@ -16,7 +16,7 @@ from sae_cli.training.gradients.common import Common, is_dense
 from sae_cli.training.gradients.compiled import Compiled
 from sae_cli.training.gradients.gradients import Gradients
 from sae_cli.training.gradients.in_pieces import InPieces
-from sae_cli.training.gradients.recording import Batch, Model, Result, record
+from sae_cli.training.gradients.recording import TOO_LONG, Batch, Model, Result, record
 from sae_cli.training.gradients.stacked import Stacked
 
 # No step has so many operations that more gain by it, and all gradients are kept at once.
@@ -25,21 +25,23 @@ MOST_WEIGHTS = 1_000_000
 KNOWN = ("sae_cli.", "torch.nn.")
 
 
-def can_stack(gradients: Gradients, modules: tuple[AutoEncoder, Objective]) -> bool:
-    """Whether the gradients of these modules may be found with those of others.
-
-    Large networks, large batches and compiled steps gain nothing by it.
-    """
+def why_apart(gradients: Gradients, modules: tuple[AutoEncoder, Objective]) -> str | None:
+    """Say why the gradients of these modules cannot be found with those of others; None if they
+    can."""
     parts = [part for module in modules for part in module.modules()]
     own = [one for part in parts for one in (*part.parameters(False), *part.buffers(False))]
-    return (
-        all(map(_is_known, [*parts, modules[0].infer, modules[1].reconstruction]))
-        and not any(part._forward_hooks or part._forward_pre_hooks for part in parts)
-        and all(is_dense(one) and one.device.type == "cpu" for one in own)
-        and sum(one.numel() for one in gradients.parameters) <= MOST_WEIGHTS
-        and not isinstance(gradients, InPieces | Compiled)
-        and not (isinstance(gradients, ByHand) and gradients.divides)
+    known = all(map(_is_known, [*parts, modules[0].infer, modules[1].reconstruction]))
+    if not known or any(part._forward_hooks or part._forward_pre_hooks for part in parts):
+        return "parts of your own may keep something from one to the next"
+    if not all(is_dense(one) and one.device.type == "cpu" for one in own):
+        return "their weights are not dense, or not on a CPU"
+    if isinstance(gradients, Compiled):
+        return "they are compiled"
+    in_pieces = isinstance(gradients, InPieces) or (
+        isinstance(gradients, ByHand) and gradients.divides
     )
+    n_weights = sum(one.numel() for one in gradients.parameters)
+    return TOO_LONG if in_pieces or n_weights > MOST_WEIGHTS else None
 
 
 def _is_known(part: object) -> bool:
@@ -52,7 +54,7 @@ class SideBySide(Gradients):
     """Gradients that are found together with those of other runs of this process.
 
     Args:
-        gradients: of the modules, such that ``can_stack`` holds.
+        gradients: of the modules, such that ``why_apart`` gives no reason.
         modules: the auto-encoder and its objective.
     """
 
@@ -71,7 +73,9 @@ class SideBySide(Gradients):
         self.side_by_side = self._model.recorded.get(batch.kind, batch) is not None
         if not self.side_by_side:
             return batch.differentiate()
-        return meet(differentiate_all, batch)
+        result = meet(differentiate_all, batch)
+        self.apart = self._model.apart
+        return result
 
 
 def differentiate_all(batches: Sequence[Batch]) -> list[Result]:

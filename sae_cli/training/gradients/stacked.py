@@ -21,6 +21,7 @@ from sae_cli.training.gradients.recording import Batch, Model, Recorded, Result,
 
 # Weights are zeros, or alike, at a training's first step, and hide some differences.
 TRIALS = 3
+ROUNDED_OTHERWISE = "together they are rounded otherwise"
 # They give no values, or those that are there.
 WITHOUT_VALUES = {"empty_like", "detach"}
 
@@ -84,6 +85,8 @@ class Stacked:
             _restore(models, before)
             found = self._find_differing(batches)
             self.fails = found is None or not self._agree(found, alone, models, after)
+            for model in models:
+                model.apart = ROUNDED_OTHERWISE if self.fails else None
         _restore(models, after)
         self._trials += 1
         return alone

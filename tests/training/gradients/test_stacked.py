@@ -24,9 +24,9 @@ from sae_cli.training.gradients import derivatives, rules
 from sae_cli.training.gradients.by_hand import ByHand
 from sae_cli.training.gradients.common import Common
 from sae_cli.training.gradients.gradients import Gradients
-from sae_cli.training.gradients.recording import Batch, Model, Result, record
-from sae_cli.training.gradients.side_by_side import SideBySide, can_stack, differentiate_all
-from sae_cli.training.gradients.stacked import TRIALS, Stacked
+from sae_cli.training.gradients.recording import TOO_LONG, Batch, Model, Result, record
+from sae_cli.training.gradients.side_by_side import SideBySide, differentiate_all, why_apart
+from sae_cli.training.gradients.stacked import ROUNDED_OTHERWISE, TRIALS, Stacked
 from sae_cli.training.moving import Move, move_all
 from sae_cli.training.optimizers import OPTIMIZERS, Optimizer
 
@@ -217,6 +217,7 @@ def test_what_agrees_in_no_way_is_computed_alone(monkeypatch: pytest.MonkeyPatch
         given = batches(models, 32)
         assert_same_bits(stacked(given), alone(given))
     assert stacked.fails
+    assert [one.apart for one in models] == [ROUNDED_OTHERWISE] * 3
 
 
 def test_a_model_whose_weights_are_not_finite_leaves_the_others_alone() -> None:
@@ -276,14 +277,15 @@ class OwnLoss(Reconstruction):
 
 def test_who_can_be_stacked() -> None:
     gradients, modules = parts(0, None)
-    assert can_stack(gradients, modules)
-    assert not can_stack(*parts(0, None, n_latents=20_000))
-    assert not can_stack(
-        gradients, (modules[0], Objective(MSE(reduction="mean"), OwnPenalty(weight=1.0)))
-    )
-    assert not can_stack(gradients, (modules[0], Objective(OwnLoss(reduction="mean"), None)))
+    assert why_apart(gradients, modules) is None
+    assert why_apart(*parts(0, None, n_latents=20_000)) == TOO_LONG
+    for own in (
+        Objective(MSE(reduction="mean"), OwnPenalty(weight=1.0)),
+        Objective(OwnLoss(reduction="mean"), None),
+    ):
+        assert "parts of your own" in str(why_apart(gradients, (modules[0], own)))
     modules[0].register_forward_hook(lambda *given: None)
-    assert not can_stack(gradients, modules)
+    assert "parts of your own" in str(why_apart(gradients, modules))
 
 
 def test_a_large_network_does_not_wait_for_others() -> None:
@@ -305,6 +307,7 @@ def test_large_networks_gain_nothing() -> None:
     for n_latents, gains in ((32, True), (2000, False)):
         (given,) = batches([model(0, None, n_latents=n_latents)], 4)
         assert (record(given) is not None) == gains
+        assert given.model.apart == (None if gains else TOO_LONG)
 
 
 def test_gradients_meet_only_in_company() -> None:
