@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -209,6 +210,22 @@ def test_a_sweep_of_submitit_that_is_stopped(tmp_path: Path, one_by_one: Path) -
         until(partial(nobody_left, sweep.process.pid))
     assert sweep.statuses() == ["finished"] * JOBS
     finish_like(tmp_path / "sweep", one_by_one)
+
+
+@pytest.mark.slow
+def test_who_reads_what_a_stopped_sweep_prints_waits_for_no_job(tmp_path: Path) -> None:
+    """The jobs of submitit have its outputs no more; the command that it gives cancels them."""
+    with launched(tmp_path, *SUBMITIT, "epochs=3000") as sweep:
+        at_work(sweep)
+        sweep.process.terminate()
+        # It reads to the end of what is printed.
+        assert sweep.wait() == 143
+        assert sweep.statuses() == ["running"] * JOBS
+        (cancel,) = re.findall(r"kill [\d ]+", sweep.err)
+        subprocess.run(cancel.split(), check=True)
+        until(partial(nobody_left, sweep.process.pid))
+    assert sweep.statuses() == ["interrupted"] * JOBS
+    assert (tmp_path / "sweep" / ".submitit" / "controllers.log").read_text() == ""
 
 
 @pytest.mark.slow
