@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor, nn
+
 from sae_cli.assembly.network import Network
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
@@ -68,15 +70,32 @@ def _check(config: RunConfig, network: Network, size: int) -> None:
             given, instead = f"architecture.hidden_sizes={hidden}", "architecture.hidden_sizes=[]"
             raise _refusal(given, instead)
         raise _refusal(f"architecture={chosen['architecture']['name']}", "architecture=sae")
-    if not isinstance(autoencoder.activation, HELD_APART):
+    if type(autoencoder.activation) not in HELD_APART:
         raise _refusal(f"activation={chosen['activation']['name']}", "activation=topk")
     if network.penalty is not None and not isinstance(network.penalty, OfEachLatent):
         raise _refusal(f"penalty={chosen['penalty']['name']}", "penalty=l1")
+    if network.penalty is not None and (kept := _kept(network.penalty)) is not None:
+        raise ConfigError(
+            f"penalty={chosen['penalty']['name']} keeps {kept}, which would be of all latents in "
+            "each process, and device.share=latents gives each some of them; choose a penalty that "
+            "keeps single numbers, such as penalty=l1, or device.share=rows"
+        )
     if autoencoder.n_latents < size:
         raise ConfigError(
             f"latents cannot be shared out to more processes ({size}) than there are latents "
             f"({autoencoder.n_latents}); give more latents, fewer processes or device.share=rows"
         )
+
+
+def _kept(penalty: nn.Module) -> str | None:
+    """Name a tensor of several numbers in a penalty, whose processes hold no part of it each."""
+    named = [*penalty.named_parameters(), *penalty.named_buffers()]
+    for name, module in penalty.named_modules():
+        named += [(f"{name}.{key}".lstrip("."), value) for key, value in vars(module).items()]
+    for name, value in named:
+        if isinstance(value, Tensor) and value.ndim:
+            return f"{name} {tuple(value.shape)}"
+    return None
 
 
 def _refusal(given: str, instead: str) -> ConfigError:

@@ -27,8 +27,9 @@ from sae_cli.commands.queue_launcher import QUEUES, QueueLauncher
 from sae_cli.config.compose import hydra_ready
 from sae_cli.config.hydra_errors import explain_errors
 from sae_cli.config.hydra_settings import compose_launcher
+from sae_cli.config.launcher_options import check_joblib, options_of
 from sae_cli.config.typed_text import quote
-from sae_cli.core.errors import ConfigError, Stopped, in_one_line
+from sae_cli.core.errors import Stopped, in_one_line
 from sae_cli.core.plugins.loaded import LOADED, Plugin
 from sae_cli.core.signals import handle_signals
 from sae_cli.core.text import counted
@@ -76,11 +77,7 @@ class HydraLauncher(Launcher):
             return
         with hydra_ready(self._pages), explain_errors():
             config = compose_launcher(self._words)
-        if config.hydra.launcher.n_jobs == 0:
-            raise ConfigError(
-                "hydra.launcher.n_jobs=0: needed: so many jobs at a time, 1 or more, or -1 for as "
-                "many as there are cores"
-            )
+        check_joblib(options_of(config))
 
     def launch(self, sweep: Sweep, numbers: Sequence[int]) -> None:
         """Run these jobs or groups, each in a process of its own, which a worker starts.

@@ -5,19 +5,18 @@ from __future__ import annotations
 import shutil
 import signal
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any, final
-
-from omegaconf import OmegaConf
 
 from sae_cli.assembly.compute import AVAILABLE_THREADS
 from sae_cli.config.compose import hydra_ready
 from sae_cli.config.hydra_errors import explain_errors
 from sae_cli.config.hydra_settings import compose_launcher
+from sae_cli.config.launcher_options import check_submitit, options_of
 from sae_cli.config.typed_text import quote
 from sae_cli.core.errors import ConfigError, Stopped
+from sae_cli.core.outputs import processes_write_to
 from sae_cli.core.plugins.loaded import LOADED
 from sae_cli.core.signals import handle_signals, signals_held
 from sae_cli.run_folder.layout import status_of
@@ -32,9 +31,9 @@ QUEUES = {"submitit_slurm": "slurm", "submitit_local": "local"}
 COMMANDS = ("sbatch", "srun", "squeue", "scontrol")
 # A Ctrl-C reaches the processes of this machine as well, which save their jobs and end.
 ENDING_SECONDS = 10.0
-# Options of sbatch for another cluster, among those that the launcher has no name for.
+# What the processes print that watch over the jobs of this machine, each of which has its own log.
+CONTROLLERS = ".submitit/controllers.log"
 AT_A_TIME = "hydra.launcher.array_parallelism="
-ADDITIONAL, CLUSTERS = "additional_parameters", {"clusters", "M"}
 
 
 @final
@@ -61,18 +60,7 @@ class QueueLauncher(Launcher):
     def check(self) -> None:
         """Raise ConfigError if there is no such queue here, or it does not take these options."""
         options = self._options(Path.cwd())
-        for key in ("nodes", "tasks_per_node"):
-            if options.get(key) not in (None, 1):
-                raise ConfigError(
-                    f"hydra.launcher.{key}={options[key]}: a job of a sweep is one process; leave "
-                    "it out, and give it cores with hydra.launcher.cpus_per_task"
-                )
-        for key in CLUSTERS & (options.get(ADDITIONAL) or {}).keys():
-            raise ConfigError(
-                f"hydra.launcher.{ADDITIONAL}.{key}: a sweep submits to the cluster of this "
-                "machine and asks that one for its jobs; leave it out, and start the sweep on a "
-                "machine of the other cluster"
-            )
+        check_submitit(options)
         missing = [name for name in COMMANDS if shutil.which(name) is None]
         if self._kind == "slurm" and missing:
             raise ConfigError(
@@ -84,9 +72,7 @@ class QueueLauncher(Launcher):
         folder = f"hydra.sweep.dir={quote(str(sweep))}"
         with hydra_ready(self._pages), explain_errors():
             config = compose_launcher([*self._words, folder])
-            options = OmegaConf.to_container(config.hydra.launcher, resolve=True)
-        assert isinstance(options, dict)
-        return {str(key): value for key, value in options.items()}
+            return options_of(config)
 
     def launch(self, sweep: Sweep, numbers: Sequence[int]) -> None:
         """Have the queue run these jobs, but those that have ended well, and wait for their end."""
@@ -115,7 +101,8 @@ class QueueLauncher(Launcher):
     def _submit(self, queue: Queue, sweep: Sweep, jobs: Sequence[QueuedJob]) -> None:
         options = self._options(sweep.path)
         # A Ctrl-C reaches sbatch as well; jobs of this machine would have signals held for good.
-        held = signals_held() if self._kind == "slurm" else nullcontext()
+        slurm, log = self._kind == "slurm", sweep.path / CONTROLLERS
+        held = signals_held() if slurm else processes_write_to(log)
         try:
             with held:
                 queue.submit(options, jobs)

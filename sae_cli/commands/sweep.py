@@ -14,7 +14,7 @@ from sae_cli.config.schema import RunConfig
 from sae_cli.config.search import settle
 from sae_cli.core.errors import ConfigError
 from sae_cli.runs.sweeps.running import run_sweep
-from sae_cli.runs.sweeps.side_by_side import launcher_for, threads_for
+from sae_cli.runs.sweeps.side_by_side import check_search_alone, launcher_for, threads_for
 from sae_cli.runs.sweeps.sweep import Sweep, sweep_of
 
 
@@ -39,11 +39,8 @@ def begin_sweep(
             "sweep trains in one; give device.share=rows, or train each by itself with torchrun"
         )
     words, together = asked.hydra.launcher, arguments.together
-    if asked.search is not None and together == "on":
-        raise ConfigError(
-            "sweep.together=on: a search learns from each job before it chooses the next; leave "
-            "it out"
-        )
+    if asked.search is not None:
+        check_search_alone(together)
     chosen = launcher_of(words, arguments.pages, together) if words else None
     sweep = _sweep(asked, configs, folder, together)
     if chosen is not None and chosen.elsewhere and together != "on":

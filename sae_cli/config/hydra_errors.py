@@ -13,12 +13,20 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sae_cli.config.compose import compose_run
 from sae_cli.config.conf_folder import CONF, PAGES
+from sae_cli.config.launcher_errors import GROUP as LAUNCHER
+from sae_cli.config.launcher_errors import not_installed, unknown_launcher_option, wrong_value
 from sae_cli.config.loggers import unknown_logger, unknown_option
 from sae_cli.config.omitted import without_page
 from sae_cli.config.settings import LOGGER
 from sae_cli.config.suggestions import choices_with, suggest
 from sae_cli.core.errors import ConfigError, nearest
 from sae_cli.core.plugins.loaded import plugin_of
+from sae_cli.core.registry import OF_PLUGINS
+
+# A part of these groups may be the user's own, as one that is unknown without it.
+TAKING_PLUGINS = {
+    *("architecture", "activation", "penalty", "corruption", "dataset", "optimizer"),
+}
 
 
 @contextmanager
@@ -68,7 +76,13 @@ def one_line(error: BaseException, overrides: Sequence[str], multirun: bool = Fa
     twice = re.match(r"Multiple values for (?P<group>\w+)", text)
     if twice:
         return f"{twice['group']} is chosen twice; write {twice['group']}=NAME once, without a +"
+    merged = re.match(r"Error merging override (?P<word>.*)", text, re.DOTALL)
+    wrong = wrong_value(merged["word"], _chain(error)) if merged else None
+    if wrong is not None:
+        return wrong
     override = re.match(r"Could not override '(?P<key>[^']*)'", text)
+    if override and override["key"].startswith("hydra."):
+        return unknown_launcher_option(override["key"], _chain(error))
     if override:
         return _unknown_key(override["key"], overrides, multirun)
     added = re.match(r"Could not append to config. An item is already at '(?P<key>[^']*)'", text)
@@ -98,20 +112,16 @@ def _missing_choice(given: str, text: str) -> str:
         return without_page(group, choice)
     options = [line.strip() for line in text.partition("Available options")[2].splitlines()[1:]]
     options = [option for option in options if option and " " not in option]
-    return f"{group}={choice} is unknown; choose one of {', '.join(options)}" + nearest(
-        choice, options
+    missing = not_installed(choice, options) if group == LAUNCHER else None
+    return missing or (
+        f"{group}={choice} is unknown; choose one of {', '.join(options)}"
+        + (nearest(choice, options) or (OF_PLUGINS if group in TAKING_PLUGINS else ""))
     )
 
 
 def _unknown_key(key: str, overrides: Sequence[str], multirun: bool) -> str:
     """Word the error of a key that no page has, or that another choice of the group has."""
     group, _, option = key.partition(".")
-    if group == "hydra":
-        return (
-            f"unknown key {key}: the launcher has no such option; choose one that has with "
-            "hydra/launcher=NAME; `sae-train --cfg hydra -p hydra.launcher hydra/launcher=NAME` "
-            "shows its options"
-        )
     run, choices = _with_choices_alone(overrides)
     if group == LOGGER:
         return unknown_option(key, run[LOGGER])

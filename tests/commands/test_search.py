@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import shlex
+import shutil
 import statistics
 from functools import partial
 from pathlib import Path
@@ -99,6 +100,14 @@ def test_killed_and_resumed_it_makes_the_same_jobs(
     assert len(trials_of(tmp_path / "sweep", tmp_path)) == N
     logs = [(tmp_path / "sweep" / row["job"] / "train.log").read_text() for row in rows_of(whole)]
     assert sum("resumed at step" in log for log in logs) == 1
+
+
+@pytest.mark.parametrize("words", [WORDS, ("resume=sweep",)])
+def test_its_jobs_are_in_no_group(tmp_path: Path, whole: Path, words: tuple[str, ...]) -> None:
+    shutil.copytree(whole, tmp_path / "sweep")
+    done = Forked(tmp_path)(*words, "sweep.together=on")
+    assert done.code == 2
+    assert done.error.startswith("error: sweep.together=on: a search learns from each job before")
 
 
 @pytest.mark.slow

@@ -86,19 +86,12 @@ def test_a_sweep_of_joblib_that_is_stopped(
     finish_like(tmp_path / "sweep", one_by_one)
 
 
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (("hydra.launcher.batch_size=0",), "ValueError: batch_size must be"),
-        (("hydra.launcher.n_jobs=2", "hydra.launcher.timeout=0.1"), "TimeoutError"),
-    ],
-)
-def test_a_launcher_that_fails(words: tuple[str, ...], says: str, tmp_path: Path) -> None:
-    with launched(tmp_path, "hydra/launcher=joblib", *words) as sweep:
+def test_a_launcher_that_fails(tmp_path: Path) -> None:
+    with launched(tmp_path, *JOBLIB, "hydra.launcher.timeout=0.1") as sweep:
         assert sweep.wait() == 1
         assert nobody_left(sweep.process.pid)
     (error,) = sweep.err.splitlines()
-    assert error.startswith(f"error in the launcher: {says}")
+    assert error.startswith("error in the launcher: TimeoutError")
     assert "0 of 3 jobs finished" in sweep.out
 
 

@@ -226,17 +226,18 @@ def test_a_job_that_submitit_queues_again(tmp_path: Path, one_by_one: Path) -> N
 
 
 @pytest.mark.slow
-def test_the_command_that_cancels_the_jobs(tmp_path: Path, one_by_one: Path) -> None:
+def test_the_command_that_cancels_the_jobs(tmp_path: Path) -> None:
+    """What the sweep prints ends with it, because its jobs write to files of their own."""
     with launched(tmp_path, *SUBMITIT, "epochs=3000") as sweep:
         at_work(sweep)
         sweep.process.terminate()
-        assert sweep.process.wait() == 143
-        # Its jobs have its output as well, so that there is no end to it yet.
-        assert sweep.process.stderr is not None
-        said = sweep.process.stderr.readline()
-        subprocess.run(said.partition("them: ")[2].partition(")")[0].split(), check=True)
+        assert sweep.wait() == 143
+        assert sweep.statuses() == ["running"] * JOBS
+        cancel = sweep.err.partition("them: ")[2].partition(")")[0]
+        subprocess.run(cancel.split(), check=True)
         assert nobody_left(sweep.process.pid)
     assert sweep.statuses() == ["interrupted"] * JOBS
+    assert (tmp_path / "sweep" / ".submitit" / "controllers.log").read_text() == ""
 
 
 @pytest.mark.slow

@@ -211,3 +211,75 @@ def test_refusals_are_one_line(tmp_path: Path) -> None:
         "each some of them; choose revival=none, or device.share=rows"
     )
     assert [*tmp_path.iterdir()] == []
+
+
+OWN = """
+import torch
+from torch import Tensor
+from sae_cli.plugins import (
+    ACTIVATIONS, PENALTIES, ExamplePenalty, NonNegative, OfEachLatent, Pointwise
+)
+
+
+class Each(ExamplePenalty, OfEachLatent):
+    def __init__(self, *, weight: NonNegative = 0.1) -> None:
+        super().__init__(weight=weight)
+
+    def per_example(self, codes: Tensor) -> Tensor:
+        return codes.abs().sum(1)
+
+
+@PENALTIES.register("each")
+def each(*, weight: NonNegative = 0.1) -> Each:
+    return Each(weight=weight)
+
+
+@PENALTIES.register("with_buffer")
+class WithBuffer(Each):
+    def __init__(self, *, weight: NonNegative = 0.1) -> None:
+        super().__init__(weight=weight)
+        self.register_buffer("by_latent", torch.ones(50))
+
+
+@PENALTIES.register("with_tensor")
+class WithTensor(Each):
+    def __init__(self, *, weight: NonNegative = 0.1) -> None:
+        super().__init__(weight=weight)
+        self.inner = torch.nn.Identity()
+        self.inner.by_latent = torch.ones(50)
+
+
+@ACTIVATIONS.register("shifted")
+class Shifted(Pointwise):
+    def __init__(self) -> None:
+        super().__init__("relu")
+        self.shift = torch.zeros(50)
+
+    def forward(self, pre_codes: Tensor) -> Tensor:
+        return super().forward(pre_codes + self.shift)
+"""
+
+
+def test_parts_of_a_plugin_that_keep_something_of_each_latent(tmp_path: Path) -> None:
+    """A process would have those of all latents beside the codes of its own."""
+    (tmp_path / "own.py").write_text(OWN)
+    for group, name in (
+        *(("penalty", name) for name in ("each", "with_buffer", "with_tensor")),
+        ("activation", "shifted"),
+    ):
+        page = tmp_path / "pages" / group / f"{name}.yaml"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(f"# Own.\nname: {name}\n")
+    given = ("--plugin", "own.py", "--config-dir", "pages", *SMALL, "model=sparse_l1", *WIDE)
+    for word, says in {
+        "penalty=with_buffer": "penalty=with_buffer keeps by_latent (50,), which would be of all",
+        "penalty=with_tensor": "penalty=with_tensor keeps inner.by_latent (50,), which would be",
+        "activation=shifted": "activation=shifted needs all latents in each process",
+    }.items():
+        first, second = run_ranks(tmp_path, 2, *given, LATENTS, word, "hydra.run.dir=run")
+        assert (first.code, second) == (2, Done(0, "", ""))
+        assert first.error.startswith(f"error: {says}")
+        assert "device.share=rows" in first.error
+    assert not (tmp_path / "run").exists()
+    done = run_ranks(tmp_path, 2, *given, LATENTS, "penalty=each", "epochs=1", "hydra.run.dir=run")
+    assert [one.code for one in done] == [0, 0]

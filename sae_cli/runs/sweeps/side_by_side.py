@@ -20,7 +20,7 @@ from sae_cli.assembly.data import read_dataset, read_once
 from sae_cli.assembly.parts import build_parts
 from sae_cli.assembly.stages import build_training
 from sae_cli.config.schema import RunConfig
-from sae_cli.core.errors import SaeError
+from sae_cli.core.errors import ConfigError, SaeError
 from sae_cli.core.text import counted
 from sae_cli.datasets.formats.bus_errors import bus_errors_raised
 from sae_cli.results.finished import has_finished
@@ -40,10 +40,24 @@ def threads_for(together: str) -> int:
     return 1 if together == "on" else AVAILABLE_THREADS
 
 
+def check_search_alone(together: str) -> None:
+    """Raise ConfigError if the jobs of a search are to train side by side."""
+    if together == "on":
+        raise ConfigError(
+            "sweep.together=on: a search learns from each job before it chooses the next; leave "
+            "it out"
+        )
+
+
 def launcher_for(sweep: Sweep, together: str) -> Launcher:
-    """Choose how the jobs of a sweep run, for ``sweep.together``: ``auto``, ``on`` or ``off``."""
+    """Choose how the jobs of a sweep run, for ``sweep.together``: ``auto``, ``on`` or ``off``.
+
+    Raises:
+        ConfigError: the jobs of a search are to train side by side.
+    """
+    if sweep.search is not None:
+        check_search_alone(together)
     few = together == "auto" and len(sweep.jobs) < FEWEST
-    # A search learns from each job before it chooses the next.
     alone = few or together == "off" or sweep.search is not None
     return OneByOne() if alone else SideBySide()
 
