@@ -55,8 +55,9 @@ def array(
 ) -> Dataset:
     """Read rows of ``(n, d)``, ``(n, c, h, w)`` or any ``(n, ...)``: train, then val, then test.
 
-    Values stay in the file where its format allows (.npy, .safetensors, .pt, .arrow), so that an
-    array may be larger than the memory. They are read through once, to refuse any that would spoil
+    Values stay in the file where its format allows (.npy, .safetensors, .pt, .arrow, .h5 without
+    chunks), and what more than 1 GiB unpacks to goes to another file, so that an array may be
+    larger than the memory. They are read through once, to refuse any that would spoil
     a training.
 
     Args:
