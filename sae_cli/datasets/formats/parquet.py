@@ -18,6 +18,7 @@ from sae_cli.datasets.rows import Part
 
 # About so much of a group of rows is unpacked at a time, and no more rows than fit 32 bits.
 PIECE_BYTES, MOST_ROWS = 1 << 27, 1 << 30
+BUFFER_BYTES = 1 << 20
 # Bytes of a number, by the type in the file; half floats are byte arrays there.
 SIZES = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8}
 
@@ -70,7 +71,9 @@ def _read(path: Path, names: list[str], what: str, *, is_table: bool) -> list[Pa
 def _pieces(path: Path, names: list[str], what: str, *, is_table: bool) -> Iterator[Part]:
     """Read some rows of a group at a time."""
     pa, pq = import_reader("pyarrow", path), import_reader("pyarrow.parquet", path)
-    with as_value_errors("PyArrow"), pq.ParquetFile(path) as file:
+    # Otherwise all of a group is in memory before its first rows are unpacked.
+    options = {"buffer_size": BUFFER_BYTES, "pre_buffer": False}
+    with as_value_errors("PyArrow"), pq.ParquetFile(path, **options) as file:
         for number in range(file.num_row_groups):
             about = file.metadata.row_group(number)
             n_bytes = _memory_of(about, names)
@@ -79,6 +82,8 @@ def _pieces(path: Path, names: list[str], what: str, *, is_table: bool) -> Itera
             for batch in file.iter_batches(min(n_rows, MOST_ROWS), [number], names):
                 columns = [_column(pa, batch, name, f"{path}[{name}]") for name in names]
                 yield to_part(np.stack(columns, 1) if is_table else columns[0], what)
+    # PyArrow would keep what it no longer uses.
+    pa.default_memory_pool().release_unused()
 
 
 def _column(pa: Any, batch: Any, name: str, what: str) -> NDArray[Any]:

@@ -17,7 +17,7 @@ from sae_cli.datasets.formats.parts import check_memory, to_part
 from sae_cli.datasets.rows import Part
 
 # An array of more bytes is mapped, as one is that needs no unpacking.
-MOST_IN_MEMORY = 1 << 30
+MOST_IN_MEMORY = 1 << 29
 # What others may need of a disk is left free.
 LEFT_FREE = 1 << 30
 
