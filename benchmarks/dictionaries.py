@@ -2,10 +2,12 @@
 
     python -m benchmarks.dictionaries
     python -m benchmarks.dictionaries --python peers=/path/to/bin/python --rounds 5
+    python -m benchmarks.dictionaries --device cuda --precision tf32 --variants topk
 
 Each contender trains in a process of its own, in turn; ratios are taken within a round. The peers
-(sparsify, SAELens, dictionary_learning) need an environment with ``eai-sparsify``, ``sae-lens`` and
-``dictionary-learning``; without it they are left out.
+(sparsify, SAELens, dictionary_learning) are taken from the interpreter that is named, or else from
+this one: ``pip install eai-sparsify sae-lens dictionary-learning``. Those that it lacks are left
+out, and a line says which.
 """
 
 from __future__ import annotations
@@ -19,13 +21,29 @@ from benchmarks.processes import FailedError, Outcome, run
 from benchmarks.rounds import in_turn, markdown, ratios, spread
 
 VARIANTS = ("topk", "batch_topk", "jumprelu", "l1")
-PEERS = ("sparsify", "saelens", "dictionary_learning")
+# By the modules that each is imported from.
+PEERS = {
+    "sparsify": ("sparsify", "schedulefree"),
+    "saelens": ("sae_lens",),
+    "dictionary_learning": ("dictionary_learning",),
+}
 # sparsify knows TopK alone.
 LACKING = {("sparsify", variant) for variant in VARIANTS[1:]}
+# Rows, features, latents, batch, k. Those of a GPU are of a small, a middling and a large model.
+SIZES = {
+    "cpu": (("200000", "512", "4096", "4096", "32"),),
+    "cuda": (
+        ("200000", "512", "4096", "4096", "32"),
+        ("200000", "768", "16384", "4096", "32"),
+        ("200000", "2304", "65536", "4096", "64"),
+    ),
+}
+FIND = "import sys; from importlib.util import find_spec; print(all(map(find_spec, sys.argv[1:])))"
 
 
-def measure(python: str, contender: str, variant: str, size: list[str]) -> Outcome:
-    return run([python, "-m", "benchmarks.dictionary_steps", contender, variant, *size])
+def measure(python: str, contender: str, words: list[str]) -> Outcome:
+    command = [python, "-m", "benchmarks.dictionary_steps", contender, *words]
+    return run(command, gpu="cuda" in words)
 
 
 def seconds(outcome: Outcome) -> float:
@@ -33,51 +51,86 @@ def seconds(outcome: Outcome) -> float:
     return median(float(line) for line in outcome.lines if line[:1].isdigit())
 
 
-def table(variant: str, pythons: dict[str, str], size: list[str], rounds: int) -> str:
-    """Measure every contender of a variant."""
+def peak_mib(outcome: Outcome) -> float:
+    """The most memory of the GPU, or else of the process."""
+    of_gpu = [float(line.split()[1]) for line in outcome.lines if line.startswith("peak ")]
+    return of_gpu[0] if of_gpu else outcome.peak_mib
+
+
+def interpreters(peers: str) -> dict[str, str]:
+    """The interpreter of each contender; peers that theirs lacks are left out, and named."""
+    found = dict.fromkeys(("sae-train", "torch", "products"), sys.executable)
+    for name, modules in PEERS.items():
+        if run([peers, "-c", FIND, *modules]).lines[-1:] == ["True"]:
+            found[name] = peers
+        else:
+            print(f"{name} is left out: {peers} does not have it", file=sys.stderr)
+    return found
+
+
+def table(
+    variant: str, pythons: dict[str, str], where: list[str], size: list[str], rounds: int
+) -> str:
+    """Measure every contender of a variant.
+
+    Args:
+        where: the device, and the precision there.
+    """
     cases = {
-        name: partial(measure, python, name, variant, size)
+        name: partial(measure, python, name, [variant, *where, *size])
         for name, python in pythons.items()
         if (name, variant) not in LACKING
     }
     outcomes = in_turn(variant, cases, rounds)
     steps = {name: [seconds(one) for one in found] for name, found in outcomes.items()}
+    digits = 5 if "cuda" in where else 3
     rows = [
         [
             name,
-            spread(steps[name]),
+            spread(steps[name], digits),
             ratios(steps["sae-train"], steps[name]),
-            f"{median(one.peak_mib for one in found):.0f}",
+            f"{median(map(peak_mib, found)):.0f}",
         ]
         for name, found in outcomes.items()
     ]
     header = ["", "seconds a step", "sae-train / this", "peak MiB"]
-    return markdown(variant, f"Rows, features, latents, batch, k, steps: {size}.", header, rows)
+    note = f"{', '.join(where)}; rows, features, latents, batch, k, steps: {', '.join(size)}."
+    return markdown(variant, note, header, rows)
 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--python", help="peers=INTERPRETER")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=7)
     parser.add_argument("--variants", nargs="+", default=VARIANTS, choices=VARIANTS)
+    parser.add_argument("--device", default="cpu", choices=tuple(SIZES))
+    parser.add_argument(
+        "--precision",
+        default="float32",
+        choices=("float32", "tf32", "bfloat16"),
+        help="of sae-train, PyTorch's autograd and the product; libraries compute in float32",
+    )
     parser.add_argument(
         "--size",
         nargs=5,
-        default=("200000", "512", "4096", "4096", "32"),
+        action="append",
         metavar=("ROWS", "FEATURES", "LATENTS", "BATCH", "K"),
+        help="may be given several times",
     )
     given = parser.parse_args()
-    own = ("sae-train", "torch", "products")
-    pythons = dict.fromkeys(own, sys.executable)
-    if given.python:
-        pythons |= dict.fromkeys(PEERS, given.python.removeprefix("peers="))
-    for variant in given.variants:
-        try:
-            print(table(variant, pythons, [*given.size, str(given.steps)], given.rounds))
-        except FailedError as error:
-            sys.exit(str(error))
+    try:
+        pythons = interpreters((given.python or sys.executable).removeprefix("peers="))
+        for variant in given.variants:
+            for size in given.size or SIZES[given.device]:
+                words = [*size, str(given.steps)]
+                where = [given.device, given.precision]
+                print(table(variant, pythons, where, words, given.rounds), flush=True)
+    except FailedError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -1,37 +1,29 @@
 """One contender of ``dictionaries.py``, in a process of its own: seconds of its steps, one a line.
 
-    python -m benchmarks.dictionary_steps CONTENDER VARIANT ROWS FEATURES LATENTS BATCH K STEPS
+    python -m benchmarks.dictionary_steps CONTENDER VARIANT DEVICE PRECISION ROWS FEATURES LATENTS
+        BATCH K STEPS
 
-Every contender takes the same rows from the same array in memory, on the CPU, and does what its own
-trainer does in a step.
+Every contender takes the same rows from the same array in the memory of the device, and does what
+its own trainer does in a step. On a GPU it is the mean of many steps, and a last line has the most
+memory that PyTorch took there. PRECISION is that of sae-train, PyTorch's autograd and the products
+alone; libraries compute as they do by themselves, in float32.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import torch
+from benchmarks.dictionary_peers import dictionary_learning, sae_lens, sparsify
+from benchmarks.dictionary_size import LEARNING_RATE, Size, Step
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 WARM_UP = 2
-LEARNING_RATE = 3e-4
-
-Step = Callable[[Tensor], Any]
-
-
-class Size(NamedTuple):
-    """What is trained."""
-
-    rows: int
-    features: int
-    latents: int
-    batch: int
-    k: int
+# A GPU is still at work when a step returns, and the first few calls of a step are not captured.
+GPU_WARM_UP, GPU_TOGETHER = 10, 20
 
 
 def sae_train(variant: str, size: Size) -> Step:
@@ -47,7 +39,8 @@ def sae_train(variant: str, size: Size) -> Step:
     from sae_cli.training.step import Step as OurStep
 
     words = [f"model={'sparse_l1' if variant == 'l1' else variant}", f"batch_size={size.batch}"]
-    words += [f"architecture.n_latents={size.latents}", "compile=off", "device=cpu"]
+    words += [f"architecture.n_latents={size.latents}", "compile=off"]
+    words += [f"device={size.device}", f"device.precision={size.precision}"]
     words += [f"device.threads={torch.get_num_threads()}"]
     words += [f"activation.k={size.k}"] if variant.endswith("topk") else []
     with hydra_ready():
@@ -55,23 +48,25 @@ def sae_train(variant: str, size: Size) -> Step:
     parts = build_parts(config)
     prepare_process(config)
     network = build_network(config, parts.network, DataShape((size.features,), None))
-    objective = Objective(parts.reconstruction, network.penalty)
+    objective = Objective(parts.reconstruction, network.penalty).to(size.device)
+    network.saved.to(size.device)
     (stage,) = parts.schedule.stages(network.autoencoder, objective, 1, LEARNING_RATE)
     gradients = build_gradients(config, parts.device, stage)
     optimizer = OPTIMIZERS.build(config.parts["optimizer"], gradients.parameters)
-    step = OurStep(gradients, optimizer, None, Generator(), size.batch)
+    step = OurStep(gradients, optimizer, None, Generator(size.device), size.batch)
     return lambda x: step(x, LEARNING_RATE)
 
 
 def plain_torch(variant: str, size: Size) -> Step:
     """Autograd over dense codes, PyTorch's Adam, atoms scaled back to unit norm."""
     encoder, decoder = (
-        nn.Linear(size.features, size.latents),
-        nn.Linear(size.latents, size.features),
+        nn.Linear(size.features, size.latents, device=size.device),
+        nn.Linear(size.latents, size.features, device=size.device),
     )
-    threshold = nn.Parameter(torch.full((size.latents,), 0.1))
+    threshold = nn.Parameter(torch.full((size.latents,), 0.1, device=size.device))
     parameters = [*encoder.parameters(), *decoder.parameters(), threshold]
-    optimizer = torch.optim.Adam(parameters, LEARNING_RATE)
+    on_gpu = size.device == "cuda"
+    optimizer = torch.optim.Adam(parameters, LEARNING_RATE, fused=on_gpu or None)
 
     def activate(pre_codes: Tensor) -> Tensor:
         if variant == "topk":
@@ -88,8 +83,10 @@ def plain_torch(variant: str, size: Size) -> Step:
         return pre_codes.relu()
 
     def step(x: Tensor) -> None:
-        codes = activate(encoder(x - decoder.bias))
-        loss = (decoder(codes) - x).square().sum(1).mean()
+        with size.autocast():
+            codes = activate(encoder(x - decoder.bias))
+            x_hat = decoder(codes)
+        loss = (x_hat.float() - x).square().sum(1).mean()
         if variant in ("l1", "jumprelu"):
             loss = loss + 0.01 * codes.sum(1).mean()
         optimizer.zero_grad()
@@ -103,9 +100,12 @@ def plain_torch(variant: str, size: Size) -> Step:
 
 def products(variant: str, size: Size) -> Step:
     """The limit of a dense step: its five products. Of TopK: the encoder's alone."""
-    encoder, decoder = (torch.randn(size.latents, size.features) for _ in range(2))
+    shape = (size.latents, size.features)
+    dtype = torch.bfloat16 if size.precision == "bfloat16" else torch.float32
+    encoder, decoder = (torch.randn(shape, device=size.device, dtype=dtype) for _ in range(2))
 
     def step(x: Tensor) -> None:
+        x = x.to(dtype)
         codes = x @ encoder.t()
         if not variant.endswith("topk"):
             x_hat = codes @ decoder
@@ -114,76 +114,6 @@ def products(variant: str, size: Size) -> Step:
             codes.t() @ x
 
     return step
-
-
-def sparsify(variant: str, size: Size) -> Step:
-    """EleutherAI's sparsify: its coder, with Adam and its normalisation."""
-    # Otherwise it asks Triton for a GPU.
-    os.environ["SPARSIFY_DISABLE_TRITON"] = "1"
-    from sparsify import SparseCoder, SparseCoderConfig
-
-    coder = SparseCoder(size.features, SparseCoderConfig(num_latents=size.latents, k=size.k))
-    optimizer = torch.optim.Adam(coder.parameters(), LEARNING_RATE)
-
-    def step(x: Tensor) -> None:
-        coder.set_decoder_norm_to_unit_norm()
-        coder(x).fvu.backward()
-        coder.remove_gradient_parallel_to_decoder_directions()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
-
-
-def sae_lens(variant: str, size: Size) -> Step:
-    """SAELens's own trainer."""
-    import sae_lens as lens
-    from sae_lens.config import LoggingConfig, SAETrainerConfig
-    from sae_lens.training.sae_trainer import SAETrainer
-
-    kinds = {"topk": "TopK", "batch_topk": "BatchTopK", "jumprelu": "JumpReLU", "l1": "Standard"}
-    options = {"k": size.k} if variant.endswith("topk") else {}
-    name = f"{kinds[variant]}TrainingSAE"
-    config = getattr(lens, f"{name}Config")(d_in=size.features, d_sae=size.latents, **options)
-    trainer = SAETrainer(
-        SAETrainerConfig(
-            total_training_samples=10**9,
-            train_batch_size_samples=size.batch,
-            lr=LEARNING_RATE,
-            lr_end=LEARNING_RATE,
-            logger=LoggingConfig(log_to_wandb=False),
-        ),
-        getattr(lens, name)(config),
-        iter(()),
-    )
-    return lambda x: trainer._train_step(sae=trainer.sae, sae_in=x)
-
-
-def dictionary_learning(variant: str, size: Size) -> Step:
-    """dictionary_learning's own trainers."""
-    from dictionary_learning.trainers.batch_top_k import BatchTopKTrainer
-    from dictionary_learning.trainers.jumprelu import JumpReluTrainer
-    from dictionary_learning.trainers.standard import StandardTrainer
-    from dictionary_learning.trainers.top_k import TopKTrainer
-
-    common = {
-        "steps": 100_000,
-        "activation_dim": size.features,
-        "dict_size": size.latents,
-        "layer": 0,
-        "lm_name": "",
-        "device": "cpu",
-    }
-    k = {"k": size.k} if variant.endswith("topk") else {}
-    kinds = {
-        "topk": TopKTrainer,
-        "batch_topk": BatchTopKTrainer,
-        "jumprelu": JumpReluTrainer,
-        "l1": StandardTrainer,
-    }
-    trainer = kinds[variant](**common, **k)
-    # The zeroth step finds the median of a batch.
-    return lambda x: trainer.update(1, x)
 
 
 CONTENDERS: dict[str, Callable[[str, Size], Step]] = {
@@ -198,19 +128,41 @@ CONTENDERS: dict[str, Callable[[str, Size], Step]] = {
 
 def main() -> None:
     """Train, and print the seconds of each step."""
-    contender, variant, *numbers = sys.argv[1:]
+    contender, variant, device, precision, *numbers = sys.argv[1:]
     *sizes, steps = map(int, numbers)
-    size = Size(*sizes)
+    size = Size(device, precision, *sizes)
     torch.manual_seed(0)
     generator = Generator().manual_seed(0)
-    data = torch.randn(size.rows, size.features, generator=generator)
+    data = torch.randn(size.rows, size.features, generator=generator).to(device)
+    if precision == "tf32" and contender in ("torch", "products"):
+        torch.backends.cuda.matmul.allow_tf32 = True
     step = CONTENDERS[contender](variant, size)
-    for number in range(WARM_UP + steps):
+
+    def take(n: int) -> None:
+        for _ in range(n):
+            step(data[torch.randint(size.rows, (size.batch,), generator=generator).to(device)])
+
+    if device == "cuda":
+        take(GPU_WARM_UP)
+        for _ in range(steps):
+            print(seconds_of_one(take), flush=True)
+        print(f"peak {torch.cuda.max_memory_allocated() / 2**20}")
+        return
+    take(WARM_UP)
+    for _ in range(steps):
         rows = torch.randint(size.rows, (size.batch,), generator=generator)
         started = time.perf_counter()
         step(data[rows])
-        if number >= WARM_UP:
-            print(time.perf_counter() - started, flush=True)
+        print(time.perf_counter() - started, flush=True)
+
+
+def seconds_of_one(take: Callable[[int], None]) -> float:
+    """Take many steps on a GPU; give the mean."""
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    take(GPU_TOGETHER)
+    torch.cuda.synchronize()
+    return (time.perf_counter() - started) / GPU_TOGETHER
 
 
 if __name__ == "__main__":
