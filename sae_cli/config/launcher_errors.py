@@ -48,6 +48,8 @@ def wrong_value(word: str, chain: Sequence[BaseException]) -> str | None:
         word: as it was given, ``KEY=VALUE``.
         chain: the error, and what it came from.
     """
+    if word.startswith(f"~{OPTION}"):
+        return f"{word}: the launcher needs all of its options; leave {word} out"
     for error in chain:
         if not isinstance(error, OmegaConfBaseException):
             continue

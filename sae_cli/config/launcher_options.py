@@ -17,7 +17,7 @@ OPTION = "hydra.launcher"
 # Options of sbatch for another cluster, among those that the launcher has no name for.
 ADDITIONAL, CLUSTERS = "additional_parameters", {"clusters", "M"}
 # joblib takes a number of jobs to have ready, or what is to be computed of n_jobs.
-READY = re.compile(r"all|(\d+(\.\d+)?\s*\*\s*)?n_jobs|\d+")
+READY = re.compile(r"all|([1-9]\d*(\.\d+)?\s*\*\s*)?n_jobs|[1-9]\d*")
 # The backend that the launcher takes whatever is given.
 BACKEND = "loky"
 

@@ -55,9 +55,9 @@ def array(
 ) -> Dataset:
     """Read rows of ``(n, d)``, ``(n, c, h, w)`` or any ``(n, ...)``: train, then val, then test.
 
-    Values stay in the file where its format allows (.npy, .safetensors, .pt, .arrow, .h5 without
-    chunks), and what is unpacked beyond 512 MiB goes to another file, so that an array may be
-    larger than the memory. They are read through once, to refuse any that would spoil a training.
+    Values stay in the file where its format allows (.npy, .safetensors, .pt, .arrow), so that an
+    array may be larger than the memory. They are read through once, to refuse any that would spoil
+    a training.
 
     Args:
         path: a file, or a folder or a pattern (``acts/*.npy``) of files, whose rows follow each

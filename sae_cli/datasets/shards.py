@@ -11,9 +11,9 @@ from pathlib import Path
 from sae_cli.core.errors import ConfigError, MachineError
 from sae_cli.core.paths import full_path, full_pattern
 from sae_cli.core.text import in_units
-from sae_cli.datasets.formats.array_file import OPENERS, open_array_file
+from sae_cli.datasets.formats.array_file import IN_MEMORY, OPENERS, open_array_file
 from sae_cli.datasets.formats.opened import ArrayFile, refuse_differences
-from sae_cli.datasets.formats.unpacked import MOST_IN_MEMORY, unpack
+from sae_cli.datasets.formats.parts import check_memory
 from sae_cli.datasets.rows import Part
 
 # Hugging Face's library keeps what it has computed beside the shards of a data set.
@@ -49,7 +49,10 @@ def open_arrays(given: str, option: str) -> ArrayFile:
             f"{', '.join(OPENERS)}"
         )
     n_bytes = sum(file.stat().st_size for file in files)
-    _allow(DESCRIPTORS * len(files), str(path))
+    if endings[0] in IN_MEMORY:
+        check_memory(n_bytes, str(path))
+    else:
+        _allow(DESCRIPTORS * len(files), str(path))
     opened = [open_array_file(str(file), option) for file in files]
     return _as_one(path, opened, f"{len(files)} of {endings[0]}, {in_units(n_bytes)}")
 
@@ -96,7 +99,6 @@ def _as_one(path: Path, files: Sequence[ArrayFile], count: str) -> ArrayFile:
 
     def read(key: str | None) -> list[Part]:
         parts: list[Part] = []
-        room = MOST_IN_MEMORY
         for file in files:
             held: Sequence[str | None] = [None] if file.keys is None else file.keys
             if key not in held:
@@ -104,9 +106,7 @@ def _as_one(path: Path, files: Sequence[ArrayFile], count: str) -> ArrayFile:
                     f"{file.path} has no array {key}, and {first.path} has one; give files of the "
                     "same arrays"
                 )
-            read = unpack(file.read(key), room)
-            room -= sum(part.values.nbytes for part in read if part.mapping is None)
-            parts += read
+            parts += file.read(key)
         return refuse_differences(parts)
 
     return ArrayFile(path, first.keys, read, first.default, first.axes, count)

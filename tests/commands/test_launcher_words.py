@@ -34,6 +34,8 @@ CASES = [
     (JOBLIB, "n_jobs=0", "needed: so many jobs at a time, 1 or more, or -1"),
     (JOBLIB, "backend=threading", "jobs are processes of loky; leave it out"),
     (JOBLIB, "pre_dispatch=nope", "such as 4, 2*n_jobs or all"),
+    (JOBLIB, "pre_dispatch=0", "such as 4, 2*n_jobs or all"),
+    (JOBLIB, "pre_dispatch=0*n_jobs", "such as 4, 2*n_jobs or all"),
     (LOCAL, "timeout_min=0", "must be greater than or equal to 1"),
     (LOCAL, "cpus_per_task=0", "must be greater than or equal to 1"),
     (LOCAL, "mem_gb=-1", "must be greater than or equal to 0"),
@@ -52,6 +54,11 @@ def test_it_says_what_would_do(launcher: str, word: str, says: str) -> None:
     text = refusal(launcher, OPTION + word)
     assert text.startswith(f"{OPTION}{word}: ")
     assert says in text
+
+
+def test_an_option_that_is_taken_away() -> None:
+    word = f"~{OPTION}n_jobs"
+    assert refusal(JOBLIB, word).endswith(f"needs all of its options; leave {word} out")
 
 
 @pytest.mark.parametrize(

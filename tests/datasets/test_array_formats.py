@@ -323,11 +323,10 @@ def test_a_library_that_is_not_installed(
 def test_more_than_the_free_memory(
     tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name, save = SAVERS[{"h5": "chunks", "parquet": "table", "csv": "csv"}[ending]]
-    path = (tmp_path / name).with_suffix(f".{ending}")
-    save(path)
-    monkeypatch.setattr("sae_cli.datasets.formats.parts.free_memory", lambda: 100)
-    expect(path, " MB of memory, and 0.0 MB are free; save it as .npy or .safetensors")
+    name, save = SAVERS[{"h5": "hdf5", "parquet": "table", "csv": "csv"}[ending]]
+    save(tmp_path / name)
+    monkeypatch.setattr("sae_cli.datasets.formats.parts.free_memory", lambda: 1000)
+    expect(tmp_path / name, " MB of memory, and 0.0 MB are free; save it as .npy or .safetensors")
 
 
 @pytest.mark.parametrize("form", SAVERS)

@@ -18,7 +18,7 @@ from sae_cli.datasets import Split
 from sae_cli.datasets.rows import Part, Shards, slice_rows, take_rows
 from sae_cli.runs.train import train
 from tests.conftest import Command, Configure
-from tests.datasets.test_array_formats import X, expect, read, values
+from tests.datasets.test_array_formats import SAVERS, X, expect, read, values
 
 RESULTS = ("metrics.jsonl", "model.safetensors")
 BORDERS = (0, 7, 8, 30, 50)
@@ -155,6 +155,18 @@ def test_shards_without_rows_are_left_out(tmp_path: Path) -> None:
     empty = {"x": torch.empty((0, 6), dtype=torch.int8)}
     safetensors.torch.save_file(empty, folder / "shard-8.safetensors")
     np.testing.assert_array_equal(values(read(folder)), np.delete(X, 7, 0))
+
+
+def test_shards_that_would_not_fit_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are counted together before any is read."""
+    for number in range(4):
+        SAVERS["hdf5"][1](tmp_path / f"{number}.h5")
+    size = (tmp_path / "0.h5").stat().st_size
+    monkeypatch.setattr("sae_cli.datasets.formats.parts.free_memory", lambda: 2 * size)
+    expect(tmp_path, " MB of memory, and 0.0 MB are free; save it as .npy or .safetensors")
+    read(tmp_path / "0.h5")
 
 
 MEASURE = """

@@ -1,6 +1,6 @@
 """Files of arrays, opened by their endings, and never unpickled.
 
-Those that can be are memory-mapped read-only; others are unpacked.
+Those that can be are memory-mapped read-only; others are read into memory.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ OPENERS: dict[str, Callable[[Path], ArrayFile]] = {
     ".csv": open_text_table,
     ".tsv": open_text_table,
 }
+# The values of other files stay on disk.
+IN_MEMORY = (".npz", ".h5", ".hdf5", ".h5ad", ".parquet", ".csv", ".tsv")
 
 
 @contextlib.contextmanager

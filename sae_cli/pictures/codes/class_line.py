@@ -34,6 +34,8 @@ LEFT, TITLE, BELOW, BETWEEN, NAMES = 0.85, 0.55, 0.5, 0.3, 0.18  # inches around
 TILE_PIXELS = (16, 150)  # narrowest and widest tile
 COLUMNS = 4
 LONGEST_NAME = 12  # letters of a class's name
+# What is written among points stands on white.
+PLATE = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8}
 
 
 @register(Chapter.CODES)
@@ -127,6 +129,10 @@ def class_line(
     draw_codes(axes, codes, labels, opacity=0.35)
     frame(axes, np.concatenate([codes, line]))
     axes.plot(line[:, 0], line[:, 1], "o-", c="black", markersize=3, linewidth=0.8)
+    for point, name in ((line[0], first), (line[-1], last)):
+        axes.annotate(
+            name, point, (5, 5), textcoords="offset points", fontsize=10, weight="bold", bbox=PLATE
+        )
     axes.set_title(counted(len(codes), "code"), fontsize=TEXT_POINTS, pad=3)
     for row, strip in enumerate(strips):
         top = TITLE + row * step + NAMES
