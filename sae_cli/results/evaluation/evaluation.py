@@ -13,6 +13,7 @@ from sae_cli.datasets.formats.bus_errors import bus_errors_raised
 from sae_cli.pictures.latents.angles import part_angles
 from sae_cli.results.evaluation.measure import DENSE_ABOVE, Measured, measure
 from sae_cli.results.evaluation.modes import modes_of_angles
+from sae_cli.results.evaluation.predicted import predicted_codes
 from sae_cli.results.evaluation.probes import labelled_codes, probe
 from sae_cli.results.evaluation.reference import principal_components, unexplained
 from sae_cli.results.evaluation.stability import stability
@@ -48,6 +49,7 @@ def evaluate(subject: Subject) -> Evaluation:
         metrics = dict(measured.metrics)
         metrics |= _references(subject, measured, notes)
         metrics |= _probes(subject, notes)
+        metrics |= predicted_codes(subject, notes)
     if measured.units is not None:
         metrics |= measured.units.result()
     metrics |= _angles(subject.run, measured, notes)
