@@ -18,7 +18,7 @@ from sae_cli.datasets import Split
 from sae_cli.datasets.rows import Part, Shards, slice_rows, take_rows
 from sae_cli.runs.train import train
 from tests.conftest import Command, Configure
-from tests.datasets.test_array_formats import SAVERS, X, expect, read, values
+from tests.datasets.test_array_formats import SAVERS, X, expect, read, save_hdf5, values
 
 RESULTS = ("metrics.jsonl", "model.safetensors")
 BORDERS = (0, 7, 8, 30, 50)
@@ -155,6 +155,12 @@ def test_shards_without_rows_are_left_out(tmp_path: Path) -> None:
     empty = {"x": torch.empty((0, 6), dtype=torch.int8)}
     safetensors.torch.save_file(empty, folder / "shard-8.safetensors")
     np.testing.assert_array_equal(values(read(folder)), np.delete(X, 7, 0))
+
+
+def test_shards_of_hdf5_without_rows_are_left_out(tmp_path: Path) -> None:
+    for number, piece in enumerate((X[:20], X[:0], X[20:])):
+        save_hdf5(tmp_path / f"{number}.h5", piece)
+    np.testing.assert_array_equal(values(read(tmp_path)), X)
 
 
 def test_shards_that_would_not_fit_in_memory(
