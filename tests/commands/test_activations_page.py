@@ -67,12 +67,12 @@ def test_a_layer_of_a_small_network(
 ) -> None:
     write_images(tmp_path)
     monkeypatch.chdir(tmp_path)
-    (_, network), (_, layer), (_, sweeps), (_, latents) = parts()[0]
+    (_, network), (_, layer), (_, sweeps), (_, seeds), (_, latents) = parts()[0]
     train(network, command, "dataset.root=.", "dataset.verify=false", "dataset.val=60")
     assert INSTALLED in layer
     calculate(layer.replace(INSTALLED, "."), capsys)
     assert np.load("layer.npy").shape == (400, 64)
-    for line in sweeps.splitlines():
+    for line in (*sweeps.splitlines(), *seeds.splitlines()):
         train(line, command)
     printed = calculate(latents, capsys)
     assert len(re.findall(r"^\d+ active on [\d.]+%: \{'.*': \d+\}$", printed, re.M)) >= 3
