@@ -13,6 +13,7 @@ out, and a line says which.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from functools import partial
 from statistics import median
@@ -122,8 +123,13 @@ def main() -> None:
         help="may be given several times",
     )
     given = parser.parse_args()
+    peers = (given.python or sys.executable).removeprefix("peers=")
+    if shutil.which(peers) is None:
+        parser.error(f"--python: {peers} is no interpreter; give peers=INTERPRETER or leave it out")
+    if (given.device, given.precision) == ("cpu", "tf32"):
+        parser.error("--precision tf32 is a GPU's; give --device cuda, or float32 or bfloat16")
     try:
-        pythons = interpreters((given.python or sys.executable).removeprefix("peers="))
+        pythons = interpreters(peers)
         for variant in given.variants:
             for size in given.size or SIZES[given.device]:
                 words = [*size, str(given.steps)]

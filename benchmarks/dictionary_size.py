@@ -14,7 +14,7 @@ Step = Callable[[Tensor], Any]
 
 
 class Size(NamedTuple):
-    """What is trained, and where."""
+    """Sizes of the data and of the network, and the device."""
 
     device: str
     precision: str

@@ -93,7 +93,7 @@ def _kept(penalty: nn.Module) -> str | None:
     for name, module in penalty.named_modules():
         named += [(f"{name}.{key}".lstrip("."), value) for key, value in vars(module).items()]
     for name, value in named:
-        if isinstance(value, Tensor) and value.ndim:
+        if isinstance(value, Tensor) and value.numel() > 1:
             return f"{name} {tuple(value.shape)}"
     return None
 

@@ -24,9 +24,7 @@ from sae_cli.core.plugins.loaded import plugin_of
 from sae_cli.core.registry import OF_PLUGINS
 
 # A part of these groups may be the user's own, as one that is unknown without it.
-TAKING_PLUGINS = {
-    *("architecture", "activation", "penalty", "corruption", "dataset", "optimizer"),
-}
+TAKING_PLUGINS = ("architecture", "activation", "penalty", "corruption", "dataset", "optimizer")
 
 
 @contextmanager

@@ -61,11 +61,12 @@ def wrong_value(word: str, chain: Sequence[BaseException]) -> str | None:
 
 def _without(error: OmegaConfBaseException) -> str:
     """Say what the option is where nobody gives it."""
-    value = _options(error).get(str(error.key))
-    if isinstance(value, dict | list) or "${" in str(value):
+    options, key = _options(error), str(error.key)
+    value = options.get(key)
+    if key not in options or isinstance(value, dict | list) or "${" in str(value):
         return ""
-    text = "null" if value is None else str(value).lower() if value in (True, False) else value
-    return f"; leave it out for {text}" if str(error.key) in _options(error) else ""
+    text = "null" if value is None else str(value)
+    return f"; leave it out for {text.lower() if isinstance(value, bool) else text}"
 
 
 def unknown_launcher_option(key: str, chain: Sequence[BaseException]) -> str:

@@ -18,6 +18,7 @@ OPTION = "hydra.launcher"
 ADDITIONAL, CLUSTERS = "additional_parameters", {"clusters", "M"}
 # joblib takes a number of jobs to have ready, or what is to be computed of n_jobs.
 READY = re.compile(r"all|([1-9]\d*(\.\d+)?\s*\*\s*)?n_jobs|[1-9]\d*")
+CHECKED_BY_JOBLIB = ("prefer", "require", "batch_size", "max_nbytes")
 # The backend that the launcher takes whatever is given.
 BACKEND = "loky"
 
@@ -61,13 +62,22 @@ def check_joblib(options: Mapping[str, Any]) -> None:
             f"{OPTION}.pre_dispatch={options['pre_dispatch']}: needed: so many jobs that are sent "
             "ahead, such as 4, 2*n_jobs or all"
         )
+    if options["timeout"] is not None and options["timeout"] <= 0:
+        raise ConfigError(
+            f"{OPTION}.timeout={options['timeout']:g}: needed: more than 0 seconds for a job; "
+            "leave it out for as long as it takes"
+        )
     given = {key: value for key, value in options.items() if not key.startswith("_")}
     # The launcher makes numbers of these.
     given |= {k: int(given[k]) for k in ("batch_size", "max_nbytes") if _is_whole(given[k])}
     try:
         Parallel(**given | {"backend": BACKEND})
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"hydra/launcher=joblib: {' '.join(str(error).split())}") from None
+        words = ", ".join(f"{OPTION}.{key}=" for key in CHECKED_BY_JOBLIB)
+        raise ConfigError(
+            f"hydra/launcher=joblib: {' '.join(str(error).split())}; correct or leave out what is "
+            f"given of {words}"
+        ) from None
 
 
 def _is_whole(text: str | None) -> bool:

@@ -19,7 +19,8 @@ def processes_write_to(path: Path) -> Iterator[None]:
     ``$(...)``, would wait for the end of all that have its outputs.
     """
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
+        # Python has none in place of one that is closed.
+        with suppress(OSError, ValueError, AttributeError):
             stream.flush()
     path.parent.mkdir(parents=True, exist_ok=True)
     kept: dict[int, int] = {}

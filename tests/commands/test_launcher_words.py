@@ -34,6 +34,8 @@ CASES = [
     (JOBLIB, "n_jobs=0", "needed: so many jobs at a time, 1 or more, or -1"),
     (JOBLIB, "backend=threading", "jobs are processes of loky; leave it out"),
     (JOBLIB, "pre_dispatch=nope", "such as 4, 2*n_jobs or all"),
+    (JOBLIB, "timeout=-1", "more than 0 seconds for a job; leave it out"),
+    (JOBLIB, "timeout=0", "more than 0 seconds for a job; leave it out"),
     (JOBLIB, "pre_dispatch=0", "such as 4, 2*n_jobs or all"),
     (JOBLIB, "pre_dispatch=0*n_jobs", "such as 4, 2*n_jobs or all"),
     (LOCAL, "timeout_min=0", "must be greater than or equal to 1"),
@@ -74,6 +76,7 @@ def test_what_joblib_does_not_take(word: str, says: str) -> None:
     text = refusal(JOBLIB, OPTION + word)
     assert text.startswith("hydra/launcher=joblib: ")
     assert says in text
+    assert f"{OPTION}{word.partition('=')[0]}=" in text
 
 
 @pytest.mark.parametrize(

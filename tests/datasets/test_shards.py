@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -157,9 +158,11 @@ def test_shards_without_rows_are_left_out(tmp_path: Path) -> None:
     np.testing.assert_array_equal(values(read(folder)), np.delete(X, 7, 0))
 
 
-def test_shards_of_hdf5_without_rows_are_left_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [{}, {"chunks": (8, 6), "maxshape": (None, 6)}], ids=str)
+def test_shards_of_hdf5_without_rows_are_left_out(options: dict[str, Any], tmp_path: Path) -> None:
+    """One in chunks may be there to be appended to."""
     for number, piece in enumerate((X[:20], X[:0], X[20:])):
-        save_hdf5(tmp_path / f"{number}.h5", piece)
+        save_hdf5(tmp_path / f"{number}.h5", piece, **options)
     np.testing.assert_array_equal(values(read(tmp_path)), X)
 
 
@@ -178,6 +181,7 @@ def test_shards_that_would_not_fit_in_memory(
 MEASURE = """
 import resource, sys
 from pathlib import Path
+from typing import Any
 import torch
 from tests.datasets.test_array_formats import read
 data = read(Path(sys.argv[1]), shuffle_seed=0)

@@ -58,8 +58,9 @@ def _read(path: Path, key: str) -> Part:
         if found.is_virtual or found.external:
             raise ConfigError(f"{what} has its values in other files; copy them into this one")
         held = found.id.get_storage_size() * DEFLATE_MAX_RATIO
-        chunk = math.prod(found.chunks) * found.dtype.itemsize if found.chunks else 0
-        if max(found.nbytes, chunk) > held:
+        chunk = math.prod(found.chunks or ()) * found.dtype.itemsize
+        # Without rows no chunk is there, and none is read.
+        if found.nbytes and max(found.nbytes, chunk) > held:
             raise ConfigError(
                 f"{what} announces {found.nbytes} bytes, more than it can hold; save it again, "
                 "with all of its values"

@@ -17,6 +17,8 @@ from sae_cli.results.evaluation.subject import Subject
 
 # Examples are fewer where a step is much work, of so many multiplications of all of them.
 MOST_ROWS, MOST_WORK = 1000, 1 << 26
+# Of fewer a mean says little; a small split is looked at whole.
+FEWEST_ROWS = 50
 # Codes count as converged after so many steps of FISTA, and no more steps are counted.
 CONVERGED, MOST_STEPS = 3000, 3000
 
@@ -28,8 +30,8 @@ def predicted_codes(subject: Subject, notes: list[str]) -> dict[str, Any]:
     Returns:
         ``predicted_error``, the sum of their squared distances over the sum of the squares of
         converged codes; ``ista_steps`` and ``fista_steps``, how many from zero on come as near, or
-        None. Nothing for a model that predicts no codes, or whose penalty has no exact proximal
-        step.
+        None. Nothing for a model that predicts no codes, whose penalty has no exact proximal step,
+        or whose codes are so wide that few examples could be looked at.
     """
     run = subject.run
     decoder = run.autoencoder.linear_decoder()
@@ -43,8 +45,16 @@ def predicted_codes(subject: Subject, notes: list[str]) -> dict[str, Any]:
         penalty = converge.check(run.config.parts["penalty"]["name"], run.network.penalty)
     except ConfigError:
         return {}
-    dictionary = decoder[0].detach()
-    x, predicted = _seen(subject)
+    dictionary, bias = decoder
+    n = _affordable(subject)
+    if n < FEWEST_ROWS:
+        notes.append(
+            f"predicted_error is left out, because steps of ISTA on {run.n_latents:,} latents take "
+            "too long"
+        )
+        return {}
+    x, predicted = _seen(subject, n)
+    x = x if bias is None else x - bias
     start = torch.zeros_like(predicted)
     expected = converge(x, dictionary, start, penalty)
     scale = float(expected.double().square().sum())
@@ -73,12 +83,17 @@ def _inference(own: Inference, momentum: bool, n_steps: int) -> Inference:
     return Inference(momentum, n_steps, own.non_negative, 0.0, False)
 
 
-def _seen(subject: Subject) -> tuple[Tensor, Tensor]:
-    """Give examples, ``(n, n_features)``, evenly spaced where there are many, and the codes that
-    the encoder predicts for them, ``(n, n_latents)``."""
+def _affordable(subject: Subject) -> int:
+    """Give how many examples may be looked at."""
+    wide, features = subject.run.n_latents, math.prod(subject.run.input_shape)
+    return min(MOST_ROWS, MOST_WORK // (wide * min(wide, 2 * features)))
+
+
+def _seen(subject: Subject, n: int) -> tuple[Tensor, Tensor]:
+    """Give up to ``n`` examples, ``(n, n_features)``, evenly spaced where there are more, and the
+    codes that the encoder predicts for them, ``(n, n_latents)``."""
     split, model = subject.examples, subject.run.autoencoder
-    wide, features = model.n_latents, math.prod(subject.run.input_shape)
-    n = min(len(split), MOST_ROWS, max(1, MOST_WORK // (wide * min(wide, 2 * features))))
+    n = min(n, len(split))
     some = Split(split.stored, split.rows[torch.arange(n) * len(split) // n], None, split.inputs)
     x = torch.cat(list(subject.batches(some)))
     return x.flatten(1), model.activation(model.encoder(x))

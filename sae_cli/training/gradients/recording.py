@@ -34,7 +34,7 @@ class Model:
     Attributes:
         own: parameters and buffers.
         recorded: by kind of batch; None where a tape is of no use.
-        apart: why, or why else they are not found together with those of other models.
+        apart: why they are not found together with those of other models, by kind of batch.
     """
 
     def __init__(self, gradients: Gradients, modules: Sequence[nn.Module]) -> None:
@@ -44,7 +44,7 @@ class Model:
         moved = {id(one) for one in gradients.parameters}
         self._kept = [one for one in self.own if id(one) not in moved]
         self.recorded: dict[Hashable, Recorded | None] = {}
-        self.apart: str | None = None
+        self.apart: dict[Hashable, str] = {}
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
@@ -124,8 +124,9 @@ def record(batch: Batch, *, keeps: bool = False) -> Recorded | None:
     of_gradients = [tape.slot(one) for one in gradients]
     tape.end()
     known = -1 not in (*of_terms.values(), *of_gradients)
-    batch.model.apart = _why_apart(batch.model, tape, known)
-    if batch.model.apart is not None:
+    reason = _why_apart(batch.model, tape, known)
+    if reason is not None:
+        batch.model.apart[batch.kind] = reason
         return None
     signature = (*tape.signature(), *of_terms.items(), *of_gradients)
     number = _numbers.setdefault(signature, len(_numbers))

@@ -32,7 +32,7 @@ def rounds_alike(single: Single, together: Together) -> bool:
     """
     own = single.operation
     layouts = [single.layouts[slot] for slot in slots_in(own.arguments)]
-    if any(layout.dtype != torch.float32 for layout in layouts):
+    if not all(layout.dtype.is_floating_point for layout in layouts):
         # Whole numbers are summed without rounding.
         return True
     alone = call_of(own)
@@ -52,7 +52,7 @@ def _draw(layout: Layout, n_models: int, room: int, generator: Generator) -> Ten
     sizes = zip(layout.shape, layout.stride, strict=True)
     span = 1 + sum(max(0, size - 1) * stride for size, stride in sizes)
     span = -(-span // room) * room
-    numbers = torch.randn(n_models, span, generator=generator)
+    numbers = torch.randn(n_models, span, generator=generator, dtype=layout.dtype)
     return numbers.as_strided((n_models, *layout.shape), (span, *layout.stride))
 
 

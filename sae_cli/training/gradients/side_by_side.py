@@ -64,6 +64,8 @@ class SideBySide(Gradients):
         self.parameters = gradients.parameters
         self.term_names = gradients.term_names
         self._model = Model(gradients, modules)
+        # The last batch of an epoch may be another one, the first is not.
+        self._usual: Hashable = None
 
     def __call__(
         self, x: Tensor, target: Tensor, labels: Tensor | None = None, noise: Tensor | None = None
@@ -73,8 +75,10 @@ class SideBySide(Gradients):
         self.side_by_side = self._model.recorded.get(batch.kind, batch) is not None
         if not self.side_by_side:
             return batch.differentiate()
+        if self._usual is None:
+            self._usual = batch.kind
         result = meet(differentiate_all, batch)
-        self.apart = self._model.apart
+        self.apart = self._model.apart.get(self._usual)
         return result
 
 

@@ -85,8 +85,8 @@ class Stacked:
             _restore(models, before)
             found = self._find_differing(batches)
             self.fails = found is None or not self._agree(found, alone, models, after)
-            for model in models:
-                model.apart = ROUNDED_OTHERWISE if self.fails else None
+            for one in batches if self.fails else ():
+                one.model.apart[one.kind] = ROUNDED_OTHERWISE
         _restore(models, after)
         self._trials += 1
         return alone

@@ -58,11 +58,21 @@ def of_psd(own: dict[str, Floats], x: Floats) -> Floats:
     return made
 
 
+def of_layer(own: dict[str, Floats], x: Floats) -> Floats:
+    return np.maximum(x @ own["1.weight"].T + own["1.bias"], 0.0)
+
+
+# Its decoder has a bias.
+DENSE = ("model=psd", "architecture=dense", "architecture.hidden_sizes=[]", "activation=relu")
+
+
 @pytest.mark.parametrize(
-    "model, predict", [("lista", of_lista), ("psd", of_psd)], ids=["lista", "psd"]
+    ("words", "predict"),
+    [(("model=lista",), of_lista), (("model=psd",), of_psd), (DENSE, of_layer)],
+    ids=["lista", "psd", "dense"],
 )
 def test_error_and_steps(
-    model: str,
+    words: tuple[str, ...],
     predict: Any,
     configure: Configure,
     tmp_path: Path,
@@ -70,16 +80,18 @@ def test_error_and_steps(
 ) -> None:
     monkeypatch.setattr(predicted, "MOST_ROWS", N_ROWS)
     monkeypatch.setattr(predicted, "CONVERGED", N_STEPS)
-    subject, notes = trained(configure, tmp_path / "run", f"model={model}"), list[str]()
+    subject, notes = trained(configure, tmp_path / "run", *words), list[str]()
     found = predicted_codes(subject, notes)
-    split, run, non_negative = subject.examples, subject.run, model == "lista"
+    split, run, non_negative = subject.examples, subject.run, words == ("model=lista",)
     x = split.tensor[split.rows].flatten(1).numpy().astype(np.float64)[ROWS] / 16.0
     saved = run.autoencoder.encoder.state_dict()
     own = {name: one.numpy().astype(np.float64) for name, one in saved.items()}
     d = run.dictionary.numpy().astype(np.float64).T
+    codes_of_x, (_, bias) = predict(own, x), run.autoencoder.linear_decoder() or (None, None)
+    x = x if bias is None else x - bias.detach().numpy()
     *_, converged = as_steps(x, d, non_negative, momentum=True)
     scale = np.square(converged).sum()
-    error = np.square(predict(own, x) - converged).sum() / scale
+    error = np.square(codes_of_x - converged).sum() / scale
     assert found["predicted_error"] == pytest.approx(error, rel=1e-3)
     assert "for 200 examples" in notes[0]
     for name, momentum in (("ista_steps", False), ("fista_steps", True)):
@@ -88,6 +100,18 @@ def test_error_and_steps(
         # Ours are shorter by up to 2 %, because their length is a bound.
         n = next(n for n, one in enumerate(errors) if one <= error)
         assert n <= found[name] <= 1.03 * n + 1
+
+
+def test_codes_so_wide_that_few_examples_could_be_looked_at(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predicted, "MOST_WORK", 49 * 64 * 64)
+    subject, notes = trained(configure, tmp_path / "run", "model=psd"), list[str]()
+    assert subject.run.n_latents == 64
+    assert predicted_codes(subject, notes) == {}
+    assert notes == [
+        "predicted_error is left out, because steps of ISTA on 64 latents take too long"
+    ]
 
 
 @pytest.mark.parametrize("model", ["ae", "sparse_coding"])

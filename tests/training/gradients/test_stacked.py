@@ -217,7 +217,7 @@ def test_what_agrees_in_no_way_is_computed_alone(monkeypatch: pytest.MonkeyPatch
         given = batches(models, 32)
         assert_same_bits(stacked(given), alone(given))
     assert stacked.fails
-    assert [one.apart for one in models] == [ROUNDED_OTHERWISE] * 3
+    assert [[*one.apart.values()] for one in models] == [[ROUNDED_OTHERWISE]] * 3
 
 
 def test_a_model_whose_weights_are_not_finite_leaves_the_others_alone() -> None:
@@ -307,7 +307,30 @@ def test_large_networks_gain_nothing() -> None:
     for n_latents, gains in ((32, True), (2000, False)):
         (given,) = batches([model(0, None, n_latents=n_latents)], 4)
         assert (record(given) is not None) == gains
-        assert given.model.apart == (None if gains else TOO_LONG)
+        assert [*given.model.apart.values()] == ([] if gains else [TOO_LONG])
+
+
+def test_why_batches_of_the_usual_size_are_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Smaller last batches, which agree, do not hide it."""
+    agree = Stacked._agree
+
+    def unless_usual(self: Stacked, *given: Any) -> bool:
+        return self._recorded[0].tape.layouts[0].shape[0] != EVEN and agree(self, *given)
+
+    monkeypatch.setattr(Stacked, "_agree", unless_usual)
+    own = [parts(i, L1(weight=w)) for i, w in enumerate(WEIGHTS)]
+    models = [Model(*one) for one in own]
+    said: list[str | None] = []
+
+    def differentiate(i: int) -> None:
+        gradients = SideBySide(*own[i])
+        for n in (EVEN, ODD) * 3:
+            given = batches(models, n)[i]
+            gradients(given.x, given.target)
+        said.append(gradients.apart)
+
+    run_side_by_side([partial(differentiate, i) for i in range(3)])
+    assert said == [ROUNDED_OTHERWISE] * 3
 
 
 def test_gradients_meet_only_in_company() -> None:
