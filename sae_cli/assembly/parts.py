@@ -26,7 +26,7 @@ from sae_cli.model.reconstruction import RECONSTRUCTIONS, Nested, Reconstruction
 from sae_cli.trackers.tracker import check_installed
 from sae_cli.training.corruptions import CORRUPTIONS, Corruption
 from sae_cli.training.devices import DEVICES, Device
-from sae_cli.training.revival import REVIVALS
+from sae_cli.training.revivals import REVIVALS
 from sae_cli.training.schedules import SCHEDULES, Schedule
 
 # A network is rehearsed on images of these sides; one of them suits its fields and pools (840 is
@@ -87,7 +87,7 @@ def build_parts(config: RunConfig) -> Parts:
         made.reconstruction.check(rehearsal)
     _check_inference(chosen, network, rehearsal)
     check_classifier(config, network)
-    _check_revival(chosen, network, rehearsal)
+    _check_revival(chosen, made, rehearsal)
     check_whole_set(config, network)
     return made
 
@@ -209,12 +209,10 @@ def _check_inference(
         )
 
 
-def _check_revival(
-    chosen: dict[str, dict[str, Any]], made: NetworkParts, model: AutoEncoder
-) -> None:
+def _check_revival(chosen: dict[str, dict[str, Any]], made: Parts, model: AutoEncoder) -> None:
     with torch.device("meta"):
-        revival = REVIVALS.build(chosen["revival"], model)
-    if revival is not None and made.inference is not None:
+        revival = REVIVALS.build(chosen["revival"], model, made.reconstruction)
+    if revival is not None and made.network.inference is not None:
         raise ConfigError(
             f"revival={chosen['revival']['name']} trains the encoder of dead latents, and "
             f"inference={chosen['inference']['name']} finds codes without it; choose "

@@ -28,7 +28,7 @@ from sae_cli.training.devices import Device
 from sae_cli.training.heads import Supervision, keep_labels
 from sae_cli.training.lr_schedules import LR_SCHEDULES, LrSchedule
 from sae_cli.training.optimizers.lbfgs import iterations_of
-from sae_cli.training.revival import REVIVALS
+from sae_cli.training.revivals import REVIVALS
 from sae_cli.training.stage import Stage
 
 
@@ -88,7 +88,7 @@ def _unsupervised_stages(
     config: RunConfig, parts: Parts, network: Network, rows: Tensor | None
 ) -> list[Stage]:
     chosen = config.parts["revival"]
-    revival = REVIVALS.build(chosen, network.autoencoder)
+    revival = REVIVALS.build(chosen, network.autoencoder, parts.reconstruction)
     further: dict[str, nn.Module] = {} if revival is None else {chosen["name"]: revival}
     stages = parts.schedule.stages(
         network.autoencoder,

@@ -22,7 +22,7 @@ from sae_cli.training.heads import HEADS
 from sae_cli.training.lr_schedules import LR_SCHEDULES
 from sae_cli.training.metrics import metric_names
 from sae_cli.training.optimizers import OPTIMIZERS
-from sae_cli.training.revival import REVIVALS
+from sae_cli.training.revivals import REVIVALS
 from sae_cli.training.schedules import SCHEDULES
 
 # In the order of ``settings.GROUP_NAMES``.

@@ -23,6 +23,7 @@ EARLIER_OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("penalty", "l0"): {"target_l0": None},
     ("penalty", "tanh"): {"target_l0": None},
     ("architecture", "unrolled"): {"rate_by_uses": False},
+    ("revival", "auxk"): {"scale_free": False},
     ("schedule", "greedy"): {"layer_corruptions": None},
     ("head", "classifier"): {
         **{"classes": None, "self_taught": False, "weight_decay": None},

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from sae_cli.core.ranks.together import together
 from sae_cli.training.devices import Device
 from sae_cli.training.optimizers import Mover, Optimizer
-from sae_cli.training.revival import Resample
+from sae_cli.training.revivals.resample import Resample
 from sae_cli.training.shares import Share
 from sae_cli.training.stage import Stage
 

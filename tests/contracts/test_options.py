@@ -39,7 +39,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "architecture.conv_group.pool": {"channels": [9, 9]},
     **{
         f"revival.auxk.{name}": {"k_aux": 2, "dead_after": 20}
-        for name in ("weight", "k_aux", "dead_after")
+        for name in ("weight", "k_aux", "dead_after", "scale_free")
     },
     **{
         f"revival.resample.{name}": {"every": 1, "dead_after": 20, "until": 3}

@@ -18,6 +18,8 @@ from tests.contracts.small import MODELS, one_of_each_architecture, page_of
 
 PARTS = sorted(path.relative_to(CONF) for group in GROUPS for path in (CONF / group).glob("*.yaml"))
 QUICK = one_of_each_architecture()
+# Where earlier versions were wrong, a page is right, and what was written for them is as it was.
+MENDED = {"revival/auxk.yaml": {"scale_free": True}}
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
@@ -35,7 +37,7 @@ def test_a_page_has_the_defaults_that_its_part_has(page: Path) -> None:
     content = page_of(page)
     fields = GROUPS[page.parent.name].schema(page.stem).model_fields
     given = {name: field.default for name, field in fields.items() if not field.is_required()}
-    assert {name: content[name] for name in given} == given
+    assert {name: content[name] for name in given} == given | MENDED.get(str(page), {})
 
 
 def test_every_part_has_a_page_and_every_page_a_part() -> None:

@@ -23,13 +23,16 @@ from sae_cli.training.devices import Device
 from sae_cli.training.gradients.autograd import Autograd
 from sae_cli.training.loop import Position, fit
 from sae_cli.training.optimizers.descent import Adam
-from sae_cli.training.revival import AuxK, Resample, Revival
+from sae_cli.training.revivals import Revival
+from sae_cli.training.revivals.auxk import AuxK
+from sae_cli.training.revivals.resample import Resample
 from sae_cli.training.shares import Share
 from sae_cli.training.step import Step
 from tests.conftest import Configure
 from tests.contracts.small import page_of
 
 CPU = Device(torch.device("cpu"))
+SUM = MSE(reduction="sum")
 
 
 def network(
@@ -84,8 +87,8 @@ def numpy_auxk(
     return error / float(((residual - residual.mean(0)) ** 2).sum())
 
 
-def auxk(made: AutoEncoder, k_aux: int | None, idle: list[int]) -> AuxK:
-    term = AuxK(made, weight=0.5, k_aux=k_aux, dead_after=50)
+def auxk(made: AutoEncoder, k_aux: int | None, idle: list[int], scale_free: bool = False) -> AuxK:
+    term = AuxK(made, SUM, weight=0.5, k_aux=k_aux, dead_after=50, scale_free=scale_free)
     term.idle.copy_(torch.tensor(idle))
     return term
 
@@ -94,7 +97,7 @@ def auxk(made: AutoEncoder, k_aux: int | None, idle: list[int]) -> AuxK:
 def test_the_term_and_its_gradient_are_those_of_the_equation(k_aux: int) -> None:
     made = small()
     term = auxk(made, k_aux, IDLE)
-    objective = Objective(MSE(reduction="sum"), None, further={"auxk": term})
+    objective = Objective(SUM, None, further={"auxk": term})
     terms = objective(made(X, training=True), X)
     values = {name: float(value.detach()) for name, value in terms.items()}
     weight, atoms = layers(made)[0].weight, layers(made)[1].weight
@@ -116,6 +119,22 @@ def test_the_term_and_its_gradient_are_those_of_the_equation(k_aux: int) -> None
             assert float(gradient[place]) == pytest.approx(slope, abs=1e-5)
 
 
+def test_beside_the_undivided_error_it_has_the_balance_of_the_paper() -> None:
+    made = small()
+    x = X.numpy()
+    for reconstruction, divisor in ((SUM, 7), (MSE(reduction="mean"), 42)):
+        term = AuxK(made, reconstruction, weight=0.5, k_aux=2, dead_after=50, scale_free=True)
+        term.idle.copy_(torch.tensor(IDLE))
+        terms = Objective(reconstruction, None, further={"auxk": term})(made(X), X)
+        weight, atoms = (layer.weight.detach().numpy() for layer in layers(made))
+        error = float(((x - made(X).x_hat.detach().numpy()) ** 2).sum())
+        variation = float(((x - x.mean(0)) ** 2).sum())
+        # Gao et al. 2024: both errors over what the mean would leave.
+        of_paper = error / variation + 0.5 * numpy_auxk(weight, atoms, made, 2)
+        loss = float(terms["loss"].detach())
+        assert loss == pytest.approx(of_paper * variation / divisor, rel=1e-9)
+
+
 def test_living_latents_and_what_the_residual_is_made_of_get_no_gradient() -> None:
     made = small()
     passed = made(X)
@@ -127,7 +146,7 @@ def test_living_latents_and_what_the_residual_is_made_of_get_no_gradient() -> No
 
 def test_without_dead_latents_or_variation_the_term_is_nothing() -> None:
     made = small()
-    objective = Objective(MSE(reduction="sum"), None, further={"auxk": auxk(made, 2, [0] * 10)})
+    objective = Objective(SUM, None, further={"auxk": auxk(made, 2, [0] * 10)})
     terms = objective(made(X), X)
     assert float(terms["auxk_raw"].detach()) == 0.0
     for idle, x in (([0] * 10, X), (IDLE, X[:1].expand(4, 6))):
@@ -139,7 +158,7 @@ def test_without_dead_latents_or_variation_the_term_is_nothing() -> None:
 
 def test_it_is_a_term_of_training_alone() -> None:
     made = small()
-    objective = Objective(MSE(reduction="sum"), None, further={"auxk": auxk(made, None, IDLE)})
+    objective = Objective(SUM, None, further={"auxk": auxk(made, None, IDLE)})
     assert objective.term_names == ["loss", "reconstruction", "auxk", "auxk_raw"]
     assert list(objective.means(made(X), X)) == ["reconstruction"]
     assert auxk(made, None, IDLE).k_aux == 3
@@ -162,7 +181,7 @@ def test_latents_are_counted_in_examples() -> None:
 
 def resample(made: AutoEncoder, **options: Any) -> Resample:
     plain: dict[str, Any] = {"every": 5, "until": None, "encoder_scale": 0.2, "dead_after": 50}
-    return Resample(made, **(plain | options))
+    return Resample(made, SUM, **(plain | options))
 
 
 def test_dead_latents_get_examples_for_atoms() -> None:
@@ -245,7 +264,7 @@ def features(n: int) -> Tensor:
 def share_of_dead(made: AutoEncoder, revival: Revival | None, data: Tensor) -> float:
     """Train on known features; the share of latents that none of the examples then activates."""
     further = {} if revival is None else {"revival": revival}
-    objective = Objective(MSE(reduction="sum"), None, further=further)
+    objective = Objective(SUM, None, further=further)
     optimizer = Adam(
         made.parameters(), learning_rate=0.1, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0
     )
@@ -283,7 +302,7 @@ def test_auxk_revives_latents_that_are_never_among_the_largest() -> None:
     data = features(4000)
     assert share_of_dead(made(), None, data) > 0.2
     revived = made()
-    revival = AuxK(revived, weight=1 / 32, k_aux=None, dead_after=500)
+    revival = AuxK(revived, SUM, weight=1 / 32, k_aux=None, dead_after=500)
     assert share_of_dead(revived, revival, data) < 0.01
 
 
@@ -297,7 +316,7 @@ def test_resampling_revives_latents_that_no_gradient_reaches() -> None:
     data = features(4000)
     assert share_of_dead(made(), None, data) > 0.2
     revived = made()
-    revival = Resample(revived, every=100, until=300, encoder_scale=0.2, dead_after=1000)
+    revival = Resample(revived, SUM, every=100, until=300, encoder_scale=0.2, dead_after=1000)
     assert share_of_dead(revived, revival, data) < 0.01
 
 

@@ -1,4 +1,4 @@
-"""Gradients of a linear auto-encoder of few active codes, which touch only what is active.
+"""Gradients of a linear auto-encoder of few active codes, which touch only what is active or dead.
 
 Of ``n_latents`` codes an example has ``k``, so that of the five dense products of a step only the
 encoder's is left: the others are sums over the active pairs of an example and a latent. Equations
@@ -22,6 +22,18 @@ from sae_cli.model.objective import Objective, Terms
 from sae_cli.model.reconstruction import MSE
 from sae_cli.training.gradients.autograd import lay_out
 from sae_cli.training.gradients.gradients import Gradients
+from sae_cli.training.gradients.of_dead import add_of_dead
+from sae_cli.training.gradients.pairs import (
+    Pairs,
+    active_latents,
+    by_latent,
+    of_batch,
+    of_each,
+    products,
+    sum_rows,
+)
+from sae_cli.training.revivals import Revival
+from sae_cli.training.revivals.auxk import AuxK
 
 # As ``torch.nn.functional.normalize`` has it.
 SMALLEST_NORM = 1e-12
@@ -33,25 +45,9 @@ ROOM_FROM = 1 << 16
 SPARSE_FROM = 8
 
 
-class Pairs(NamedTuple):
-    """The active pairs of a batch, example by example.
-
-    Attributes:
-        codes: ``(n_pairs,)``, not negative.
-        latents: ``(n_pairs,)`` int64.
-        examples: ``(n_pairs,)`` int64, never falling.
-        starts: ``(batch,)`` int64, where the pairs of each example begin.
-    """
-
-    codes: Tensor
-    latents: Tensor
-    examples: Tensor
-    starts: Tensor
-
-
 def can_be_sparse(autoencoder: AutoEncoder, objective: Objective) -> bool:
     """Whether :class:`Sparse` can, and pays: of ``architecture=sae`` with few TopK or BatchTopK
-    codes and a squared error, without a penalty or a head."""
+    codes and a squared error, with or without revival, and without a penalty or a head."""
     activation = autoencoder.activation
     return (
         autoencoder.infer is None
@@ -59,9 +55,10 @@ def can_be_sparse(autoencoder: AutoEncoder, objective: Objective) -> bool:
         and activation.k * SPARSE_FROM <= autoencoder.n_latents
         and _layers(autoencoder) is not None
         and autoencoder.output_activation.name == "identity"
-        and objective.term_names == ["loss", "reconstruction"]
+        and objective.penalty is None
+        and objective.head is None
         and type(objective.reconstruction) is MSE
-        and not objective.watchers
+        and all(isinstance(one, Revival) for one in objective.further.values())
         and all(parameter.requires_grad for parameter in autoencoder.parameters())
     )
 
@@ -107,6 +104,8 @@ class Sparse(Gradients):
         self._objective, self._reconstruction = objective, objective.reconstruction
         self.parameters = list(autoencoder.parameters())
         self.term_names = objective.term_names
+        further = objective.further.items()
+        self._revivals = {name: one for name, one in further if isinstance(one, Revival)}
         decoder = layers.decoder
         self._room = torch.empty(0, device=decoder.bias.device)
         self._raw = (
@@ -125,17 +124,23 @@ class Sparse(Gradients):
             seen = seen - decoder.bias
         pairs = self._select(seen)
         atoms, norms = self._atoms()
-        decoded = _sum_rows(atoms, pairs.latents, pairs.starts, pairs.codes)
+        decoded = sum_rows(atoms, pairs.latents, pairs.starts, pairs.codes)
         error = decoded.add_(decoder.bias).sub_(target)
         divisor = self._reconstruction.divisor(target)
-        terms = self._objective.terms({"reconstruction": error.square().sum() / divisor})
-        of_output = error.mul_(2.0 / divisor)
-        of_codes = _along(of_output, atoms, pairs)
-        order, starts = _by_latent(pairs.latents, len(atoms))
+        reconstruction = error.square().sum() / divisor
+        of_output = error * (2.0 / divisor)
+        of_codes = products(of_output, atoms, pairs)
+        order, starts = by_latent(pairs.latents, len(atoms))
         examples = pairs.examples[order]
-        of_atoms = _sum_rows(of_output, examples, starts, pairs.codes[order])
-        of_encoder = _sum_rows(seen, examples, starts, of_codes[order])
+        of_atoms = sum_rows(of_output, examples, starts, pairs.codes[order])
+        of_encoder = sum_rows(seen, examples, starts, of_codes[order])
         of_biases = torch.zeros_like(encoder.bias).index_add_(0, pairs.latents, of_codes)
+        means = {"reconstruction": reconstruction}
+        for name, one in self._revivals.items():
+            if isinstance(one, AuxK):
+                of_rows = of_encoder, of_biases, of_atoms
+                means[name] = add_of_dead(one, seen, target, error, encoder, atoms, of_rows)
+            one.count_(active_latents(pairs, len(atoms)), len(x))
         of_shared = of_output.sum(0)
         if self._layers.subtracts:
             of_shared -= of_biases @ encoder.weight
@@ -149,17 +154,17 @@ class Sparse(Gradients):
             id(decoder.bias): of_shared,
         }
         gradients = [found[id(parameter)] for parameter in self.parameters]
-        return terms, lay_out(gradients, self.parameters)
+        return self._objective.terms(means), lay_out(gradients, self.parameters)
 
     def _select(self, seen: Tensor) -> Pairs:
         """Encode examples ``(batch, n_features)``, and keep the largest pre-codes."""
         activation = self._activation
         if isinstance(activation, BatchTopK):
-            return _of_batch(activation, self._pre_codes(seen))
+            return of_batch(activation, self._pre_codes(seen))
         assert isinstance(activation, TopK)
         kept = [activation.kept(self._pre_codes(rows)) for rows in torch.split(seen, ROWS_AT_ONCE)]
         codes, latents = zip(*kept, strict=True)
-        return _of_each(torch.cat(codes), torch.cat(latents))
+        return of_each(torch.cat(codes), torch.cat(latents))
 
     def _pre_codes(self, rows: Tensor) -> Tensor:
         """Pre-codes ``(n, n_latents)``, which the next call may overwrite."""
@@ -180,52 +185,3 @@ class Sparse(Gradients):
             return rows, None
         norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min_(SMALLEST_NORM)
         return rows.div_(norms), norms
-
-
-def _of_batch(activation: BatchTopK, pre_codes: Tensor) -> Pairs:
-    """The largest of all pre-codes ``(batch, n_latents)``."""
-    n, width = pre_codes.shape
-    codes, places = activation.kept(pre_codes)
-    activation.learn_(codes)
-    order = places.argsort()
-    places = places[order]
-    examples = places // width
-    starts = torch.searchsorted(examples, torch.arange(n, device=places.device))
-    return Pairs(codes[order], places % width, examples, starts)
-
-
-def _of_each(codes: Tensor, latents: Tensor) -> Pairs:
-    """The pairs of codes and latents ``(batch, k)``."""
-    n, k = codes.shape
-    starts = torch.arange(0, n * k, k, device=codes.device)
-    examples = torch.arange(n, device=codes.device).repeat_interleave(k)
-    return Pairs(codes.flatten(), latents.flatten(), examples, starts)
-
-
-def _by_latent(latents: Tensor, n_latents: int) -> tuple[Tensor, Tensor]:
-    """The order that sorts pairs by latent, and where those of each latent begin."""
-    # Integers of 32 bits are sorted five times as fast.
-    in_order, order = latents.int().sort(stable=True)
-    every = torch.arange(n_latents, dtype=torch.int32, device=latents.device)
-    return order, torch.searchsorted(in_order, every)
-
-
-def _sum_rows(rows: Tensor, taken: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
-    """Sum weighted rows of each bag: ``(n_bags, width)``.
-
-    Args:
-        rows: ``(n, width)``.
-        taken: ``(n_pairs,)``, numbers of rows, bag after bag.
-        starts: ``(n_bags,)``, where each bag begins.
-        weights: ``(n_pairs,)``.
-    """
-    return F.embedding_bag(taken, rows, starts, mode="sum", per_sample_weights=weights)
-
-
-def _along(gradient: Tensor, atoms: Tensor, pairs: Pairs) -> Tensor:
-    """The product of each pair's gradient ``(batch, n_features)`` and atom, 0 for a code of 0."""
-    ends = pairs.starts
-    products: Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(
-        gradient, atoms, pairs.latents, ends, pairs.examples, 0
-    )
-    return products * (pairs.codes > 0.0)

@@ -116,7 +116,8 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         results = [one for one in leaves(found) if isinstance(one, Tensor)]
         in_place = bool(args) and found is args[0]
         self.steady = self.steady and _is_steady(function, args, in_place)
-        if in_place and Layout.of(found) != self.layouts[self.slot(found)]:
+        known = id(found) in self._slots
+        if in_place and known and Layout.of(found) != self.layouts[self.slot(found)]:
             # From here on it is another view of the same elements.
             self._slots.pop(id(found))
             function, in_place = _out_of_place(function), False

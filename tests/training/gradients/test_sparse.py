@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from sae_cli.assembly.compute import build_gradients
 from sae_cli.assembly.parts import build_parts
@@ -23,6 +23,7 @@ from sae_cli.model.reconstruction import MSE, Reduction
 from sae_cli.training.devices import Device
 from sae_cli.training.gradients.autograd import Autograd
 from sae_cli.training.gradients.sparse import Sparse, can_be_sparse
+from sae_cli.training.revivals.auxk import AuxK
 from tests.conftest import Configure
 
 CPU = Device(torch.device("cpu"))
@@ -79,6 +80,42 @@ def test_against_autograd_in_float64(
         torch.testing.assert_close(activation.threshold.double(), learned.threshold.double())
 
 
+@pytest.mark.parametrize("activation", [TopK(k=5), BatchTopK(k=5, threshold_rate=0.1)])
+@pytest.mark.parametrize("unit_norm", [True, False])
+@pytest.mark.parametrize("subtract", [True, False])
+@pytest.mark.parametrize("k_aux", [4, 40])
+@pytest.mark.parametrize("n_dead", [0, 11, 48])
+def test_with_dead_latents_against_autograd_in_float64(
+    activation: TopK | BatchTopK, unit_norm: bool, subtract: bool, k_aux: int, n_dead: int
+) -> None:
+    model = drawn(activation, unit_norm_decoder=unit_norm, subtract_bias=subtract)
+    exact = drawn(
+        deepcopy(activation), unit_norm_decoder=unit_norm, subtract_bias=subtract
+    ).double()
+    mean, found = MSE(reduction="mean"), []
+    for made in (model, exact):
+        term = AuxK(made, mean, weight=0.7, k_aux=k_aux, dead_after=100, scale_free=True)
+        term.idle[:n_dead] = 100
+        # A third of the dead are active once more.
+        encoder = made.encoder.get_submodule("2" if subtract else "1")
+        assert isinstance(encoder, nn.Linear)
+        encoder.bias.data[n_dead // 3 : n_dead] -= 4.0
+        found.append((term, Objective(mean, None, further={"auxk": term})))
+    (term, objective), (exact_term, exact_objective) = found
+    assert can_be_sparse(model, objective)
+    x, target = batch(33), batch(33) + 0.1
+    terms, gradients = Sparse(model, objective)(x, target)
+    expected, exact_gradients = Autograd(exact, exact_objective, CPU)(x.double(), target.double())
+    assert list(terms) == list(expected)
+    for name, value in expected.items():
+        assert float(terms[name]) == pytest.approx(float(value), rel=1e-5)
+    assert (float(terms["auxk"]) > 0.0) == (n_dead > 0)
+    for one, other in zip(gradients, exact_gradients, strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=1e-6)
+    assert torch.equal(term.idle, exact_term.idle)
+    assert term.report_() == exact_term.report_()
+
+
 def test_a_latent_that_nobody_activates_has_no_gradient() -> None:
     model = drawn(TopK(k=2))
     with torch.no_grad():
@@ -124,8 +161,9 @@ def test_where_it_does_not_fit_autograd_does() -> None:
 
 
 @pytest.mark.parametrize("page", ["topk", "batch_topk"])
-def test_runs_of_few_active_codes_take_it(page: str, configure: Configure) -> None:
-    config = configure(f"model={page}", "device=cpu")
+@pytest.mark.parametrize("revival", ["none", "auxk", "resample"])
+def test_runs_of_few_active_codes_take_it(page: str, revival: str, configure: Configure) -> None:
+    config = configure(f"model={page}", "device=cpu", f"revival={revival}")
     training = prepare(config, build_parts(config)).training
     made = build_gradients(config, training.device, training.stages[0])
     assert type(made) is Sparse
