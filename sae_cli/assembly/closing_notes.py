@@ -9,10 +9,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from sae_cli.assembly.latents import shares_of
 from sae_cli.assembly.look_notes import FAR_MEAN
 from sae_cli.assembly.stages import Training
 from sae_cli.config.schema import RunConfig
+from sae_cli.core.errors import ConfigError
 from sae_cli.datasets.look import Look
+from sae_cli.training.optimizers.lbfgs import iterations_of
+from sae_cli.training.revivals.revival import check_pre_codes
 from sae_cli.training.stage import Stage
 
 # Larger shares of dead latents are said.
@@ -63,7 +67,8 @@ def _dead(
         return
     dead = int(final["train/dead_latents"])
     if dead > MANY_DEAD * model.n_latents:
-        ways = [*_centring(config, look), "a smaller optimizer.learning_rate"]
+        ways = [*_centring(config, look), *_reviving(config, training)]
+        ways += ["a smaller optimizer.learning_rate"]
         yield (
             f"{dead} of {model.n_latents} latents are dead, because no training example activates "
             f"them: try {_one_of([*ways, *_less_penalty(config)])}"
@@ -152,6 +157,19 @@ def _centring(config: RunConfig, look: Look | None) -> list[str]:
     far = None if look is None else look.mean_over_spread
     offered = config.parts["dataset"].get("centre") is False
     return ["dataset.centre=mean"] if offered and far is not None and far > FAR_MEAN else []
+
+
+def _reviving(config: RunConfig, training: Training) -> list[str]:
+    """Name the option that brings dead latents back, where this training can take it."""
+    parts = config.parts
+    taken = parts["revival"]["name"] != "none" or parts["head"]["name"] != "none"
+    if taken or shares_of(config) == "latents" or iterations_of(parts["optimizer"]):
+        return []
+    try:
+        check_pre_codes(training.autoencoder, "auxk")
+    except ConfigError:
+        return []
+    return ["revival=auxk"]
 
 
 def _less_penalty(config: RunConfig) -> list[str]:

@@ -18,6 +18,7 @@ from sae_cli.assembly.stages import build_training
 from sae_cli.datasets import Split
 from sae_cli.datasets.look import Look, look_at
 from tests.conftest import Command, Configure
+from tests.contracts.small import MODELS
 
 GOOD = {"train/dead_latents": 0, "val/fvu": 0.2, "val/l0": 9.0}
 NEAR = look_at(Split(torch.randn(50, 4), torch.arange(50)))
@@ -63,11 +64,37 @@ def test_dead_latents(configure: Configure) -> None:
     assert words.of(train_dead_latents=6) == []
     (note,) = words.of(train_dead_latents=7)
     assert note == (
-        "note: 7 of 64 latents are dead, because no training example activates them: try a smaller "
-        "optimizer.learning_rate or a smaller penalty.weight"
+        "note: 7 of 64 latents are dead, because no training example activates them: try "
+        "revival=auxk, a smaller optimizer.learning_rate or a smaller penalty.weight"
     )
     (note,) = Words(configure, "model=ae").of(train_dead_latents=30)
     assert note.endswith("try a smaller optimizer.learning_rate")
+    words = Words(configure, "model=topk")
+    (note,) = words.of(train_dead_latents=30)
+    assert note.endswith("try revival=auxk or a smaller optimizer.learning_rate")
+
+
+@pytest.mark.parametrize("page", MODELS)
+def test_dead_latents_are_brought_back_only_where_a_training_takes_it(
+    page: str, configure: Configure
+) -> None:
+    for note in Words(configure, f"model={page}").of(train_dead_latents=64):
+        if "revival=auxk" in note:
+            build_parts(configure(f"model={page}", "revival=auxk"))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("model=topk", "revival=auxk"),
+        ("model=topk", "revival=resample"),
+        ("model=topk", "head=classifier"),
+        ("model=topk", "optimizer=lbfgs"),
+        ("model=tied", "activation=relu", "architecture.output_activation=sigmoid"),
+    ],
+)
+def test_what_would_not_be_taken_is_not_named(given: Sequence[str], configure: Configure) -> None:
+    assert not any("auxk" in note for note in Words(configure, *given).of(train_dead_latents=60))
 
 
 @pytest.mark.parametrize(
@@ -188,6 +215,6 @@ def test_an_array_far_from_zero_is_warned_of_and_mended(command: Command, tmp_pa
 def test_a_weight_that_is_tuned_is_not_spoken_of(configure: Configure) -> None:
     words = Words(configure, "model=sparse_l1", "penalty.target_l0=5")
     (note,) = words.of(train_dead_latents=30)
-    assert note.endswith("try a smaller optimizer.learning_rate")
+    assert note.endswith("try revival=auxk or a smaller optimizer.learning_rate")
     # The weight moves the loss by itself, and may be small.
     assert words.of([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4], share=1e-6) == []
