@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.utils import deterministic
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import Count
@@ -38,6 +39,8 @@ def _register(name: str, choose: Callable[[], torch.device]) -> None:
         # compiler, which takes more than a second.
         if chosen.type == "cuda":
             torch.use_deterministic_algorithms(True)
+            # That would also write over all memory that is taken, and nothing is read unwritten.
+            deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         return Device(chosen, bfloat16=precision == "bfloat16")
 
 
