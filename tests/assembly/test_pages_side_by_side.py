@@ -22,8 +22,10 @@ from tests.contracts.small import MODELS, of_model, with_parts
 
 # Convolutions and recurrent layers take most of a step, and are those of one model.
 ONE_BY_ONE = ("conv", "conv_2d_code", "conv_group_sparse", "conv_vae", "recurrent")
-STACKED = sorted({*MODELS} - {*ONE_BY_ONE})
-SOME = ("group_sparse", "matryoshka", "sparse_kl", "stacked", "topk", "vae")
+# What is dead differs from model to model.
+REVIVED = "matryoshka"
+STACKED = sorted({*MODELS} - {*ONE_BY_ONE, REVIVED})
+SOME = ("group_sparse", "sparse_kl", "stacked", "topk", "vae")
 N_MODELS, N_STEPS = 3, 5
 
 
@@ -92,6 +94,14 @@ def assert_same(found: Sequence[Result], own: Sequence[Result]) -> None:
 def test_each_page(name: str, n: int) -> None:
     """Its models train together as their twins train alone, in every stage."""
     assert_trains_together(of_model(name), n)
+
+
+def test_dead_latents_are_each_models_own() -> None:
+    config = of_model(REVIVED)
+    assert_trains_together(with_parts(config, revival="none"), 7)
+    models = [made(config, i, 0) for i in range(2)]
+    differentiate_all([one.batch(8) for one in models])
+    assert all("depends on the data" in str(one.model.apart) for one in models)
 
 
 def test_a_classifier() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -45,6 +46,26 @@ def of_each(codes: Tensor, latents: Tensor) -> Pairs:
     starts = torch.arange(0, n * k, k, device=codes.device)
     examples = torch.arange(n, device=codes.device).repeat_interleave(k)
     return Pairs(codes.flatten(), latents.flatten(), examples, starts)
+
+
+def by_prefix(pairs: Pairs, prefixes: Sequence[int], n: int) -> Pairs:
+    """Put the pairs of each prefix together that shorter ones do not have.
+
+    Args:
+        prefixes: numbers of latents, in increasing order, without the whole code.
+        n: the number of examples.
+
+    Returns:
+        pairs whose example is ``i * n`` more than it was, where ``i`` prefixes lack the latent.
+    """
+    places = pairs.examples
+    for width in prefixes:
+        places = places + n * (pairs.latents >= width)
+    # Integers of 32 bits are sorted five times as fast.
+    places, order = places.int().sort(stable=True)
+    every = torch.arange((len(prefixes) + 1) * n, dtype=torch.int32, device=places.device)
+    starts = torch.searchsorted(places, every)
+    return Pairs(pairs.codes[order], pairs.latents[order], places.long(), starts)
 
 
 def active_latents(pairs: Pairs, n_latents: int) -> Tensor:

@@ -2,7 +2,9 @@
 
 Of ``n_latents`` codes an example has ``k``, so that of the five dense products of a step only the
 encoder's is left: the others are sums over the active pairs of an example and a latent. Equations
-are those of autograd; the order of their sums is not, so that last bits differ.
+are those of autograd; the order of their sums is not, so that last bits differ. Where prefixes of
+the code reconstruct by themselves, each pair counts in the shortest that has its latent and in all
+longer ones, so that prefixes cost additions alone.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from sae_cli.model.architectures.sae import SubtractBias
 from sae_cli.model.autoencoder import AutoEncoder, unpack
 from sae_cli.model.layers import UnitNorm
 from sae_cli.model.objective import Objective, Terms
-from sae_cli.model.reconstruction import MSE
+from sae_cli.model.reconstruction import MSE, Nested
 from sae_cli.training.gradients.autograd import lay_out
 from sae_cli.training.gradients.gradients import Gradients
 from sae_cli.training.gradients.of_dead import add_of_dead
@@ -27,6 +29,7 @@ from sae_cli.training.gradients.pairs import (
     Pairs,
     active_latents,
     by_latent,
+    by_prefix,
     of_batch,
     of_each,
     products,
@@ -47,7 +50,8 @@ SPARSE_FROM = 8
 
 def can_be_sparse(autoencoder: AutoEncoder, objective: Objective) -> bool:
     """Whether :class:`Sparse` can, and pays: of ``architecture=sae`` with few TopK or BatchTopK
-    codes and a squared error, with or without revival, and without a penalty or a head."""
+    codes and a squared error, of prefixes or of the whole code, with or without revival, and
+    without a penalty or a head."""
     activation = autoencoder.activation
     return (
         autoencoder.infer is None
@@ -57,7 +61,7 @@ def can_be_sparse(autoencoder: AutoEncoder, objective: Objective) -> bool:
         and autoencoder.output_activation.name == "identity"
         and objective.penalty is None
         and objective.head is None
-        and type(objective.reconstruction) is MSE
+        and type(objective.reconstruction) in (MSE, Nested)
         and all(isinstance(one, Revival) for one in objective.further.values())
         and all(parameter.requires_grad for parameter in autoencoder.parameters())
     )
@@ -98,10 +102,12 @@ class Sparse(Gradients):
 
     def __init__(self, autoencoder: AutoEncoder, objective: Objective) -> None:
         layers = _layers(autoencoder)
-        assert layers is not None and isinstance(objective.reconstruction, MSE)
+        reconstruction = objective.reconstruction
+        assert layers is not None and reconstruction is not None
         self._layers = layers
         self._activation = autoencoder.activation
-        self._objective, self._reconstruction = objective, objective.reconstruction
+        self._objective, self._reconstruction = objective, reconstruction
+        self._prefixes = reconstruction.widths[:-1] if isinstance(reconstruction, Nested) else []
         self.parameters = list(autoencoder.parameters())
         self.term_names = objective.term_names
         further = objective.further.items()
@@ -123,25 +129,28 @@ class Sparse(Gradients):
         if self._layers.subtracts:
             seen = seen - decoder.bias
         pairs = self._select(seen)
+        if self._prefixes:
+            pairs = by_prefix(pairs, self._prefixes, len(seen))
         atoms, norms = self._atoms()
-        decoded = sum_rows(atoms, pairs.latents, pairs.starts, pairs.codes)
-        error = decoded.add_(decoder.bias).sub_(target)
-        divisor = self._reconstruction.divisor(target)
-        reconstruction = error.square().sum() / divisor
-        of_output = error * (2.0 / divisor)
+        errors = self._errors(pairs, atoms, target)
+        divisor = self._reconstruction.divisor(target) * len(errors)
+        reconstruction = errors.square().sum() / divisor
+        of_outputs = _with_those_after_(errors * (2.0 / divisor))
+        of_output = of_outputs.flatten(0, 1)
         of_codes = products(of_output, atoms, pairs)
         order, starts = by_latent(pairs.latents, len(atoms))
-        examples = pairs.examples[order]
-        of_atoms = sum_rows(of_output, examples, starts, pairs.codes[order])
+        places = pairs.examples[order]
+        of_atoms = sum_rows(of_output, places, starts, pairs.codes[order])
+        examples = places % len(seen) if self._prefixes else places
         of_encoder = sum_rows(seen, examples, starts, of_codes[order])
         of_biases = torch.zeros_like(encoder.bias).index_add_(0, pairs.latents, of_codes)
         means = {"reconstruction": reconstruction}
         for name, one in self._revivals.items():
             if isinstance(one, AuxK):
                 of_rows = of_encoder, of_biases, of_atoms
-                means[name] = add_of_dead(one, seen, target, error, encoder, atoms, of_rows)
+                means[name] = add_of_dead(one, seen, target, errors[-1], encoder, atoms, of_rows)
             one.count_(active_latents(pairs, len(atoms)), len(x))
-        of_shared = of_output.sum(0)
+        of_shared = of_outputs[0].sum(0)
         if self._layers.subtracts:
             of_shared -= of_biases @ encoder.weight
         if norms is not None:
@@ -155,6 +164,14 @@ class Sparse(Gradients):
         }
         gradients = [found[id(parameter)] for parameter in self.parameters]
         return self._objective.terms(means), lay_out(gradients, self.parameters)
+
+    def _errors(self, pairs: Pairs, atoms: Tensor, target: Tensor) -> Tensor:
+        """What each prefix, the whole code last, is off by: ``(n_prefixes, batch, n_features)``."""
+        decoded = sum_rows(atoms, pairs.latents, pairs.starts, pairs.codes)
+        decoded = decoded.view(-1, *target.shape)
+        for i in range(1, len(decoded)):
+            decoded[i] += decoded[i - 1]
+        return decoded.add_(self._layers.decoder.bias).sub_(target)
 
     def _select(self, seen: Tensor) -> Pairs:
         """Encode examples ``(batch, n_features)``, and keep the largest pre-codes."""
@@ -185,3 +202,10 @@ class Sparse(Gradients):
             return rows, None
         norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min_(SMALLEST_NORM)
         return rows.div_(norms), norms
+
+
+def _with_those_after_(values: Tensor) -> Tensor:
+    """Add to each of ``values`` ``(n, ...)`` all that come after it, in place."""
+    for i in reversed(range(len(values) - 1)):
+        values[i] += values[i + 1]
+    return values

@@ -19,7 +19,7 @@ from sae_cli.model.architectures import ARCHITECTURES
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.objective import Objective
 from sae_cli.model.penalties.activity import L1
-from sae_cli.model.reconstruction import MSE, Reduction
+from sae_cli.model.reconstruction import MSE, Nested, Reconstruction, Reduction
 from sae_cli.training.devices import Device
 from sae_cli.training.gradients.autograd import Autograd
 from sae_cli.training.gradients.sparse import Sparse, can_be_sparse
@@ -81,19 +81,47 @@ def test_against_autograd_in_float64(
 
 
 @pytest.mark.parametrize("activation", [TopK(k=5), BatchTopK(k=5, threshold_rate=0.1)])
+@pytest.mark.parametrize("prefixes", [[0.5], [1, 2, 47], [7, 12, 30]])
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_prefixes_against_autograd_in_float64(
+    activation: TopK | BatchTopK, prefixes: list[float], reduction: Reduction
+) -> None:
+    nested = Nested(reduction=reduction, prefixes=prefixes)
+    model, exact = drawn(activation), drawn(deepcopy(activation)).double()
+    objective = Objective(nested.for_network(model), None)
+    assert can_be_sparse(model, objective)
+    x, target = batch(33), batch(33) + 0.1
+    terms, found = Sparse(model, objective)(x, target)
+    of_exact = Autograd(exact, Objective(nested.for_network(exact), None), CPU)
+    expected, gradients = of_exact(x.double(), target.double())
+    assert float(terms["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-5)
+    for one, other in zip(found, gradients, strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("activation", [TopK(k=5), BatchTopK(k=5, threshold_rate=0.1)])
 @pytest.mark.parametrize("unit_norm", [True, False])
 @pytest.mark.parametrize("subtract", [True, False])
 @pytest.mark.parametrize("k_aux", [4, 40])
 @pytest.mark.parametrize("n_dead", [0, 11, 48])
+@pytest.mark.parametrize("prefixes", [None, [0.1], [1, 12, 30]])
 def test_with_dead_latents_against_autograd_in_float64(
-    activation: TopK | BatchTopK, unit_norm: bool, subtract: bool, k_aux: int, n_dead: int
+    activation: TopK | BatchTopK,
+    unit_norm: bool,
+    subtract: bool,
+    k_aux: int,
+    n_dead: int,
+    prefixes: list[float] | None,
 ) -> None:
     model = drawn(activation, unit_norm_decoder=unit_norm, subtract_bias=subtract)
     exact = drawn(
         deepcopy(activation), unit_norm_decoder=unit_norm, subtract_bias=subtract
     ).double()
-    mean, found = MSE(reduction="mean"), []
+    found = []
     for made in (model, exact):
+        mean: Reconstruction = MSE(reduction="mean")
+        if prefixes is not None:
+            mean = Nested(reduction="mean", prefixes=prefixes).for_network(made)
         term = AuxK(made, mean, weight=0.7, k_aux=k_aux, dead_after=100, scale_free=True)
         term.idle[:n_dead] = 100
         # A third of the dead are active once more.
@@ -160,7 +188,7 @@ def test_where_it_does_not_fit_autograd_does() -> None:
     assert not can_be_sparse(drawn(TopK(k=5)), Objective(MSE(reduction="sum"), L1(weight=1.0)))
 
 
-@pytest.mark.parametrize("page", ["topk", "batch_topk"])
+@pytest.mark.parametrize("page", ["topk", "batch_topk", "matryoshka"])
 @pytest.mark.parametrize("revival", ["none", "auxk", "resample"])
 def test_runs_of_few_active_codes_take_it(page: str, revival: str, configure: Configure) -> None:
     config = configure(f"model={page}", "device=cpu", f"revival={revival}")
