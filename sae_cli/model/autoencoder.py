@@ -9,7 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from sae_cli.model.activations.activation import Activation, Learning
-from sae_cli.model.layers import linear_over_latents
+from sae_cli.model.activations.topk import BatchTopK, TopK
+from sae_cli.model.layers import linear_of_few, linear_over_latents
+
+# Where more than one of so many codes is active, dense products are as fast.
+SPARSE_FROM = 8
 
 
 class Pass(NamedTuple):
@@ -128,15 +132,26 @@ class AutoEncoder(nn.Module):
         return Pass(pre_codes, codes, pre_x_hat, self.output_activation(pre_x_hat), predicted)
 
     def _decoded(self, codes: Tensor) -> Tensor:
-        if self.n_held == self.n_latents:
+        held, few = self.n_held < self.n_latents, self._are_few(codes)
+        linear = self.linear_decoder() if held or few else None
+        if linear is None:
             decoded: Tensor = self.decoder(codes)
             return decoded
-        linear = self.linear_decoder()
-        assert linear is not None, "only latents of a linear decoder are left to others"
-        decoded = linear_over_latents(codes, *linear)
+        decoded = (linear_over_latents if held else linear_of_few)(codes, *linear)
         for part in unpack(self.decoder):
             decoded = part(decoded) if isinstance(part, nn.Unflatten) else decoded
         return decoded
+
+    def _are_few(self, codes: Tensor) -> bool:
+        """Whether sums over active codes take less time than a product, and nobody differentiates
+        them."""
+        few = (
+            isinstance(self.activation, TopK | BatchTopK)
+            and self.activation.k * SPARSE_FROM <= self.n_latents
+        )
+        # To find what is active a GPU would have to wait.
+        on_cpu = codes.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+        return few and on_cpu and not torch.is_grad_enabled()
 
     @torch.no_grad()
     def learn_(self, activated: Tensor) -> None:

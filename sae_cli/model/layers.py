@@ -102,3 +102,18 @@ def linear_over_latents(codes: Tensor, weight: Tensor, bias: Tensor | None) -> T
     if ranks is not None and ranks.rank > 0:
         bias = None
     return sum_over_latents(F.linear(codes, weight, bias))
+
+
+def linear_of_few(codes: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Compute ``D codes + b`` from the codes that are not 0 alone: ``(batch, n)``.
+
+    Args:
+        codes: ``(batch, n_latents)``.
+        weight: ``(n, n_latents)``.
+        bias: ``(n,)``.
+    """
+    examples, latents = codes.nonzero(as_tuple=True)
+    starts = torch.searchsorted(examples, torch.arange(len(codes), device=codes.device))
+    rows, values = weight.t().contiguous(), codes[examples, latents]
+    summed = F.embedding_bag(latents, rows, starts, mode="sum", per_sample_weights=values)
+    return summed if bias is None else summed.add_(bias)

@@ -42,6 +42,7 @@ class Progress:
         best_epoch, best_loss: the lowest validation loss of the present stage.
         earlier_seconds: taken before this process resumed the run.
         started: when this process began, on the clock of ``time.monotonic``.
+        evaluating: the seconds that the last evaluation took for each example; 0 before the first.
     """
 
     epoch: int = 0
@@ -51,6 +52,7 @@ class Progress:
     best_loss: float = math.inf
     earlier_seconds: float = 0.0
     started: float = field(default_factory=time.monotonic)
+    evaluating: float = 0.0
 
     @property
     def seconds(self) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from sae_cli.assembly.data import baseline_of
-from sae_cli.core.text import ABSENT, table
+from sae_cli.core.text import ABSENT, duration, table
 from sae_cli.datasets import Split
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.results.evaluation.latent_units import ACTIVE_VARIANCE, LatentUnits
@@ -16,6 +16,9 @@ from sae_cli.runs.active_run import ActiveRun
 from sae_cli.runs.calls import Call, call
 from sae_cli.training.loop import EVALUATION_BATCH, evaluate
 
+# One who waits for longer wants to know for how long.
+LONG_SECONDS = 10.0
+
 
 def closing_metrics(run: ActiveRun) -> dict[str, float]:
     """Give every metric of the final weights on every split."""
@@ -23,6 +26,9 @@ def closing_metrics(run: ActiveRun) -> dict[str, float]:
     # The last epoch has ended with an evaluation of these very weights.
     last = run.log.lines[-1]
     val = {key: value for key, value in last.items() if key.startswith("val/")}
+    seconds = run.progress.evaluating * (len(data.train) + len(data.test))
+    if seconds > LONG_SECONDS:
+        run.console.say(f"measuring train and test: about {duration(seconds)}")
     return _evaluate(run, "train", data.train) | val | _evaluate(run, "test", data.test)
 
 

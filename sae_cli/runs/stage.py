@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import final
@@ -141,9 +142,11 @@ class _Validation:
         """
         run, stage, progress = self._run, self._stage, self._run.progress
         call(Call.VAL)
+        begun = time.monotonic()
         values = evaluate(
             stage.autoencoder, stage.objective, self._val, self._baseline, run.training.device
         )
+        progress.evaluating = (time.monotonic() - begun) / len(self._val)
         run.check_data()
         metrics = {f"train/{name}": value for name, value in train_terms.items()}
         metrics |= {f"val/{name}": value for name, value in values.items()}

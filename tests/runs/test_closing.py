@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from sae_cli import load_run
+from sae_cli.runs import closing
 from sae_cli.runs.closing import closing_table
 from sae_cli.runs.train import train
 from tests.conftest import SMALL, Configure
@@ -42,16 +43,34 @@ def test_the_table_leaves_out_how_many_are_active_where_all_are() -> None:
     assert text.endswith("Metrics of the final weights.")
 
 
+def test_a_long_measurement_is_announced(
+    configure: Configure,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = configure("model=ae", *SMALL, "pictures=false")
+    train(config, tmp_path / "short", [])
+    assert "measuring" not in capsys.readouterr().out
+    monkeypatch.setattr(closing, "LONG_SECONDS", 0.0)
+    train(config, tmp_path / "long", [])
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = (one for one in lines if one.startswith("measuring"))
+    assert line == "measuring train and test: about 1 s"
+    before, after = lines[lines.index(line) - 1], lines[lines.index(line) + 2]
+    assert before.startswith("epoch 1/1") and after.startswith("metric ")
+
+
 def test_a_run_says_of_its_codes_what_means_something(
     configure: Configure, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Codes that are never 0 are not counted; those of a variational model have a KL divergence."""
-    epochs, closing = {}, {}
+    epochs, last_lines = {}, {}
     for model in ("vae", "ae", "topk"):
         train(configure(f"model={model}", *SMALL, "pictures=false"), tmp_path / model, [])
         lines = capsys.readouterr().out.splitlines()
         (epochs[model],) = (line for line in lines if line.startswith("epoch 1/1"))
-        (closing[model],) = (line for line in lines if line.startswith("Metrics of the final"))
+        (last_lines[model],) = (line for line in lines if line.startswith("Metrics of the final"))
     last = json.loads((tmp_path / "vae" / "metrics.jsonl").read_text().splitlines()[-1])
     assert epochs["vae"].endswith(f"  kl {last['val/penalty_raw']:.4f}")
     for model in ("vae", "ae"):
@@ -62,5 +81,5 @@ def test_a_run_says_of_its_codes_what_means_something(
         x = torch.from_numpy(run.data("val").x)
         mean = run.autoencoder(x).pre_codes.numpy()[:, : run.n_latents]
     n = int((mean.astype(np.float64).var(0) > 0.01).sum())
-    assert f"; {n} of {run.n_latents} latents are active units" in closing["vae"]
-    assert "active units" not in closing["ae"]
+    assert f"; {n} of {run.n_latents} latents are active units" in last_lines["vae"]
+    assert "active units" not in last_lines["ae"]

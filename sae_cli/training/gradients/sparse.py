@@ -18,7 +18,7 @@ from torch.nn.utils import parametrize
 
 from sae_cli.model.activations.topk import BatchTopK, TopK
 from sae_cli.model.architectures.sae import SubtractBias
-from sae_cli.model.autoencoder import AutoEncoder, unpack
+from sae_cli.model.autoencoder import SPARSE_FROM, AutoEncoder, unpack
 from sae_cli.model.layers import UnitNorm
 from sae_cli.model.objective import Objective, Terms
 from sae_cli.model.reconstruction import MSE, Nested
@@ -44,8 +44,6 @@ SMALLEST_NORM = 1e-12
 ROWS_AT_ONCE = 1024
 # Fewer pre-codes are no load for what gives out memory.
 ROOM_FROM = 1 << 16
-# Where more than one of so many codes is active, dense products are as fast.
-SPARSE_FROM = 8
 
 
 def can_be_sparse(autoencoder: AutoEncoder, objective: Objective) -> bool:
