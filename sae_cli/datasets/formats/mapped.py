@@ -56,7 +56,7 @@ class MappedFile:
     """A file that is mapped, for as long as its array lives.
 
     Args:
-        path: where the file was opened.
+        path: where the file was opened; its folder if it has no name.
         file: the open file.
         array: all of the mapping from ``offset`` on.
 
@@ -74,6 +74,8 @@ class MappedFile:
         about = os.fstat(self._descriptor)
         self.first = Look(about.st_size, about.st_mtime_ns, about.st_ctime_ns, True)
         self._lost = False
+        # A file without a name is in no place that it could leave.
+        self._has_name = about.st_nlink > 0
         ahead = offset % mmap.ALLOCATIONGRANULARITY
         self._address, self._n_bytes = array.ctypes.data - ahead, array.nbytes + ahead
 
@@ -124,6 +126,8 @@ class MappedFile:
         )
 
     def _is_in_place(self, about: os.stat_result) -> bool:
+        if not self._has_name:
+            return True
         try:
             return os.path.samestat(about, self.path.stat())
         except OSError:
