@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sae_cli.core.errors import MachineError
-from sae_cli.datasets.formats.unnamed_file import ELSEWHERE, NoRoom, open_unnamed, writing
+from sae_cli.datasets.formats.unnamed_file import ELSEWHERE, NoRoom, open_unnamed, write_array
 from sae_cli.datasets.rows import Part
 
 # About so much is unpacked at a time where not all is.
@@ -71,8 +72,7 @@ def by_rows(
         placed: list[_Block] = []
         for block in blocks:
             placed.append(_Block(file.tell(), block.shape[1], block.nbytes // n_rows))
-            with writing(what):
-                file.write(np.ascontiguousarray(block).data)
+            write_array(file, block, what)
             dtype, rest = block.dtype, block.shape[2:]
         step = piece_rows(n_bytes // n_rows)
         for start in range(0, n_rows, step):
@@ -85,6 +85,6 @@ def by_rows(
             yield np.concatenate(shaped, axis=1)
 
 
-def _rows(file: BinaryIO, block: _Block, start: int, n_rows: int) -> bytes:
+def _rows(file: FileIO, block: _Block, start: int, n_rows: int) -> bytes:
     file.seek(block.start + start * block.row_bytes)
     return file.read(n_rows * block.row_bytes)

@@ -137,7 +137,7 @@ def _lists(path: Path, name: str) -> Packed:
                     yield to_array(pa, column, what, before)
                     before += len(column)
             if not before:
-                yield to_array(pa, _column(pa, file.schema_arrow.empty_table(), name, what), what)
+                yield _column(pa, file.schema_arrow.empty_table(), name, what)
 
     n_bytes = sum(n_values) * itemsize
     return Packed(path, what, n_bytes, lambda: [to_part(one, what) for one in pieces()], pieces)

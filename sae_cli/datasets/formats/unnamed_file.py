@@ -7,7 +7,11 @@ import errno
 import os
 import tempfile
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple, cast
+from io import FileIO
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sae_cli.core.errors import MACHINE_GAVE_OUT, MachineError
 from sae_cli.core.text import in_units
@@ -35,7 +39,7 @@ class NoRoom(NamedTuple):
     gave_out: bool = False
 
 
-def open_unnamed(n_bytes: int, in_passing: int = 0) -> BinaryIO | NoRoom:
+def open_unnamed(n_bytes: int, in_passing: int = 0) -> FileIO | NoRoom:
     """Open a file, and set room aside in it.
 
     Args:
@@ -52,7 +56,8 @@ def open_unnamed(n_bytes: int, in_passing: int = 0) -> BinaryIO | NoRoom:
             free = max(0, about.f_bavail * about.f_frsize - LEFT_FREE)
             if n_bytes + in_passing > free:
                 return NoRoom(f"the disk of {folder} has room for {in_units(free)}")
-            file = cast(BinaryIO, opened.enter_context(tempfile.TemporaryFile(dir=folder)))
+            # What a buffer keeps when the disk is full would be written again when it is closed.
+            file = opened.enter_context(tempfile.TemporaryFile(dir=folder, buffering=0))
             _set_aside(file, n_bytes)
         except OSError as error:
             gave_out = error.errno in MACHINE_GAVE_OUT
@@ -61,7 +66,7 @@ def open_unnamed(n_bytes: int, in_passing: int = 0) -> BinaryIO | NoRoom:
         return file
 
 
-def _set_aside(file: BinaryIO, n_bytes: int) -> None:
+def _set_aside(file: FileIO, n_bytes: int) -> None:
     """Have a disk that is full say so now, and not when a page of the file is written back."""
     if n_bytes and hasattr(os, "posix_fallocate"):
         try:
@@ -69,6 +74,18 @@ def _set_aside(file: BinaryIO, n_bytes: int) -> None:
         except OSError as error:
             if error.errno not in UNKNOWN:
                 raise
+
+
+def write_array(file: FileIO, array: NDArray[Any], what: str) -> None:
+    """Write the values of an array, in the order of C.
+
+    Raises:
+        MachineError: as ``writing``.
+    """
+    left = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+    with writing(what):
+        while left:
+            left = left[file.write(left) :]
 
 
 @contextlib.contextmanager

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, BinaryIO, NamedTuple
+from io import FileIO
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,13 @@ from sae_cli.datasets.formats.mapped import map_array
 from sae_cli.datasets.formats.npy import DEFLATE_MAX_RATIO
 from sae_cli.datasets.formats.packed import Packed
 from sae_cli.datasets.formats.parts import free_memory, to_part
-from sae_cli.datasets.formats.unnamed_file import ELSEWHERE, NoRoom, open_unnamed, writing
+from sae_cli.datasets.formats.unnamed_file import (
+    ELSEWHERE,
+    NoRoom,
+    open_unnamed,
+    write_array,
+    writing,
+)
 from sae_cli.datasets.rows import Part
 
 # More than this is mapped, as an array is that needs no unpacking.
@@ -58,7 +65,7 @@ def unpack(found: Sequence[Part | Packed], what: str) -> list[Part]:
     )
 
 
-def _room_for(packed: Sequence[Packed]) -> BinaryIO | NoRoom:
+def _room_for(packed: Sequence[Packed]) -> FileIO | NoRoom:
     for one in packed:
         # A disk has more room than a memory, which a small file could fill as well.
         if one.n_bytes > DEFLATE_MAX_RATIO * one.path.stat().st_size:
@@ -89,7 +96,7 @@ class _Placed(NamedTuple):
     end: int
 
 
-def _on_disk(found: Sequence[Part | Packed], file: BinaryIO, what: str) -> list[Part]:
+def _on_disk(found: Sequence[Part | Packed], file: FileIO, what: str) -> list[Part]:
     """Unpack into a file, one piece after the other; only its mapping stays open."""
     placed: list[Part | _Placed] = []
     n_bytes = sum(one.n_bytes for one in found if isinstance(one, Packed))
@@ -113,12 +120,11 @@ def _on_disk(found: Sequence[Part | Packed], file: BinaryIO, what: str) -> list[
     return [one if isinstance(one, Part) else _part(one, mapped) for one in placed]
 
 
-def _write(packed: Packed, file: BinaryIO, bar: Bar) -> list[Part | _Placed]:
+def _write(packed: Packed, file: FileIO, bar: Bar) -> list[Part | _Placed]:
     """Write the pieces of an array; those of one type and width that follow each other are one."""
     placed: list[_Placed] = []
     empty: list[Part | _Placed] = []
-    with writing(packed.what):
-        first = file.seek(-file.tell() % ALIGNMENT, os.SEEK_CUR)
+    first = file.seek(-file.tell() % ALIGNMENT, os.SEEK_CUR)
     for piece in packed.pieces():
         if not piece.size:
             empty.append(to_part(piece, packed.what))
@@ -129,9 +135,7 @@ def _write(packed: Packed, file: BinaryIO, bar: Bar) -> list[Part | _Placed]:
                 f"{packed.what} unpacks to more than the {in_units(packed.n_bytes)} that it "
                 "announces; save it again"
             )
-        with writing(packed.what):
-            file.write(np.ascontiguousarray(piece).data)
-            file.flush()
+        write_array(file, piece, packed.what)
         bar.update(piece.nbytes)
         rows = _Placed(packed, piece.dtype, piece.shape[1:], start, file.tell())
         if placed and placed[-1][1:3] == rows[1:3]:

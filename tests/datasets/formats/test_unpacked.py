@@ -253,6 +253,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
         f"no rows in {form}": ("", save_shards_of(X[:0], X[:0], form=form), "(0, 6); at least 3")
         for form in ("deflated", "hdf5", "table")
     },
+    "no rows in lists": ("", save_shards_of(X[:0], X[:0], form="fixed lists"), "); at least 3"),
     "missing": ("parquet", save_missing, "x.parquet[b]: 2 values are missing; remove or fill"),
     "ragged": ("parquet", save_ragged, ""),
     "ragged in a piece": ("parquet", lambda path: save_ragged(path, 39), ""),
@@ -498,6 +499,17 @@ def test_shards_and_groups_without_rows(tmp_path: Path) -> None:
         data = read(folder)
     assert bits(data) == bits(read(folder))
     assert len(tensors_of(data.train.stored)) == 2
+
+
+@pytest.mark.parametrize(
+    "form", ["deflated", "by columns", "hdf5", "chunks", "table", "fixed lists", "csv"]
+)
+def test_a_shard_without_rows_is_left_out(tmp_path: Path, form: str) -> None:
+    save_shards_of(X[:20], X[:0], X[20:], form=form)(tmp_path / "acts")
+    with on_disk():
+        data = read(tmp_path / "acts")
+    assert bits(data) == bits(read(tmp_path / "acts"))
+    assert len(data.train.stored) == 50
 
 
 def test_labels_beside_packed_rows(tmp_path: Path) -> None:
