@@ -74,7 +74,7 @@ class MappedFile:
         about = os.fstat(self._descriptor)
         self.first = Look(about.st_size, about.st_mtime_ns, about.st_ctime_ns, True)
         self._lost = False
-        # A file without a name is in no place that it could leave.
+        # Nobody else finds a file without a name, to write to it or to move it.
         self._has_name = about.st_nlink > 0
         ahead = offset % mmap.ALLOCATIONGRANULARITY
         self._address, self._n_bytes = array.ctypes.data - ahead, array.nbytes + ahead
@@ -101,7 +101,10 @@ class MappedFile:
             MachineError: a value could not be read, and nobody has changed the file.
         """
         about = self._stat()
-        now = Look(about.st_size, about.st_mtime_ns, about.st_ctime_ns, self._is_in_place(about))
+        now = self.first._replace(size=about.st_size)
+        if self._has_name:
+            in_place = self._is_in_place(about)
+            now = Look(about.st_size, about.st_mtime_ns, about.st_ctime_ns, in_place)
         if now.size < self.first.size:
             raise ConfigError(
                 f"{self.path} became shorter while it was read ({now.size} bytes now, "
@@ -126,8 +129,6 @@ class MappedFile:
         )
 
     def _is_in_place(self, about: os.stat_result) -> bool:
-        if not self._has_name:
-            return True
         try:
             return os.path.samestat(about, self.path.stat())
         except OSError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from io import FileIO
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -113,10 +114,9 @@ def _on_disk(found: Sequence[Part | Packed], file: FileIO, what: str) -> list[Pa
         file.truncate()
         # Some file systems say only now that they are full.
         os.fsync(file.fileno())
-    folder, size = cache_folder(), file.tell()
-    if folder is None or not size:
+    if not file.tell():
         return [one for one in placed if isinstance(one, Part)]
-    mapped = map_array(folder, file, np.uint8, (size,), 0)
+    mapped = map_array(cache_folder() or Path(), file, np.uint8, (file.tell(),), 0)
     return [one if isinstance(one, Part) else _part(one, mapped) for one in placed]
 
 
