@@ -1,18 +1,11 @@
-"""Packed arrays that are unpacked to disk: the same values and errors as in memory, and no more."""
+"""Packed arrays that are unpacked to disk: the same values and errors as in memory."""
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Never
 
 import h5py
 import numpy as np
@@ -21,20 +14,23 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from sae_cli.core.errors import ConfigError, MachineError, SaeError
-from sae_cli.datasets import Dataset
-from sae_cli.datasets.formats import packed, unnamed_file, unpacked
-from sae_cli.datasets.formats.array_file import open_array_file
-from sae_cli.datasets.formats.mapped import mapped_files
-from sae_cli.datasets.rows import Shards, take_rows, tensors_of
+from sae_cli.core.errors import ConfigError, MachineError
+from sae_cli.datasets.formats import packed
+from sae_cli.datasets.rows import Shards, tensors_of
 from sae_cli.datasets.shards import open_arrays
 from sae_cli.runs.train import train
 from tests.conftest import Configure
-from tests.datasets.test_array_formats import X, expect, read, save_hdf5, save_lists, save_table
-
-Save = Callable[[Path, np.ndarray], object]
-BORDERS = (0, 7, 8, 30, 50)
-ROW_BYTES = 24
+from tests.datasets.formats.packed_forms import (
+    BORDERS,
+    FORMS,
+    ROW_BYTES,
+    bits,
+    on_disk,
+    save_shards,
+    save_shards_of,
+    save_text,
+)
+from tests.datasets.test_array_formats import X, expect, read, save_hdf5, save_lists
 
 
 @pytest.fixture(autouse=True)
@@ -42,86 +38,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("SAE_CACHE", str(folder))
     return folder
-
-
-@contextmanager
-def on_disk(piece_bytes: int = 7 * ROW_BYTES) -> Iterator[None]:
-    """Unpack all to disk, a few rows at a time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(unpacked, "MOST_IN_MEMORY", 0)
-        patch.setattr(packed, "PIECE_BYTES", piece_bytes)
-        yield
-
-
-def no_memory(monkeypatch: pytest.MonkeyPatch, free: int = 0) -> None:
-    monkeypatch.setattr(unpacked, "free_memory", lambda: free)
-
-
-def save_text(path: Path, array: np.ndarray, *, names: bool = False) -> None:
-    delimiter = {".csv": ",", ".tsv": "\t"}[path.suffix]
-    options: dict[str, Any] = {"header": "a,a,b,c,d,e", "comments": ""} if names else {}
-    np.savetxt(path, array, "%.9g", delimiter, **options)
-
-
-def save_two_dimensional(path: Path, array: np.ndarray) -> None:
-    save_lists(path, pa.array(array.reshape(len(array), 2, 3).tolist()))
-
-
-def save_mixed(path: Path, array: np.ndarray) -> None:
-    """Columns of three types, of which no two make the type of all."""
-    kinds = ("int16", "uint16", "float32")
-    columns = {f"{n}": pa.array((100 * array[:, n]).clip(0).astype(kinds[n % 3])) for n in range(6)}
-    pq.write_table(pa.table(columns), path, row_group_size=20)
-
-
-FORMS: dict[str, tuple[str, Save]] = {
-    "npz": ("npz", lambda path, array: np.savez(path, x=array)),
-    "deflated": ("npz", lambda path, array: np.savez_compressed(path, x=array)),
-    "by columns": ("npz", lambda path, array: np.savez(path, x=np.asfortranarray(array))),
-    "images": ("npz", lambda path, array: np.savez(path, x=array.reshape(-1, 1, 2, 3))),
-    "bytes": ("npz", lambda path, array: np.savez(path, x=(9 * array).clip(0).astype(np.uint8))),
-    "hdf5": ("h5", save_hdf5),
-    "big-endian": ("h5", lambda path, array: save_hdf5(path, array.astype(">f4"))),
-    "truth": ("h5", lambda path, array: save_hdf5(path, array > 0)),
-    "chunks": ("h5", lambda p, a: save_hdf5(p, a, chunks=(3, 4), maxshape=(None, 6))),
-    "tall chunks": (
-        "h5",
-        lambda path, array: save_hdf5(path, array, chunks=(len(array), 1), compression="gzip"),
-    ),
-    "deep chunks": (
-        "h5",
-        lambda path, array: save_hdf5(
-            path, array.reshape(-1, 3, 2), chunks=(len(array), 2, 1), compression="lzf"
-        ),
-    ),
-    "anndata": ("h5ad", save_hdf5),
-    "table": ("parquet", save_table),
-    "mixed": ("parquet", save_mixed),
-    "halves": ("parquet", lambda path, array: save_table(path, array.astype(np.float16))),
-    "lists": ("parquet", lambda path, array: save_lists(path, pa.array(array.tolist()))),
-    "fixed lists": (
-        "parquet",
-        lambda path, array: save_lists(path, pa.array(list(array), pa.list_(pa.float32(), 6))),
-    ),
-    "lists of lists": ("parquet", save_two_dimensional),
-    "csv": ("csv", save_text),
-    "names": ("csv", lambda path, array: save_text(path, array, names=True)),
-    "tsv": ("tsv", save_text),
-}
-
-
-def save_shards(folder: Path, form: str, array: np.ndarray = X) -> Path:
-    ending, save = FORMS[form]
-    folder.mkdir()
-    for number, (start, end) in enumerate(pairwise(BORDERS)):
-        save(folder / f"{number}.{ending}", array[start:end])
-    return folder
-
-
-def bits(data: Dataset) -> bytes:
-    stored = data.train.stored
-    rows = take_rows(stored, torch.arange(len(stored))).contiguous()
-    return rows.view(torch.uint8).numpy().tobytes()
 
 
 @pytest.mark.parametrize("n_files", [1, 4])
@@ -204,16 +120,6 @@ def spoil(form: str) -> Callable[[Path], object]:
         middle = len(content) // 2
         content[middle : middle + 40] = bytes(40)
         path.write_bytes(bytes(content))
-
-    return save
-
-
-def save_shards_of(*arrays: np.ndarray, form: str) -> Callable[[Path], object]:
-    def save(path: Path) -> None:
-        path.mkdir()
-        ending, save = FORMS[form]
-        for number, array in enumerate(arrays):
-            save(path / f"{number}.{ending}", array)
 
     return save
 
@@ -347,147 +253,6 @@ def test_columns_of_one_name(tmp_path: Path, disk: bool) -> None:
             assert torch.equal(data.train.values(data.train.rows), torch.from_numpy(X[:35]))
 
 
-def test_what_fits_neither_disk_nor_memory(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All shards are counted together, before anything is written."""
-    folder = save_shards(tmp_path / "acts", "fixed lists")
-    usage = os.statvfs(tmp_path)
-    room = unnamed_file.LEFT_FREE + X.nbytes - 1
-    free = os.statvfs_result((*usage[:1], 1, *usage[2:3], room, room, *usage[5:]))
-    monkeypatch.setattr(os, "statvfs", lambda path: free)
-    monkeypatch.setattr(tempfile, "TemporaryFile", None)
-    no_memory(monkeypatch, X.nbytes - 1)
-    with pytest.raises(ConfigError) as caught:
-        read(folder)
-    says = str(caught.value)
-    assert says.startswith(
-        f"{folder}[x] unpacks to 0.0 MB, and 0.0 MB of memory are free; the disk"
-    )
-    assert f"the disk of {cache} has room for 0.0 MB; give SAE_CACHE a folder on a disk" in says
-    # The memory takes what the disk does not.
-    no_memory(monkeypatch, X.nbytes)
-    with on_disk():
-        assert not read(folder).files
-
-
-def test_a_small_file_does_not_fill_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "x.parquet"
-    column = pa.array(np.zeros(4_000_000, np.float32))
-    pq.write_table(pa.table({"a": column}), path)
-    assert path.stat().st_size * 1032 < column.nbytes
-    with on_disk():
-        assert open_array_file(str(path), "").read(None)
-        no_memory(monkeypatch, 1 << 20)
-        expect(path, "what is over 1032 times as large as its file is not unpacked to disk")
-
-
-def test_no_more_is_written_than_was_announced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    FORMS["lists"][1](tmp_path / "x.parquet", X)
-    from sae_cli.datasets.formats import parquet
-
-    monkeypatch.setattr(parquet, "_count", lambda group, name: group.num_rows)
-    with on_disk():
-        expect(tmp_path / "x.parquet", "unpacks to more than the 0.0 MB that it announces")
-
-
-def refuse(number: int) -> Callable[..., Never]:
-    def fail(*given: object, **options: object) -> Never:
-        raise OSError(number, os.strerror(number))
-
-    return fail
-
-
-@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
-def test_a_folder_that_takes_no_file(
-    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save_hdf5(tmp_path / "x.h5")
-    monkeypatch.setattr(tempfile, "TemporaryFile", refuse(number))
-    with on_disk():
-        assert not read(tmp_path / "x.h5").files
-        no_memory(monkeypatch)
-        with pytest.raises(SaeError, match=os.strerror(number)) as caught:
-            read(tmp_path / "x.h5")
-    assert caught.value.exit_code == (4 if number == errno.ENOSPC else 2)
-
-
-def test_a_folder_that_cannot_be_made(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cache.write_text("")
-    save_hdf5(tmp_path / "x.h5")
-    with on_disk():
-        assert not read(tmp_path / "x.h5").files
-        monkeypatch.setenv("SAE_CACHE", str(cache / "inside"))
-        assert not read(tmp_path / "x.h5").files
-        no_memory(monkeypatch)
-        expect(tmp_path / "x.h5", f"{cache}/inside cannot be written to (")
-
-
-def test_a_user_without_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unnamed_file, "cache_folder", lambda: None)
-    save_hdf5(tmp_path / "x.h5")
-    with on_disk():
-        assert not read(tmp_path / "x.h5").files
-        no_memory(monkeypatch)
-        expect(tmp_path / "x.h5", "this user has no folder for a cache")
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_disk_that_has_less_room_than_it_says(
-    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Room is set aside before the first piece."""
-    save_hdf5(tmp_path / "x.h5")
-    monkeypatch.setattr(os, "posix_fallocate", refuse(number))
-    with on_disk():
-        assert not read(tmp_path / "x.h5").files
-        no_memory(monkeypatch)
-        with pytest.raises(MachineError, match=os.strerror(number)):
-            read(tmp_path / "x.h5")
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
-@pytest.mark.parametrize("form", ["chunks", "tall chunks", "table", "csv"])
-def test_a_disk_that_is_full_in_the_end(
-    tmp_path: Path, form: str, number: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Network file systems may say so only when all is written."""
-    ending, save = FORMS[form]
-    save(tmp_path / f"x.{ending}", X)
-    monkeypatch.setattr(os, "fsync", refuse(number))
-    with on_disk(), pytest.raises(MachineError) as caught:
-        read(tmp_path / f"x.{ending}")
-    assert f"({os.strerror(number)}); give SAE_CACHE a folder on a disk with" in str(caught.value)
-
-
-def test_a_file_system_that_sets_no_room_aside(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save_hdf5(tmp_path / "x.h5")
-    monkeypatch.setattr(os, "posix_fallocate", refuse(errno.EOPNOTSUPP))
-    with on_disk():
-        assert read(tmp_path / "x.h5").files
-
-
-def test_unpacked_shards_take_two_descriptors(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "acts").mkdir()
-    for number in range(9):
-        save_table(tmp_path / "acts" / f"{number}.parquet")
-    monkeypatch.setattr("sae_cli.datasets.shards._allow", None)
-    before = len(os.listdir("/dev/fd"))
-    with on_disk():
-        data = read(tmp_path / "acts")
-    assert len(os.listdir("/dev/fd")) == before + 2
-    del data
-    assert len(os.listdir("/dev/fd")) == before
-
-
 def test_shards_and_groups_without_rows(tmp_path: Path) -> None:
     folder = tmp_path / "acts"
     folder.mkdir()
@@ -522,18 +287,6 @@ def test_labels_beside_packed_rows(tmp_path: Path) -> None:
     assert data.train.labels.tolist() == [n % 3 for n in range(50)]
 
 
-def test_the_file_ends_with_its_values(tmp_path: Path) -> None:
-    save_hdf5(tmp_path / "x.h5")
-    before = len(mapped_files())
-    with on_disk():
-        data = read(tmp_path / "x.h5")
-    assert len(mapped_files()) == before + 1
-    shutil.rmtree(os.environ["SAE_CACHE"])
-    assert bits(data) == X.tobytes()
-    del data
-    assert len(mapped_files()) == before
-
-
 def test_what_a_look_at_the_file_tells(tmp_path: Path, cache: Path) -> None:
     """Nobody else writes to it, whatever its times are; its disk may fail."""
     save_hdf5(tmp_path / "x.h5")
@@ -561,68 +314,6 @@ def test_a_training_on_unpacked_rows_is_that_in_memory(
     for name in ("metrics.jsonl", "model.safetensors"):
         first, second = (tmp_path / run / name for run in ("in memory", "on disk"))
         assert first.read_bytes() == second.read_bytes()
-
-
-MEASURE = """
-import sys
-from pathlib import Path
-from sae_cli.datasets.formats import unpacked
-from sae_cli.datasets.shards import open_arrays
-import h5py, pyarrow.parquet
-unpacked.MOST_IN_MEMORY = 0
-def peak():
-    # The peak that getrusage tells begins with that of the process that started this one.
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-before = peak()
-stored = open_arrays(sys.argv[1], "dataset.path").stored(sys.argv[2] or None)
-print(peak() - before, stored.nbytes)
-"""
-
-
-def save_wide(path: Path) -> None:
-    names = [f"c{n}" for n in range(10_000)]
-    column = pa.array(np.random.default_rng(0).random(8000, np.float32))
-    pq.write_table(pa.Table.from_arrays([column] * len(names), names=names), path)
-
-
-def save_one_group(path: Path) -> None:
-    flat = pa.array(np.random.default_rng(0).random(80_000_000, np.float32))
-    table = pa.table({"x": pa.FixedSizeListArray.from_arrays(flat, 400)})
-    pq.write_table(table, path, row_group_size=len(table))
-
-
-def save_tall_chunks(path: Path) -> None:
-    with h5py.File(path, "w") as file:
-        shape, chunks = (100_000, 800), (100_000, 8)
-        found = file.create_dataset("x", shape, "f4", chunks=chunks, compression="lzf")
-        for left in range(0, 800, 80):
-            found[:, left : left + 80] = np.random.default_rng(left).random((100_000, 80))
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize(
-    ("name", "save", "key"),
-    [
-        ("wide.parquet", save_wide, ""),
-        ("group.parquet", save_one_group, "x"),
-        ("tall.h5", save_tall_chunks, "x"),
-    ],
-)
-def test_a_piece_takes_little_memory(
-    tmp_path: Path, name: str, save: Callable[[Path], None], key: str
-) -> None:
-    """320 MB in one group of rows or band of chunks take less than them, in a fresh process."""
-    save(tmp_path / name)
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(tmp_path / name), key],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    peak, n_bytes = map(int, done.stdout.split())
-    assert n_bytes == 320_000_000
-    assert peak < n_bytes
 
 
 def test_open_arrays_reads_nothing_ahead(tmp_path: Path) -> None:
