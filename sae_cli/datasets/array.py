@@ -55,9 +55,9 @@ def array(
 ) -> Dataset:
     """Read rows of ``(n, d)``, ``(n, c, h, w)`` or any ``(n, ...)``: train, then val, then test.
 
-    Values stay in the file where its format allows (.npy, .safetensors, .pt, .arrow), so that an
-    array may be larger than the memory. They are read through once, to refuse any that would spoil
-    a training.
+    Values stay in the file where its format allows (.npy, .safetensors, .pt, .arrow), and what more
+    than 1 GiB unpacks to goes to another file, so that an array may be larger than the memory. They
+    are read through once, to refuse any that would spoil a training.
 
     Args:
         path: a file, or a folder or a pattern (``acts/*.npy``) of files, whose rows follow each
@@ -75,7 +75,9 @@ def array(
 
     Raises:
         ConfigError: the file is missing, damaged or of another kind; values are not finite or all
-            the same; axes or labels do not fit; a split would be empty.
+            the same; axes or labels do not fit; a split would be empty; neither memory nor disk
+            has room.
+        MachineError: the disk gives out while values are unpacked to it.
     """
     file = open_arrays(path, "dataset.path")
     name = _data_key(file, key, labels)

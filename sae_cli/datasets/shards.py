@@ -11,9 +11,9 @@ from pathlib import Path
 from sae_cli.core.errors import ConfigError, MachineError
 from sae_cli.core.paths import full_path, full_pattern
 from sae_cli.core.text import in_units
-from sae_cli.datasets.formats.array_file import IN_MEMORY, OPENERS, open_array_file
-from sae_cli.datasets.formats.opened import ArrayFile, refuse_differences
-from sae_cli.datasets.formats.parts import check_memory
+from sae_cli.datasets.formats.array_file import OPENERS, PACKED, open_array_file
+from sae_cli.datasets.formats.opened import ArrayFile
+from sae_cli.datasets.formats.packed import Packed
 from sae_cli.datasets.rows import Part
 
 # Hugging Face's library keeps what it has computed beside the shards of a data set.
@@ -49,9 +49,7 @@ def open_arrays(given: str, option: str) -> ArrayFile:
             f"{', '.join(OPENERS)}"
         )
     n_bytes = sum(file.stat().st_size for file in files)
-    if endings[0] in IN_MEMORY:
-        check_memory(n_bytes, str(path))
-    else:
+    if endings[0] not in PACKED:
         _allow(DESCRIPTORS * len(files), str(path))
     opened = [open_array_file(str(file), option) for file in files]
     return _as_one(path, opened, f"{len(files)} of {endings[0]}, {in_units(n_bytes)}")
@@ -97,8 +95,8 @@ def _in_folder(path: Path) -> list[Path]:
 def _as_one(path: Path, files: Sequence[ArrayFile], count: str) -> ArrayFile:
     first = files[0]
 
-    def read(key: str | None) -> list[Part]:
-        parts: list[Part] = []
+    def read(key: str | None) -> list[Part | Packed]:
+        parts: list[Part | Packed] = []
         for file in files:
             held: Sequence[str | None] = [None] if file.keys is None else file.keys
             if key not in held:
@@ -107,6 +105,6 @@ def _as_one(path: Path, files: Sequence[ArrayFile], count: str) -> ArrayFile:
                     "same arrays"
                 )
             parts += file.read(key)
-        return refuse_differences(parts)
+        return parts
 
     return ArrayFile(path, first.keys, read, first.default, first.axes, count)

@@ -119,7 +119,7 @@ def place_rows(stored: Stored, rows: Tensor) -> tuple[npt.NDArray[np.str_], npt.
         rows: of any shape, which both results have.
     """
     numbers = rows.cpu().numpy()
-    if not isinstance(stored, Shards) or len(stored.parts) == 1:
+    if not isinstance(stored, Shards) or len({part.what for part in stored.parts}) == 1:
         return np.full(numbers.shape, ""), numbers
     places = [stored.place_of(int(row)) for row in numbers.flat]
     parts = np.array([what for what, _ in places]).reshape(numbers.shape)

@@ -320,13 +320,15 @@ def test_a_library_that_is_not_installed(
 
 
 @pytest.mark.parametrize("ending", ["h5", "parquet", "csv"])
-def test_more_than_the_free_memory(
+def test_more_than_the_free_memory_and_no_disk(
     tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, save = SAVERS[{"h5": "hdf5", "parquet": "table", "csv": "csv"}[ending]]
     save(tmp_path / name)
-    monkeypatch.setattr("sae_cli.datasets.formats.parts.free_memory", lambda: 1000)
-    expect(tmp_path / name, " MB of memory, and 0.0 MB are free; save it as .npy or .safetensors")
+    monkeypatch.setattr("sae_cli.datasets.formats.unpacked.free_memory", lambda: 1000)
+    read(tmp_path / name)
+    monkeypatch.setattr("sae_cli.datasets.formats.unnamed_file.cache_folder", lambda: None)
+    expect(tmp_path / name, " unpacks to 0.0 MB, and 0.0 MB of memory are free; this user has no")
 
 
 @pytest.mark.parametrize("form", SAVERS)

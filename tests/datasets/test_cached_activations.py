@@ -95,7 +95,7 @@ def test_a_shard_of_another_context(tmp_path: Path) -> None:
     folder = cache(tmp_path / "acts", texts())
     other = cache(tmp_path / "other", texts()[:, :3], n_shards=1)
     (other / "data-00000-of-00001.arrow").rename(folder / "data-00001-of-00003.arrow")
-    expect(folder, "data-00001-of-00003.arrow[blocks.0.hook_mlp_out] is float32 (2, 3, 5), and")
+    expect(folder, "data-00001-of-00003.arrow[blocks.0.hook_mlp_out] is float32 (13, 3, 5), and")
 
 
 def test_another_column(tmp_path: Path) -> None:

@@ -172,9 +172,9 @@ def test_shards_that_would_not_fit_in_memory(
     """They are counted together before any is read."""
     for number in range(4):
         SAVERS["hdf5"][1](tmp_path / f"{number}.h5")
-    size = (tmp_path / "0.h5").stat().st_size
-    monkeypatch.setattr("sae_cli.datasets.formats.parts.free_memory", lambda: 2 * size)
-    expect(tmp_path, " MB of memory, and 0.0 MB are free; save it as .npy or .safetensors")
+    monkeypatch.setattr("sae_cli.datasets.formats.unpacked.free_memory", lambda: 2 * X.nbytes)
+    monkeypatch.setattr("sae_cli.datasets.formats.unnamed_file.cache_folder", lambda: None)
+    expect(tmp_path, " unpacks to 0.0 MB, and 0.0 MB of memory are free; this user has no folder")
     read(tmp_path / "0.h5")
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import safetensors.torch
 import torch
 from PIL import Image
@@ -29,6 +30,7 @@ from sae_cli.assembly.network import build_network, build_network_parts
 from sae_cli.core.errors import CheckpointError, ConfigError
 from sae_cli.core.shapes import DataShape, Interval
 from sae_cli.datasets import DATASETS
+from sae_cli.datasets.formats import packed, unpacked
 from sae_cli.datasets.formats.array_file import open_array_file
 from sae_cli.datasets.formats.idx import read_idx
 from sae_cli.datasets.inputs import DataRecord, Inputs
@@ -109,6 +111,7 @@ COUNTS = {
     "array of parquet": 300,
     "array of arrow": 300,
     "array of csv": 300,
+    **{f"unpacked {kind}": 300 for kind in ("npz", "h5", "parquet", "csv")},
     "labels": 200,
     "idx": 400,
     "idx.gz": 400,
@@ -160,6 +163,9 @@ def make_readers(folder: Path) -> dict[str, Reader]:
     tensors = safetensors.torch.save({"x": torch.from_numpy(x)})
     np.save(folder / "x.npy", x)
     idx = bytes([0, 0, 8, 3, 0, 0, 0, 5, 0, 0, 0, 8, 0, 0, 0, 8]) + bytes(range(64)) * 5
+    packed_formats = array_formats(x) | {"npz": (npz.getvalue(), npz_faults)}
+    for kind in ("pt", "arrow"):
+        del packed_formats[kind]
     run = load_run(folder)
     pictures = folder / "pictures" / "one"
     pictures.mkdir(parents=True)
@@ -241,6 +247,10 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         **{
             f"array of {kind}": of_file(f"y.{kind}", _build, content, faults)
             for kind, (content, faults) in array_formats(x).items()
+        },
+        **{
+            f"unpacked {kind}": of_file(f"y.{kind}", _unpack, content, faults)
+            for kind, (content, faults) in packed_formats.items()
         },
         "array of npy": of_file("y.npy", _build, npy.getvalue(), npy_faults),
         "array of npz": of_file("y.npz", _build, npz.getvalue(), npz_faults),
@@ -370,6 +380,14 @@ def _build(path: Path, labels: Path | None = None) -> object:
     section |= {"labels": None if labels is None else str(labels)}
     section |= {"val": 0.1, "test": 0.2, "shuffle_seed": None}
     return DATASETS.build(DATASETS.check(section))
+
+
+def _unpack(path: Path) -> object:
+    """Read an array by way of a file, a few rows at a time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unpacked, "MOST_IN_MEMORY", 0)
+        patch.setattr(packed, "PIECE_BYTES", 200)
+        return _build(path)
 
 
 def _pictures(path: Path) -> object:

@@ -1,6 +1,6 @@
 """Files of arrays, opened by their endings, and never unpickled.
 
-Those that can be are memory-mapped read-only; others are read into memory.
+Those that can be are memory-mapped read-only; others are packed, and unpacked when they are read.
 """
 
 from __future__ import annotations
@@ -10,18 +10,22 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.paths import full_path
 from sae_cli.datasets.formats.arrow import open_arrow
 from sae_cli.datasets.formats.hdf5 import open_hdf5
-from sae_cli.datasets.formats.npy import map_npy, npz_keys, read_npz
+from sae_cli.datasets.formats.npy import map_npy, npz_header, npz_keys, npz_pieces, read_npz
 from sae_cli.datasets.formats.opened import ArrayFile, array_name
+from sae_cli.datasets.formats.packed import Packed, piece_rows
 from sae_cli.datasets.formats.parquet import open_parquet
 from sae_cli.datasets.formats.parts import to_part
 from sae_cli.datasets.formats.safetensors_file import open_safetensors
@@ -49,11 +53,28 @@ def open_array_file(given: str, option: str) -> ArrayFile:
     with _reading(path):
         opened = OPENERS[suffix](path)
 
-    def read(key: str | None) -> list[Part]:
+    def read(key: str | None) -> Sequence[Part | Packed]:
         with _reading(path):
-            return opened.read(key)
+            return [_guarded(one) for one in opened.read(key)]
 
     return replace(opened, read=read)
+
+
+def _guarded(found: Part | Packed) -> Part | Packed:
+    """Have the errors of what is unpacked later name the file, too."""
+    if isinstance(found, Part):
+        return found
+
+    def read() -> list[Part]:
+        with _reading(found.path):
+            return found.read()
+
+    def pieces() -> Iterator[NDArray[Any]]:
+        # What whoever takes the pieces raises does not come by here.
+        with _reading(found.path):
+            yield from found.pieces()
+
+    return replace(found, read=read, pieces=pieces)
 
 
 def _open_npy(path: Path) -> ArrayFile:
@@ -69,10 +90,23 @@ def _open_npz(path: Path) -> ArrayFile:
             f"as one: np.save(FILE, scipy.sparse.load_npz({path.name!r}).toarray())"
         )
 
-    def read(key: str | None) -> list[Part]:
-        return [to_part(read_npz(path, str(key)), array_name(path, key))]
+    return ArrayFile(path, keys, lambda key: [_packed_npz(path, str(key))])
 
-    return ArrayFile(path, keys, read)
+
+def _packed_npz(path: Path, key: str) -> Packed:
+    header, what = npz_header(path, key), array_name(path, key)
+    # An array of a type that is not read need not be unpacked.
+    to_part(np.empty(0, header.dtype), what)
+    return Packed(
+        path,
+        what,
+        header.array_bytes,
+        lambda: [to_part(read_npz(path, key), what)],
+        lambda: npz_pieces(path, key, piece_rows(1)),
+        shaped=lambda flat: flat.view(header.dtype).reshape(
+            header.shape, order="F" if header.by_columns else "C"
+        ),
+    )
 
 
 OPENERS: dict[str, Callable[[Path], ArrayFile]] = {
@@ -89,8 +123,8 @@ OPENERS: dict[str, Callable[[Path], ArrayFile]] = {
     ".csv": open_text_table,
     ".tsv": open_text_table,
 }
-# The values of other files stay on disk.
-IN_MEMORY = (".npz", ".h5", ".hdf5", ".h5ad", ".parquet", ".csv", ".tsv")
+# The values of other files stay where they are.
+PACKED = (".npz", ".h5", ".hdf5", ".h5ad", ".parquet", ".csv", ".tsv")
 
 
 @contextlib.contextmanager

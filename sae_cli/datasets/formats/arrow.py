@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sae_cli.core.errors import ConfigError
-from sae_cli.datasets.formats.columns import depth_of, to_array
+from sae_cli.datasets.formats.columns import depth_of, refuse_twice, to_array
 from sae_cli.datasets.formats.mapped import map_array
 from sae_cli.datasets.formats.opened import ArrayFile, array_name, refuse_differences
 from sae_cli.datasets.formats.parts import as_value_errors, import_reader, to_part
@@ -55,6 +55,7 @@ def open_arrow(path: Path) -> ArrayFile:
 
     def read(key: str | None) -> list[Part]:
         what = array_name(path, key)
+        refuse_twice(schema.names, [str(key)], path)
         with as_value_errors("PyArrow"):
             arrays = [to_array(pa, batch.column(str(key)), what) for batch in batches if len(batch)]
         parts = [to_part(array, what, within=mapped) for array in arrays]

@@ -1,8 +1,8 @@
 """A cache of decoded files: each is decoded once, and mapped from then on.
 
-Entries are .npy files named by the SHA-256 of what they were decoded from, in ``$SAE_CACHE``,
-``$XDG_CACHE_HOME/sae-train`` or ``~/.cache/sae-train``. They may be removed at any time, and a
-cache that cannot be read or written only costs the time to decode.
+Entries are .npy files named by the SHA-256 of what they were decoded from, in the folder of
+``cache_folder``. They may be removed at any time, and a cache that cannot be read or written only
+costs the time to decode.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.datasets.formats.array_file import open_array_file
+from sae_cli.datasets.formats.cache_folder import cache_folder
 
 SEAL_BYTES = hashlib.sha256().digest_size
 
@@ -46,7 +47,7 @@ def load_or_decode(
         decode: gives uint8 ``(n_bytes,)``; its errors are raised here.
         check: raises ConfigError for values that ``decode`` would not give.
     """
-    folder = _folder()
+    folder = cache_folder()
     entry = None if folder is None else folder / f"{key}.npy"
     found = None if entry is None else _read(entry, key)
     if found is not None:
@@ -58,20 +59,6 @@ def load_or_decode(
     if entry is not None:
         _write(entry, values, _seal(key, made.sha256))
     return made
-
-
-def _folder() -> Path | None:
-    """Find the folder of the cache, or None if this user has no home folder."""
-    own, shared = (os.environ.get(name, "") for name in ("SAE_CACHE", "XDG_CACHE_HOME"))
-    try:
-        if own:
-            return Path(own).expanduser().absolute()
-        # The XDG specification says to ignore relative paths.
-        if Path(shared).is_absolute():
-            return Path(shared) / "sae-train"
-        return Path.home() / ".cache" / "sae-train"
-    except RuntimeError:
-        return None
 
 
 def _seal(key: str, sha256: str) -> bytes:

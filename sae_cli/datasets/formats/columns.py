@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,8 +35,26 @@ def storage_type(pa: Any, kind: Any) -> Any:
     return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
 
 
-def to_array(pa: Any, column: Any, what: str) -> NDArray[Any]:
+def refuse_twice(names: Sequence[str], wanted: Sequence[str], path: Path) -> None:
+    """Refuse columns that cannot be told apart by their names.
+
+    Raises:
+        ConfigError: several columns have one of the wanted names.
+    """
+    counts = Counter(names)
+    for name in wanted:
+        if counts[name] > 1:
+            raise ConfigError(
+                f"{path}: {counts[name]} columns have the name {name!r}; give each a name of its "
+                "own, or save one array of rows as .npy"
+            )
+
+
+def to_array(pa: Any, column: Any, what: str, before: int = 0) -> NDArray[Any]:
     """Give the values of a column of numbers or lists, ``(rows, ...)``, without a copy if it can.
+
+    Args:
+        before: how many rows of the column came before these.
 
     Raises:
         ConfigError: some are missing, or lists differ in length.
@@ -53,9 +75,10 @@ def to_array(pa: Any, column: Any, what: str) -> NDArray[Any]:
         width = int(lengths[0]) if len(lengths) else 0
         if (lengths != width).any():
             odd = int((lengths != width).argmax())
+            place, n = before * math.prod(shape[1:]) + odd, int(lengths[odd])
             raise ConfigError(
-                f"{what}: the list in place {odd} (the first is 0) has {int(lengths[odd])} values, "
-                f"and others have {width}; give lists of one length"
+                f"{what}: the list in place {place} (the first is 0) has {n} values, and others "
+                f"have {width}; give lists of one length"
             )
         shape.append(width)
         column = inner

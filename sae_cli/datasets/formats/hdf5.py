@@ -1,18 +1,21 @@
-"""Dense data sets in HDF5 files (.h5, .hdf5, .h5ad), read into memory."""
+"""Dense data sets in HDF5 files (.h5, .hdf5, .h5ad)."""
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sae_cli.core.errors import ConfigError
 from sae_cli.datasets.formats.npy import DEFLATE_MAX_RATIO
 from sae_cli.datasets.formats.opened import ArrayFile, array_name
+from sae_cli.datasets.formats.packed import Packed, by_rows, piece_rows
 from sae_cli.datasets.formats.parts import as_value_errors, check_memory, import_reader, to_part
-from sae_cli.datasets.rows import Part
 
 # The matrix of cells and genes in a file of AnnData.
 MATRIX = "X"
@@ -34,7 +37,7 @@ def open_hdf5(path: Path) -> ArrayFile:
         if MATRIX not in keys and path.suffix.lower() == ".h5ad":
             _refuse_sparse(path, file)
     return ArrayFile(
-        path, keys, lambda key: [_read(path, str(key))], MATRIX if MATRIX in keys else None
+        path, keys, lambda key: [_packed(path, str(key))], MATRIX if MATRIX in keys else None
     )
 
 
@@ -51,10 +54,14 @@ def _refuse_sparse(path: Path, file: Any) -> None:
     )
 
 
-def _read(path: Path, key: str) -> Part:
-    h5py, what = import_reader("h5py", path), array_name(path, key)
-    with as_value_errors("h5py"), h5py.File(path, "r") as file:
-        found = file[key]
+def _packed(path: Path, key: str) -> Packed:
+    """Look at a data set.
+
+    Raises:
+        ConfigError: its values are elsewhere, or are more than the file can hold.
+    """
+    what = array_name(path, key)
+    with _opened(path, key) as found:
         if found.is_virtual or found.external:
             raise ConfigError(f"{what} has its values in other files; copy them into this one")
         held = found.id.get_storage_size() * DEFLATE_MAX_RATIO
@@ -65,8 +72,76 @@ def _read(path: Path, key: str) -> Part:
                 f"{what} announces {found.nbytes} bytes, more than it can hold; save it again, "
                 "with all of its values"
             )
-        check_memory(found.nbytes, what)
-        values = np.empty(found.shape, found.dtype.newbyteorder("="))
-        if values.size:
-            found.read_direct(values)
-    return to_part(values, what)
+        # A chunk is unpacked at once, wherever its values go.
+        check_memory(chunk if found.nbytes else 0, what)
+        return Packed(
+            path,
+            what,
+            found.nbytes,
+            lambda: [to_part(_read(path, key), what)],
+            lambda: _pieces(path, key, what),
+            in_passing=_band(found) * _row_bytes(found) if _is_split(found) else 0,
+        )
+
+
+@contextlib.contextmanager
+def _opened(path: Path, key: str) -> Iterator[Any]:
+    h5py = import_reader("h5py", path)
+    with as_value_errors("h5py"), h5py.File(path, "r") as file:
+        yield file[key]
+
+
+def _read(path: Path, key: str) -> NDArray[Any]:
+    with _opened(path, key) as found:
+        return _values(found, np.s_[:], found.shape)
+
+
+def _values(found: Any, selected: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    values = np.empty(shape, found.dtype.newbyteorder("="))
+    if values.size:
+        found.read_direct(values, selected)
+    return values
+
+
+def _pieces(path: Path, key: str, what: str) -> Iterator[NDArray[Any]]:
+    """Read each chunk once: bands of chunks, and those that are too large column by column."""
+    with _opened(path, key) as found:
+        band, shape = _band(found), found.shape
+        step = band * piece_rows(band * _row_bytes(found))
+        for start in range(0, len(found), step):
+            rows = min(step, len(found) - start)
+            if _is_split(found):
+                n_bytes = rows * _row_bytes(found)
+                yield from by_rows(_blocks(found, start, rows), rows, n_bytes, what)
+            else:
+                yield _values(found, np.s_[start : start + rows], (rows, *shape[1:]))
+
+
+def _blocks(found: Any, start: int, rows: int) -> Iterator[NDArray[Any]]:
+    """Read a band, a few columns of chunks at a time."""
+    _, n_columns, *rest = found.shape
+    width = found.chunks[1]
+    column = rows * math.prod((width, *rest)) * found.dtype.itemsize
+    width *= piece_rows(column)
+    for left in range(0, n_columns, width):
+        right = min(left + width, n_columns)
+        yield _values(found, np.s_[start : start + rows, left:right], (rows, right - left, *rest))
+
+
+def _band(found: Any) -> int:
+    """Count the rows that a chunk has values of."""
+    return min(found.chunks[0], len(found)) if found.chunks else 1
+
+
+def _row_bytes(found: Any) -> int:
+    return int(found.nbytes // max(1, len(found)))
+
+
+def _is_split(found: Any) -> bool:
+    """Whether a band of chunks is too large to be read at once, and has several side by side."""
+    return bool(
+        found.chunks
+        and _band(found) > piece_rows(_row_bytes(found))
+        and found.ndim > 1
+        and found.chunks[1] < found.shape[1]
+    )

@@ -56,7 +56,7 @@ class MappedFile:
     """A file that is mapped, for as long as its array lives.
 
     Args:
-        path: where the file was opened.
+        path: where the file was opened; its folder if it has no name.
         file: the open file.
         array: all of the mapping from ``offset`` on.
 
@@ -74,6 +74,8 @@ class MappedFile:
         about = os.fstat(self._descriptor)
         self.first = Look(about.st_size, about.st_mtime_ns, about.st_ctime_ns, True)
         self._lost = False
+        # Nobody else finds a file without a name, to write to it or to move it.
+        self._has_name = about.st_nlink > 0
         ahead = offset % mmap.ALLOCATIONGRANULARITY
         self._address, self._n_bytes = array.ctypes.data - ahead, array.nbytes + ahead
 
@@ -99,7 +101,10 @@ class MappedFile:
             MachineError: a value could not be read, and nobody has changed the file.
         """
         about = self._stat()
-        now = Look(about.st_size, about.st_mtime_ns, about.st_ctime_ns, self._is_in_place(about))
+        now = self.first._replace(size=about.st_size)
+        if self._has_name:
+            in_place = self._is_in_place(about)
+            now = Look(about.st_size, about.st_mtime_ns, about.st_ctime_ns, in_place)
         if now.size < self.first.size:
             raise ConfigError(
                 f"{self.path} became shorter while it was read ({now.size} bytes now, "

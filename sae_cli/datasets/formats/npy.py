@@ -6,12 +6,14 @@ unpack to.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import os
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple, cast
+from typing import IO, Any, BinaryIO, Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.lib import format as npy
@@ -78,9 +80,20 @@ def read_npz(path: Path, key: str) -> NDArray[Any]:
     """Read one array of a .npz file.
 
     Raises:
+        ConfigError: it is more than this machine's memory.
         ValueError, SyntaxError, TypeError, OSError, zipfile.BadZipFile, zlib.error: damaged,
-            packed in another way, of another length, more than this machine's memory, or Python
-            objects.
+            packed in another way, of another length, or Python objects.
+    """
+    check_memory(npz_header(path, key).array_bytes, f"{path}[{key}]")
+    with _member(path, key) as unpacked:
+        array: NDArray[Any] = npy.read_array(unpacked, allow_pickle=False)
+        return array
+
+
+def npz_header(path: Path, key: str) -> Header:
+    """Read what an array of a .npz file announces, which is not more than it can hold.
+
+    Raises: as ``read_npz``.
     """
     with path.open("rb") as opened, zipfile.ZipFile(opened) as archive:
         member = archive.getinfo(f"{key}.npy")
@@ -92,10 +105,33 @@ def read_npz(path: Path, key: str) -> NDArray[Any]:
         with archive.open(member) as unpacked:
             header = _header(cast(BinaryIO, unpacked))
         _check_length(header, member.file_size)
-        check_memory(header.array_bytes, f"{path}[{key}]")
-        with archive.open(member) as unpacked:
-            array: NDArray[Any] = npy.read_array(unpacked, allow_pickle=False)
-            return array
+        return header
+
+
+def npz_pieces(path: Path, key: str, n_bytes: int) -> Iterator[NDArray[np.uint8]]:
+    """Read the bytes of an array of a .npz file, so many at a time.
+
+    Raises: as ``read_npz``.
+    """
+    with _member(path, key) as unpacked:
+        left = _header(cast(BinaryIO, unpacked)).array_bytes
+        while left:
+            read = np.frombuffer(unpacked.read(min(n_bytes, left)), np.uint8)
+            if not read.size:
+                raise ValueError(f"EOF: reading array data, expected {left} bytes got 0")
+            yield read
+            left -= read.size
+
+
+@contextlib.contextmanager
+def _member(path: Path, key: str) -> Iterator[IO[bytes]]:
+    # The file is opened here, because zipfile leaves a damaged one open.
+    with (
+        path.open("rb") as opened,
+        zipfile.ZipFile(opened) as archive,
+        archive.open(f"{key}.npy") as unpacked,
+    ):
+        yield unpacked
 
 
 def _header(file: BinaryIO) -> Header:

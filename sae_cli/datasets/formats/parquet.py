@@ -1,7 +1,9 @@
-"""Parquet files, read into memory: a table of numbers, or a column of lists of numbers."""
+"""Parquet files: a table of numbers, or a column of lists of numbers."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sae_cli.core.errors import ConfigError
-from sae_cli.datasets.formats.columns import depth_of, to_array
-from sae_cli.datasets.formats.opened import ArrayFile, array_name, refuse_differences
-from sae_cli.datasets.formats.parts import as_value_errors, check_memory, import_reader, to_part
+from sae_cli.datasets.formats.columns import (
+    depth_of,
+    is_list,
+    refuse_twice,
+    storage_type,
+    to_array,
+)
+from sae_cli.datasets.formats.opened import ArrayFile, array_name
+from sae_cli.datasets.formats.packed import Packed, by_rows, piece_rows
+from sae_cli.datasets.formats.parts import as_value_errors, import_reader, to_part
 from sae_cli.datasets.rows import Part
 
-# Bytes of a number, by the type in the file; half floats are byte arrays there.
-SIZES = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8}
+BUFFER_BYTES = 1 << 16
 
 
 def open_parquet(path: Path) -> ArrayFile:
@@ -25,17 +33,18 @@ def open_parquet(path: Path) -> ArrayFile:
         ConfigError: a column of a table does not hold numbers, or PyArrow is not installed.
         ValueError, OSError: the file is damaged.
     """
-    pa, pq = import_reader("pyarrow", path), import_reader("pyarrow.parquet", path)
-    with as_value_errors("PyArrow"), pq.ParquetFile(path) as file:
+    with _opened(path) as (pa, file):
+        names = file.schema_arrow.names
         depths = {field.name: depth_of(pa, field.type) for field in file.schema_arrow}
     lists = [name for name, depth in depths.items() if depth]
     if not lists:
         _check_table(path, depths)
-        return ArrayFile(path, None, lambda _: _read(path, [*depths], str(path), is_table=True))
+        refuse_twice(names, names, path)
+        return ArrayFile(path, None, lambda _: [_table(path, names)])
     return ArrayFile(
         path,
         [name for name, depth in depths.items() if depth is not None],
-        lambda key: _read(path, [str(key)], array_name(path, key), is_table=False),
+        lambda key: [_lists(path, str(key))],
         default=lists[0] if len(lists) == 1 else None,
     )
 
@@ -55,19 +64,97 @@ def _check_table(path: Path, depths: dict[str, int | None]) -> None:
         )
 
 
-def _read(path: Path, names: list[str], what: str, *, is_table: bool) -> list[Part]:
-    """Read columns, side by side for a table; each group of rows is a part."""
+def _table(path: Path, names: list[str]) -> Packed:
+    """Look at a table, whose columns are the features; a group of rows is a part.
+
+    Raises:
+        ConfigError: it has no rows.
+    """
+    what = str(path)
+    with _opened(path) as (pa, file):
+        kinds = [_number_type(pa, field.type) for field in file.schema_arrow]
+        groups = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
+    dtype, n_columns = np.result_type(*kinds), len(names)
+    row_bytes = n_columns * dtype.itemsize
+    _refuse_none(groups, what)
+
+    def blocks(file: Any, number: int) -> Iterator[NDArray[Any]]:
+        pa = import_reader("pyarrow", path)
+        width = piece_rows(groups[number] * dtype.itemsize)
+        for left in range(0, n_columns, width):
+            some = names[left : left + width]
+            group = file.read_row_group(number, columns=some)
+            columns = [_column(pa, group, name, f"{path}[{name}]") for name in some]
+            if len(group) != groups[number]:
+                raise ValueError(f"it announces {groups[number]} rows, and has {len(group)}")
+            yield np.stack(columns, 1, dtype=dtype)
+
+    def read() -> list[Part]:
+        parts = []
+        with _opened(path) as (_, file):
+            for number, n_rows in enumerate(groups):
+                values, left = np.empty((n_rows, n_columns), dtype), 0
+                for block in blocks(file, number):
+                    values[:, left : left + block.shape[1]] = block
+                    left += block.shape[1]
+                parts.append(to_part(values, what))
+        return parts
+
+    def pieces() -> Iterator[NDArray[Any]]:
+        with _opened(path) as (_, file):
+            for number, n_rows in enumerate(groups):
+                if n_rows <= piece_rows(row_bytes):
+                    yield np.concatenate(list(blocks(file, number)), axis=1)
+                else:
+                    yield from by_rows(blocks(file, number), n_rows, n_rows * row_bytes, what)
+
+    in_passing = max(groups) * row_bytes if max(groups) > piece_rows(row_bytes) else 0
+    return Packed(path, what, sum(groups) * row_bytes, read, pieces, in_passing)
+
+
+def _lists(path: Path, name: str) -> Packed:
+    """Look at a column of lists, of one length, or of numbers.
+
+    Raises:
+        ConfigError: it has no rows, or several columns have the name.
+    """
+    what = array_name(path, name)
+    with _opened(path) as (pa, file):
+        refuse_twice(file.schema_arrow.names, [name], path)
+        itemsize = _number_type(pa, file.schema_arrow.field(name).type).itemsize
+        n_values = [_count(file.metadata.row_group(n), name) for n in range(file.num_row_groups)]
+    _refuse_none(n_values, what)
+
+    def pieces() -> Iterator[NDArray[Any]]:
+        before = 0
+        with _opened(path) as (pa, file):
+            for number, n in enumerate(n_values):
+                n_rows = file.metadata.row_group(number).num_rows
+                rows = piece_rows(n * itemsize // max(1, n_rows))
+                for batch in file.iter_batches(rows, [number], [name]):
+                    column = batch.column(name)
+                    column.validate(full=True)
+                    yield to_array(pa, column, what, before)
+                    before += len(column)
+            if not before:
+                yield _column(pa, file.schema_arrow.empty_table(), name, what)
+
+    n_bytes = sum(n_values) * itemsize
+    return Packed(path, what, n_bytes, lambda: [to_part(one, what) for one in pieces()], pieces)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     pa, pq = import_reader("pyarrow", path), import_reader("pyarrow.parquet", path)
-    parts = []
-    with as_value_errors("PyArrow"), pq.ParquetFile(path) as file:
-        check_memory(_memory_of(file.metadata, names), what)
-        for number in range(file.num_row_groups):
-            group = file.read_row_group(number, columns=names)
-            columns = [_column(pa, group, name, f"{path}[{name}]") for name in names]
-            parts.append(to_part(np.stack(columns, 1) if is_table else columns[0], what))
-    if not parts:
+    # Otherwise a group of rows is read whole, however few of its rows are asked for.
+    options = {"buffer_size": BUFFER_BYTES, "pre_buffer": False}
+    with as_value_errors("PyArrow"), pq.ParquetFile(path, **options) as file:
+        yield pa, file
+
+
+def _refuse_none(groups: list[int], what: str) -> None:
+    if not groups:
         raise ConfigError(f"{what} has no rows; give a table with some")
-    return refuse_differences(parts)
 
 
 def _column(pa: Any, group: Any, name: str, what: str) -> NDArray[Any]:
@@ -78,13 +165,20 @@ def _column(pa: Any, group: Any, name: str, what: str) -> NDArray[Any]:
     return to_array(pa, column, what)
 
 
-def _memory_of(metadata: Any, names: list[str]) -> int:
-    """Bytes of the values of these columns, as numbers."""
-    total = 0
-    for group in range(metadata.num_row_groups):
-        columns = metadata.row_group(group)
-        for number in range(columns.num_columns):
-            column = columns.column(number)
-            if column.path_in_schema in names or column.path_in_schema.split(".")[0] in names:
-                total += column.num_values * SIZES.get(column.physical_type, 2)
-    return total
+def _number_type(pa: Any, kind: Any) -> np.dtype[Any]:
+    """Give NumPy's type of the numbers in a column of numbers or lists."""
+    kind = storage_type(pa, kind)
+    while is_list(pa, kind):
+        kind = storage_type(pa, kind.value_type)
+    found: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
+    return found
+
+
+def _count(group: Any, name: str) -> int:
+    """Count the numbers of a column in a group of rows, or more."""
+    columns = [group.column(number) for number in range(group.num_columns)]
+    return sum(
+        column.num_values
+        for column in columns
+        if column.path_in_schema == name or column.path_in_schema.startswith(f"{name}.")
+    )

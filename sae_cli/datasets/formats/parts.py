@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sae_cli.core.errors import ConfigError
+from sae_cli.core.errors import ConfigError, SaeError
 from sae_cli.core.text import in_units
 from sae_cli.datasets.formats.mapped import map_array
 from sae_cli.datasets.rows import Part
@@ -119,7 +119,7 @@ def as_value_errors(library: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ConfigError, MemoryError):
+    except (SaeError, MemoryError):
         raise
     except Exception as error:
         text = " ".join(str(error).split()).partition(" The above exception")[0]
