@@ -15,6 +15,7 @@ from sae_cli.assembly.stages import Training
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
 from sae_cli.datasets.look import Look
+from sae_cli.model.activations.topk import BatchTopK, TopK
 from sae_cli.training.optimizers.lbfgs import iterations_of
 from sae_cli.training.revivals.revival import check_pre_codes
 from sae_cli.training.stage import Stage
@@ -160,10 +161,15 @@ def _centring(config: RunConfig, look: Look | None) -> list[str]:
 
 
 def _reviving(config: RunConfig, training: Training) -> list[str]:
-    """Name the option that brings dead latents back, where this training can take it."""
+    """Name the option that brings dead latents back, where this training can take it.
+
+    A pre-code that is never positive has no gradient from it, as that of a dead latent of a ReLU;
+    one that is never among the largest of an example may be positive.
+    """
     parts = config.parts
     taken = parts["revival"]["name"] != "none" or parts["head"]["name"] != "none"
-    if taken or shares_of(config) == "latents" or iterations_of(parts["optimizer"]):
+    chosen = isinstance(training.autoencoder.activation, TopK | BatchTopK)
+    if taken or not chosen or shares_of(config) == "latents" or iterations_of(parts["optimizer"]):
         return []
     try:
         check_pre_codes(training.autoencoder, "auxk")

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from sae_cli.model.activations.activation import Activation, Learning
-from sae_cli.model.activations.topk import BatchTopK, TopK
-from sae_cli.model.layers import linear_of_few, linear_over_latents
+from sae_cli.model.layers import is_linear, linear_of_few, linear_over_latents
 
-# Where more than one of so many codes is active, dense products are as fast.
-SPARSE_FROM = 8
+# Sums over active codes take less time than a product where at most one of so many is active, and
+# so many examples share what it takes to find them.
+FEW_OF, FEW_FROM = 32, 256
 
 
 class Pass(NamedTuple):
@@ -115,12 +115,20 @@ class AutoEncoder(nn.Module):
         x_hat: Tensor = self.output_activation(self._decoded(codes))
         return x_hat
 
-    def forward(self, x: Tensor, noise: Tensor | None = None, training: bool = False) -> Pass:
+    def forward(
+        self,
+        x: Tensor,
+        noise: Tensor | None = None,
+        training: bool = False,
+        sparsely: bool = False,
+    ) -> Pass:
         """Make a forward pass of ``x`` ``(batch, *input_shape)``.
 
         Args:
             noise: ``(batch, n_latents)``, standard normal, for an activation that samples.
             training: whether codes are those of a training step, which may depend on the batch.
+            sparsely: whether to decode active codes alone where that is quicker; without a
+                gradient, and with other last bits.
         """
         pre_codes = self.encoder(x)
         activate = self.activation.in_training if training else self.activation
@@ -128,11 +136,12 @@ class AutoEncoder(nn.Module):
         predicted = None
         if self.infer is not None:
             predicted, codes = codes, self._infer_codes(self.infer, x, codes)
-        pre_x_hat = self._decoded(codes)
+        few = sparsely and self._are_few(codes)
+        pre_x_hat = self._decoded(codes, few)
         return Pass(pre_codes, codes, pre_x_hat, self.output_activation(pre_x_hat), predicted)
 
-    def _decoded(self, codes: Tensor) -> Tensor:
-        held, few = self.n_held < self.n_latents, self._are_few(codes)
+    def _decoded(self, codes: Tensor, few: bool = False) -> Tensor:
+        held = self.n_held < self.n_latents
         linear = self.linear_decoder() if held or few else None
         if linear is None:
             decoded: Tensor = self.decoder(codes)
@@ -143,15 +152,17 @@ class AutoEncoder(nn.Module):
         return decoded
 
     def _are_few(self, codes: Tensor) -> bool:
-        """Whether sums over active codes take less time than a product, and nobody differentiates
-        them."""
-        few = (
-            isinstance(self.activation, TopK | BatchTopK)
-            and self.activation.k * SPARSE_FROM <= self.n_latents
-        )
+        """Whether sums over active codes take less time than a product."""
         # To find what is active a GPU would have to wait.
         on_cpu = codes.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-        return few and on_cpu and not torch.is_grad_enabled()
+        parts = [one for one in unpack(self.decoder) if not isinstance(one, nn.Unflatten)]
+        return (
+            on_cpu
+            and len(codes) >= FEW_FROM
+            and len(parts) == 1
+            and is_linear(parts[0])
+            and int(codes.count_nonzero()) * FEW_OF <= codes.numel()
+        )
 
     @torch.no_grad()
     def learn_(self, activated: Tensor) -> None:

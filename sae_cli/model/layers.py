@@ -89,6 +89,12 @@ class TiedLinear(nn.Module):
         return F.linear(x, self.weight, self.bias)
 
 
+def is_linear(part: nn.Module) -> bool:
+    """Whether a part is a linear layer, its weight constrained or not, and does nothing else."""
+    hooked = part._forward_hooks or part._forward_pre_hooks
+    return parametrize.type_before_parametrizations(part) is nn.Linear and not hooked
+
+
 def linear_over_latents(codes: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Compute ``D codes + b`` over all latents, from those that this process has: ``(batch, n)``.
 

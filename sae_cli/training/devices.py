@@ -99,11 +99,12 @@ class Device:
         x: Tensor,
         noise: Tensor | None = None,
         training: bool = False,
+        sparsely: bool = False,
     ) -> Pass:
         """Make a forward pass, with results in float32; the arguments are those of its own."""
         if not self.bfloat16:
-            passed: Pass = autoencoder(x, noise, training)
+            passed: Pass = autoencoder(x, noise, training, sparsely)
             return passed
         with torch.autocast(self.torch.type, torch.bfloat16):
-            passed = autoencoder(x, noise, training)
+            passed = autoencoder(x, noise, training, sparsely)
         return Pass(*(None if made is None else made.float() for made in passed))  # type: ignore[arg-type]

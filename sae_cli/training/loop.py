@@ -123,7 +123,7 @@ def evaluate(
     # Nothing is read back from the device before the end.
     right = labelled = known = torch.zeros((), dtype=torch.int64, device=device.torch)
     for target, own in zip(split.batches(EVALUATION_BATCH), labels, strict=True):
-        passed = device.run(autoencoder, target)
+        passed = device.run(autoencoder, target, sparsely=True)
         metrics.update(passed, target)
         if objective.head is not None and own is not None:
             right = right + objective.head.n_right(passed.codes, own)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch import Generator
+from torch import Generator, Tensor, nn
 
 from sae_cli.assembly.parts import build_parts
 from sae_cli.assembly.prepare import prepare
+from sae_cli.model.activations.pointwise import Pointwise
+from sae_cli.model.activations.topk import TopK
+from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.layers import linear_of_few
 from tests.conftest import Configure
 
@@ -33,18 +36,34 @@ def test_what_is_not_a_number_stays_so() -> None:
     assert decoded.isnan().tolist() == [[False] * 3, [True] * 3]
 
 
-@pytest.mark.parametrize("model", ["topk", "batch_topk", "matryoshka"])
-@pytest.mark.parametrize("k", [3, 40])
-def test_a_pass_is_the_same_with_and_without_a_gradient(
-    model: str, k: int, configure: Configure
-) -> None:
-    config = configure(f"model={model}", f"activation.k={k}", "device=cpu")
+@pytest.mark.parametrize("model", ["topk", "batch_topk", "matryoshka", "jumprelu", "tied"])
+@pytest.mark.parametrize("n", [20, 300])
+def test_a_sparse_pass_is_the_dense_one(model: str, n: int, configure: Configure) -> None:
+    k = [] if model in {"jumprelu", "tied"} else ["activation.k=2"]
+    config = configure(f"model={model}", *k, "device=cpu")
     autoencoder = prepare(config, build_parts(config)).training.autoencoder
-    x = torch.rand(20, 1, 8, 8, generator=Generator().manual_seed(0))
-    with_gradient = autoencoder(x)
+    x = torch.rand(n, 1, 8, 8, generator=Generator().manual_seed(0))
     with torch.no_grad():
-        without = autoencoder(x)
-        decoded = autoencoder.decode(without.codes)
-    assert without.x_hat.shape == x.shape
-    torch.testing.assert_close(without.x_hat, with_gradient.x_hat.detach())
-    assert torch.equal(decoded, without.x_hat)
+        dense, sparse = autoencoder(x), autoencoder(x, sparsely=True)
+    assert torch.equal(dense.codes, sparse.codes)
+    assert sparse.x_hat.shape == x.shape
+    torch.testing.assert_close(dense.x_hat, sparse.x_hat)
+
+
+class Doubled(nn.Linear):
+    """A layer that is linear, and another one."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return 2.0 * super().forward(input)
+
+
+def test_only_a_plain_linear_layer_is_taken_for_one() -> None:
+    shown: list[Tensor] = []
+    hooked = nn.Linear(100, 3)
+    hooked.register_forward_hook(lambda module, given, made: shown.append(made))
+    for layer in (Doubled(100, 3), hooked):
+        made = AutoEncoder(nn.Identity(), TopK(k=2), layer, Pointwise("identity"), 100)
+        x = torch.randn(300, 100, generator=Generator().manual_seed(0))
+        with torch.no_grad():
+            assert torch.equal(made(x).x_hat, made(x, sparsely=True).x_hat)
+    assert len(shown) == 2

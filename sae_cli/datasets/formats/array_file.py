@@ -74,7 +74,8 @@ def _guarded(found: Part | Packed) -> Part | Packed:
         with _reading(found.path):
             yield from found.pieces()
 
-    return replace(found, read=read, pieces=pieces)
+    file_bytes = found.path.stat().st_size
+    return replace(found, read=read, pieces=pieces, file_bytes=file_bytes)
 
 
 def _open_npy(path: Path) -> ArrayFile:
@@ -102,7 +103,7 @@ def _packed_npz(path: Path, key: str) -> Packed:
         what,
         header.array_bytes,
         lambda: [to_part(read_npz(path, key), what)],
-        lambda: npz_pieces(path, key, piece_rows(1)),
+        lambda: npz_pieces(path, key, header, piece_rows(1)),
         shaped=lambda flat: flat.view(header.dtype).reshape(
             header.shape, order="F" if header.by_columns else "C"
         ),

@@ -72,6 +72,8 @@ def _packed(path: Path, key: str) -> Packed:
                 f"{what} announces {found.nbytes} bytes, more than it can hold; save it again, "
                 "with all of its values"
             )
+        # An array of a type that is not read need not be unpacked.
+        to_part(np.empty(0, found.dtype.newbyteorder("=")), what)
         # A chunk is unpacked at once, wherever its values go.
         check_memory(chunk if found.nbytes else 0, what)
         return Packed(
@@ -81,6 +83,7 @@ def _packed(path: Path, key: str) -> Packed:
             lambda: [to_part(_read(path, key), what)],
             lambda: _pieces(path, key, what),
             in_passing=_band(found) * _row_bytes(found) if _is_split(found) else 0,
+            at_once=_at_once(found),
         )
 
 
@@ -120,12 +123,26 @@ def _pieces(path: Path, key: str, what: str) -> Iterator[NDArray[Any]]:
 def _blocks(found: Any, start: int, rows: int) -> Iterator[NDArray[Any]]:
     """Read a band, a few columns of chunks at a time."""
     _, n_columns, *rest = found.shape
-    width = found.chunks[1]
-    column = rows * math.prod((width, *rest)) * found.dtype.itemsize
-    width *= piece_rows(column)
+    width = _block_width(found, rows)
     for left in range(0, n_columns, width):
         right = min(left + width, n_columns)
         yield _values(found, np.s_[start : start + rows, left:right], (rows, right - left, *rest))
+
+
+def _block_width(found: Any, rows: int) -> int:
+    """Count the columns of a band that are read at a time, those of a chunk at least."""
+    _, _, *rest = found.shape
+    width = int(found.chunks[1])
+    return width * piece_rows(rows * math.prod((width, *rest)) * found.dtype.itemsize)
+
+
+def _at_once(found: Any) -> int:
+    """Count the bytes that are read at a time: of a band, or of some of its columns."""
+    if not found.size:
+        return 0
+    band = _band(found)
+    n_bytes = band * _row_bytes(found)
+    return n_bytes * _block_width(found, band) // found.shape[1] if _is_split(found) else n_bytes
 
 
 def _band(found: Any) -> int:

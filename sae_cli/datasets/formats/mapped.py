@@ -59,13 +59,16 @@ class MappedFile:
         path: where the file was opened; its folder if it has no name.
         file: the open file.
         array: all of the mapping from ``offset`` on.
+        named: whether others find the file, to write to it or to move it.
 
     Attributes:
         path: as given; another file may have come there since.
         first: what it was like when it was mapped.
     """
 
-    def __init__(self, path: Path, file: BinaryIO, array: NDArray[Any], offset: int) -> None:
+    def __init__(
+        self, path: Path, file: BinaryIO, array: NDArray[Any], offset: int, *, named: bool
+    ) -> None:
         self.path = path
         self._array = weakref.ref(array)
         # The path may lead elsewhere later; a descriptor stays with the file that is mapped.
@@ -74,8 +77,8 @@ class MappedFile:
         about = os.fstat(self._descriptor)
         self.first = Look(about.st_size, about.st_mtime_ns, about.st_ctime_ns, True)
         self._lost = False
-        # Nobody else finds a file without a name, to write to it or to move it.
-        self._has_name = about.st_nlink > 0
+        # Its links do not tell: a file that is unlinked on NFS keeps one, of a hidden name.
+        self._named = named
         ahead = offset % mmap.ALLOCATIONGRANULARITY
         self._address, self._n_bytes = array.ctypes.data - ahead, array.nbytes + ahead
 
@@ -102,7 +105,7 @@ class MappedFile:
         """
         about = self._stat()
         now = self.first._replace(size=about.st_size)
-        if self._has_name:
+        if self._named:
             in_place = self._is_in_place(about)
             now = Look(about.st_size, about.st_mtime_ns, about.st_ctime_ns, in_place)
         if now.size < self.first.size:
@@ -166,18 +169,21 @@ def map_array(
     shape: tuple[int, ...],
     offset: int,
     order: Literal["C", "F"] = "C",
+    *,
+    named: bool = True,
 ) -> NDArray[Any]:
     """Map an array of an open file, read-only.
 
     Args:
         path: of the file.
         offset: of the array in the file, in bytes.
+        named: whether others find the file.
 
     Raises:
         ValueError, OSError: the file is shorter.
     """
     array = np.memmap(file, dtype, "r", offset, shape, order)
-    mapped = MappedFile(path, file, array, offset)
+    mapped = MappedFile(path, file, array, offset, named=named)
     _MAPPED.append(mapped)
     weakref.finalize(array, _MAPPED.remove, mapped)
     return array

@@ -108,13 +108,18 @@ def npz_header(path: Path, key: str) -> Header:
         return header
 
 
-def npz_pieces(path: Path, key: str, n_bytes: int) -> Iterator[NDArray[np.uint8]]:
+def npz_pieces(path: Path, key: str, header: Header, n_bytes: int) -> Iterator[NDArray[np.uint8]]:
     """Read the bytes of an array of a .npz file, so many at a time.
 
-    Raises: as ``read_npz``.
+    Args:
+        header: what it has announced.
+
+    Raises: as ``read_npz``; ValueError if it is another array now.
     """
     with _member(path, key) as unpacked:
-        left = _header(cast(BinaryIO, unpacked)).array_bytes
+        if _header(cast(BinaryIO, unpacked)) != header:
+            raise ValueError(f"{key} is another array than it was a moment ago")
+        left = header.array_bytes
         while left:
             read = np.frombuffer(unpacked.read(min(n_bytes, left)), np.uint8)
             if not read.size:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sae_cli.core.errors import MachineError
-from sae_cli.datasets.formats.unnamed_file import ELSEWHERE, NoRoom, open_unnamed, write_array
+from sae_cli.datasets.formats.unnamed_file import NoRoom, open_unnamed, read_back, write_array
 from sae_cli.datasets.rows import Part
 
 # About so much is unpacked at a time where not all is.
@@ -30,6 +29,8 @@ class Packed:
         pieces: unpacks its rows in order, a few at a time, ``(rows, ...)`` of one type and width;
             raises what ``read`` does.
         in_passing: bytes of further files that ``pieces`` writes meanwhile.
+        at_once: bytes of memory that the largest of its steps takes, where it is not a piece's.
+        file_bytes: of the file.
         shaped: makes the array of the pieces, joined; None if they are its rows.
     """
 
@@ -39,6 +40,8 @@ class Packed:
     read: Callable[[], list[Part]]
     pieces: Callable[[], Iterator[NDArray[Any]]]
     in_passing: int = 0
+    at_once: int = 0
+    file_bytes: int = 0
     shaped: Callable[[NDArray[Any]], NDArray[Any]] | None = None
 
 
@@ -67,7 +70,7 @@ def by_rows(
     """
     file = open_unnamed(n_bytes)
     if isinstance(file, NoRoom):
-        raise MachineError(f"{what} cannot be unpacked: {file.why}; {ELSEWHERE}")
+        raise MachineError(f"{what} cannot be unpacked: {file.why}; {file.mend}")
     with file:
         placed: list[_Block] = []
         for block in blocks:
@@ -77,14 +80,12 @@ def by_rows(
         step = piece_rows(n_bytes // n_rows)
         for start in range(0, n_rows, step):
             rows = min(step, n_rows - start)
-            read = [_rows(file, block, start, rows) for block in placed]
+            read = [
+                read_back(file, b.start + start * b.row_bytes, rows * b.row_bytes, what)
+                for b in placed
+            ]
             shaped = [
                 np.frombuffer(values, dtype).reshape(rows, block.width, *rest)
                 for values, block in zip(read, placed, strict=True)
             ]
             yield np.concatenate(shaped, axis=1)
-
-
-def _rows(file: FileIO, block: _Block, start: int, n_rows: int) -> bytes:
-    file.seek(block.start + start * block.row_bytes)
-    return file.read(n_rows * block.row_bytes)

@@ -108,8 +108,12 @@ def _table(path: Path, names: list[str]) -> Packed:
                 else:
                     yield from by_rows(blocks(file, number), n_rows, n_rows * row_bytes, what)
 
-    in_passing = max(groups) * row_bytes if max(groups) > piece_rows(row_bytes) else 0
-    return Packed(path, what, sum(groups) * row_bytes, read, pieces, in_passing)
+    longest = max(groups)
+    in_passing = longest * row_bytes if longest > piece_rows(row_bytes) else 0
+    # Columns are there as they were read, one after the other in one piece, and as a block.
+    width = min(n_columns, piece_rows(longest * dtype.itemsize))
+    at_once = 3 * longest * width * dtype.itemsize
+    return Packed(path, what, sum(groups) * row_bytes, read, pieces, in_passing, at_once)
 
 
 def _lists(path: Path, name: str) -> Packed:

@@ -21,10 +21,8 @@ from sae_cli.datasets.formats.cache_folder import cache_folder
 LEFT_FREE = 1 << 30
 # File systems say these where they cannot set room aside.
 UNKNOWN = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
-ELSEWHERE = (
-    "give SAE_CACHE a folder on a disk with room, or save it as .npy or .safetensors, which stay "
-    "on disk as they are"
-)
+AS_IT_IS = "save it as .npy or .safetensors, which stay on disk as they are"
+ELSEWHERE = f"give SAE_CACHE a folder on a disk with room, or {AS_IT_IS}"
 
 
 class NoRoom(NamedTuple):
@@ -33,10 +31,12 @@ class NoRoom(NamedTuple):
     Attributes:
         why: a part of a sentence.
         gave_out: whether the system refused what it had said it has, as quotas do.
+        mend: what to do.
     """
 
     why: str
     gave_out: bool = False
+    mend: str = ELSEWHERE
 
 
 def open_unnamed(n_bytes: int, in_passing: int = 0) -> FileIO | NoRoom:
@@ -55,7 +55,10 @@ def open_unnamed(n_bytes: int, in_passing: int = 0) -> FileIO | NoRoom:
             about = os.statvfs(folder)
             free = max(0, about.f_bavail * about.f_frsize - LEFT_FREE)
             if n_bytes + in_passing > free:
-                return NoRoom(f"the disk of {folder} has room for {in_units(free)}")
+                return NoRoom(
+                    f"the disk of {folder} has room for {in_units(free)}, and it takes "
+                    f"{in_units(n_bytes + in_passing)} meanwhile"
+                )
             # What a buffer keeps when the disk is full would be written again when it is closed.
             file = opened.enter_context(tempfile.TemporaryFile(dir=folder, buffering=0))
             _set_aside(file, n_bytes)
@@ -86,6 +89,26 @@ def write_array(file: FileIO, array: NDArray[Any], what: str) -> None:
     with writing(what):
         while left:
             left = left[file.write(left) :]
+
+
+def read_back(file: FileIO, start: int, n_bytes: int, what: str) -> bytes:
+    """Read what was written.
+
+    Args:
+        start: the first byte.
+
+    Raises:
+        MachineError: it is not there.
+    """
+    why = "less is there than was written"
+    try:
+        file.seek(start)
+        found = file.read(n_bytes)
+    except OSError as error:
+        found, why = b"", error.strerror or why
+    if len(found) < n_bytes:
+        raise MachineError(f"{what} cannot be read back from {cache_folder()} ({why}); {ELSEWHERE}")
+    return found
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from sae_cli.datasets.formats.npy import DEFLATE_MAX_RATIO
 from sae_cli.datasets.formats.packed import Packed
 from sae_cli.datasets.formats.parts import free_memory, to_part
 from sae_cli.datasets.formats.unnamed_file import (
-    ELSEWHERE,
+    AS_IT_IS,
     NoRoom,
     open_unnamed,
     write_array,
@@ -53,7 +53,7 @@ def unpack(found: Sequence[Part | Packed], what: str) -> list[Part]:
     free = free_memory()
     if n_bytes <= min(MOST_IN_MEMORY, free):
         return _in_memory(found)
-    file = _room_for(packed)
+    file = _room_for(packed, free)
     if not isinstance(file, NoRoom):
         with file:
             return _on_disk(found, file, what)
@@ -62,17 +62,22 @@ def unpack(found: Sequence[Part | Packed], what: str) -> list[Part]:
     error = MachineError if file.gave_out else ConfigError
     raise error(
         f"{what} unpacks to {in_units(n_bytes)}, and {in_units(int(free))} of memory are free; "
-        f"{file.why}; {ELSEWHERE}"
+        f"{file.why}; {file.mend}"
     )
 
 
-def _room_for(packed: Sequence[Packed]) -> FileIO | NoRoom:
+def _room_for(packed: Sequence[Packed], free: float) -> FileIO | NoRoom:
     for one in packed:
-        # A disk has more room than a memory, which a small file could fill as well.
-        if one.n_bytes > DEFLATE_MAX_RATIO * one.path.stat().st_size:
+        # A small file could fill a disk, which has more room than the memory.
+        if one.n_bytes > DEFLATE_MAX_RATIO * one.file_bytes:
             return NoRoom(
                 f"what is over {DEFLATE_MAX_RATIO} times as large as its file is not unpacked to "
-                "disk"
+                "disk",
+                mend=AS_IT_IS,
+            )
+        if one.at_once > free:
+            return NoRoom(
+                f"a piece of it takes {in_units(one.at_once)} of memory meanwhile", mend=AS_IT_IS
             )
     n_bytes = sum(one.n_bytes + ALIGNMENT for one in packed)
     return open_unnamed(n_bytes, max(one.in_passing for one in packed))
@@ -96,6 +101,10 @@ class _Placed(NamedTuple):
     start: int
     end: int
 
+    def is_like(self, other: _Placed) -> bool:
+        """Whether rows that follow these are of their type and width."""
+        return self.dtype == other.dtype and self.shape == other.shape
+
 
 def _on_disk(found: Sequence[Part | Packed], file: FileIO, what: str) -> list[Part]:
     """Unpack into a file, one piece after the other; only its mapping stays open."""
@@ -116,18 +125,18 @@ def _on_disk(found: Sequence[Part | Packed], file: FileIO, what: str) -> list[Pa
         os.fsync(file.fileno())
     if not file.tell():
         return [one for one in placed if isinstance(one, Part)]
-    mapped = map_array(cache_folder() or Path(), file, np.uint8, (file.tell(),), 0)
+    mapped = map_array(cache_folder() or Path(), file, np.uint8, (file.tell(),), 0, named=False)
     return [one if isinstance(one, Part) else _part(one, mapped) for one in placed]
 
 
 def _write(packed: Packed, file: FileIO, bar: Bar) -> list[Part | _Placed]:
     """Write the pieces of an array; those of one type and width that follow each other are one."""
-    placed: list[_Placed] = []
-    empty: list[Part | _Placed] = []
+    placed: list[Part | _Placed] = []
     first = file.seek(-file.tell() % ALIGNMENT, os.SEEK_CUR)
     for piece in packed.pieces():
-        if not piece.size:
-            empty.append(to_part(piece, packed.what))
+        if not piece.nbytes:
+            # Rows without columns are rows all the same, and refused beside others.
+            placed.append(to_part(piece, packed.what))
             continue
         start = file.tell()
         if start + piece.nbytes > first + packed.n_bytes:
@@ -138,10 +147,12 @@ def _write(packed: Packed, file: FileIO, bar: Bar) -> list[Part | _Placed]:
         write_array(file, piece, packed.what)
         bar.update(piece.nbytes)
         rows = _Placed(packed, piece.dtype, piece.shape[1:], start, file.tell())
-        if placed and placed[-1][1:3] == rows[1:3]:
-            rows = rows._replace(start=placed.pop().start)
-        placed.append(rows)
-    return [*placed] or empty[:1]
+        before = placed[-1] if placed else None
+        if isinstance(before, _Placed) and before.is_like(rows):
+            placed[-1] = before._replace(end=rows.end)
+        else:
+            placed.append(rows)
+    return placed
 
 
 def _part(rows: _Placed, mapped: NDArray[np.uint8]) -> Part:

@@ -1,4 +1,7 @@
-"""The gradients of ``revival=auxk`` by hand, which touch only dead latents."""
+"""The gradients of ``revival=auxk`` by hand, which touch only dead latents.
+
+Which these are is read back from the device, so that it is one that does not have to be waited for.
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from torch.nn.utils import parametrize
 
 from sae_cli.model.activations.topk import BatchTopK, TopK
 from sae_cli.model.architectures.sae import SubtractBias
-from sae_cli.model.autoencoder import SPARSE_FROM, AutoEncoder, unpack
+from sae_cli.model.autoencoder import AutoEncoder, unpack
 from sae_cli.model.layers import UnitNorm
 from sae_cli.model.objective import Objective, Terms
 from sae_cli.model.reconstruction import MSE, Nested
@@ -37,6 +37,7 @@ from sae_cli.training.gradients.pairs import (
 )
 from sae_cli.training.revivals import Revival
 from sae_cli.training.revivals.auxk import AuxK
+from sae_cli.training.revivals.resample import Resample
 
 # As ``torch.nn.functional.normalize`` has it.
 SMALLEST_NORM = 1e-12
@@ -44,6 +45,8 @@ SMALLEST_NORM = 1e-12
 ROWS_AT_ONCE = 1024
 # Fewer pre-codes are no load for what gives out memory.
 ROOM_FROM = 1 << 16
+# Where more than one of so many codes is active, dense products are as fast.
+SPARSE_FROM = 8
 
 
 def can_be_sparse(autoencoder: AutoEncoder, objective: Objective) -> bool:
@@ -60,7 +63,7 @@ def can_be_sparse(autoencoder: AutoEncoder, objective: Objective) -> bool:
         and objective.penalty is None
         and objective.head is None
         and type(objective.reconstruction) in (MSE, Nested)
-        and all(isinstance(one, Revival) for one in objective.further.values())
+        and all(type(one) in (AuxK, Resample) for one in objective.further.values())
         and all(parameter.requires_grad for parameter in autoencoder.parameters())
     )
 
@@ -110,6 +113,8 @@ class Sparse(Gradients):
         self.term_names = objective.term_names
         further = objective.further.items()
         self._revivals = {name: one for name, one in further if isinstance(one, Revival)}
+        # Which latents are dead is read back.
+        self.capturable = not any(isinstance(one, AuxK) for _, one in further)
         decoder = layers.decoder
         self._room = torch.empty(0, device=decoder.bias.device)
         self._raw = (

@@ -74,10 +74,10 @@ class AuxK(Revival, FurtherTerm):
             residual: ``(batch, n_features)``.
             target: ``(batch, *input_shape)``.
         """
-        one = 1.0 / _variation(residual)
+        one: float | Tensor = 1.0
         if self.scale_free:
-            one = one * (_variation(target.flatten(1)) / self._reconstruction.divisor(target))
-        return one.nan_to_num(0.0, 0.0, 0.0)
+            one = _variation(target.flatten(1)) / self._reconstruction.divisor(target)
+        return (one / _variation(residual)).nan_to_num(0.0, 0.0, 0.0)
 
 
 def _variation(rows: Tensor) -> Tensor:
