@@ -18,6 +18,7 @@ from sae_cli.core.text import short
 from sae_cli.results.fair import conditions, sparsity
 from sae_cli.results.finished_run import FinishedRun, read_finished
 from sae_cli.run_folder.layout import holds_run, status_of
+from sae_cli.training.better import higher_is_better, lower_is_better
 
 # Runs are found as deep as in a folder of folders of sweeps.
 MAX_DEPTH = 4
@@ -72,6 +73,15 @@ class Row:
         if mean is None or len(self.measured) < len(self.values):
             return None
         return abs(mean - entry.value) <= entry.tolerance
+
+    @property
+    def verdict(self) -> str | None:
+        """``within`` in words: yes, no, or ``no, better`` beyond the tolerance on the good side."""
+        entry, mean = self.published, self.mean
+        if self.within is not False or entry is None or entry.value is None or mean is None:
+            return None if self.within is None else "yes"
+        good = higher_is_better if mean > entry.value else lower_is_better
+        return "no, better" if good(self.metric) else "no"
 
 
 def gather(folders: Sequence[Path]) -> tuple[list[FinishedRun], list[str]]:

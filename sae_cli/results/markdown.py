@@ -136,9 +136,8 @@ def _trade_offs(runs: Sequence[FinishedRun]) -> list[str]:
 
 
 def _cells(row: Row) -> list[str]:
-    within = {None: NOTHING, True: "yes", False: "no"}[row.within]
     start = [_code(row.system), _variant(row.variant), _metric(row)]
-    return [*start, _published(row), _ours(row), within, _code(row.command)]
+    return [*start, _published(row), _ours(row), row.verdict or NOTHING, _code(row.command)]
 
 
 def _published(row: Row) -> str:

@@ -20,7 +20,7 @@ def printed(rows: Sequence[Row], width: int) -> list[str]:
         Column("published", [_published(row) for row in rows], 2),
         Column("ours", [with_sd(row.measured) for row in rows]),
         Column("seeds", [str(len(row.values)) for row in rows], 4),
-        Column("within tolerance", [_within(row) for row in rows], 3),
+        Column("within tolerance", [row.verdict or ABSENT for row in rows], 3),
     ]
     whole = "commands and single seeds: --wide prints the whole page, --into FILE writes it"
     return [*fitted(columns, width, "--wide shows all"), whole]
@@ -46,7 +46,3 @@ def _published(row: Row) -> str:
         return ABSENT
     value = format(entry.value, precision(entry.value))
     return value if entry.tolerance is None else f"{value} +- {entry.tolerance:g}"
-
-
-def _within(row: Row) -> str:
-    return {None: ABSENT, True: "yes", False: "no"}[row.within]

@@ -38,10 +38,6 @@ def metric_names() -> list[str]:
     return [f"{split}/{name}" for split in SPLITS for name in TERMS + NAMES]
 
 
-def higher_is_better(name: str) -> bool:
-    return name.endswith("accuracy")
-
-
 @dataclass(frozen=True)
 class Baseline:
     """Figures of a split's own values, whatever the model.

@@ -18,6 +18,7 @@ from sae_cli.config.settings import GROUP_NAMES
 from sae_cli.core.errors import ConfigError
 from sae_cli.results.gather import MAX_DEPTH, Row, gather, rows
 from sae_cli.results.markdown import MARKER, NOTHING, check_target, page, write_page
+from sae_cli.results.printed import printed
 from sae_cli.run_folder.files import read_json
 from sae_cli.runs.train import train
 from tests.conftest import SMALL, Command, Configure
@@ -89,6 +90,34 @@ def test_the_mean_is_held_against_the_tolerance(
     row = Row("s", {}, "val/fvu", published, {0: 0.5, 1: 0.7}, "")
     assert row.within is within
     assert Row("s", {}, "val/fvu", published, {0: 0.5, 1: None}, "").within is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "published", "ours", "verdict"),
+    [
+        ("test/accuracy", 0.976, 0.9823, "no, better"),
+        ("test/accuracy", 0.9823, 0.976, "no"),
+        ("test/accuracy", 0.976, 0.979, "yes"),
+        ("val/rounded_accuracy", 0.5, 0.6, "no, better"),
+        ("val/loss", 0.3, 0.2, "no, better"),
+        ("val/loss", 0.2, 0.3, "no"),
+        ("test/reconstruction", 3.0, 2.93, "no, better"),
+        ("val/fvu", 0.2, 0.1, "no, better"),
+        # Fewer active codes and a smaller penalty are bought with a larger error.
+        ("val/l0", 20.0, 10.0, "no"),
+        ("val/l0", 10.0, 20.0, "no"),
+        ("val/penalty", 0.2, 0.1, "no"),
+    ],
+)
+def test_beyond_the_tolerance_on_the_good_side_is_better(
+    metric: str, published: float, ours: float, verdict: str, configure: Configure
+) -> None:
+    entry = ENTRY | {"metric": metric, "value": published, "tolerance": 0.005}
+    (known,) = configure().changed({"published": [entry]}).settings.published
+    row = Row("s", {}, metric, known, {0: ours - 0.001, 1: ours + 0.001}, "")
+    ((*_, in_page, _),) = table(page([row], [], 0, ""))[:1]
+    assert in_page == verdict
+    assert printed([row], 200)[1].endswith(f" {verdict}")
 
 
 def test_one_run_has_no_sd(runs: Path) -> None:

@@ -14,6 +14,7 @@ from sae_cli.core.errors import in_one_line
 from sae_cli.core.text import number, precision
 from sae_cli.results.fair import QUALITY
 from sae_cli.results.page.shown_run import ShownRun
+from sae_cli.training.better import higher_is_better
 
 SEED = "seed"
 # No more seeds are listed one by one.
@@ -25,7 +26,6 @@ KEY_METRICS = (
     *("val/loss", "val/fvu", "val/mse", "val/l0", "val/mean_activity", "val/dead_latents"),
     *("val/accuracy", "test/fvu", "test/accuracy"),
 )
-BEST_LAST = "accuracy"
 # The time that the folder of a run or a sweep begins with, and the number that a job's begins with.
 TIME = re.compile(r"^\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_(?=.)")
 JOB = re.compile(r"^(.+/\d+)_[^/]*$")
@@ -71,11 +71,6 @@ class Group:
         if len(self.seeds) <= MOST_SEEDS:
             return ", ".join(self.seeds)
         return f"{len(self.seeds)}: {self.seeds[0]} to {self.seeds[-1]}"
-
-
-def higher_is_better(metric: str) -> bool:
-    """Tell whether the larger of two values of a metric is the better one."""
-    return metric.endswith(BEST_LAST)
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:

@@ -14,7 +14,6 @@ from sae_cli.results.page.comparison import (
     best_first,
     columns,
     differing,
-    higher_is_better,
     key_metrics,
     labels_of,
     names_of,
@@ -25,6 +24,7 @@ from sae_cli.results.page.curves import thinned_curves
 from sae_cli.results.page.html import fill
 from sae_cli.results.page.pictures import ShownPicture, address, show_pictures
 from sae_cli.results.page.shown_run import ShownRun
+from sae_cli.training.better import higher_is_better
 
 REPORT = "report.html"
 # So many of the best runs are beside each other when a page is opened.

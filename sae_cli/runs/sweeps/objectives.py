@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sae_cli.runs.sweeps.lines import Line
-from sae_cli.training.metrics import higher_is_better
+from sae_cli.training.better import higher_is_better
 
 Point = tuple[float, ...]
 

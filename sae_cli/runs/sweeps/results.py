@@ -15,7 +15,7 @@ from sae_cli.run_folder.files import read_json, write_atomically
 from sae_cli.run_folder.layout import STATUS, SUMMARY, read_summary, status_of
 from sae_cli.runs.sweeps.lines import number_of
 from sae_cli.runs.sweeps.sweep import Job, Sweep
-from sae_cli.training.metrics import higher_is_better
+from sae_cli.training.better import higher_is_better
 
 RESULTS = "results.csv"
 TARGET = "penalty.target"

@@ -16,7 +16,7 @@ from sae_cli.runs.sweeps.lines import Line, lines_of
 from sae_cli.runs.sweeps.objectives import best_first
 from sae_cli.runs.sweeps.results import RESULTS
 from sae_cli.runs.sweeps.sweep import Sweep
-from sae_cli.training.metrics import higher_is_better
+from sae_cli.training.better import higher_is_better
 
 LOSS, ACCURACY, TARGET = "val/loss", "val/accuracy", "penalty.target"
 # Losses are of one kind where these parts are the same, but for an option of none.

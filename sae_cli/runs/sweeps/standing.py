@@ -14,7 +14,7 @@ from sae_cli.run_folder.files import read_json
 from sae_cli.run_folder.layout import SUMMARY
 from sae_cli.runs.sweeps.lines import number_of
 from sae_cli.runs.sweeps.sweep import Sweep
-from sae_cli.training.metrics import higher_is_better
+from sae_cli.training.better import higher_is_better
 
 ENDED = ("finished", "failed", "pruned")
 # The time of so many jobs says enough, and of a large sweep not all are read after each job.

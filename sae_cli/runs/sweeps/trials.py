@@ -28,7 +28,7 @@ from sae_cli.core.errors import ConfigError, Pruned
 from sae_cli.core.text import number as worded
 from sae_cli.run_folder.layout import read_metrics, read_summary, status_of
 from sae_cli.runs.sweeps.sweep import Job, Sweep, job_of
-from sae_cli.training.metrics import higher_is_better
+from sae_cli.training.better import higher_is_better
 
 # Optuna's own lines would stand between those of the jobs.
 optuna.logging.set_verbosity(optuna.logging.ERROR)
