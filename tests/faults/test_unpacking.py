@@ -96,7 +96,8 @@ def test_neither_disk_nor_memory_has_room(
     done = forked(*words(array), "hydra.run.dir=run", before=before)
     assert done.code == 2, done.err
     assert f"{array}[group/x] unpacks to 0.1 MB, and 0.1 MB of memory are free; " in done.error
-    assert f"the disk of {small_disk} has room for 0.1 MB; give SAE_CACHE a folder" in done.error
+    assert f"the disk of {small_disk} has room for 0.1 MB, and it takes " in done.error
+    assert "meanwhile; give SAE_CACHE a folder on a disk with room, or save it as" in done.error
     assert not [*small_disk.iterdir()]
     assert not (tmp_path / "run").exists()
     # The memory takes what a disk does not.

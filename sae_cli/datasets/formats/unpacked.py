@@ -32,6 +32,8 @@ from sae_cli.datasets.rows import Part
 MOST_IN_MEMORY = 1 << 30
 # Each array of a file begins at a multiple of this, where values of any type may.
 ALIGNMENT = 64
+# Whoever reads and trains has so much memory.
+SMALL_STEP = 1 << 26
 
 
 def unpack(found: Sequence[Part | Packed], what: str) -> list[Part]:
@@ -75,7 +77,7 @@ def _room_for(packed: Sequence[Packed], free: float) -> FileIO | NoRoom:
                 "disk",
                 mend=AS_IT_IS,
             )
-        if one.at_once > free:
+        if one.at_once > max(free, SMALL_STEP):
             return NoRoom(
                 f"a piece of it takes {in_units(one.at_once)} of memory meanwhile", mend=AS_IT_IS
             )

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Never
+from typing import BinaryIO, Never
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sae_cli.core.errors import ConfigError, MachineError, SaeError
-from sae_cli.datasets.formats import unnamed_file
+from sae_cli.datasets.formats import unnamed_file, unpacked
 from sae_cli.datasets.formats.array_file import open_array_file
 from sae_cli.datasets.formats.mapped import mapped_files
 from tests.datasets.formats.packed_forms import (
@@ -53,7 +53,7 @@ def test_what_fits_neither_disk_nor_memory(
     assert says.startswith(
         f"{folder}[x] unpacks to 0.0 MB, and 0.0 MB of memory are free; the disk"
     )
-    assert f"the disk of {cache} has room for 0.0 MB; give SAE_CACHE a folder on a disk" in says
+    assert f"the disk of {cache} has room for 0.0 MB, and it takes 0.0 MB meanwhile; give" in says
     # The memory takes what the disk does not.
     no_memory(monkeypatch, X.nbytes)
     with on_disk():
@@ -68,7 +68,65 @@ def test_a_small_file_does_not_fill_a_disk(tmp_path: Path, monkeypatch: pytest.M
     with on_disk():
         assert open_array_file(str(path), "").read(None)
         no_memory(monkeypatch, 1 << 20)
-        expect(path, "what is over 1032 times as large as its file is not unpacked to disk")
+        expect(path, "what is over 1032 times as large as its file is not unpacked to disk; save")
+
+
+@pytest.mark.parametrize("form", ["one group", "a chunk of all rows", "chunks along a later axis"])
+def test_what_is_read_at_once_fits_in_memory(
+    tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / ("x.parquet" if form == "one group" else "x.h5")
+    if form == "one group":
+        table = pa.table({"a": np.arange(9_000.0), "b": np.arange(9_000.0)})
+        pq.write_table(table, path, row_group_size=9_000)
+    elif form == "a chunk of all rows":
+        save_hdf5(path, np.arange(18_000.0).reshape(9_000, 2), chunks=(9_000, 1))
+    else:
+        save_hdf5(path, np.arange(16_200.0).reshape(900, 2, 9), chunks=(900, 2, 1))
+    monkeypatch.setattr(unpacked, "SMALL_STEP", 0)
+    options = {"axes": "features"} if "axis" in form else {}
+    with on_disk():
+        assert open_array_file(str(path), "")
+        no_memory(monkeypatch, 1 << 18)
+        assert read(path, **options).files
+        no_memory(monkeypatch, 1 << 13)
+        expect(path, "a piece of it takes 0.", **options)
+
+
+def test_a_file_that_becomes_another_before_it_is_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez(path, x=X)
+    found = open_array_file(str(path), "").read("x")
+    np.savez(path, x=X[:25].astype(np.float64))
+    with on_disk(), pytest.raises(ConfigError, match="x is another array than it was a moment ago"):
+        unpacked.unpack(found, "x")
+    path.unlink()
+    with on_disk(), pytest.raises(ConfigError, match="cannot be read"):
+        unpacked.unpack(found, "x")
+
+
+def test_what_was_written_cannot_be_read_back(tmp_path: Path) -> None:
+    with (tmp_path / "x").open("w+b", buffering=0) as file:
+        file.write(b"123")
+        assert unnamed_file.read_back(file, 1, 2, "x") == b"23"
+        with pytest.raises(MachineError, match=r"read back from .* \(less is there than was wri"):
+            unnamed_file.read_back(file, 1, 3, "x")
+
+
+def test_a_file_that_keeps_a_hidden_name_is_nobody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on NFS, where a file that is open is renamed in place of removed."""
+    save_hdf5(tmp_path / "x.h5")
+
+    def hidden(dir: Path, buffering: int) -> BinaryIO:
+        return os.fdopen(tempfile.mkstemp(dir=dir)[0], "w+b", buffering)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", hidden)
+    with on_disk():
+        data = read(tmp_path / "x.h5")
+    (file,) = data.files
+    assert file.look() == file.first
 
 
 def test_no_more_is_written_than_was_announced(
