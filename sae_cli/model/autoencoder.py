@@ -155,9 +155,11 @@ class AutoEncoder(nn.Module):
         """Whether sums over active codes take less time than a product."""
         # To find what is active a GPU would have to wait.
         on_cpu = codes.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+        can_be_zero = self.activation.active_above == 0.0
         parts = [one for one in unpack(self.decoder) if not isinstance(one, nn.Unflatten)]
         return (
             on_cpu
+            and can_be_zero
             and len(codes) >= FEW_FROM
             and len(parts) == 1
             and is_linear(parts[0])
