@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from sae_cli.model.activations.activation import Activation, Learning
 from sae_cli.model.layers import is_linear, linear_of_few, linear_over_latents
 
-# Sums over active codes take less time than a product where at most one of so many is active, and
-# so many examples share what it takes to find them.
+# Sums over active codes take less time than a product of a hundred features or more where at most
+# one of so many codes is active, and so many examples share what it takes to find them.
 FEW_OF, FEW_FROM = 32, 256
 
 
@@ -152,7 +152,7 @@ class AutoEncoder(nn.Module):
         return decoded
 
     def _are_few(self, codes: Tensor) -> bool:
-        """Whether sums over active codes take less time than a product."""
+        """Whether codes are so few that sums over active ones are to take a product's place."""
         # To find what is active a GPU would have to wait.
         on_cpu = codes.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
         can_be_zero = self.activation.active_above == 0.0
