@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sae_cli.model.activations.activation import Activation, Learning
 from sae_cli.model.layers import is_linear, linear_of_few, linear_over_latents
+from sae_cli.model.logistic import Logs
 
 # Sums over active codes take less time than a product of a hundred features or more where at most
 # one of so many codes is active, and so many examples share what it takes to find them.
@@ -25,6 +26,7 @@ class Pass(NamedTuple):
         pre_x_hat: ``(batch, *input_shape)``, before the output activation (logits for a sigmoid).
         x_hat: ``(batch, *input_shape)``, the reconstruction.
         predicted: ``(batch, n_latents)``, the encoder's own codes where codes are inferred.
+        logs: of the probabilities ``x_hat``, where an evaluation needs them more than once.
     """
 
     pre_codes: Tensor
@@ -32,6 +34,7 @@ class Pass(NamedTuple):
     pre_x_hat: Tensor
     x_hat: Tensor
     predicted: Tensor | None = None
+    logs: Logs | None = None
 
     @property
     def activated(self) -> Tensor:

@@ -80,6 +80,8 @@ class BCE(Reconstruction):
     output_activations = ("sigmoid",)
 
     def elementwise_sum(self, passed: Pass, target: Tensor) -> Tensor:
+        if passed.logs is not None:
+            return -passed.logs.likelihood(target).sum()
         return F.binary_cross_entropy_with_logits(passed.pre_x_hat, target, reduction="sum")
 
 

@@ -107,4 +107,5 @@ class Device:
             return passed
         with torch.autocast(self.torch.type, torch.bfloat16):
             passed = autoencoder(x, noise, training, sparsely)
-        return Pass(*(None if made is None else made.float() for made in passed))  # type: ignore[arg-type]
+        made = (one.float() if isinstance(one, Tensor) else one for one in passed)
+        return Pass(*made)  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sae_cli.core.ranks.latents import of_all_latents
 from sae_cli.model.autoencoder import Pass
+from sae_cli.model.logistic import Logs
 
 # Keras clips probabilities to [1e-7, 1 - 1e-7] before it takes logarithms.
 LOG_CLIP = math.log(1e-7)
@@ -145,22 +146,25 @@ class Metrics:
         self.active_above = active_above
         self._squared_error = torch.zeros((), dtype=torch.float64, device=device)
         self._cross_entropy = torch.zeros_like(self._squared_error)
-        self._same_rounded = torch.zeros_like(self._cross_entropy)
+        self._rounded_apart = torch.zeros_like(self._cross_entropy)
         self._codes = torch.zeros(n_latents, dtype=torch.float64, device=device)
         self._active = torch.zeros_like(self._codes)
 
     def update(self, passed: Pass, target: Tensor) -> None:
         """Add one batch."""
-        x_hat, target = passed.x_hat.flatten(1), target.flatten(1)
-        self._squared_error += _squared_error(x_hat, target)
+        x_hat = passed.x_hat
+        self._squared_error += _squared_error(x_hat.flatten(1), target.flatten(1))
         self._codes += passed.codes.sum(0, dtype=torch.float64)
         self._active += (passed.codes.abs() > self.active_above).sum(0)
         if self.baseline.bce_floor is not None:
             p = x_hat.clamp(0.0, 1.0)
+            logs = Logs(p.log(), self._log_of_rest(p)) if passed.logs is None else passed.logs
             # The logarithms are clipped, not p, because 1 - 1e-7 is not a float32.
-            on, off = p.log().clamp_min_(LOG_CLIP), self._log_of_rest(p).clamp_min_(LOG_CLIP)
-            self._cross_entropy -= _sum(off.lerp_(on, target))
-            self._same_rounded += torch.count_nonzero((x_hat > 0.5) == (target > 0.5))
+            likelihood = logs.likelihood(target, at_least=LOG_CLIP)
+            self._cross_entropy -= _sum(likelihood.flatten(1))
+            # A half is rounded to 0.
+            apart = p.round_().sub_(target.round()).abs_()
+            self._rounded_apart += _sum(apart.flatten(1))
 
     def _log_of_rest(self, p: Tensor) -> Tensor:
         """Compute ``log(1 - p)``; in float32 ``log1p`` would take ten times as long."""
@@ -190,7 +194,7 @@ class Metrics:
             bce = float(self._cross_entropy) / elements
             result["bce"] = bce
             result["bce_excess"] = bce - baseline.bce_floor
-            result["rounded_accuracy"] = float(self._same_rounded) / elements
+            result["rounded_accuracy"] = (elements - float(self._rounded_apart)) / elements
         return result | {
             "fvu": error / baseline.variation if baseline.variation > 0.0 else float("nan"),
             "l0": float(active.sum()) / baseline.n,

@@ -22,7 +22,11 @@ from tests.conftest import Configure
 
 Array = npt.NDArray[Any]
 
-MODELS = ("ae", "linear", "conv", "recurrent", "sparse_kl", "sparse_l1", "vae", "sparse_coding")
+LOGISTIC = ("architecture.output_activation=sigmoid", "reconstruction=bce")
+MODELS = [
+    *(("ae",), ("linear",), ("conv",), ("recurrent",), ("sparse_kl",), ("sparse_l1",), ("vae",)),
+    *(("sparse_coding",), ("ae", *LOGISTIC), ("conv", *LOGISTIC)),
+]
 SCALES = (1e-30, 1e-10, 1.0, 1e10, 1e30)
 # Batches of an evaluation are larger, so one pass of a split is that of the evaluation.
 N = 300
@@ -69,12 +73,13 @@ def assert_same(found: dict[str, float], right: dict[str, float]) -> None:
         assert found[name] == pytest.approx(value, rel=1e-6, abs=1e-6 * abs(size)), name
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("page", MODELS, ids=" ".join)
 def test_an_evaluation_is_right_at_every_scale(
-    model: str, configure: Configure, tmp_path: Path
+    page: tuple[str, ...], configure: Configure, tmp_path: Path
 ) -> None:
     np.save(tmp_path / "x.npy", cases()["1"])
-    config = configure(f"model={model}", "dataset=array", f"dataset.path={tmp_path / 'x.npy'}")
+    of_data = ("dataset=array", f"dataset.path={tmp_path / 'x.npy'}")
+    config = configure(f"model={page[0]}", *page[1:], *of_data)
     training = prepare(config, build_parts(config)).training
     autoencoder, device, data = training.autoencoder, training.device, training.dataset
     for (case, values), own in product(cases().items(), (data.train, data.val, data.test)):
@@ -86,7 +91,11 @@ def test_an_evaluation_is_right_at_every_scale(
             passed = device.run(autoencoder, x)
         target, x_hat, codes = (one.cpu().numpy() for one in (x, passed.x_hat, passed.codes))
         assert np.isfinite(x_hat).all() and np.isfinite(codes).all(), case
-        assert_same(found, reference(target, x_hat, codes, autoencoder.activation.active_above))
+        right = reference(target, x_hat, codes, autoencoder.activation.active_above)
+        if LOGISTIC[1] in page and "bce" in right:
+            n = target[0].size if config.parts["reconstruction"]["reduction"] == "sum" else 1
+            right["reconstruction"] = n * right["bce"]
+        assert_same(found, right)
 
 
 def of_batches(target: Array, x_hat: Array, batch: int = 7) -> dict[str, float]:
