@@ -29,7 +29,7 @@ from sae_cli.training.gradients.compiled import Compiled, can_compile
 from sae_cli.training.gradients.gradients import Gradients
 from sae_cli.training.gradients.in_pieces import InPieces, can_divide
 from sae_cli.training.gradients.side_by_side import SideBySide, why_apart
-from sae_cli.training.gradients.sparse import Sparse, can_be_sparse
+from sae_cli.training.gradients.sparse import Sparse, can_be_sparse, pays_on_a_gpu
 from sae_cli.training.optimizers.lbfgs import iterations_of
 from sae_cli.training.stage import Stage
 
@@ -89,6 +89,7 @@ def settle(config: RunConfig, training: Training, threads: int | None = None) ->
                 _compiling_pays(
                     training.device,
                     stage,
+                    settings.batch_size,
                     len(stage.examples(training.dataset.train)) // settings.batch_size,
                 )
                 for stage in training.stages
@@ -172,8 +173,8 @@ def _build_alone(config: RunConfig, device: Device, stage: Stage) -> Gradients:
     # Of a product by hand or of active pairs alone, each process would have that of its latents.
     if model.n_held < model.n_latents:
         return Autograd(model, objective, device, stage.trained)
-    if _sparse(device, stage):
-        return Sparse(model, objective)
+    if _sparse(device, stage, config.settings.batch_size):
+        return Sparse(model, objective, bfloat16=device.bfloat16)
     divides = _divides(device, stage, config.settings.batch_size)
     if _by_hand(device, stage):
         return ByHand(model, objective, divides=divides)
@@ -185,9 +186,13 @@ def _by_hand(device: Device, stage: Stage) -> bool:
     return can_differentiate(stage.autoencoder, stage.objective) and not device.bfloat16
 
 
-def _sparse(device: Device, stage: Stage) -> bool:
-    on_cpu = device.torch.type == "cpu" and not device.bfloat16
-    return on_cpu and not stage.supervised and can_be_sparse(stage.autoencoder, stage.objective)
+def _sparse(device: Device, stage: Stage, batch_size: int) -> bool:
+    modules = stage.autoencoder, stage.objective
+    if device.torch.type == "cpu":
+        pays = not device.bfloat16
+    else:
+        pays = pays_on_a_gpu(*modules, batch_size)
+    return pays and not stage.supervised and can_be_sparse(*modules)
 
 
 def _divides(device: Device, stage: Stage, batch_size: int) -> bool:
@@ -195,9 +200,9 @@ def _divides(device: Device, stage: Stage, batch_size: int) -> bool:
     return device.torch.type == "cpu" and can_divide(stage.autoencoder, stage.objective, batch_size)
 
 
-def _compiling_pays(device: Device, stage: Stage, steps_per_epoch: int) -> bool:
+def _compiling_pays(device: Device, stage: Stage, batch_size: int, steps_per_epoch: int) -> bool:
     # A compiler knows nothing of sparsity.
-    if _sparse(device, stage):
+    if _sparse(device, stage, batch_size):
         return False
     # A GPU repeats the step from a CUDA graph, which leaves a compiler little to gain.
     enough = CHAIN_STEPS if _by_hand(device, stage) else AUTOGRAD_STEPS

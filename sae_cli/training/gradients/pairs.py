@@ -31,7 +31,8 @@ class Pairs(NamedTuple):
 def of_batch(activation: BatchTopK, pre_codes: Tensor) -> Pairs:
     """The largest of all pre-codes ``(batch, n_latents)``."""
     n, width = pre_codes.shape
-    codes, places = activation.kept(pre_codes)
+    kept, places = activation.kept(pre_codes)
+    codes = kept.to(activation.threshold.dtype)
     activation.learn_(codes)
     order = places.argsort()
     places = places[order]
