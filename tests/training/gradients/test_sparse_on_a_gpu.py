@@ -100,8 +100,9 @@ def linear(model: AutoEncoder) -> tuple[Tensor, Tensor]:
         (("model=batch_topk",), 16384, True),
         (("model=matryoshka", "revival=none"), 16384, True),
         (("model=topk",), 4096, False),
-        # What is dead would be read back.
+        # What is dead is read back, so that a step is no single launch.
         (("model=topk", "revival=auxk"), 16384, False),
+        (("model=topk", "revival=auxk"), 65536, True),
     ],
     ids=str,
 )
