@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import final
 
 import torch
@@ -15,6 +18,9 @@ from sae_cli.model.objective import Terms
 Taking = Callable[[Tensor | BatchRows, Tensor | None, float], Terms]
 Function = Callable[[Tensor | BatchRows, Tensor | None, Tensor], Terms]
 
+# Of a wait for a GPU, PyTorch warns so in its debug mode.
+WAITING = "called a synchronizing CUDA operation"
+
 
 @final
 class Captured:
@@ -22,12 +28,16 @@ class Captured:
 
     The first calls run plainly, and so does every batch of another size. Then the launches of one
     call are recorded, and repeated for each further batch, which is copied to the same place. Of a
-    batch of rows only their numbers are: the graph gathers values and labels.
+    batch of rows only their numbers are: the graph gathers values and labels. A function that waits
+    for the GPU cannot be recorded, and always runs plainly.
 
     Args:
-        function: of a batch, its labels and a learning rate; must read nothing back from the GPU.
+        function: of a batch, its labels and a learning rate.
         batch_size: of the batches to capture.
         generator: what the function draws from, on the GPU.
+
+    Attributes:
+        waits_at: the file and the line at which the function waits for the GPU, or None.
     """
 
     # Libraries choose algorithms and take workspaces in their first calls.
@@ -38,6 +48,7 @@ class Captured:
         self._batch_size = batch_size
         self._generator = generator
         self._warm_ups = 0
+        self.waits_at: str | None = None
         self._terms: Terms | None = None
         self._graph = torch.cuda.CUDAGraph()
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
@@ -50,11 +61,16 @@ class Captured:
         if learning_rate != self._filled:
             self._learning_rate.fill_(learning_rate)
             self._filled = learning_rate
-        if len(target) != self._batch_size:
+        if len(target) != self._batch_size or self.waits_at is not None:
             return self._run_plainly(target, labels)
         if self._warm_ups < self.WARM_UP:
             self._warm_ups += 1
-            return self._run_plainly(target, labels)
+            if self._warm_ups < self.WARM_UP:
+                return self._run_plainly(target, labels)
+            with _waits() as places:
+                terms = self._run_plainly(target, labels)
+            self.waits_at = next(iter(places), None)
+            return terms
         if self._terms is None:
             self._terms = self._capture(target, labels)
         elif _split_of(target) is not self._split:
@@ -84,6 +100,25 @@ class Captured:
         # Threads that load data may continue their own work.
         with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             return self._function(target, labels, self._learning_rate)
+
+
+@contextmanager
+def _waits() -> Iterator[list[str]]:
+    """Note where Python waits for the GPU meanwhile.
+
+    A recording that fails leaves generators and the memory of the GPU as if it were still going on.
+    """
+    places: list[str] = []
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            yield places
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+    found = [one for one in warned if WAITING in str(one.message)]
+    places += [f"{Path(one.filename).name}, line {one.lineno}" for one in found]
 
 
 def _split_of(target: Tensor | BatchRows) -> Split | None:

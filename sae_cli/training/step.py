@@ -70,9 +70,16 @@ class Step:
             self._take = Captured(self._once, batch_size, generator)
 
     @property
-    def apart(self) -> str | None:
-        """Why it is not taken together with those of other runs, as ``Gradients`` say it."""
-        return self._gradients.apart
+    def notes(self) -> list[str]:
+        """What there is to say of how steps are taken, a line each."""
+        notes = []
+        if self._gradients.apart is not None:
+            apart = self._gradients.apart
+            notes.append(f"its steps are computed apart from those of other jobs: {apart}")
+        if isinstance(self._take, Captured) and self._take.waits_at is not None:
+            at = self._take.waits_at
+            notes.append(f"its steps are not one CUDA graph each: they wait for the GPU at {at}")
+        return notes
 
     @property
     def gathers(self) -> bool:

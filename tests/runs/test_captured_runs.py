@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Generator, Tensor
 
 from sae_cli.assembly import compute
 from sae_cli.core.errors import Stopped
 from sae_cli.model.objective import Terms
+from sae_cli.run_folder.layout import read_metrics
 from sae_cli.runs.resume import begin_or_resume
 from sae_cli.runs.saver import Saver
 from sae_cli.training.captured import Captured
+from sae_cli.training.corruptions import Masking
 from sae_cli.training.step import Step
 from tests.conftest import Configure, slow
 from tests.killing import results
@@ -95,3 +98,61 @@ def test_captured_steps_give_the_bits_of_plain_ones(
             begin_or_resume(config, tmp_path / "stopped", [])
     begin_or_resume(config, tmp_path / "stopped", [])
     assert results(tmp_path / "plain") == results(tmp_path / "stopped")
+
+
+WAITS = "its steps are not one CUDA graph each: they wait for the GPU at test_captured_runs.py"
+
+
+@pytest.fixture
+def waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each step read a value back."""
+    masked = Masking.__call__
+
+    def wait(self: Masking, x: Tensor, generator: Generator) -> Tensor:
+        return masked(self, x, generator) if float(x.sum()) > 0.0 else x
+
+    monkeypatch.setattr(Masking, "__call__", wait)
+
+
+@pytest.mark.usefixtures("waiting")
+def test_steps_that_wait_for_the_gpu_run_plainly(configure: Configure, tmp_path: Path) -> None:
+    """It is said once, and changes no bit."""
+    config = configure("model=denoising", "corruption=masking", *SMALL, *ON_CPU)
+    for name in ("plain", "captured"):
+        with pytest.MonkeyPatch.context() as patch:
+            graphs = as_on_a_gpu(patch, captured=name == "captured")
+            begin_or_resume(config, tmp_path / name, [])
+    assert [graph.replays for graph in graphs] == [0]
+    assert results(tmp_path / "plain") == results(tmp_path / "captured")
+    assert (tmp_path / "captured" / "train.log").read_text().count(WAITS) == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("waiting")
+def test_a_gpu_that_is_waited_for(configure: Configure, tmp_path: Path) -> None:
+    words = ("model=denoising", "corruption=masking", *SMALL, "device=cuda", "report=false")
+    begin_or_resume(configure(*words), tmp_path / "run", [])
+    assert (tmp_path / "run" / "train.log").read_text().count(WAITS) == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("case", CASES)
+def test_captured_steps_of_a_gpu_give_what_plain_ones_give(
+    case: str, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configure(*CASES[case], *SMALL, "device=cuda", "report=false")
+    begin_or_resume(config, tmp_path / "captured", [])
+    assert "CUDA graph" not in (tmp_path / "captured" / "train.log").read_text()
+    init = Step.__init__
+
+    def build(self: Any, *args: Any, **options: Any) -> None:
+        init(self, *args, **options)
+        assert self.gathers
+        self._take = self._once
+
+    monkeypatch.setattr(Step, "__init__", build)
+    begin_or_resume(config, tmp_path / "plain", [])
+    losses = [
+        [one["val/loss"] for one in read_metrics(tmp_path / x)] for x in ("captured", "plain")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)

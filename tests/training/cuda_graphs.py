@@ -7,6 +7,7 @@ same memory each time; and no value may be read while it is recorded.
 
 from __future__ import annotations
 
+import warnings
 from contextlib import nullcontext
 from itertools import zip_longest
 from typing import Any
@@ -75,7 +76,15 @@ class Graph:
                         place.copy_(value)
 
 
-class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sees each operation, without importing PyTorch's compiler."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
+class Recording(Mode):
     """Stands in for ``torch.cuda.graph``."""
 
     def __init__(self, graph: Graph, capture_error_mode: str = "global") -> None:
@@ -122,6 +131,25 @@ def _number(generator: Any) -> int:
     return number
 
 
+class Debug(Mode):
+    """Warns of waits as a GPU does in PyTorch's debug mode."""
+
+    mode = 0
+
+    def set(self, mode: int | str) -> None:
+        """Stand in for ``torch.cuda.set_sync_debug_mode``."""
+        before, self.mode = self.mode, int(mode in (1, "warn"))
+        if self.mode > before:
+            self.__enter__()  # type: ignore[no-untyped-call]
+        if self.mode < before:
+            self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if waits(func, args):
+            warnings.warn("called a synchronizing CUDA operation", stacklevel=2)
+        return func(*args, **(kwargs or {}))
+
+
 class Stream:
     """Stands in for ``torch.cuda.Stream``."""
 
@@ -130,6 +158,9 @@ class Stream:
 
 def pretend(patch: pytest.MonkeyPatch) -> None:
     """Put these in the place of CUDA's."""
+    debug = Debug()  # type: ignore[no-untyped-call]
+    patch.setattr(torch.cuda, "get_sync_debug_mode", lambda: debug.mode)
+    patch.setattr(torch.cuda, "set_sync_debug_mode", debug.set)
     patch.setattr(torch.cuda, "CUDAGraph", Graph)
     patch.setattr(torch.cuda, "graph", Recording)
     patch.setattr(torch.cuda, "Stream", Stream)

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Generator, Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from sae_cli.datasets import Split, dataset
 from sae_cli.datasets.batch_rows import BatchRows, values_of
@@ -20,7 +19,7 @@ from sae_cli.training.loop import Position, fit
 from sae_cli.training.lr_schedules import LrSchedule
 from sae_cli.training.step import Step
 from tests.conftest import Configure
-from tests.training.cuda_graphs import Graph, Recording, launches, pretend
+from tests.training.cuda_graphs import Graph, Mode, Recording, launches, pretend
 from tests.training.test_step import make_step
 
 SIZE = 4
@@ -82,7 +81,7 @@ def test_rows_of_another_split_are_not_gathered_from_the_first() -> None:
     assert summed.graph.replays == 4
 
 
-class Launched(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Launched(Mode):
     """The names of the operations that compute, in order."""
 
     def __init__(self) -> None:
@@ -116,12 +115,11 @@ def launched_beside(configure: Configure, head: str, lr_schedule: LrSchedule) ->
     """Count what seven captured steps launch outside of their graph, within a second epoch."""
     step, data = make_step((f"head={head}", "model=ae", "device=cpu"), configure, 16)
     step._take, step.sums._kept = Captured(step._once, 16, step._generator), None
-    labels = None if head == "none" else data.labels
     order, launched, marks = Generator().manual_seed(0), Launched(), list[int]()
     with launched:
         epochs = fit(
             step,
-            replace(data, rows=data.rows[: 8 * 16], labels=labels),
+            replace(data, rows=data.rows[: 8 * 16]),
             lr_schedule,
             learning_rate=0.01,
             epochs=2,

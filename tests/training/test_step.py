@@ -18,6 +18,7 @@ from sae_cli.assembly.parts import build_parts
 from sae_cli.assembly.stages import build_training
 from sae_cli.assembly.streams import generators
 from sae_cli.datasets import Split
+from sae_cli.runs.steps import splits_of
 from sae_cli.training.devices import Device
 from sae_cli.training.loop import Position, evaluate, fit
 from sae_cli.training.metrics import Baseline
@@ -83,7 +84,8 @@ def make_step(
     config = configure(*overrides, f"batch_size={batch_size}", "dataset.test=1000")
     parts = build_parts(config)
     training = build_training(config, parts, read_dataset(config))
-    stage, data = training.stages[0], training.dataset.train
+    stage = training.stages[-1]
+    data, _ = splits_of(training, stage)
     gradients = build_gradients(config, training.device, stage)
     optimizer = OPTIMIZERS.build(config.parts["optimizer"], gradients.parameters)
     assert isinstance(optimizer, Optimizer)
