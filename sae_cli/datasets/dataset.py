@@ -92,7 +92,7 @@ class Split:
         Args:
             order: int64 ``(n,)`` positions 0 to ``len(self) - 1`` on the CPU.
         """
-        return self._batches(self._rows_at(order), batch_size)
+        return self._batches(self.rows_at(order), batch_size)
 
     def shuffled_labels(self, order: Tensor, batch_size: int) -> Iterator[Tensor | None]:
         """Yield the labels ``(batch,)`` for the batches of ``shuffled``, or None for each."""
@@ -101,12 +101,13 @@ class Split:
             return
         # Rows and labels lie on two devices when values are streamed. They are moved at once,
         # because each move to a GPU waits for it.
-        labels = self.labels[self._rows_at(order).to(self.labels.device)]
+        labels = self.labels[self.rows_at(order).to(self.labels.device)]
         # torch.split would make one empty piece of no rows at all.
         for start in range(0, len(order), batch_size):
             yield labels[start : start + batch_size]
 
-    def _rows_at(self, order: Tensor) -> Tensor:
+    def rows_at(self, order: Tensor) -> Tensor:
+        """Give the rows of ``stored`` at these positions, as ``shuffled`` takes them."""
         return self.rows[order.to(self.rows.device)]
 
     def labelled(self) -> Split:

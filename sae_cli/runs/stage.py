@@ -62,14 +62,15 @@ def train_stage(run: ActiveRun, stage: Stage) -> None:
         saver.save(best=validation.improves({}))
         run.stop.check()
     call(Call.GO_ON)
-    said: str | None = None
+    said: set[str] = set()
     for means in _epochs(run, stage, optimizer, step, train, position, saver):
         # The others have looked at their data.
         meet_ranks()
         run.progress.epoch += 1
-        if step.apart not in {None, said}:
-            said = step.apart
-            run.console.say(f"its steps are computed apart from those of other jobs: {said}")
+        for note in step.notes:
+            if note not in said:
+                run.console.say(note)
+        said.update(step.notes)
         saver.save(best=validation.improves(means))
         run.stop.check()
         call(Call.GO_ON)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import final
 
 from sae_cli.model.objective import Terms
@@ -19,10 +19,10 @@ class Iteration:
     Attributes:
         sums: of the terms of the loss after each iteration, since the last means.
         joining: the processes that share the split, or None.
-        apart: as that of a ``Step``.
+        notes: as those of a ``Step``.
     """
 
-    apart: str | None = None
+    notes: Sequence[str] = ()
 
     def __init__(self, gradients: OverSplit, optimizer: LBFGS) -> None:
         self._gradients = gradients

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from sae_cli.datasets.batch_rows import BatchRows
 from sae_cli.datasets.dataset import Split
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.logistic import log_probabilities
@@ -65,7 +66,7 @@ def fit(
     order: Generator,
     position: Position,
     on_step: Callable[[Terms], None],
-    between_steps: Callable[[int, Tensor, Share | None], None] | None = None,
+    between_steps: Callable[[int, Tensor | BatchRows, Share | None], None] | None = None,
 ) -> Iterator[dict[str, float]]:
     """Train, and after each epoch give the mean of every term over the epoch's examples.
 
@@ -86,7 +87,8 @@ def fit(
         position.order = order.get_state()
         shuffled = torch.randperm(len(split), generator=order)
         left = shuffled[position.batch * batch_size :]
-        for target, own, share in batches(split, left, batch_size, step.joining):
+        as_rows = step.gathers
+        for target, own, share in batches(split, left, batch_size, step.joining, as_rows=as_rows):
             done = position.epoch * steps_per_epoch + position.batch
             terms = step(target, learning_rate * lr_schedule(done), own, share)
             position.batch += 1

@@ -8,13 +8,14 @@ import torch
 from torch import Generator, Tensor
 
 from sae_cli.core.ranks.together import together
+from sae_cli.datasets.batch_rows import BatchRows, values_of
 from sae_cli.training.devices import Device
 from sae_cli.training.optimizers import Mover, Optimizer
 from sae_cli.training.revivals.resample import Resample
 from sae_cli.training.shares import Share
 from sae_cli.training.stage import Stage
 
-BetweenSteps = Callable[[int, Tensor, Share | None], None]
+BetweenSteps = Callable[[int, Tensor | BatchRows, Share | None], None]
 
 
 def resampling(
@@ -35,8 +36,9 @@ def resampling(
         return None
     assert isinstance(optimizer, Optimizer)
 
-    def between_steps(step: int, target: Tensor, share: Share | None) -> None:
+    def between_steps(step: int, batch: Tensor | BatchRows, share: Share | None) -> None:
         if resample.is_due(step):
+            target = values_of(batch)
             with torch.no_grad():
                 passed = device.run(stage.autoencoder, target, training=True)
             x, x_hat = target.flatten(1), passed.x_hat.flatten(1)

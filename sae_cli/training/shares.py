@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sae_cli.core.ranks.together import Together
 from sae_cli.core.signals import SIGNALS, Stop
+from sae_cli.datasets.batch_rows import BatchRows, shuffled_rows
 from sae_cli.datasets.dataset import Split
 from sae_cli.datasets.formats.bus_errors import raise_lost
 from sae_cli.model.objective import Terms
@@ -165,18 +166,26 @@ class OfLatents(Joining):
         return (of_latents[0] + torch.where(held, 0.0, squares).sum()).sqrt()
 
 
-Batch = tuple[Tensor, Tensor | None, Share | None]
+Batch = tuple[Tensor | BatchRows, Tensor | None, Share | None]
 
 
 def batches(
-    split: Split, order: Tensor, batch_size: int, joining: Joining | None
+    split: Split,
+    order: Tensor,
+    batch_size: int,
+    joining: Joining | None,
+    *,
+    as_rows: bool = False,
 ) -> Iterator[Batch]:
     """Yield values and labels of each batch, or of this process's share of it, which alone is read.
 
     Args:
         order: as ``Split.shuffled`` takes it.
         joining: the processes that share the batches, or None.
+        as_rows: whether to give rows of a split that the device holds in place of their values.
     """
+    if as_rows and joining is None and split.streamed_to is None:
+        return ((rows, None, None) for rows in shuffled_rows(split, order, batch_size))
     if joining is None:
         return _paired(split, order, batch_size, None)
     full = len(order) // batch_size * batch_size

@@ -1,4 +1,4 @@
-"""One step of training, on a GPU as a single launch."""
+"""One step of training."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import torch
 from torch import Generator, Tensor
 
 from sae_cli.core.company import meet
+from sae_cli.datasets.batch_rows import BatchRows
 from sae_cli.model.objective import Terms
+from sae_cli.training.captured import Captured, Taking
 from sae_cli.training.corruptions import Corruption
 from sae_cli.training.gradients.gradients import Gradients
 from sae_cli.training.moving import Move, move_all
 from sae_cli.training.optimizers import Optimizer
 from sae_cli.training.shares import Joining, Share
 from sae_cli.training.sums import Sums
-
-Function = Callable[[Tensor, Tensor | None, float | Tensor], Terms]
 
 
 @final
@@ -65,26 +65,40 @@ class Step:
         device = optimizer.parameters[0].device
         self.sums = Sums(gradients.term_names, device)
         self.joining = joining
-        self._take: Function = self._once
+        self._take: Taking = self._once
         if device.type == "cuda" and gradients.capturable and joining is None:
             self._take = Captured(self._once, batch_size, generator)
 
     @property
-    def apart(self) -> str | None:
-        """Why it is not taken together with those of other runs, as ``Gradients`` say it."""
-        return self._gradients.apart
+    def notes(self) -> list[str]:
+        """What there is to say of how steps are taken, a line each."""
+        notes = []
+        if self._gradients.apart is not None:
+            apart = self._gradients.apart
+            notes.append(f"its steps are computed apart from those of other jobs: {apart}")
+        if isinstance(self._take, Captured) and self._take.waits_at is not None:
+            at = self._take.waits_at
+            notes.append(f"its steps are not one CUDA graph each: they wait for the GPU at {at}")
+        return notes
+
+    @property
+    def gathers(self) -> bool:
+        """Whether it gathers batches of rows by itself, as part of a CUDA graph."""
+        return isinstance(self._take, Captured)
 
     def __call__(
         self,
-        target: Tensor,
+        target: Tensor | BatchRows,
         learning_rate: float,
         labels: Tensor | None = None,
         share: Share | None = None,
     ) -> Terms:
-        """Train on one batch ``(batch, *input_shape)``, with labels ``(batch,)`` or None; return
-        its terms.
+        """Train on one batch; return its terms.
 
         Args:
+            target: ``(batch, *input_shape)``, or the rows of a batch, which have labels of their
+                own.
+            labels: ``(batch,)`` or None.
             share: which rows of the batch these are, where several processes share it.
         """
         if share is None:
@@ -93,11 +107,13 @@ class Step:
 
     def _once(
         self,
-        target: Tensor,
+        target: Tensor | BatchRows,
         labels: Tensor | None,
         learning_rate: float | Tensor,
         share: Share | None = None,
     ) -> Terms:
+        if isinstance(target, BatchRows):
+            labels, target = target.labels(), target.values()
         n = len(target)
         if share is not None and self.joining is not None:
             self.joining.begin(share)
@@ -153,64 +169,3 @@ def clip(
     norm = norm_of(torch.stack(norms))
     scale = (bound / norm.clamp(min=bound)).to(gradients[0].dtype)
     return [one * scale for one in gradients]
-
-
-@final
-class Captured:
-    """A function that the GPU repeats from a CUDA graph: one launch in place of some fifty.
-
-    The first calls run plainly, and so does every batch of another size. Then the launches of one
-    call are recorded, and repeated for each further batch, which is copied to the same place.
-
-    Args:
-        function: of a batch, its labels and a learning rate; must read nothing back from the GPU.
-        batch_size: of the batches to capture.
-        generator: what the function draws from.
-    """
-
-    # Libraries choose algorithms and take workspaces in their first calls.
-    WARM_UP = 3
-
-    def __init__(self, function: Function, batch_size: int, generator: Generator) -> None:
-        self._function = function
-        self._batch_size = batch_size
-        self._generator = generator
-        self._warm_ups = 0
-        self._terms: Terms | None = None
-        self._graph = torch.cuda.CUDAGraph()
-        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        self._learning_rate = torch.zeros((), device="cuda")
-
-    def __call__(
-        self, target: Tensor, labels: Tensor | None, learning_rate: float | Tensor
-    ) -> Terms:
-        self._learning_rate.fill_(learning_rate)
-        if len(target) != self._batch_size:
-            return self._run_plainly(target, labels)
-        if self._warm_ups < self.WARM_UP:
-            self._warm_ups += 1
-            return self._run_plainly(target, labels)
-        if self._terms is None:
-            self._terms = self._capture(target, labels)
-        self._target.copy_(target)
-        if self._labels is not None and labels is not None:
-            self._labels.copy_(labels)
-        self._graph.replay()
-        return self._terms
-
-    def _run_plainly(self, target: Tensor, labels: Tensor | None) -> Terms:
-        self._stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._stream):
-            terms = self._function(target, labels, self._learning_rate)
-        torch.cuda.current_stream().wait_stream(self._stream)
-        return terms
-
-    def _capture(self, target: Tensor, labels: Tensor | None) -> Terms:
-        """Record the launches of one call without running them; return where its terms will be."""
-        self._target = target.clone()
-        self._labels = None if labels is None else labels.clone()
-        self._graph.register_generator_state(self._generator)
-        # Threads that load data may continue their own work.
-
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
-            return self._function(self._target, self._labels, self._learning_rate)

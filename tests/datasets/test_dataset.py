@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from sae_cli.assembly.data import check_data, read_dataset
 from sae_cli.assembly.parts import build_parts
 from sae_cli.core.errors import ConfigError
 from sae_cli.datasets import Split
+from sae_cli.datasets.batch_rows import shuffled_rows, values_of
+from sae_cli.datasets.inputs import BYTES
 from sae_cli.runs.train import train
 from tests.conftest import SMALL, Configure
 
@@ -119,6 +122,23 @@ def test_the_order_of_an_epoch_goes_to_a_gpu_once(batch_size: int) -> None:
         order = torch.randperm(12)
         values = [*split.shuffled(order, batch_size)]
         own = [*split.shuffled_labels(order, batch_size)]
-    assert len(values) == len(own) == 12 // batch_size
-    # For the values, and for the labels.
-    assert moves.n == 2
+        # For the values, and for the labels.
+        assert moves.n == 2
+        later = [(one.values(), one.labels()) for one in shuffled_rows(split, order, batch_size)]
+        assert moves.n == 2 + 1
+    assert len(values) == len(own) == len(later) == 12 // batch_size
+
+
+@pytest.mark.parametrize("n", [0, 1, 4, 7])
+def test_rows_of_a_batch_are_what_it_is_gathered_from(n: int) -> None:
+    stored = torch.arange(14).view(7, 2).to(torch.uint8)
+    split = Split(stored, torch.tensor([6, 2, 4, 0, 1, 3, 5]), torch.arange(7) * 10, BYTES)
+    order = torch.randperm(7, generator=torch.Generator().manual_seed(0))[:n]
+    expected = stored.numpy()[split.rows.numpy()[order.numpy()]] / np.float32(255.0)
+    batches = [*shuffled_rows(split, order, 3)]
+    assert [len(one) for one in batches] == [min(3, n - start) for start in range(0, n, 3)]
+    values = [value for one in batches for value in values_of(one).tolist()]
+    np.testing.assert_array_equal(np.reshape(values, (n, 2)), expected)
+    labels = [label for one in batches for label in cast(Tensor, one.labels()).tolist()]
+    assert labels == (split.rows[order] * 10).tolist()
+    assert all(one.labels() is None for one in shuffled_rows(replace(split, labels=None), order, 3))

@@ -13,6 +13,7 @@ from sae_cli.assembly.parts import build_parts
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.shapes import DataShape
 from sae_cli.datasets import Split
+from sae_cli.datasets.batch_rows import BatchRows, values_of
 from sae_cli.model.activations.activation import ACTIVATIONS
 from sae_cli.model.architectures import ARCHITECTURES
 from sae_cli.model.autoencoder import AutoEncoder
@@ -271,8 +272,9 @@ def share_of_dead(made: AutoEncoder, revival: Revival | None, data: Tensor) -> f
     noise, order = Generator().manual_seed(1), Generator().manual_seed(2)
     step = Step(Autograd(made, objective, CPU), optimizer, None, noise, 100)
 
-    def between_steps(number: int, x: Tensor, share: Share | None) -> None:
+    def between_steps(number: int, batch: Tensor | BatchRows, share: Share | None) -> None:
         if isinstance(revival, Resample) and revival.is_due(number):
+            x = values_of(batch)
             errors = (x - made(x).x_hat.detach()).square().sum(1)
             revival.resample_(x, errors, optimizer, noise)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
@@ -18,11 +18,13 @@ from sae_cli.assembly.parts import build_parts
 from sae_cli.assembly.stages import build_training
 from sae_cli.assembly.streams import generators
 from sae_cli.datasets import Split
+from sae_cli.runs.steps import splits_of
 from sae_cli.training.devices import Device
 from sae_cli.training.loop import Position, evaluate, fit
 from sae_cli.training.metrics import Baseline
 from sae_cli.training.optimizers import OPTIMIZERS, Optimizer
-from sae_cli.training.step import Captured, Step
+from sae_cli.training.shares import batches
+from sae_cli.training.step import Step
 from tests.conftest import Configure, slow
 
 # PyTorch brings a value to the host, or waits for one, by these operations.
@@ -73,13 +75,17 @@ PAGES = [
 ]
 
 
+FOR_GPU = [("optimizer=nadam",), ("model=ae", "head=classifier", "unit_norm=true")]
+
+
 def make_step(
     overrides: tuple[str, ...], configure: Configure, batch_size: int
 ) -> tuple[Step, Any]:
     config = configure(*overrides, f"batch_size={batch_size}", "dataset.test=1000")
     parts = build_parts(config)
     training = build_training(config, parts, read_dataset(config))
-    stage, data = training.stages[0], training.dataset.train
+    stage = training.stages[-1]
+    data, _ = splits_of(training, stage)
     gradients = build_gradients(config, training.device, stage)
     optimizer = OPTIMIZERS.build(config.parts["optimizer"], gradients.parameters)
     assert isinstance(optimizer, Optimizer)
@@ -162,63 +168,26 @@ def test_an_evaluation_reads_as_often_for_many_batches_as_for_one(
     assert reads[0] == reads[1]
 
 
-class Recorded(Captured):  # type: ignore[misc]
-    """A graph without a GPU, which runs the function again on the batch that was copied."""
-
-    def __init__(self, batch_size: int) -> None:
-        self._function = lambda target, labels, rate: {
-            "loss": target.sum() + cast(Tensor, labels).sum()
-        }
-        self._batch_size, self._warm_ups, self._terms = batch_size, 0, None
-        self._learning_rate, self._graph = torch.zeros(()), cast(Any, self)
-        self.calls: list[str] = []
-
-    def _run_plainly(self, target: Tensor, labels: Tensor | None) -> Any:
-        self.calls.append("plain")
-        return self._function(target, labels, self._learning_rate)
-
-    def _capture(self, target: Tensor, labels: Tensor | None) -> Any:
-        self.calls.append("capture")
-        self._target = torch.zeros_like(target)
-        self._labels = None if labels is None else torch.zeros_like(labels)
-        return {"loss": torch.zeros(())}
-
-    def replay(self) -> None:
-        self.calls.append("replay")
-        assert self._terms is not None
-        self._terms["loss"].copy_(self._function(self._target, self._labels, 0.0)["loss"])
-
-
-@pytest.mark.parametrize("full", [1, 3, 7])
-def test_a_step_is_captured_once_and_repeated_whatever_the_last_batch(full: int) -> None:
-    recorded, sizes = Recorded(4), [*([4] * full), 3]
-    for number, size in enumerate(sizes * 6):
-        target = torch.full((size,), float(number))
-        labels = torch.full((size,), number)
-        assert float(recorded(target, labels, 0.1)["loss"]) == 2 * number * size
-    assert recorded.calls.count("capture") == 1
-    assert recorded.calls.count("plain") == 6 + Captured.WARM_UP
-    assert recorded.calls.count("replay") == 6 * full - Captured.WARM_UP
-
-
 @pytest.mark.gpu
+@pytest.mark.parametrize("as_rows", [True, False])
 @pytest.mark.parametrize("n", [3 * 32 + 1, 32 + 5, 7 * 32 + 5])
-@pytest.mark.parametrize("page", [*PAGES[:-1], ("optimizer=nadam",)], ids=" ".join)
+@pytest.mark.parametrize("page", [*PAGES[:-1], *FOR_GPU], ids=" ".join)
 def test_a_captured_step_gives_what_a_plain_one_gives(
-    page: tuple[str, ...], n: int, configure: Configure
+    page: tuple[str, ...], n: int, as_rows: bool, configure: Configure
 ) -> None:
-    """They agree with smaller last batches and noise, and without waiting for the GPU."""
-
+    """They agree with smaller last batches, labels and noise, and without waiting for the GPU."""
     results = []
     for capture in (True, False):
         step, data = make_step((*page, "device=cuda"), configure, 32)
+        assert step.gathers
         if not capture:
             step._take = step._once
-        targets = [*data.shuffled(torch.arange(n), 32), *data.shuffled(torch.arange(n), 32)]
+        order = torch.arange(n)
+        given = [*batches(data, order, 32, None, as_rows=capture and as_rows)] * 2
         torch.cuda.set_sync_debug_mode("error")
         try:
-            for target in targets:
-                step(target, 0.01)
+            for number, (target, labels, _) in enumerate(given):
+                step(target, 0.01 / (1 + number // 3), labels)
         finally:
             torch.cuda.set_sync_debug_mode("default")
         parameters: list[nn.Parameter] = list(step._gradients.parameters)

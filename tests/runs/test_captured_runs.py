@@ -1,0 +1,158 @@
+"""Runs whose steps are captured, on pretended CUDA graphs, equal to the bit runs of plain steps."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from sae_cli.assembly import compute
+from sae_cli.core.errors import Stopped
+from sae_cli.model.objective import Terms
+from sae_cli.run_folder.layout import read_metrics
+from sae_cli.runs.resume import begin_or_resume
+from sae_cli.runs.saver import Saver
+from sae_cli.training.captured import Captured
+from sae_cli.training.corruptions import Masking
+from sae_cli.training.step import Step
+from tests.conftest import Configure, slow
+from tests.killing import results
+from tests.training.cuda_graphs import Graph, pretend
+
+# The run has 97 digits: six steps and a smaller last batch an epoch.
+SMALL = ("dataset.val=20", "dataset.test=1680", "epochs=4", "batch_size=16", "pictures=false")
+ON_CPU = ("device=cpu", "report=false", "compile=off")
+
+CASES = {
+    "noise": ("model=denoising", "optimizer=sgd", "optimizer.momentum=0.9"),
+    "labels": ("model=ae", "head=classifier", "head.n_labels=30"),
+    "samples": ("model=vae", "optimizer=adamw", "lr_schedule=cosine", "clip_norm=0.5"),
+    "auxk": ("model=topk", "revival=auxk", "revival.dead_after=40"),
+    "resampled": ("model=topk", "revival=resample", "revival.every=3", "revival.dead_after=20"),
+    "target_l0": ("model=jumprelu", "penalty.target_l0=5", "lr_schedule.warmup_steps=9"),
+    "stages": ("model=stacked", "corruption=masking"),
+}
+MORE = {
+    "bfloat16": ("model=sparse_kl", "device.precision=bfloat16"),
+    "unit_norm": ("model=sparse_l1", "unit_norm=true", "optimizer=rmsprop"),
+    "nadam": ("model=tied", "optimizer=nadam", "lr_schedule=linear_decay"),
+}
+
+
+def as_on_a_gpu(patch: pytest.MonkeyPatch, *, captured: bool) -> list[Graph]:
+    """Take the paths of a GPU; give the graphs that steps will be captured to."""
+    graphs: list[Graph] = []
+    init = Step.__init__
+
+    def build(self: Any, gradients: Any, optimizer: Any, *args: Any, **options: Any) -> None:
+        optimizer._on_gpu = True
+        init(self, gradients, optimizer, *args, **options)
+        assert gradients.capturable
+        _, generator, batch_size = args
+        self.sums._kept = None
+        if captured:
+            self._take = Captured(self._once, batch_size, generator)
+            graphs.append(self._take._graph)
+        else:
+            self._take = lambda x, labels, rate: self._once(x, labels, torch.tensor(rate))
+
+    pretend(patch)
+    patch.setattr(Step, "__init__", build)
+    for name in ("_sparse", "_divides"):
+        patch.setattr(compute, name, lambda *_: False)
+    for name in ("rmsprop", "nadam"):
+        module = sys.modules[f"torch.optim.{name}"]
+        patch.setattr(module, "_get_capturable_supported_devices", lambda *_, **__: ["cpu"])
+    return graphs
+
+
+@pytest.mark.parametrize("case", [*CASES, *slow(MORE)])
+def test_captured_steps_give_the_bits_of_plain_ones(
+    case: str, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a run that is stopped within epochs and resumed, which records them anew, do too."""
+    config = configure(*(CASES | MORE)[case], *SMALL, *ON_CPU)
+    for name in ("plain", "captured"):
+        with pytest.MonkeyPatch.context() as patch:
+            graphs = as_on_a_gpu(patch, captured=name == "captured")
+            begin_or_resume(config, tmp_path / name, [])
+    assert graphs and all(graph.replays >= 6 for graph in graphs)
+    assert results(tmp_path / "plain") == results(tmp_path / "captured")
+    after_step, left = Saver.after_step, [9, 18]
+
+    def stop(self: Saver, terms: Terms) -> None:
+        if self._run.progress.step + 1 in left:
+            left.remove(self._run.progress.step + 1)
+            self._run.stop.number = signal.SIGTERM
+        after_step(self, terms)
+
+    monkeypatch.setattr(Saver, "after_step", stop)
+    graphs = as_on_a_gpu(monkeypatch, captured=True)
+    for _ in range(len(left)):
+        with pytest.raises(Stopped):
+            begin_or_resume(config, tmp_path / "stopped", [])
+    begin_or_resume(config, tmp_path / "stopped", [])
+    assert results(tmp_path / "plain") == results(tmp_path / "stopped")
+
+
+WAITS = "its steps are not one CUDA graph each: they wait for the GPU at test_captured_runs.py"
+
+
+@pytest.fixture
+def waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each step read a value back."""
+    masked = Masking.__call__
+
+    def wait(self: Masking, x: Tensor, generator: Generator) -> Tensor:
+        return masked(self, x, generator) if float(x.sum()) > 0.0 else x
+
+    monkeypatch.setattr(Masking, "__call__", wait)
+
+
+@pytest.mark.usefixtures("waiting")
+def test_steps_that_wait_for_the_gpu_run_plainly(configure: Configure, tmp_path: Path) -> None:
+    """It is said once, and changes no bit."""
+    config = configure("model=denoising", "corruption=masking", *SMALL, *ON_CPU)
+    for name in ("plain", "captured"):
+        with pytest.MonkeyPatch.context() as patch:
+            graphs = as_on_a_gpu(patch, captured=name == "captured")
+            begin_or_resume(config, tmp_path / name, [])
+    assert [graph.replays for graph in graphs] == [0]
+    assert results(tmp_path / "plain") == results(tmp_path / "captured")
+    assert (tmp_path / "captured" / "train.log").read_text().count(WAITS) == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("waiting")
+def test_a_gpu_that_is_waited_for(configure: Configure, tmp_path: Path) -> None:
+    words = ("model=denoising", "corruption=masking", *SMALL, "device=cuda", "report=false")
+    begin_or_resume(configure(*words), tmp_path / "run", [])
+    assert (tmp_path / "run" / "train.log").read_text().count(WAITS) == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("case", CASES)
+def test_captured_steps_of_a_gpu_give_what_plain_ones_give(
+    case: str, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configure(*CASES[case], *SMALL, "device=cuda", "report=false")
+    begin_or_resume(config, tmp_path / "captured", [])
+    assert "CUDA graph" not in (tmp_path / "captured" / "train.log").read_text()
+    init = Step.__init__
+
+    def build(self: Any, *args: Any, **options: Any) -> None:
+        init(self, *args, **options)
+        assert self.gathers
+        self._take = self._once
+
+    monkeypatch.setattr(Step, "__init__", build)
+    begin_or_resume(config, tmp_path / "plain", [])
+    losses = [
+        [one["val/loss"] for one in read_metrics(tmp_path / x)] for x in ("captured", "plain")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)

@@ -1,0 +1,173 @@
+"""Captured steps on pretended CUDA graphs: what is repeated, and what is launched beside it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from sae_cli.datasets import Split, dataset
+from sae_cli.datasets.batch_rows import BatchRows, values_of
+from sae_cli.model.objective import Terms
+from sae_cli.training.captured import Captured
+from sae_cli.training.loop import Position, fit
+from sae_cli.training.lr_schedules import LrSchedule
+from sae_cli.training.step import Step
+from tests.conftest import Configure
+from tests.training.cuda_graphs import Graph, Mode, Recording, launches, pretend
+from tests.training.test_step import make_step
+
+SIZE = 4
+
+
+@pytest.fixture(autouse=True)
+def pretended() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        pretend(patch)
+        yield
+
+
+def split_of(sign: int) -> Split:
+    """Its rows and labels can be told from the sum of both, ``4 * sign * rows.sum()``."""
+    numbers = torch.arange(1000)
+    return Split(sign * numbers.float()[:, None], numbers, 3 * sign * numbers)
+
+
+class Summed:
+    """What is captured: the sum of values and labels, times the learning rate, and a draw."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+        self.generator = Generator().manual_seed(0)
+        self.captured = Captured(self, SIZE, self.generator)
+        self.graph: Any = self.captured._graph
+
+    def __call__(self, batch: Tensor | BatchRows, labels: Tensor | None, rate: Tensor) -> Terms:
+        self.calls.append(len(batch))
+        own = batch.labels() if isinstance(batch, BatchRows) else labels
+        assert own is not None
+        draw = torch.rand((), generator=self.generator)
+        return {"loss": (values_of(batch).sum() + own.sum()) * rate, "draw": draw}
+
+
+@pytest.mark.parametrize("as_rows", [True, False])
+@pytest.mark.parametrize("full", [1, 3, 7])
+def test_a_step_is_captured_once_and_repeated_whatever_the_last_batch(
+    full: int, as_rows: bool
+) -> None:
+    summed, split, draws = Summed(), split_of(1), Generator().manual_seed(0)
+    for step, size in enumerate([*([SIZE] * full), 3] * 6):
+        rows, rate = torch.arange(size) + 7 * step, 1.0 + step // 5
+        if as_rows:
+            terms = summed.captured(BatchRows(split, rows), None, rate)
+        else:
+            terms = summed.captured(split.values(rows), 3 * rows, rate)
+        assert float(terms["loss"]) == 4 * int(rows.sum()) * rate
+        assert float(terms["draw"]) == float(torch.rand((), generator=draws))
+    assert summed.graph.replays == 6 * full - Captured.WARM_UP
+    assert sorted(summed.calls) == [3] * 6 + [SIZE] * (Captured.WARM_UP + 1)
+
+
+def test_rows_of_another_split_are_not_gathered_from_the_first() -> None:
+    summed, splits, rows = Summed(), {1: split_of(1), -1: split_of(-1)}, torch.arange(SIZE)
+    for sign in [1] * 5 + [-1] * 2 + [1] * 2:
+        terms = summed.captured(BatchRows(splits[sign], rows), None, 1.0)
+        assert float(terms["loss"]) == 4 * sign * int(rows.sum())
+    assert summed.graph.replays == 4
+
+
+class Launched(Mode):
+    """The names of the operations that compute, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if launches(func):
+            self.names.append(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("head", ["none", "classifier"])
+def test_beside_a_captured_step_only_the_numbers_of_its_rows_are_copied(
+    head: str, large: bool, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A learning rate that changes is one more; a batch of values is copied, or gathered before."""
+    if large:
+        monkeypatch.setattr(dataset, "CHUNK_BYTES", 1)
+    for rate, filled in ((lambda step: 1.0, {}), (lambda step: 1.0 / (1 + step), {"fill_": 7})):
+        found = launched_beside(configure, head, rate)
+        assert found == {"copy_": 7} | filled
+    monkeypatch.setattr(Step, "gathers", False)
+    gathered = dict.fromkeys(("index_select", "_to_copy", "div_"), 7) if large else {}
+    copied = {"copy_": 14 if head == "classifier" else 7}
+    assert launched_beside(configure, head, lambda step: 1.0) == gathered | copied
+
+
+def launched_beside(configure: Configure, head: str, lr_schedule: LrSchedule) -> Counter[str]:
+    """Count what seven captured steps launch outside of their graph, within a second epoch."""
+    step, data = make_step((f"head={head}", "model=ae", "device=cpu"), configure, 16)
+    step._take, step.sums._kept = Captured(step._once, 16, step._generator), None
+    order, launched, marks = Generator().manual_seed(0), Launched(), list[int]()
+    with launched:
+        epochs = fit(
+            step,
+            replace(data, rows=data.rows[: 8 * 16]),
+            lr_schedule,
+            learning_rate=0.01,
+            epochs=2,
+            batch_size=16,
+            order=order,
+            position=Position(0, 0, order.get_state()),
+            on_step=lambda terms: marks.append(len(launched.names)),
+        )
+        list(epochs)
+    return Counter(launched.names[marks[8] : marks[15]])
+
+
+def test_recording_changes_nothing_and_a_replay_runs_no_python() -> None:
+    """What it stands in for does so, too."""
+    graph, x, generator = Graph(), torch.ones(3), Generator().manual_seed(0)
+    kept, python = torch.zeros(3), list[int]()
+    graph.register_generator_state(generator)
+    state = generator.get_state()
+    with Recording(graph):
+        python.append(1)
+        kept.add_(x)
+        drawn = torch.rand(3, generator=generator)
+        found = (x + 1.0).mul_(2.0)[1:] + kept[1:]
+    assert kept.tolist() == [0.0] * 3
+    assert found.isnan().all() and drawn.isnan().all()
+    assert torch.equal(generator.get_state(), state)
+    for times in (1, 2, 3):
+        x.fill_(float(times))
+        graph.replay()
+        assert kept.tolist() == [sum(range(times + 1))] * 3
+        assert found.tolist() == [2.0 * (times + 1.0) + sum(range(times + 1))] * 2
+        again = [torch.rand(3, generator=Generator().manual_seed(0))]
+        assert torch.equal(drawn, again[0]) is (times == 1)
+    assert python == [1]
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda x: x.sum().item(),
+        lambda x: x[x > 0.0],
+        lambda x: x.nonzero(),
+        lambda x: x.masked_fill_(x > 0.0, 0.0)[x > 0.0].add_(1.0),
+        lambda x: bool(x.any()),
+        lambda x: x.__setitem__(x > 0.0, x.new_ones(())),
+        lambda x: torch.rand(3, generator=Generator()),
+    ],
+)
+def test_what_cannot_be_recorded_is_refused(read: Callable[[Tensor], object]) -> None:
+    with pytest.raises(AssertionError), Recording(Graph()):
+        read(torch.ones(3))
