@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from sae_cli.core.bar import Bar
 from sae_cli.core.errors import ConfigError, MachineError
+from sae_cli.core.memory import free_memory
 from sae_cli.core.text import in_units
 from sae_cli.datasets.formats.cache_folder import cache_folder
 from sae_cli.datasets.formats.mapped import map_array
 from sae_cli.datasets.formats.npy import DEFLATE_MAX_RATIO
 from sae_cli.datasets.formats.packed import Packed
-from sae_cli.datasets.formats.parts import free_memory, to_part
+from sae_cli.datasets.formats.parts import to_part
 from sae_cli.datasets.formats.unnamed_file import (
     AS_IT_IS,
     NoRoom,
