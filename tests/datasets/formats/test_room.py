@@ -29,13 +29,6 @@ from tests.datasets.formats.packed_forms import (
 from tests.datasets.test_array_formats import X, expect, read, save_hdf5, save_table
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("SAE_CACHE", str(folder))
-    return folder
-
-
 def test_what_fits_neither_disk_nor_memory(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +183,7 @@ def test_a_folder_that_takes_no_file(
 def test_a_folder_that_cannot_be_made(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    cache.parent.mkdir()
     cache.write_text("")
     save_hdf5(tmp_path / "x.h5")
     with on_disk():
