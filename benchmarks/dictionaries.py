@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from collections.abc import Sequence
 from functools import partial
 from statistics import median
 
@@ -58,15 +59,28 @@ def peak_mib(outcome: Outcome) -> float:
     return of_gpu[0] if of_gpu else outcome.peak_mib
 
 
-def interpreters(peers: str) -> dict[str, str]:
-    """The interpreter of each contender; peers that theirs lacks are left out, and named."""
-    found = dict.fromkeys(("sae-train", "torch", "products"), sys.executable)
+def interpreters(own: Sequence[str], peers: str) -> dict[str, str]:
+    """The interpreter of each contender; peers that theirs lacks are left out, and named.
+
+    Args:
+        own: the contenders of this interpreter.
+        peers: the interpreter of the peers.
+    """
+    found = dict.fromkeys(own, sys.executable)
     for name, modules in PEERS.items():
         if run([peers, "-c", FIND, *modules]).lines[-1:] == ["True"]:
             found[name] = peers
         else:
             print(f"{name} is left out: {peers} does not have it", file=sys.stderr)
     return found
+
+
+def interpreter_of_peers(given: str | None, parser: argparse.ArgumentParser) -> str:
+    """What ``--python`` names, or else this interpreter."""
+    peers = (given or sys.executable).removeprefix("peers=")
+    if shutil.which(peers) is None:
+        parser.error(f"--python: {peers} is no interpreter; give peers=INTERPRETER or leave it out")
+    return peers
 
 
 def table(
@@ -123,13 +137,11 @@ def main() -> None:
         help="may be given several times",
     )
     given = parser.parse_args()
-    peers = (given.python or sys.executable).removeprefix("peers=")
-    if shutil.which(peers) is None:
-        parser.error(f"--python: {peers} is no interpreter; give peers=INTERPRETER or leave it out")
+    peers = interpreter_of_peers(given.python, parser)
     if (given.device, given.precision) == ("cpu", "tf32"):
         parser.error("--precision tf32 is a GPU's; give --device cuda, or float32 or bfloat16")
     try:
-        pythons = interpreters(peers)
+        pythons = interpreters(("sae-train", "torch", "products"), peers)
         for variant in given.variants:
             for size in given.size or SIZES[given.device]:
                 words = [*size, str(given.steps)]

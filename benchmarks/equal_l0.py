@@ -4,29 +4,29 @@
     python -m benchmarks.equal_l0 --python peers=/path/to/bin/python --data sentences.npy
     python -m benchmarks.equal_l0 --python peers=/path/to/bin/python --settings saelens:rate=0.003
 
-The peers (SAELens, dictionary_learning, sparsify) need an environment with ``sae-lens``,
-``dictionary-learning`` and ``eai-sparsify``; without it they are left out. Everyone gets the same
-rows, latents, batches and epochs; the data without a file of one's own are sums of 8 of 512 random
-atoms in 128 dimensions. With ``--settings`` one of them gets another learning rate, or another
-coefficient of the term that brings its jumprelu to an L0.
+The peers (sparsify, SAELens, dictionary_learning) are taken from the interpreter that is named, or
+else from this one: ``pip install eai-sparsify sae-lens dictionary-learning``. Those that it lacks
+are left out, and a line says which. Everyone gets the same rows, latents, batches and epochs; the
+data without a file of one's own are sums of 8 of 512 random atoms in 128 dimensions. With
+``--settings`` one of them gets another learning rate, or another coefficient of the term that
+brings its jumprelu to an L0.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from benchmarks.dictionaries import interpreter_of_peers, interpreters
 from benchmarks.processes import FailedError, run
 from benchmarks.rounds import markdown
 
 VARIANTS = ("topk", "batch_topk", "jumprelu")
-PEERS = ("saelens", "dictionary_learning", "sparsify")
 # sparsify knows TopK alone.
 LACKING = {("sparsify", "batch_topk"), ("sparsify", "jumprelu")}
 # In a process of its own, because this one imports only the standard library.
@@ -99,20 +99,19 @@ def main() -> None:
         "--settings", nargs="+", default=[], metavar="CONTENDER:rate=X|CONTENDER:coefficient=X"
     )
     given = parser.parse_args()
-    pythons = {"sae-train": sys.executable}
-    if given.python:
-        pythons |= dict.fromkeys(PEERS, given.python.removeprefix("peers="))
+    peers = interpreter_of_peers(given.python, parser)
     with tempfile.TemporaryDirectory() as folder:
         file = (given.data or Path(folder) / "known.npy").absolute()
-        if given.data is None:
-            subprocess.run([sys.executable, "-c", KNOWN, str(file)], check=True)
-        for variant in given.variants:
-            try:
+        try:
+            pythons = interpreters(("sae-train",), peers)
+            if given.data is None:
+                run([sys.executable, "-c", KNOWN, str(file)])
+            for variant in given.variants:
                 size = list(given.size)
                 made = table(variant, pythons, file, size, given.seeds, given.settings)
                 print(made, flush=True)
-            except FailedError as error:
-                sys.exit(str(error))
+        except FailedError as error:
+            sys.exit(str(error))
 
 
 if __name__ == "__main__":

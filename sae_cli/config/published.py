@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import pydantic
@@ -9,7 +10,14 @@ import pydantic
 from sae_cli.core.options import NonNegative
 from sae_cli.core.registry import STRICT
 
-Line = Annotated[str, pydantic.Field(pattern=r"^[^\r\n]+$")]
+
+def _one_line(given: str) -> str:
+    if re.fullmatch(r"[^\r\n]+", given) is None:
+        raise ValueError("must be a line of text")
+    return given
+
+
+Line = Annotated[str, pydantic.AfterValidator(_one_line)]
 """Text of one line."""
 
 

@@ -15,6 +15,7 @@ from sae_cli.config.search_space import Choices, Dimension, Numbers, SearchOptio
 from sae_cli.config.search_words import OBJECTIVE, SearchWords
 from sae_cli.config.settings import FREE, stands_in
 from sae_cli.core.errors import ConfigError
+from sae_cli.core.faults import in_short
 from sae_cli.core.registry import STRICT
 from sae_cli.training.metrics import metric_names
 
@@ -100,7 +101,10 @@ def read_search(content: Any, bases: list[Base]) -> Search:
         ValueError: it is not a search, or not one of these bases.
         ConfigError: its metrics are not.
     """
-    kept = _Kept.model_validate(content)
+    try:
+        kept = _Kept.model_validate(content)
+    except pydantic.ValidationError as error:
+        raise ValueError(in_short(error)) from None
     search = Search(kept.options, kept.objectives, list(kept.dimensions), bases)
     if len(bases) != math.prod(len(one.texts) for one in search._pages):
         raise ValueError("its bases are not as many as its pages")

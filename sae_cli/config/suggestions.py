@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -12,6 +11,7 @@ from typing import Any
 import yaml
 
 from sae_cli.config.conf_folder import CONF, PAGES
+from sae_cli.core.errors import most_alike
 from sae_cli.core.synonyms import LACKING, meanings, plain_name
 
 # There are many keys, so one that is only a little alike is often meant by nobody.
@@ -64,8 +64,8 @@ def _is_accepted(words: str, keys: Sequence[str], run: Mapping[str, Any]) -> boo
 def _alike(key: str, keys: Sequence[str]) -> list[str]:
     """Give the key whose last part is spelled most like that of the given one, if any is alike."""
     names = {one.rpartition(".")[2]: one for one in reversed(keys)}
-    close = difflib.get_close_matches(plain_name(key), list(names), n=1, cutoff=ALIKE)
-    return [names[name] for name in close]
+    close = most_alike(plain_name(key), list(names), ALIKE)
+    return [] if close is None else [names[close]]
 
 
 def _elsewhere(options: Sequence[str]) -> list[str]:

@@ -25,7 +25,7 @@ import difflib
 import errno
 import signal
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from sae_cli.core.synonyms import meanings
@@ -137,5 +137,16 @@ def nearest(given: str, allowed: Iterable[str], prefix: str = "") -> str:
         for name in names:
             if f"{prefix}{name}" == meant or ("=" in meant and name == choice):
                 return f"; did you mean {prefix}{name}?"
-    close = difflib.get_close_matches(given, names, n=1, cutoff=ALIKE)
-    return f"; did you mean {prefix}{close[0]}?" if close else ""
+    close = most_alike(given, names, ALIKE)
+    return f"; did you mean {prefix}{close}?" if close else ""
+
+
+def most_alike(given: str, names: Sequence[str], cutoff: float) -> str | None:
+    """Give the name that is spelled most like the given one, or None if none is alike.
+
+    Args:
+        cutoff: how much of two names has to be alike, from 0 to 1.
+    """
+    close = difflib.get_close_matches(given, names, n=max(1, len(names)), cutoff=cutoff)
+    # Letters that have changed places are a single slip, and count as two to difflib.
+    return min(close, key=lambda name: sorted(name) != sorted(given), default=None)

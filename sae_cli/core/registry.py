@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 import pydantic
 
 from sae_cli.core.errors import ConfigError, nearest
-from sae_cli.core.options import MAX_FLOAT
+from sae_cli.core.faults import describe
 
 T = TypeVar("T")
 
@@ -150,39 +150,4 @@ def validate(
     try:
         return schema.model_validate(dict(options)).model_dump()
     except pydantic.ValidationError as error:
-        # Unknown keys come first, because a typo also makes the right key look missing.
-        faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
-        raise ConfigError(_describe(faults[0], prefix, list(schema.model_fields), takes)) from None
-
-
-def _describe(fault: Any, prefix: str, fields: list[str], takes: str) -> str:
-    key = prefix + ".".join(str(step) for step in fault["loc"])
-    given = fault["input"]
-    listed = f"{takes} {', '.join(fields) if fields else 'no options'}"
-    if fault["type"] == "extra_forbidden":
-        near = nearest(key.removeprefix(prefix), fields, prefix)
-        return f"unknown option {key}={_yaml(given)}: {listed}{near}"
-    if fault["type"] == "missing":
-        return f"{key} is missing: {listed}; give {key}=VALUE"
-    context = fault.get("ctx", {})
-    allowed = fault["msg"].replace("Input should be", "must be")
-    if fault["type"] == "less_than_equal" and context["le"] == MAX_FLOAT:
-        allowed = f"must be less than or equal to {MAX_FLOAT:g}"
-    hint = ""
-    if fault["type"] == "literal_error":
-        hint = nearest(
-            str(given), context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        )
-    if fault["type"] == "string_type":
-        allowed = "must be text; put it in quotes"
-        hint = f" (in a page '...', on the command line '{key}=\"...\"')"
-    if fault["type"] == "list_type":
-        hint = f", for example {key}=[{_yaml(given)}]"
-    return f"{key}={_yaml(given)}: {allowed}{hint}"
-
-
-def _yaml(value: Any) -> str:
-    """Write a value as it would be typed."""
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        raise ConfigError(describe(error, options, schema, prefix, takes)) from None

@@ -6,7 +6,6 @@ Batches come in the same order, and with the same bits, as when they are gathere
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +17,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from sae_cli.core.memory import whole_memory
 from sae_cli.datasets.rows import Stored, take_rows
 
 T = TypeVar("T")
@@ -38,15 +38,13 @@ def too_large(n_bytes: int, device: torch.device) -> bool:
 
 
 def free_bytes(device: torch.device) -> float:
-    """Free memory of a GPU; for the CPU all of its memory, because mapped files give way."""
+    """Free memory of a GPU; for the CPU all that it may take, because mapped files give way."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         # The driver counts memory that PyTorch keeps for its next tensors as taken, but it is free.
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return free + kept
-    if device.type == "cpu" and hasattr(os, "sysconf"):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return math.inf
+    return whole_memory() if device.type == "cpu" else math.inf
 
 
 @dataclass

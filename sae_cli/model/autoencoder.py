@@ -12,9 +12,10 @@ from sae_cli.model.activations.activation import Activation, Learning
 from sae_cli.model.layers import is_linear, linear_of_few, linear_over_latents
 from sae_cli.model.logistic import Logs
 
-# Sums over active codes take less time than a product of a hundred features or more where at most
-# one of so many codes is active, and so many examples share what it takes to find them.
-FEW_OF, FEW_FROM = 32, 256
+# Sums over active codes take less time than a product where at most one of so many codes is active,
+# and so many examples and features share what it takes to find them, the time of a product of some
+# 100 features.
+FEW_OF, FEW_FROM, FEATURES_FROM = 32, 256, 192
 
 
 class Pass(NamedTuple):
@@ -166,6 +167,7 @@ class AutoEncoder(nn.Module):
             and len(codes) >= FEW_FROM
             and len(parts) == 1
             and is_linear(parts[0])
+            and parts[0].out_features >= FEATURES_FROM
             and int(codes.count_nonzero()) * FEW_OF <= codes.numel()
         )
 

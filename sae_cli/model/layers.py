@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import TypeGuard, final
 
 import torch
 from torch import Tensor, nn
@@ -89,7 +89,7 @@ class TiedLinear(nn.Module):
         return F.linear(x, self.weight, self.bias)
 
 
-def is_linear(part: nn.Module) -> bool:
+def is_linear(part: nn.Module) -> TypeGuard[nn.Linear]:
     """Whether a part is a linear layer, its weight constrained or not, and does nothing else."""
     hooked = part._forward_hooks or part._forward_pre_hooks
     return parametrize.type_before_parametrizations(part) is nn.Linear and not hooked

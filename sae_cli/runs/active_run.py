@@ -42,7 +42,8 @@ class Progress:
         best_epoch, best_loss: the lowest validation loss of the present stage.
         earlier_seconds: taken before this process resumed the run.
         started: when this process began, on the clock of ``time.monotonic``.
-        evaluating: the seconds that the last evaluation took for each example; 0 before the first.
+        evaluating: the seconds that the last evaluation of this process took for each example; 0
+            before the first, as of a run that was resumed after its last epoch.
     """
 
     epoch: int = 0

@@ -139,6 +139,7 @@ def test_a_bare_name_of_pages_explains_each(explain: Any) -> None:
         ("penalty.tarket", "did you mean penalty.target?"),
         ("modle", "did you mean model?"),
         ("model=vea", "did you mean vae?"),
+        ("model=sparse_lk", "did you mean sparse_kl?"),
         ("lr", "did you mean optimizer.learning_rate?"),
         ("spars_kl", "did you mean sparse_kl?"),
         ("epoch", "did you mean epochs?"),

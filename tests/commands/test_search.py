@@ -233,10 +233,13 @@ def test_whole_numbers_and_pages(command: Command, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda content: content.update(search=3), "is damaged (its search"),
+        (lambda content: content.update(search=3), "(its search: must have names, {NAME:VALUE})"),
         (lambda content: content["search"].update(objectives=[]), "is damaged (its search"),
         (lambda content: content["search"].update(objectives=["x"]), "x is not a metric"),
-        (lambda content: content["search"]["options"].update(n_trials=0), "is damaged"),
+        (
+            lambda content: content["search"]["options"].update(n_trials="x"),
+            "(its search: options.n_trials: must be a whole number)",
+        ),
         (lambda content: content.update(bases=[]), "it has no jobs"),
         (lambda content: content.update(bases=[1]), "is damaged"),
         (lambda content: content["search"]["dimensions"][0].update(key="logger"), "is damaged"),

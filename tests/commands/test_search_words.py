@@ -31,7 +31,7 @@ CASES = [
     # Options
     ((WEIGHT, FVU, f"{OPTION}.n_trials=0"), f"{OPTION}.n_trials=0: must be greater than"),
     ((WEIGHT, FVU, f"{OPTION}.n_trials=-3"), f"{OPTION}.n_trials=-3: must be greater than"),
-    ((WEIGHT, FVU, f"{OPTION}.n_trials=two"), f"{OPTION}.n_trials=two: must be a valid integer"),
+    ((WEIGHT, FVU, f"{OPTION}.n_trials=two"), f"{OPTION}.n_trials=two: must be a whole number"),
     ((WEIGHT, FVU, f"{OPTION}.n_trials=1,2"), "the same for every job; give one value"),
     ((WEIGHT, FVU, f"{OPTION}.pruner=medain"), "did you mean median?"),
     ((WEIGHT, FVU, f"{OPTION}.pruner=[median]"), "must be 'none' or 'median'"),
@@ -54,7 +54,7 @@ CASES = [
     ((FVU, "penalty.weight=0.1,0.1"), "at least two different values"),
     ((FVU, "penalty.weight=range(1,2)"), "at least two different values"),
     ((FVU, WEIGHT, "penalty.weight=0.1"), "penalty.weight is given twice"),
-    ((FVU, "architecture.n_latents=interval(8.5,16)"), "must be a valid integer"),
+    ((FVU, "architecture.n_latents=interval(8.5,16)"), "must be a whole number"),
     ((FVU, "penalty.wieght=interval(0,1)"), "did you mean penalty.weight?"),
     ((FVU, "+penalty.weight=interval(0,1)"), "a search varies settings by their names"),
     ((FVU, "log_every=1,2"), "log_every changes no result"),

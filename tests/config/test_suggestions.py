@@ -128,6 +128,9 @@ def test_a_sweep_is_offered_its_own_folder() -> None:
         ("linear", ["identity", "relu"], "identity"),
         ("xavier", ["glorot_uniform", "he_normal"], "glorot_uniform"),
         ("sparse_kll", ["sparse_kl", "ae"], "sparse_kl"),
+        ("sparse_lk", ["sparse_kl", "sparse_l1", "sparse_l2"], "sparse_kl"),
+        ("spares_kl", ["sparse_l2", "sparse_kl", "spares_l2"], "sparse_kl"),
+        ("sparse_k", ["sparse_l2", "sparse_kl"], "sparse_kl"),
     ],
 )
 def test_choices_are_near_in_meaning(given: str, allowed: list[str], suggested: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import Generator, Tensor, nn
 
 from sae_cli.assembly.parts import build_parts
 from sae_cli.assembly.prepare import prepare
+from sae_cli.model import autoencoder
 from sae_cli.model.activations.pointwise import Pointwise
 from sae_cli.model.activations.topk import TopK
 from sae_cli.model.autoencoder import AutoEncoder
@@ -37,17 +40,32 @@ def test_what_is_not_a_number_stays_so() -> None:
 
 
 @pytest.mark.parametrize("model", ["topk", "batch_topk", "matryoshka", "jumprelu", "tied"])
-@pytest.mark.parametrize("n", [20, 300])
-def test_a_sparse_pass_is_the_dense_one(model: str, n: int, configure: Configure) -> None:
+@pytest.mark.parametrize("side", [8, 14])
+def test_a_sparse_pass_is_the_dense_one(
+    model: str, side: int, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((50, 1, side, side)))
     k = [] if model in {"jumprelu", "tied"} else ["activation.k=2"]
-    config = configure(f"model={model}", *k, "device=cpu")
-    autoencoder = prepare(config, build_parts(config)).training.autoencoder
-    x = torch.rand(n, 1, 8, 8, generator=Generator().manual_seed(0))
-    with torch.no_grad():
-        dense, sparse = autoencoder(x), autoencoder(x, sparsely=True)
-    assert torch.equal(dense.codes, sparse.codes)
-    assert sparse.x_hat.shape == x.shape
-    torch.testing.assert_close(dense.x_hat, sparse.x_hat)
+    data = ("dataset=array", f"dataset.path={tmp_path / 'x.npy'}", "dataset.axes=channels_first")
+    config = configure(f"model={model}", *k, *data, "device=cpu")
+    model_of_it = prepare(config, build_parts(config)).training.autoencoder
+    sums: list[torch.Size] = []
+
+    def recorded(codes: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        sums.append(weight.shape)
+        return linear_of_few(codes, weight, bias)
+
+    monkeypatch.setattr(autoencoder, "linear_of_few", recorded)
+    for n in (20, 300):
+        x = torch.rand(n, 1, side, side, generator=Generator().manual_seed(0))
+        sums.clear()
+        with torch.no_grad():
+            dense, sparse = (model_of_it(x, training=True, sparsely=few) for few in (False, True))
+        assert torch.equal(dense.codes, sparse.codes)
+        assert sparse.x_hat.shape == x.shape
+        torch.testing.assert_close(dense.x_hat, sparse.x_hat)
+        # Few examples, or few features, do not make up for the search for what is active.
+        assert bool(sums) == (len(k) == 1 and n == 300 and side == 14)
 
 
 class Doubled(nn.Linear):
@@ -59,9 +77,9 @@ class Doubled(nn.Linear):
 
 def test_only_a_plain_linear_layer_is_taken_for_one() -> None:
     shown: list[Tensor] = []
-    hooked = nn.Linear(100, 3)
+    hooked = nn.Linear(100, 200)
     hooked.register_forward_hook(lambda module, given, made: shown.append(made))
-    for layer in (Doubled(100, 3), hooked):
+    for layer in (Doubled(100, 200), hooked):
         made = AutoEncoder(nn.Identity(), TopK(k=2), layer, Pointwise("identity"), 100)
         x = torch.randn(300, 100, generator=Generator().manual_seed(0))
         with torch.no_grad():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +13,10 @@ import pytest
 import torch
 
 from sae_cli import load_run
+from sae_cli.core.errors import Stopped
 from sae_cli.runs import closing
 from sae_cli.runs.closing import closing_table
+from sae_cli.runs.resume import begin_or_resume
 from sae_cli.runs.train import train
 from tests.conftest import SMALL, Configure
 
@@ -59,6 +62,29 @@ def test_a_long_measurement_is_announced(
     assert line == "measuring train and test: about 1 s"
     before, after = lines[lines.index(line) - 1], lines[lines.index(line) + 2]
     assert before.startswith("epoch 1/1") and after.startswith("metric ")
+
+
+def test_nothing_is_said_of_how_long_where_nothing_is_known(
+    configure: Configure,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A run that is resumed after its last epoch has not evaluated anything in this process."""
+    config, measure = configure("model=ae", *SMALL, "pictures=false"), closing._evaluate
+    monkeypatch.setattr(closing, "LONG_SECONDS", 0.0)
+
+    def stopped(run: Any, *given: Any) -> dict[str, float]:
+        run.stop.number = signal.SIGTERM
+        return measure(run, *given)
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(closing, "_evaluate", stopped)
+        begin_or_resume(config, tmp_path / "run", [])
+    assert "measuring train and test" in capsys.readouterr().out
+    begin_or_resume(config, tmp_path / "run", [])
+    shown = capsys.readouterr().out
+    assert "measuring" not in shown and "\nmetric " in shown
 
 
 def test_a_run_says_of_its_codes_what_means_something(

@@ -84,6 +84,7 @@ def _packed(path: Path, key: str) -> Packed:
             lambda: _pieces(path, key, what),
             in_passing=_band(found) * _row_bytes(found) if _is_split(found) else 0,
             at_once=_at_once(found),
+            beside=chunk,
         )
 
 

@@ -30,6 +30,7 @@ class Packed:
             raises what ``read`` does.
         in_passing: bytes of further files that ``pieces`` writes meanwhile.
         at_once: bytes of memory that the largest of its steps takes, where it is not a piece's.
+        beside: bytes of memory that ``read`` takes besides the array, where they may be many.
         file_bytes: of the file.
         shaped: makes the array of the pieces, joined; None if they are its rows.
     """
@@ -41,6 +42,7 @@ class Packed:
     pieces: Callable[[], Iterator[NDArray[Any]]]
     in_passing: int = 0
     at_once: int = 0
+    beside: int = 0
     file_bytes: int = 0
     shaped: Callable[[NDArray[Any]], NDArray[Any]] | None = None
 
@@ -77,6 +79,7 @@ def by_rows(
             placed.append(_Block(file.tell(), block.shape[1], block.nbytes // n_rows))
             write_array(file, block, what)
             dtype, rest = block.dtype, block.shape[2:]
+            del block
         step = piece_rows(n_bytes // n_rows)
         for start in range(0, n_rows, step):
             rows = min(step, n_rows - start)

@@ -78,25 +78,31 @@ def _table(path: Path, names: list[str]) -> Packed:
     row_bytes = n_columns * dtype.itemsize
     _refuse_none(groups, what)
 
-    def blocks(file: Any, number: int) -> Iterator[NDArray[Any]]:
+    def block(file: Any, number: int, some: list[str]) -> NDArray[Any]:
         pa = import_reader("pyarrow", path)
+        group = file.read_row_group(number, columns=some)
+        columns = [_column(pa, group, name, f"{path}[{name}]") for name in some]
+        if len(group) != groups[number]:
+            raise ValueError(f"it announces {groups[number]} rows, and has {len(group)}")
+        if len(columns) == 1:
+            return columns[0][:, None].astype(dtype, copy=False)
+        return np.stack(columns, 1, dtype=dtype)
+
+    def blocks(file: Any, number: int) -> Iterator[NDArray[Any]]:
         width = piece_rows(groups[number] * dtype.itemsize)
         for left in range(0, n_columns, width):
-            some = names[left : left + width]
-            group = file.read_row_group(number, columns=some)
-            columns = [_column(pa, group, name, f"{path}[{name}]") for name in some]
-            if len(group) != groups[number]:
-                raise ValueError(f"it announces {groups[number]} rows, and has {len(group)}")
-            yield np.stack(columns, 1, dtype=dtype)
+            # No name keeps a block while the next one is read.
+            yield block(file, number, names[left : left + width])
 
     def read() -> list[Part]:
         parts = []
         with _opened(path) as (_, file):
             for number, n_rows in enumerate(groups):
                 values, left = np.empty((n_rows, n_columns), dtype), 0
-                for block in blocks(file, number):
-                    values[:, left : left + block.shape[1]] = block
-                    left += block.shape[1]
+                for some in blocks(file, number):
+                    values[:, left : left + some.shape[1]] = some
+                    left += some.shape[1]
+                    del some
                 parts.append(to_part(values, what))
         return parts
 
@@ -113,7 +119,8 @@ def _table(path: Path, names: list[str]) -> Packed:
     # Columns are there as they were read, one after the other in one piece, and as a block.
     width = min(n_columns, piece_rows(longest * dtype.itemsize))
     at_once = 3 * longest * width * dtype.itemsize
-    return Packed(path, what, sum(groups) * row_bytes, read, pieces, in_passing, at_once)
+    n_bytes = sum(groups) * row_bytes
+    return Packed(path, what, n_bytes, read, pieces, in_passing, at_once, beside=at_once)
 
 
 def _lists(path: Path, name: str) -> Packed:
@@ -162,8 +169,9 @@ def _refuse_none(groups: list[int], what: str) -> None:
 
 
 def _column(pa: Any, group: Any, name: str, what: str) -> NDArray[Any]:
-    column = group.column(name).combine_chunks()
-    # Older versions of PyArrow leave the one chunk in its list.
+    column = group.column(name)
+    # To combine a single chunk copies it, and older versions of PyArrow leave one in its list.
+    column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
     column.validate(full=True)
     return to_array(pa, column, what)

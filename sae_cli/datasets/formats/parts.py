@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import mmap
-import os
 import warnings
 from collections.abc import Iterator
 from importlib import import_module
@@ -18,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from sae_cli.core.errors import ConfigError, SaeError
+from sae_cli.core.memory import free_memory
 from sae_cli.core.text import in_units
 from sae_cli.datasets.formats.mapped import map_array
 from sae_cli.datasets.rows import Part
@@ -83,17 +82,6 @@ def check_memory(n_bytes: int, what: str) -> None:
             f"{what} takes {in_units(n_bytes)} of memory, and {in_units(int(free))} "
             "are free; save it as .npy or .safetensors, which stay on disk"
         )
-
-
-def free_memory() -> float:
-    """Bytes that a process can still take; infinite where the system does not say."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return 1024.0 * int(line.split()[1])
-    if not hasattr(os, "sysconf"):
-        return math.inf
-    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
 def import_reader(name: str, path: Path) -> ModuleType:

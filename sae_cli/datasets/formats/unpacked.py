@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from sae_cli.core.bar import Bar
 from sae_cli.core.errors import ConfigError, MachineError
+from sae_cli.core.memory import free_memory
 from sae_cli.core.text import in_units
 from sae_cli.datasets.formats.cache_folder import cache_folder
 from sae_cli.datasets.formats.mapped import map_array
 from sae_cli.datasets.formats.npy import DEFLATE_MAX_RATIO
 from sae_cli.datasets.formats.packed import Packed
-from sae_cli.datasets.formats.parts import free_memory, to_part
+from sae_cli.datasets.formats.parts import to_part
 from sae_cli.datasets.formats.unnamed_file import (
     AS_IT_IS,
     NoRoom,
@@ -52,19 +53,23 @@ def unpack(found: Sequence[Part | Packed], what: str) -> list[Part]:
     """
     packed = [one for one in found if isinstance(one, Packed)]
     n_bytes = sum(one.n_bytes for one in packed)
+    beside = max((one.beside for one in packed), default=0)
+    beside = beside if beside > SMALL_STEP else 0
     free = free_memory()
-    if n_bytes <= min(MOST_IN_MEMORY, free):
+    fits = n_bytes + beside <= free
+    if fits and n_bytes <= MOST_IN_MEMORY:
         return _in_memory(found)
     file = _room_for(packed, free)
     if not isinstance(file, NoRoom):
         with file:
             return _on_disk(found, file, what)
-    if n_bytes <= free:
+    if fits:
         return _in_memory(found)
+    more = f" and takes {in_units(n_bytes + beside)} of memory meanwhile" if beside else ""
     error = MachineError if file.gave_out else ConfigError
     raise error(
-        f"{what} unpacks to {in_units(n_bytes)}, and {in_units(int(free))} of memory are free; "
-        f"{file.why}; {file.mend}"
+        f"{what} unpacks to {in_units(n_bytes)}{more}, and {in_units(int(free))} of memory are "
+        f"free; {file.why}; {file.mend}"
     )
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sae_cli.core.errors import ConfigError
+from sae_cli.core.faults import in_short
 from sae_cli.core.options import Positive, Width
 from sae_cli.results.interchange.dictionary import COUNTED, Dictionary, Kind
 from sae_cli.results.interchange.given import Given
@@ -128,8 +129,7 @@ def _config(given: Given) -> _Config:
     try:
         config = _Config.model_validate(found)
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{CONFIG}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise ValueError(f"{CONFIG}: {in_short(error)}") from None
     old = {config.activation_fn, config.activation_fn_str} - {"relu"}
     others = {
         "architecture": config.architecture if config.architecture not in READ else None,

@@ -22,14 +22,6 @@ WHOLE = bytes([0, 0, 8, 1]) + len(LABELS).to_bytes(4, "big") + LABELS.tobytes()
 KEY = "0" * 64
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a cache that is not there yet."""
-    folder = tmp_path / "cache" / "new"
-    monkeypatch.setenv("SAE_CACHE", str(folder))
-    return folder
-
-
 @pytest.fixture
 def packed(tmp_path: Path) -> Path:
     path = tmp_path / "labels.gz"

@@ -25,6 +25,11 @@ def peak():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 before = peak()
+if len(sys.argv) > 3:
+    (found,) = open_arrays(sys.argv[1], "dataset.path").read(None)
+    found.read()
+    print(peak() - before, found.n_bytes + found.beside)
+    raise SystemExit
 stored = open_arrays(sys.argv[1], "dataset.path").stored(sys.argv[2] or None)
 print(peak() - before, stored.nbytes)
 """
@@ -65,11 +70,27 @@ def test_a_piece_takes_little_memory(
 ) -> None:
     """320 MB in one group of rows or band of chunks take less than them, in a fresh process."""
     save(tmp_path / name)
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(tmp_path / name), key],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    peak, n_bytes = map(int, done.stdout.split())
+    peak, n_bytes = measure(tmp_path / name, key)
     assert n_bytes == 320_000_000
     assert peak < n_bytes
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("n_columns", [1, 2])
+def test_reading_a_narrow_table_takes_no_more_than_it_announces(
+    tmp_path: Path, n_columns: int
+) -> None:
+    columns = np.random.default_rng(0).random((n_columns, 30_000_000), np.float32)
+    table = pa.table({f"c{n}": column for n, column in enumerate(columns)})
+    pq.write_table(table, tmp_path / "x.parquet", row_group_size=len(table), use_dictionary=False)
+    peak, announced = measure(tmp_path / "x.parquet", "", "at once")
+    assert announced == (n_columns + 3) * columns[0].nbytes
+    assert peak < announced
+
+
+def measure(*given: object) -> list[int]:
+    command = [sys.executable, "-c", MEASURE, *map(str, given)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [int(number) for number in done.stdout.split()]

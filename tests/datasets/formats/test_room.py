@@ -29,13 +29,6 @@ from tests.datasets.formats.packed_forms import (
 from tests.datasets.test_array_formats import X, expect, read, save_hdf5, save_table
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("SAE_CACHE", str(folder))
-    return folder
-
-
 def test_what_fits_neither_disk_nor_memory(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,6 +84,32 @@ def test_what_is_read_at_once_fits_in_memory(
         assert read(path, **options).files
         no_memory(monkeypatch, 1 << 13)
         expect(path, "a piece of it takes 0.", **options)
+
+
+@pytest.mark.parametrize("form", ["one column", "two columns", "one chunk"])
+def test_what_reading_takes_besides_the_array(
+    tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A column is there three times as it is read, and a chunk once beside where it goes."""
+    column = np.arange(9_000.0)
+    if form == "one chunk":
+        path, n_bytes, beside = tmp_path / "x.h5", 2 * column.nbytes, 2 * column.nbytes
+        save_hdf5(path, column.repeat(2).reshape(-1, 2), chunks=(9_000, 2))
+    else:
+        names = ["a", "b"][: 1 + (form == "two columns")]
+        path, n_bytes, beside = (
+            tmp_path / "x.parquet",
+            len(names) * column.nbytes,
+            3 * column.nbytes,
+        )
+        pq.write_table(pa.table(dict.fromkeys(names, column)), path, row_group_size=9_000)
+    monkeypatch.setattr(unpacked, "SMALL_STEP", 0)
+    monkeypatch.setattr(unnamed_file, "cache_folder", lambda: None)
+    with on_disk():
+        no_memory(monkeypatch, n_bytes + beside)
+        assert not read(path).files
+        no_memory(monkeypatch, n_bytes + beside - 1)
+        expect(path, f" and takes {(n_bytes + beside) / 1e6:.1f} MB of memory meanwhile, and ")
 
 
 def test_a_file_that_becomes_another_before_it_is_unpacked(tmp_path: Path) -> None:
@@ -164,6 +183,7 @@ def test_a_folder_that_takes_no_file(
 def test_a_folder_that_cannot_be_made(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    cache.parent.mkdir()
     cache.write_text("")
     save_hdf5(tmp_path / "x.h5")
     with on_disk():

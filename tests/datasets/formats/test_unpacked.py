@@ -33,13 +33,6 @@ from tests.datasets.formats.packed_forms import (
 from tests.datasets.test_array_formats import X, expect, read, save_hdf5, save_lists
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("SAE_CACHE", str(folder))
-    return folder
-
-
 @pytest.mark.parametrize("n_files", [1, 4])
 @pytest.mark.parametrize("piece_rows", [1, 7, 1000])
 @pytest.mark.parametrize("form", FORMS)

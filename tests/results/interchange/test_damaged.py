@@ -153,6 +153,10 @@ FAULTS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "cfg.json that is deep": (with_text("cfg.json", "[" * 10**5, saelens(MATRICES)), "cannot be"),
     "another width": (saelens(MATRICES, d_sae=5), "d_sae=5"),
     "a width that nothing has": (saelens(MATRICES, d_sae=10**30), "d_sae"),
+    "a switch of text": (
+        saelens(MATRICES, apply_b_dec_to_input="no"),
+        "cfg.json: apply_b_dec_to_input: must be true or false",
+    ),
     "another architecture": (saelens(MATRICES, architecture="temporal"), "architecture is temp"),
     "gates without magnitudes": (
         saelens({k: v for k, v in GATES.items() if k != "r_mag"}, architecture="gated"),
