@@ -19,6 +19,7 @@ from sae_cli.runs.resume import begin_or_resume
 from sae_cli.runs.saver import Saver
 from sae_cli.training.captured import Captured
 from sae_cli.training.corruptions import Masking
+from sae_cli.training.gradients.sparse import Sparse
 from sae_cli.training.step import Step
 from tests.conftest import Configure, slow
 from tests.killing import results
@@ -36,23 +37,31 @@ CASES = {
     "resampled": ("model=topk", "revival=resample", "revival.every=3", "revival.dead_after=20"),
     "target_l0": ("model=jumprelu", "penalty.target_l0=5", "lr_schedule.warmup_steps=9"),
     "stages": ("model=stacked", "corruption=masking"),
+    "pairs": ("model=matryoshka", "revival=resample", "revival.every=3", "activation.k=8"),
 }
 MORE = {
     "bfloat16": ("model=sparse_kl", "device.precision=bfloat16"),
     "unit_norm": ("model=sparse_l1", "unit_norm=true", "optimizer=rmsprop"),
     "nadam": ("model=tied", "optimizer=nadam", "lr_schedule=linear_decay"),
+    "pairs of topk": ("model=topk", "revival=none", "activation.k=8", "unit_norm=true"),
 }
 
 
-def as_on_a_gpu(patch: pytest.MonkeyPatch, *, captured: bool) -> list[Graph]:
-    """Take the paths of a GPU; give the graphs that steps will be captured to."""
+def as_on_a_gpu(
+    patch: pytest.MonkeyPatch, *, captured: bool, by_pairs: bool = False
+) -> list[Graph]:
+    """Take the paths of a GPU; give the graphs that steps will be captured to.
+
+    Args:
+        by_pairs: whether steps are to go by active pairs, as those of many pre-codes do.
+    """
     graphs: list[Graph] = []
     init = Step.__init__
 
     def build(self: Any, gradients: Any, optimizer: Any, *args: Any, **options: Any) -> None:
         optimizer._on_gpu = True
         init(self, gradients, optimizer, *args, **options)
-        assert gradients.capturable
+        assert gradients.capturable and isinstance(gradients, Sparse) == by_pairs
         _, generator, batch_size = args
         self.sums._kept = None
         if captured:
@@ -63,8 +72,8 @@ def as_on_a_gpu(patch: pytest.MonkeyPatch, *, captured: bool) -> list[Graph]:
 
     pretend(patch)
     patch.setattr(Step, "__init__", build)
-    for name in ("_sparse", "_divides"):
-        patch.setattr(compute, name, lambda *_: False)
+    patch.setattr(compute, "_sparse", lambda *_: by_pairs)
+    patch.setattr(compute, "_divides", lambda *_: False)
     for name in ("rmsprop", "nadam"):
         module = sys.modules[f"torch.optim.{name}"]
         patch.setattr(module, "_get_capturable_supported_devices", lambda *_, **__: ["cpu"])
@@ -77,9 +86,10 @@ def test_captured_steps_give_the_bits_of_plain_ones(
 ) -> None:
     """Those of a run that is stopped within epochs and resumed, which records them anew, do too."""
     config = configure(*(CASES | MORE)[case], *SMALL, *ON_CPU)
+    by_pairs = case.startswith("pairs")
     for name in ("plain", "captured"):
         with pytest.MonkeyPatch.context() as patch:
-            graphs = as_on_a_gpu(patch, captured=name == "captured")
+            graphs = as_on_a_gpu(patch, captured=name == "captured", by_pairs=by_pairs)
             begin_or_resume(config, tmp_path / name, [])
     assert graphs and all(graph.replays >= 6 for graph in graphs)
     assert results(tmp_path / "plain") == results(tmp_path / "captured")
@@ -92,7 +102,7 @@ def test_captured_steps_give_the_bits_of_plain_ones(
         after_step(self, terms)
 
     monkeypatch.setattr(Saver, "after_step", stop)
-    graphs = as_on_a_gpu(monkeypatch, captured=True)
+    graphs = as_on_a_gpu(monkeypatch, captured=True, by_pairs=by_pairs)
     for _ in range(len(left)):
         with pytest.raises(Stopped):
             begin_or_resume(config, tmp_path / "stopped", [])

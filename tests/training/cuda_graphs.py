@@ -32,7 +32,9 @@ def waits(function: Any, args: Any) -> bool:
 
 
 def launches(function: Any) -> bool:
-    """Whether an operation computes; others give a view."""
+    """Whether an operation computes; others give a view, or make one of what they are given."""
+    if torch.Tag.inplace_view in function.tags:
+        return False
     returns = [one.alias_info for one in function._schema.returns]
     return not returns or any(alias is None or alias.is_write for alias in returns)
 
@@ -73,7 +75,8 @@ class Graph:
                 found = tensors(function(*args, **kwargs))
                 for place, value in zip(results, found, strict=True):
                     if place is not value:
-                        place.copy_(value)
+                        # What was squeezed in place since then has another shape.
+                        place.view_as(value).copy_(value)
 
 
 class Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -114,7 +117,7 @@ class Recording(Mode):
         assert not waits(func, args), f"{func} waits for a value while a CUDA graph is recorded"
         drawn_from = [one for one in tree_leaves((args, options)) if isinstance(one, Generator)]
         assert {*map(_number, drawn_from)} <= {*map(_number, self._graph.registered)}
-        changed = written(func, args, options)
+        changed = written(func, args, options) if launches(func) else []
         with torch.no_grad():
             self._before += [(one, one.clone()) for one in changed]
         found = func(*args, **options)
