@@ -65,32 +65,39 @@ class Model:
             own.copy_(saved)
 
 
-class Batch(NamedTuple):
-    """One model's batch, as the arguments of its gradients."""
+@final
+class Batch:
+    """One model's batch.
 
-    model: Model
-    x: Tensor
-    target: Tensor
-    labels: Tensor | None = None
-    noise: Tensor | None = None
+    Args:
+        x, target, labels, noise: as the gradients take them.
+
+    Attributes:
+        arguments: these four.
+        kind: what batches share that are computed alike.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        x: Tensor,
+        target: Tensor,
+        labels: Tensor | None = None,
+        noise: Tensor | None = None,
+    ) -> None:
+        self.model = model
+        self.arguments = (x, target, labels, noise)
+        layouts = (None if one is None else Layout.of(one) for one in self.arguments)
+        self.kind: Hashable = (x is target, *layouts)
 
     @property
     def inputs(self) -> list[Tensor]:
         """Its tensors, each once."""
-        given = (self.x, self.target, self.labels, self.noise)
-        return [*{id(one): one for one in given if one is not None}.values()]
-
-    @property
-    def kind(self) -> Hashable:
-        """What batches share that are computed alike."""
-        return (
-            self.x is self.target,
-            *(None if one is None else Layout.of(one) for one in self[1:]),
-        )
+        return [*{id(one): one for one in self.arguments if one is not None}.values()]
 
     def differentiate(self) -> Result:
         """Give the terms and the gradients."""
-        return self.model.gradients(self.x, self.target, self.labels, self.noise)
+        return self.model.gradients(*self.arguments)
 
 
 class Recorded(NamedTuple):

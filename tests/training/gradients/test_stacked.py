@@ -194,7 +194,7 @@ def test_first_batches_that_round_nothing(n: int, n_latents: int, hot: int) -> N
         given = batches(models, n, first=10 * step)
         if step < TRIALS:
             for one in given:
-                one.target[:, hot:] = 0
+                one.arguments[1][:, hot:] = 0
         assert_same_bits(stacked(given), alone(given))
 
 
@@ -295,7 +295,7 @@ def test_a_large_network_does_not_wait_for_others() -> None:
     def differentiate(i: int) -> None:
         gradients = SideBySide(*own[i])
         for _ in range(3):
-            gradients(given[i].x, given[i].target)
+            gradients(*given[i].arguments)
         assert gradients.side_by_side == (i == 2)
         order.append(i)
 
@@ -326,7 +326,7 @@ def test_why_batches_of_the_usual_size_are_apart(monkeypatch: pytest.MonkeyPatch
         gradients = SideBySide(*own[i])
         for n in (EVEN, ODD) * 3:
             given = batches(models, n)[i]
-            gradients(given.x, given.target)
+            gradients(*given.arguments)
         said.append(gradients.apart)
 
     run_side_by_side([partial(differentiate, i) for i in range(3)])
@@ -338,10 +338,10 @@ def test_gradients_meet_only_in_company() -> None:
     given = batches([Model(*one) for one in own], 32)
     found: dict[int, Result] = {}
     one: Gradients = SideBySide(*own[0])
-    assert_same_bits([one(given[0].x, given[0].target)], alone(given[:1]))
+    assert_same_bits([one(*given[0].arguments)], alone(given[:1]))
 
     def differentiate(i: int) -> None:
-        found[i] = SideBySide(*own[i])(given[i].x, given[i].target)
+        found[i] = SideBySide(*own[i])(*given[i].arguments)
 
     run_side_by_side([partial(differentiate, i) for i in range(3)])
     assert_same_bits([found[i] for i in range(3)], alone(given))
