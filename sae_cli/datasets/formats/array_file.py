@@ -31,6 +31,7 @@ from sae_cli.datasets.formats.parts import to_part
 from sae_cli.datasets.formats.safetensors_file import open_safetensors
 from sae_cli.datasets.formats.text_table import open_text_table
 from sae_cli.datasets.formats.torch_file import open_torch_file
+from sae_cli.datasets.formats.unchanged import Identity, identity, unchanged
 from sae_cli.datasets.rows import Part
 
 
@@ -51,31 +52,31 @@ def open_array_file(given: str, option: str) -> ArrayFile:
         what = "is not a file" if path.exists() else "does not exist"
         raise ConfigError(f"{option}={given}: {path} {what}; give the path of the array's file")
     with _reading(path):
+        seen = identity(path)
         opened = OPENERS[suffix](path)
 
     def read(key: str | None) -> Sequence[Part | Packed]:
         with _reading(path):
-            return [_guarded(one) for one in opened.read(key)]
+            return [_guarded(one, seen) for one in opened.read(key)]
 
     return replace(opened, read=read)
 
 
-def _guarded(found: Part | Packed) -> Part | Packed:
-    """Have the errors of what is unpacked later name the file, too."""
+def _guarded(found: Part | Packed, seen: Identity) -> Part | Packed:
+    """Have what is unpacked later be of the file that was seen, and its errors name it, too."""
     if isinstance(found, Part):
         return found
 
     def read() -> list[Part]:
-        with _reading(found.path):
+        with _reading(found.path), unchanged(found.path, seen):
             return found.read()
 
     def pieces() -> Iterator[NDArray[Any]]:
         # What whoever takes the pieces raises does not come by here.
-        with _reading(found.path):
+        with _reading(found.path), unchanged(found.path, seen):
             yield from found.pieces()
 
-    file_bytes = found.path.stat().st_size
-    return replace(found, read=read, pieces=pieces, file_bytes=file_bytes)
+    return replace(found, read=read, pieces=pieces, file_bytes=seen.n_bytes)
 
 
 def _open_npy(path: Path) -> ArrayFile:
@@ -103,7 +104,7 @@ def _packed_npz(path: Path, key: str) -> Packed:
         what,
         header.array_bytes,
         lambda: [to_part(read_npz(path, key), what)],
-        lambda: npz_pieces(path, key, header, piece_rows(1)),
+        lambda: npz_pieces(path, key, piece_rows(1)),
         shaped=lambda flat: flat.view(header.dtype).reshape(
             header.shape, order="F" if header.by_columns else "C"
         ),

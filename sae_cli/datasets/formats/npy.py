@@ -108,18 +108,13 @@ def npz_header(path: Path, key: str) -> Header:
         return header
 
 
-def npz_pieces(path: Path, key: str, header: Header, n_bytes: int) -> Iterator[NDArray[np.uint8]]:
+def npz_pieces(path: Path, key: str, n_bytes: int) -> Iterator[NDArray[np.uint8]]:
     """Read the bytes of an array of a .npz file, so many at a time.
 
-    Args:
-        header: what it has announced.
-
-    Raises: as ``read_npz``; ValueError if it is another array now.
+    Raises: as ``read_npz``.
     """
     with _member(path, key) as unpacked:
-        if _header(cast(BinaryIO, unpacked)) != header:
-            raise ValueError(f"{key} is another array than it was a moment ago")
-        left = header.array_bytes
+        left = _header(cast(BinaryIO, unpacked)).array_bytes
         while left:
             read = np.frombuffer(unpacked.read(min(n_bytes, left)), np.uint8)
             if not read.size:

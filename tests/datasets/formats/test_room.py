@@ -112,18 +112,6 @@ def test_what_reading_takes_besides_the_array(
         expect(path, f" and takes {(n_bytes + beside) / 1e6:.1f} MB of memory meanwhile, and ")
 
 
-def test_a_file_that_becomes_another_before_it_is_unpacked(tmp_path: Path) -> None:
-    path = tmp_path / "x.npz"
-    np.savez(path, x=X)
-    found = open_array_file(str(path), "").read("x")
-    np.savez(path, x=X[:25].astype(np.float64))
-    with on_disk(), pytest.raises(ConfigError, match="x is another array than it was a moment ago"):
-        unpacked.unpack(found, "x")
-    path.unlink()
-    with on_disk(), pytest.raises(ConfigError, match="cannot be read"):
-        unpacked.unpack(found, "x")
-
-
 def test_what_was_written_cannot_be_read_back(tmp_path: Path) -> None:
     with (tmp_path / "x").open("w+b", buffering=0) as file:
         file.write(b"123")
