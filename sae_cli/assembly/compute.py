@@ -174,7 +174,7 @@ def _build_alone(config: RunConfig, device: Device, stage: Stage) -> Gradients:
     if model.n_held < model.n_latents:
         return Autograd(model, objective, device, stage.trained)
     if _sparse(device, stage, config.settings.batch_size):
-        return Sparse(model, objective, bfloat16=device.bfloat16)
+        return Sparse(model, objective)
     divides = _divides(device, stage, config.settings.batch_size)
     if _by_hand(device, stage):
         return ByHand(model, objective, divides=divides)
@@ -188,11 +188,9 @@ def _by_hand(device: Device, stage: Stage) -> bool:
 
 def _sparse(device: Device, stage: Stage, batch_size: int) -> bool:
     modules = stage.autoencoder, stage.objective
-    if device.torch.type == "cpu":
-        pays = not device.bfloat16
-    else:
-        pays = pays_on_a_gpu(*modules, batch_size)
-    return pays and not stage.supervised and can_be_sparse(*modules)
+    # In bfloat16 dense products are as fast.
+    possible = not device.bfloat16 and not stage.supervised and can_be_sparse(*modules)
+    return possible and (device.torch.type == "cpu" or pays_on_a_gpu(*modules, batch_size))
 
 
 def _divides(device: Device, stage: Stage, batch_size: int) -> bool:

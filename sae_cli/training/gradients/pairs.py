@@ -31,8 +31,7 @@ class Pairs(NamedTuple):
 def of_batch(activation: BatchTopK, pre_codes: Tensor) -> Pairs:
     """The largest of all pre-codes ``(batch, n_latents)``."""
     n, width = pre_codes.shape
-    kept, places = activation.kept(pre_codes)
-    codes = kept.to(activation.threshold.dtype)
+    codes, places = activation.kept(pre_codes)
     activation.learn_(codes)
     order = places.argsort()
     places = places[order]

@@ -47,11 +47,12 @@ ROWS_AT_ONCE = 1024
 ROOM_FROM = 1 << 16
 # Where more than one of so many codes is active, dense products are as fast.
 SPARSE_FROM = 8
-# A GPU multiplies so fast that fewer pre-codes of a batch are no load: 4 096 examples of as many
-# latents took 1.6 ms by pairs and 2.8 by dense products on an H200, launch by launch.
-GPU_FROM = 1 << 24
-# Of 16 384 latents, which take 3.0 ms so, dense products are 3.7, without those of dead latents.
-GPU_FROM_LAUNCHED = 1 << 26
+# A GPU multiplies fewer pre-codes of a batch in no time. Of 4 096 examples and as many latents an
+# H200 took 1.6 ms by pairs in float32 and 2.8 by dense products, in tf32 1.3 and 1.7, each launch
+# by launch; of 16 384 latents 3.0 and 3.7 in tf32, without what dead latents take.
+GPU_FROM, GPU_FROM_LAUNCHED = 1 << 24, 1 << 26
+# One of so many codes was active there, or fewer.
+GPU_SPARSE_FROM = 128
 
 
 def can_be_sparse(autoencoder: AutoEncoder, objective: Objective) -> bool:
@@ -76,8 +77,13 @@ def can_be_sparse(autoencoder: AutoEncoder, objective: Objective) -> bool:
 def pays_on_a_gpu(autoencoder: AutoEncoder, objective: Objective, batch_size: int) -> bool:
     """Whether a GPU, too, is faster by pairs: where there are many pre-codes, and still more where
     a step cannot be a single launch."""
-    n_pre_codes = batch_size * autoencoder.n_latents
-    return n_pre_codes >= (GPU_FROM_LAUNCHED if _waits(objective) else GPU_FROM)
+    activation, n_latents = autoencoder.activation, autoencoder.n_latents
+    least = GPU_FROM_LAUNCHED if _waits(objective) else GPU_FROM
+    return (
+        isinstance(activation, TopK | BatchTopK)
+        and activation.k * GPU_SPARSE_FROM <= n_latents
+        and batch_size * n_latents >= least
+    )
 
 
 def _waits(objective: Objective) -> bool:
@@ -116,17 +122,13 @@ class Sparse(Gradients):
 
     Args:
         autoencoder, objective: such that ``can_be_sparse`` holds.
-        bfloat16: whether pre-codes are computed in bfloat16; all else is in float32.
     """
 
-    def __init__(
-        self, autoencoder: AutoEncoder, objective: Objective, *, bfloat16: bool = False
-    ) -> None:
+    def __init__(self, autoencoder: AutoEncoder, objective: Objective) -> None:
         layers = _layers(autoencoder)
         reconstruction = objective.reconstruction
         assert layers is not None and reconstruction is not None
         self._layers = layers
-        self._bfloat16 = bfloat16
         self._activation = autoencoder.activation
         self._objective, self._reconstruction = objective, reconstruction
         self._prefixes = reconstruction.widths[:-1] if isinstance(reconstruction, Nested) else []
@@ -198,29 +200,25 @@ class Sparse(Gradients):
 
     def _select(self, seen: Tensor) -> Pairs:
         """Encode examples ``(batch, n_features)``, and keep the largest pre-codes."""
-        encoder, activation = self._layers.encoder, self._activation
-        given: tuple[Tensor, ...] = (seen, encoder.weight, encoder.bias)
-        if self._bfloat16:
-            given = tuple(one.bfloat16() for one in given)
-        rows, weight, bias = given
+        activation = self._activation
         if isinstance(activation, BatchTopK):
-            return of_batch(activation, self._pre_codes(rows, weight, bias))
+            return of_batch(activation, self._pre_codes(seen))
         assert isinstance(activation, TopK)
-        several = torch.split(rows, ROWS_AT_ONCE)
-        kept = [activation.kept(self._pre_codes(some, weight, bias)) for some in several]
+        kept = [activation.kept(self._pre_codes(rows)) for rows in torch.split(seen, ROWS_AT_ONCE)]
         codes, latents = zip(*kept, strict=True)
-        return of_each(torch.cat(codes).to(seen.dtype), torch.cat(latents))
+        return of_each(torch.cat(codes), torch.cat(latents))
 
-    def _pre_codes(self, rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def _pre_codes(self, rows: Tensor) -> Tensor:
         """Pre-codes ``(n, n_latents)``, which the next call may overwrite."""
-        shape = (len(rows), len(weight))
-        if len(rows) * len(weight) < ROOM_FROM:
-            return F.linear(rows, weight, bias)
+        encoder = self._layers.encoder
+        shape = (len(rows), encoder.out_features)
+        if len(rows) * encoder.out_features < ROOM_FROM:
+            return F.linear(rows, encoder.weight, encoder.bias)
         # New memory for each step costs a processor as much as half of the product.
         if self._room.shape[0] < len(rows):
             self._room = rows.new_empty(shape)
         room = self._room[: len(rows)]
-        return torch.addmm(bias, rows, weight.t(), out=room)
+        return torch.addmm(encoder.bias, rows, encoder.weight.t(), out=room)
 
     def _atoms(self) -> tuple[Tensor, Tensor | None]:
         """The atoms ``(n_latents, n_features)``, and their norms before they were made 1."""
