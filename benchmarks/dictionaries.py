@@ -79,7 +79,9 @@ def interpreter_of_peers(given: str | None, parser: argparse.ArgumentParser) -> 
     """What ``--python`` names, or else this interpreter."""
     peers = (given or sys.executable).removeprefix("peers=")
     if shutil.which(peers) is None:
-        parser.error(f"--python: {peers} is no interpreter; give peers=INTERPRETER or leave it out")
+        parser.error(
+            f"--python: {peers} is not an interpreter; give peers=INTERPRETER or leave it out"
+        )
     return peers
 
 

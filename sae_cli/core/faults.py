@@ -61,8 +61,15 @@ def describe(
 
 def in_short(error: pydantic.ValidationError) -> str:
     """Word the first fault of what a file holds: ``KEY: must be a number``."""
-    first = error.errors()[0]
-    return ": ".join([".".join(map(str, first["loc"])), allowed(first)]).removeprefix(": ")
+    faults: list[Any] = error.errors()
+    first = faults[0]
+    path = first["loc"]
+    # Of a value that may be of several kinds there is a fault for each, whose last step names it.
+    kinds = [one for one in faults if one["loc"][:-1] == path[:-1]]
+    of_one_value = all(one["input"] is first["input"] for one in kinds)
+    if len(kinds) > 1 and of_one_value and first["type"] not in NAMING:
+        return f"{'.'.join(map(str, path[:-1]))}: {_either(kinds)}".removeprefix(": ")
+    return f"{'.'.join(map(str, path))}: {allowed(first)}".removeprefix(": ")
 
 
 def _misnamed(fault: Any, fields: Sequence[str], prefix: str, takes: str) -> str:
@@ -84,9 +91,13 @@ def _of_no_kind(faults: list[Any], options: Mapping[str, Any], prefix: str) -> s
         name, _, *rest = within[0]["loc"]
         return _unfit(within[0], prefix + ".".join(map(str, (name, *rest))))
     name = faults[0]["loc"][0]
+    return f"{prefix}{name}={as_typed(options[name])}: {_either(faults)}"
+
+
+def _either(faults: Sequence[Any]) -> str:
+    """Word what would be allowed of either kind: ``must be a whole number or null``."""
     first, *others = dict.fromkeys(map(allowed, faults))
-    words = " or ".join([first, *(re.sub("^must (be )?", "", other) for other in others)])
-    return f"{prefix}{name}={as_typed(options[name])}: {words}"
+    return " or ".join([first, *(re.sub("^must (be )?", "", other) for other in others)])
 
 
 def _unfit(fault: Any, key: str) -> str:

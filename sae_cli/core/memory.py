@@ -18,13 +18,18 @@ class _Names(NamedTuple):
 
     limit: str
     usage: str
-    cache: str
+    cached: tuple[str, str]
 
 
-# What is cached of files is dropped before a limit kills, so it counts as free.
+# What is cached of files is dropped before a limit kills, so it counts as free, as the machine
+# itself counts it.
 VERSIONS = {
-    "": _Names("memory.max", "memory.current", "inactive_file"),
-    "memory": _Names("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    "": _Names("memory.max", "memory.current", ("inactive_file", "active_file")),
+    "memory": _Names(
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        ("total_inactive_file", "total_active_file"),
+    ),
 }
 
 
@@ -37,9 +42,10 @@ def free_memory(root: Path = ROOT) -> float:
     free = _of_machine(root, "MemAvailable:")
     for group, names in _groups(root):
         limit = _number(group / names.limit)
-        usage, cached = _number(group / names.usage), _stated(group / "memory.stat", names.cache)
+        usage, stat = _number(group / names.usage), group / "memory.stat"
+        cached = sum(_stated(stat, name) or 0.0 for name in names.cached)
         # Without its usage, a limit is all that is known of a group.
-        free = min(free, limit - usage + (cached or 0.0) if math.isfinite(usage) else limit)
+        free = min(free, limit - usage + cached if math.isfinite(usage) else limit)
     return max(0.0, free)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ Function = Callable[[Tensor | BatchRows, Tensor | None, Tensor], Terms]
 
 # Of a wait for a GPU, PyTorch warns so in its debug mode.
 WAITING = "called a synchronizing CUDA operation"
+# Files between a warning and the line that has led to it.
+BETWEEN = (torch.__path__[0], warnings.__file__, __file__)
 
 
 @final
@@ -109,16 +112,27 @@ def _waits() -> Iterator[list[str]]:
     A recording that fails leaves generators and the memory of the GPU as if it were still going on.
     """
     places: list[str] = []
+
+    def note(message: Warning | str, *_: object, **__: object) -> None:
+        if WAITING in str(message):
+            places.append(_place())
+
     before = torch.cuda.get_sync_debug_mode()
-    with warnings.catch_warnings(record=True) as warned:
+    with warnings.catch_warnings():
         warnings.simplefilter("always")
+        warnings.showwarning = note
         torch.cuda.set_sync_debug_mode("warn")
         try:
             yield places
         finally:
             torch.cuda.set_sync_debug_mode(before)
-    found = [one for one in warned if WAITING in str(one.message)]
-    places += [f"{Path(one.filename).name}, line {one.lineno}" for one in found]
+
+
+def _place() -> str:
+    """Name the line outside of PyTorch that has led to a warning."""
+    calls = traceback.extract_stack()
+    place = next(one for one in reversed(calls) if not one.filename.startswith(BETWEEN))
+    return f"{Path(place.filename).name}, line {place.lineno}"
 
 
 def _split_of(target: Tensor | BatchRows) -> Split | None:

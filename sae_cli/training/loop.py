@@ -15,7 +15,6 @@ from torch import Generator, Tensor
 from sae_cli.datasets.batch_rows import BatchRows
 from sae_cli.datasets.dataset import Split
 from sae_cli.model.autoencoder import AutoEncoder
-from sae_cli.model.logistic import log_probabilities
 from sae_cli.model.objective import Objective, Terms
 from sae_cli.training.devices import Device
 from sae_cli.training.lr_schedules import LrSchedule
@@ -119,9 +118,9 @@ def evaluate(
         the terms and metrics by name.
     """
     activation = autoencoder.activation
-    metrics = Metrics(baseline, autoencoder.n_held, activation.active_above, device.torch)
-    of_probabilities = baseline.bce_floor is not None
-    logistic = of_probabilities and autoencoder.output_activation.name == "sigmoid"
+    logistic = autoencoder.output_activation.name == "sigmoid"
+    of_codes = autoencoder.n_held, activation.active_above
+    metrics = Metrics(baseline, *of_codes, device.torch, logistic=logistic)
     sums: Terms = {}
     every = torch.arange(len(split))
     labels = split.shuffled_labels(every, EVALUATION_BATCH)
@@ -129,8 +128,7 @@ def evaluate(
     right = labelled = known = torch.zeros((), dtype=torch.int64, device=device.torch)
     for target, own in zip(split.batches(EVALUATION_BATCH), labels, strict=True):
         passed = device.run(autoencoder, target, sparsely=True)
-        if logistic:
-            passed = passed._replace(logs=log_probabilities(passed.pre_x_hat))
+        passed = passed._replace(logs=metrics.logs(passed))
         metrics.update(passed, target)
         if objective.head is not None and own is not None:
             right = right + objective.head.n_right(passed.codes, own)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sae_cli.core.ranks.latents import of_all_latents
 from sae_cli.model.autoencoder import Pass
-from sae_cli.model.logistic import Logs
+from sae_cli.model.logistic import Logs, log_probabilities
 
 # Keras clips probabilities to [1e-7, 1 - 1e-7] before it takes logarithms.
 LOG_CLIP = math.log(1e-7)
@@ -137,12 +137,20 @@ class Metrics:
         n_latents: width of the code, or the latents of this process where several hold some.
         active_above: a code counts as active when its magnitude exceeds this.
         device: where the batches are.
+        logistic: whether ``x_hat`` is the sigmoid of ``pre_x_hat``.
     """
 
     def __init__(
-        self, baseline: Baseline, n_latents: int, active_above: float, device: torch.device
+        self,
+        baseline: Baseline,
+        n_latents: int,
+        active_above: float,
+        device: torch.device,
+        *,
+        logistic: bool = False,
     ) -> None:
         self.baseline = baseline
+        self._logistic = logistic
         self.active_above = active_above
         self._squared_error = torch.zeros((), dtype=torch.float64, device=device)
         self._cross_entropy = torch.zeros_like(self._squared_error)
@@ -157,24 +165,26 @@ class Metrics:
         self._codes += passed.codes.sum(0, dtype=torch.float64)
         self._active += (passed.codes.abs() > self.active_above).sum(0)
         if self.baseline.bce_floor is not None:
-            p = x_hat.clamp(0.0, 1.0)
-            logs = Logs(p.log(), self._log_of_rest(p)) if passed.logs is None else passed.logs
+            logs = self.logs(passed)
+            assert logs is not None
             # The logarithms are clipped, not p, because 1 - 1e-7 is not a float32.
             likelihood = logs.likelihood(target, at_least=LOG_CLIP)
             self._cross_entropy -= _sum(likelihood.flatten(1))
             # A half is rounded to 0.
-            apart = p.round_().sub_(target.round()).abs_()
+            apart = x_hat.clamp(0.0, 1.0).round_().sub_(target.round()).abs_()
             self._rounded_apart += _sum(apart.flatten(1))
 
-    def _log_of_rest(self, p: Tensor) -> Tensor:
-        """Compute ``log(1 - p)``; in float32 ``log1p`` would take ten times as long."""
-        rest = 1.0 - p
-        if self.baseline.mean >= FAINT:
-            # The difference is exact where its logarithm is large.
-            return rest.log_()
-        # The rounding of the difference is known to the bit (Kahan).
-        rounded_by = (1.0 - rest).sub_(p)
-        return rest.log_().add_(rounded_by)
+    def logs(self, passed: Pass) -> Logs | None:
+        """Give the logarithms of a pass's probabilities; None where targets are none.
+
+        Those that the pass has are taken, so that they are computed once.
+        """
+        if self.baseline.bce_floor is None or passed.logs is not None:
+            return passed.logs
+        if self._logistic:
+            return log_probabilities(passed.pre_x_hat)
+        p = passed.x_hat.clamp(0.0, 1.0)
+        return Logs(p.log(), p.neg().log1p_())
 
     def result(self) -> dict[str, float]:
         """Give the metrics by name.

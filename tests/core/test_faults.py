@@ -13,7 +13,7 @@ import pytest
 from sae_cli.config.schema import GROUPS
 from sae_cli.config.settings import Settings
 from sae_cli.core.errors import ConfigError
-from sae_cli.core.faults import allowed
+from sae_cli.core.faults import allowed, in_short
 from sae_cli.core.registry import STRICT, validate
 from sae_cli.trackers import TRACKERS
 
@@ -154,3 +154,26 @@ def test_a_fault_of_each_kind(options: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError) as caught:
         validate(Options, options, "a", "b takes")
     assert str(caught.value) == says
+
+
+class OfFile(pydantic.BaseModel):
+    model_config = STRICT
+
+    width: int
+    height: int
+    k: Annotated[int, pydantic.Field(gt=0)] | Literal["auto"] = 1
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"width": 1, "height": 2, "k": 0.5}, "k: must be a whole number or 'auto'"),
+        ({"width": "x", "height": "y"}, "width: must be a whole number"),
+        ({}, "width: is missing"),
+        ([], "must have names, {NAME:VALUE}"),
+    ],
+)
+def test_the_first_fault_of_a_file(content: Any, says: str) -> None:
+    with pytest.raises(pydantic.ValidationError) as caught:
+        OfFile.model_validate(content)
+    assert in_short(caught.value) == says

@@ -40,4 +40,4 @@ def test_an_interpreter_that_is_not_there(
     with pytest.raises(SystemExit) as caught:
         equal_l0.main()
     assert caught.value.code == 2
-    assert "/nowhere/python is no interpreter; give peers=" in capsys.readouterr().err
+    assert "/nowhere/python is not an interpreter; give peers=" in capsys.readouterr().err

@@ -18,6 +18,8 @@ from torch import Generator, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
+from sae_cli.training import captured
+
 # A GPU is waited for where an operation gives a number to Python, or results of a size that it
 # decides; so it is where one is given a mask for indices.
 READS = (torch.ops.aten._local_scalar_dense, torch.ops.aten.is_nonzero, torch.ops.aten.equal)
@@ -162,6 +164,7 @@ class Stream:
 def pretend(patch: pytest.MonkeyPatch) -> None:
     """Put these in the place of CUDA's."""
     debug = Debug()  # type: ignore[no-untyped-call]
+    patch.setattr(captured, "BETWEEN", (*captured.BETWEEN, __file__))
     patch.setattr(torch.cuda, "get_sync_debug_mode", lambda: debug.mode)
     patch.setattr(torch.cuda, "set_sync_debug_mode", debug.set)
     patch.setattr(torch.cuda, "CUDAGraph", Graph)

@@ -17,6 +17,7 @@ from sae_cli.model.objective import Terms
 from sae_cli.training.captured import Captured
 from sae_cli.training.loop import Position, fit
 from sae_cli.training.lr_schedules import LrSchedule
+from sae_cli.training.shares import batches
 from sae_cli.training.step import Step
 from tests.conftest import Configure
 from tests.training.cuda_graphs import Graph, Mode, Recording, launches, pretend
@@ -53,6 +54,16 @@ class Summed:
         assert own is not None
         draw = torch.rand((), generator=self.generator)
         return {"loss": (values_of(batch).sum() + own.sum()) * rate, "draw": draw}
+
+
+def test_rows_stand_for_values_only_where_the_device_holds_them() -> None:
+    """A graph would gather what is streamed on the host, once and for all."""
+    split, order = split_of(1), torch.arange(10)
+    streamed = replace(split, streamed_to=torch.device("cpu"))
+    for one, expected in ((split, BatchRows), (streamed, Tensor)):
+        given = [*batches(one, order, SIZE, None, as_rows=True)]
+        assert len(given) == 3
+        assert all(isinstance(values, expected) for values, _, _ in given)
 
 
 @pytest.mark.parametrize("as_rows", [True, False])

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from scipy.special import log_expit
+from torch import nn
 
 from sae_cli.assembly.parts import build_parts
 from sae_cli.assembly.prepare import prepare
@@ -96,6 +98,23 @@ def test_an_evaluation_is_right_at_every_scale(
             n = target[0].size if config.parts["reconstruction"]["reduction"] == "sum" else 1
             right["reconstruction"] = n * right["bce"]
         assert_same(found, right)
+
+
+def test_a_confident_error_has_the_cross_entropy_of_its_logit(configure: Configure) -> None:
+    """Of a probability near 1, float32 knows the rest to 1 less well than of its logit."""
+    config = configure("model=ae", *LOGISTIC)
+    training = prepare(config, build_parts(config)).training
+    autoencoder, device, data = training.autoencoder, training.device, training.dataset
+    last = [one for one in autoencoder.decoder.modules() if isinstance(one, nn.Linear)][-1]
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.fill_(15.0)
+    split = replace(data.val, stored=torch.zeros_like(data.val.tensor))
+    baseline = Baseline.of(split.batches(BASELINE_BATCH))
+    found = evaluate(autoencoder, training.objective, split, baseline, device)
+    assert found["bce"] == pytest.approx(-log_expit(-15.0), rel=1e-7)
+    n = 64 if config.parts["reconstruction"]["reduction"] == "sum" else 1
+    assert found["reconstruction"] == pytest.approx(-n * log_expit(-15.0), rel=1e-7)
 
 
 def of_batches(target: Array, x_hat: Array, batch: int = 7) -> dict[str, float]:

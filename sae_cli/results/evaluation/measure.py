@@ -48,7 +48,9 @@ def measure(subject: Subject) -> Measured:
     run, split = subject.run, subject.examples
     model, head = run.autoencoder, run.network.head
     baseline = Baseline.of(split.batches(BASELINE_BATCH))
-    found = Metrics(baseline, run.n_latents, model.activation.active_above, run.device)
+    logistic = model.output_activation.name == "sigmoid"
+    of_codes = run.n_latents, model.activation.active_above
+    found = Metrics(baseline, *of_codes, run.device, logistic=logistic)
     active = torch.zeros(run.n_latents, dtype=torch.int64, device=run.device)
     units = LatentUnits(run.n_latents) if model.activation.samples else None
     low, high, right, labelled = math.inf, -math.inf, 0, 0
