@@ -17,7 +17,7 @@ from sae_cli.core.errors import ConfigError
 from sae_cli.datasets.look import Look
 from sae_cli.model.activations.topk import BatchTopK, TopK
 from sae_cli.training.optimizers.lbfgs import iterations_of
-from sae_cli.training.revivals.revival import check_pre_codes
+from sae_cli.training.revivals.revival import Revival, check_pre_codes
 from sae_cli.training.stage import Stage
 
 # Larger shares of dead latents are said.
@@ -26,6 +26,9 @@ MANY_DEAD = 0.1
 FALLING, LAST = 0.02, 0.1
 # In fewer epochs every loss falls.
 FEWEST_EPOCHS = 5
+# A loss that was higher than its lowest by more than this in each of the last fifth of the epochs
+# has not risen by chance.
+RISEN, LONG = 0.03, 0.2
 # A penalty of a smaller share of the loss moves nothing.
 FAINT = 1e-3
 
@@ -51,12 +54,29 @@ def closing_notes(
     """
     own = [stage for stage in training.stages if stage.objective.head is None]
     found = [
+        *_never_reviving(config, training),
         *_dead(config, training, look, final),
         *_poor(config, training, look, final),
         *(_falling(config, training, own[-1], lines, resume) if own else ()),
+        *_overfitting(config, training, lines),
         *_without_effect(config, training, lines, final),
     ]
     return [f"note: {line}" for line in found]
+
+
+def _never_reviving(config: RunConfig, training: Training) -> Iterator[str]:
+    seen, least = 0, 0
+    for stage in training.stages:
+        for one in stage.objective.further.values():
+            if isinstance(one, Revival):
+                seen += stage.epochs * len(stage.examples(training.dataset.train))
+                least = one.dead_after
+    if 0 < seen < least:
+        yield (
+            f"revival={config.parts['revival']['name']} never acted, because a latent counts as "
+            f"dead after revival.dead_after={least} examples, and {seen} were trained on: try more "
+            "epochs or a smaller revival.dead_after"
+        )
 
 
 def _dead(
@@ -128,6 +148,27 @@ def _falling(
         )
 
 
+def _overfitting(config: RunConfig, training: Training, lines: Lines) -> Iterator[str]:
+    """Say that the loss of validation has risen while that of training fell.
+
+    Classes are left out: their error may fall while their loss rises.
+    """
+    stage = training.stages[-1]
+    own = [line for line in lines if line["stage"] == stage.name and "train/loss" in line]
+    if stage.objective.head is not None or len(own) < FEWEST_EPOCHS:
+        return
+    best = min(own, key=lambda line: line["val/loss"])
+    since = min(line["val/loss"] for line in own[-max(1, round(LONG * len(own))) :])
+    fell = own[-1]["train/loss"] < best["train/loss"]
+    if fell and since > (1.0 + RISEN) * best["val/loss"] > 0.0:
+        ways = ["more examples", "fewer epochs", *_less_width(config)]
+        yield (
+            f"the validation loss has risen by {since / best['val/loss'] - 1.0:.1%} since epoch "
+            f"{best['epoch']}, while that of training fell: try {_one_of(ways)}; checkpoint=best "
+            "of sae-evaluate has the weights of that epoch"
+        )
+
+
 def _without_effect(
     config: RunConfig, training: Training, lines: Lines, final: Mapping[str, Any]
 ) -> Iterator[str]:
@@ -184,6 +225,15 @@ def _less_penalty(config: RunConfig) -> list[str]:
     # A weight that is tuned is not the user's to choose.
     by_hand = penalty.get("weight") and penalty.get("target_l0") is None
     return ["a smaller penalty.weight"] if by_hand else []
+
+
+def _less_width(config: RunConfig) -> list[str]:
+    """Name the option of the width of the code, where there is one."""
+    return [
+        f"a smaller architecture.{name}"
+        for name in ("n_latents", "expansion_factor")
+        if config.parts["architecture"].get(name) is not None
+    ]
 
 
 def _one_of(ways: Sequence[str]) -> str:

@@ -108,6 +108,13 @@ def _missing_choice(given: str, text: str) -> str:
     group, _, choice = given.rpartition("/")
     if plugin_of(group, choice) is not None:
         return without_page(group, choice)
+    root, _, folder = group.partition("/")
+    if root == "dataset" and (folder or "." in choice):
+        file = f"{folder}/{choice}" if folder else choice
+        return (
+            f"dataset={file} is not a page; a file of numbers is dataset=array "
+            f"dataset.path={file}, a folder of pictures dataset=image_folder dataset.path={file}"
+        )
     options = [line.strip() for line in text.partition("Available options")[2].splitlines()[1:]]
     options = [option for option in options if option and " " not in option]
     missing = not_installed(choice, options) if group == LAUNCHER else None

@@ -95,7 +95,8 @@ def test_dead_latents_are_brought_back_only_where_a_training_takes_it(
     ],
 )
 def test_what_would_not_be_taken_is_not_named(given: Sequence[str], configure: Configure) -> None:
-    assert not any("auxk" in note for note in Words(configure, *given).of(train_dead_latents=60))
+    notes = Words(configure, *given).of(train_dead_latents=60)
+    assert not any("auxk" in note.partition("try")[2] for note in notes)
 
 
 @pytest.mark.parametrize(
@@ -219,3 +220,45 @@ def test_a_weight_that_is_tuned_is_not_spoken_of(configure: Configure) -> None:
     assert note.endswith("try a smaller optimizer.learning_rate")
     # The weight moves the loss by itself, and may be small.
     assert words.of([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4], share=1e-6) == []
+
+
+@pytest.mark.parametrize(("epochs", "said"), [(5, True), (12, False)])
+def test_a_revival_that_never_acts(epochs: int, said: bool, configure: Configure) -> None:
+    """Of 200 examples 5 epochs are 1 000 and 12 are 2 400."""
+    own = ("model=topk", "revival=auxk", "revival.dead_after=2000", f"epochs={epochs}")
+    words = Words(configure, *own, "dataset.val=97").of()
+    n = len(Words(configure, *own, "dataset.val=97").training.dataset.train)
+    assert n == 200
+    assert (
+        words
+        == [
+            "note: revival=auxk never acted, because a latent counts as dead after "
+            f"revival.dead_after=2000 examples, and {epochs * n} were trained on: try more epochs "
+            "or a smaller revival.dead_after"
+        ]
+        * said
+    )
+
+
+def overfitting(configure: Configure, *overrides: str, val: Sequence[float]) -> list[str]:
+    """The words on a run whose training loss falls by a tenth an epoch."""
+    words = Words(configure, *overrides)
+    name = words.training.stages[-1].name
+    lines = [
+        {"stage": name, "epoch": i, "val/loss": loss, "train/loss": 0.9**i}
+        for i, loss in enumerate(val)
+    ]
+    return closing_notes(words.config, words.training, None, lines, GOOD, None)
+
+
+def test_a_loss_of_validation_that_rises(configure: Configure) -> None:
+    rising = (2.0, 1.5, 1.0, 1.02, 1.03, 1.05, 1.07, 1.06, 1.08, 1.1)
+    assert overfitting(configure, "model=topk", val=rising) == [
+        "note: the validation loss has risen by 8.0% since epoch 2, while that of training fell: "
+        "try more examples, fewer epochs or a smaller architecture.expansion_factor; "
+        "checkpoint=best of sae-evaluate has the weights of that epoch"
+    ]
+    # By chance in the last epoch, by little, or of classes.
+    assert overfitting(configure, "model=topk", val=(*rising[:3], *(1.0,) * 6, 1.1)) == []
+    assert overfitting(configure, "model=topk", val=(*rising[:3], *(1.02,) * 7)) == []
+    assert overfitting(configure, "model=ae", "head=classifier", val=rising) == []

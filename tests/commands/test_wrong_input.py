@@ -121,6 +121,11 @@ CASES: list[tuple[str, str]] = [
     ("--config-dir nowhere", "--config-dir nowhere: no such folder"),
     ("--config-dir", "--config-dir needs a value"),
     # What does not go together
+    (
+        "dataset=../acts.npy",
+        "dataset=../acts.npy is not a page; a file of numbers is dataset=array",
+    ),
+    ("dataset=acts.npy", "dataset.path=acts.npy, a folder of pictures dataset=image_folder"),
     ("model=ae penalty.weight=0.05", "there is no penalty to weight"),
     ("activation=relu", f"choose activation from {UNIT_ACTIVATIONS}, or another penalty"),
     ("reconstruction=bce", "needs architecture.output_activation=sigmoid, given identity"),
