@@ -204,6 +204,9 @@ def _command(group: Sequence[FinishedRun], seeds: Sequence[int]) -> str:
         for key, text in given.items()
         if key.partition(".")[0] in known and key not in FREE
     }
+    if "dataset.path" in given:
+        # Whoever repeats it has the file elsewhere.
+        kept["dataset.path"] = "dataset.path=FILE"
     settings = group[0].settings
     if "epochs" in kept:
         # A run may have been trained on since it began.

@@ -237,6 +237,14 @@ def test_the_command_of_runs_that_were_trained_on_has_their_epochs(runs: Path) -
     assert " epochs=7 " in table(made(runs))[0][-1]
 
 
+def test_the_command_says_that_a_file_is_needed_and_not_where_it_lay(runs: Path) -> None:
+    for seed in "01":
+        page = runs / seed / "overrides.yaml"
+        page.write_text("- model=ae\n- dataset=array\n- dataset.path=/mine/x.npy\n")
+    command = table(made(runs))[0][-1]
+    assert " dataset=array dataset.path=FILE " in command
+
+
 def test_options_from_a_stranger_are_shown_as_they_stand(runs: Path) -> None:
     """They are not held against the schema, and can be anything that YAML has."""
     for seed, option in (("0", "2001-01-01"), ("1", "{a | b: [.nan, null, x]}")):

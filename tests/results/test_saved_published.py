@@ -33,7 +33,7 @@ def test_a_run_folder_keeps_them(configure: Configure, tmp_path: Path) -> None:
         ({"metric": "val/los"}, r"published\.0\.metric=val/los is not a metric; .*mean val/loss"),
         ({"value": "a lot"}, r"published\.0\.value=a lot"),
         ({"tolerance": -0.1}, r"published\.0\.tolerance=-0\.1"),
-        ({"source": "two\nlines"}, r"published\.0\.source=two.*lines: String should match"),
+        ({"source": "two\nlines"}, r"published\.0\.source=two.*lines: must be a line of text"),
         ({"page": 3}, r"published\.0\.page"),
     ],
 )
