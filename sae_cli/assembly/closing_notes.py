@@ -54,7 +54,7 @@ def closing_notes(
     """
     own = [stage for stage in training.stages if stage.objective.head is None]
     found = [
-        *_never_reviving(config, training),
+        *_never_reviving(config, training, final),
         *_dead(config, training, look, final),
         *_poor(config, training, look, final),
         *(_falling(config, training, own[-1], lines, resume) if own else ()),
@@ -64,14 +64,16 @@ def closing_notes(
     return [f"note: {line}" for line in found]
 
 
-def _never_reviving(config: RunConfig, training: Training) -> Iterator[str]:
+def _never_reviving(
+    config: RunConfig, training: Training, final: Mapping[str, Any]
+) -> Iterator[str]:
     seen, least = 0, 0
     for stage in training.stages:
         for one in stage.objective.further.values():
             if isinstance(one, Revival):
                 seen += stage.epochs * len(stage.examples(training.dataset.train))
                 least = one.dead_after
-    if 0 < seen < least:
+    if 0 < seen < least and final["train/dead_latents"] > 0:
         yield (
             f"revival={config.parts['revival']['name']} never acted, because a latent counts as "
             f"dead after revival.dead_after={least} examples, and {seen} were trained on: try more "
@@ -158,7 +160,7 @@ def _overfitting(config: RunConfig, training: Training, lines: Lines) -> Iterato
     if stage.objective.head is not None or len(own) < FEWEST_EPOCHS:
         return
     best = min(own, key=lambda line: line["val/loss"])
-    since = min(line["val/loss"] for line in own[-max(1, round(LONG * len(own))) :])
+    since = min(line["val/loss"] for line in own[-max(2, round(LONG * len(own))) :])
     fell = own[-1]["train/loss"] < best["train/loss"]
     if fell and since > (1.0 + RISEN) * best["val/loss"] > 0.0:
         ways = ["more examples", "fewer epochs", *_less_width(config)]

@@ -226,7 +226,8 @@ def test_a_weight_that_is_tuned_is_not_spoken_of(configure: Configure) -> None:
 def test_a_revival_that_never_acts(epochs: int, said: bool, configure: Configure) -> None:
     """Of 200 examples 5 epochs are 1 000 and 12 are 2 400."""
     own = ("model=topk", "revival=auxk", "revival.dead_after=2000", f"epochs={epochs}")
-    words = Words(configure, *own, "dataset.val=97").of()
+    words = Words(configure, *own, "dataset.val=97").of(train_dead_latents=2)
+    assert Words(configure, *own, "dataset.val=97").of() == []
     n = len(Words(configure, *own, "dataset.val=97").training.dataset.train)
     assert n == 200
     assert (
@@ -261,4 +262,5 @@ def test_a_loss_of_validation_that_rises(configure: Configure) -> None:
     # By chance in the last epoch, by little, or of classes.
     assert overfitting(configure, "model=topk", val=(*rising[:3], *(1.0,) * 6, 1.1)) == []
     assert overfitting(configure, "model=topk", val=(*rising[:3], *(1.02,) * 7)) == []
+    assert overfitting(configure, "model=topk", val=(2.0, 1.0, 0.9, 0.8, 0.8, 0.83)) == []
     assert overfitting(configure, "model=ae", "head=classifier", val=rising) == []
