@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from sae_cli.datasets.dataset import Split
+
+# So many batches hide what a computer does between two stretches, and still end within
+# milliseconds.
+LONGEST = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +33,51 @@ class BatchRows:
         """Gather the values, ``(batch, *input_shape)``."""
         return self.split.values(self.rows)
 
+    def lies_with(self, other: BatchRows) -> bool:
+        """Whether the values and labels of both can be gathered in one call."""
+        own, its = self.split, other.split
+        alike = own.stored is its.stored and own.labels is its.labels and own.inputs is its.inputs
+        return alike and len(self) == len(other)
+
     def labels(self) -> Tensor | None:
         """Gather the labels, ``(batch,)``; None if the split has none."""
         return None if self.split.labels is None else self.split.labels[self.rows]
 
 
-def shuffled_rows(split: Split, order: Tensor, batch_size: int) -> Iterator[BatchRows]:
-    """Yield the batches of ``Split.shuffled`` as rows; the order goes to the device once."""
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """``LONGEST`` batches of rows, one after the other.
+
+    Attributes:
+        split: whose rows they are.
+        rows: int64 ``(LONGEST, batch)``, as those of each batch.
+    """
+
+    split: Split
+    rows: Tensor
+
+    def batches(self) -> list[BatchRows]:
+        """Give the batches."""
+        return [BatchRows(self.split, rows) for rows in self.rows]
+
+
+def shuffled_rows(
+    split: Split, order: Tensor, batch_size: int, at_once: Callable[[], int] = lambda: 1
+) -> Iterator[BatchRows | Stretch]:
+    """Yield the batches of ``Split.shuffled`` as rows; the order goes to the device once.
+
+    Args:
+        at_once: how many batches may go on together from here; asked before each.
+    """
     rows = split.rows_at(order)
-    for start in range(0, len(rows), batch_size):
-        yield BatchRows(split, rows[start : start + batch_size])
+    start, long = 0, LONGEST * batch_size
+    while start < len(rows):
+        if at_once() >= LONGEST and start + long <= len(rows):
+            yield Stretch(split, rows[start : start + long].view(LONGEST, batch_size))
+            start += long
+        else:
+            yield BatchRows(split, rows[start : start + batch_size])
+            start += batch_size
 
 
 def values_of(batch: Tensor | BatchRows) -> Tensor:

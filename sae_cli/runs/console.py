@@ -158,24 +158,31 @@ class Console:
             disable=not self._show,
         )
 
-    def step(self, terms: Terms) -> None:
-        """Advance by a step; terms are read from the device only when something is shown."""
+    def free_steps(self) -> int:
+        """How many steps may go on before one has a line of its own."""
+        place, every = self._place, self._saying.steps
+        if place is None or self._show or every is None:
+            return sys.maxsize
+        return every - place.n % every
+
+    def step(self, terms: Terms, n: int = 1) -> None:
+        """Advance by steps; terms are read from the device only when something is shown."""
         place = self._place
         if place is None:
             return
-        place.n += 1
+        place.n += n
         if self._show:
-            self._draw(place, terms)
+            self._draw(place, terms, n)
         elif self._saying.steps is not None and place.n % self._saying.steps == 0:
             steps = f"step {place.n}/{place.total}"
             self.say(f"{place.epoch}  {steps}  {_loss(terms)}  {place.left}")
 
-    def _draw(self, place: _Place, terms: Terms) -> None:
+    def _draw(self, place: _Place, terms: Terms, n: int) -> None:
         try:
             if self._bar is not None:
                 if place.n % place.steps_per_epoch == 0:
                     self._bar.set_description_str(place.epoch, refresh=False)
-                if self._bar.update():
+                if self._bar.update(n):
                     self._bar.set_postfix_str(_loss(terms), refresh=False)
         except OSError:
             self._drop_bar()

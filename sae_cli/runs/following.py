@@ -100,7 +100,7 @@ def _train_stage(
     if saved is not None:
         restore_steps(optimizer, step, position, saved)
 
-    def on_step(terms: Terms) -> None:
+    def on_step(terms: Terms, n: int) -> None:
         obey(made, stage, optimizer)
         # A signal to this process alone is one for all, who learn of it in the next step.
         if step.joining is not None and step.joining.asked is not None:

@@ -65,16 +65,27 @@ class Saver:
         """
         restore_steps(self._optimizer, self._step, self._position, state)
 
-    def after_step(self, terms: Terms) -> None:
-        """Count a step, and save if a checkpoint is due or a signal asks to stop.
+    def free_steps(self) -> int:
+        """How many steps may go on before a checkpoint is due, or one is shown or recorded."""
+        run, steps = self._run, self._run.config.settings.checkpoint_steps
+        free = min(run.console.free_steps(), run.tracking.free_steps(run.progress.step))
+        since = run.progress.step - run.progress.saved_step
+        return free if steps is None else min(free, steps - since)
+
+    def after_step(self, terms: Terms, n: int) -> None:
+        """Count steps, and save if a checkpoint is due or a signal asks to stop.
+
+        Args:
+            terms: of the last step.
+            n: how many; no more than were free.
 
         Raises:
             Stopped: a signal has asked to; there is a checkpoint of this very step.
             BrokenError, DivergedError: a value is not finite; nothing is saved.
         """
         run = self._run
-        run.progress.step += 1
-        run.console.step(terms)
+        run.progress.step += n
+        run.console.step(terms, n)
         run.tracking.add_step(run.progress.step, terms)
         saves = run.stop.number is not None or self._due()
         if saves:

@@ -104,6 +104,7 @@ def _epochs(
         generators=run.generators,
         position=position,
         on_step=saver.after_step,
+        free_steps=saver.free_steps,
     )
     left = stage.epochs - position.epoch
     if run.config.settings.profile and left > 0:

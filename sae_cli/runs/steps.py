@@ -19,6 +19,7 @@ from sae_cli.training.iterations import Iteration, fit_whole
 from sae_cli.training.loop import Generators, Position, encode, fit
 from sae_cli.training.optimizers import OPTIMIZERS, Mover, Optimizer
 from sae_cli.training.optimizers.lbfgs import LBFGS, iterations_of
+from sae_cli.training.resampling import free_steps as free_before_resampling
 from sae_cli.training.resampling import resampling
 from sae_cli.training.shares import Joining, OfLatents, OfRows
 from sae_cli.training.stage import Stage
@@ -104,9 +105,14 @@ def take_steps(
     *,
     generators: Generators,
     position: Position,
-    on_step: Callable[[Terms], None],
+    on_step: Callable[[Terms, int], None],
+    free_steps: Callable[[], int] = lambda: 1,
 ) -> Iterator[dict[str, float]]:
-    """Train a stage from a position on, as ``fit`` does."""
+    """Train a stage from a position on, as ``fit`` does.
+
+    Args:
+        free_steps: how many steps ``on_step`` need not be told of one by one.
+    """
     if isinstance(step, Iteration):
         return fit_whole(
             step,
@@ -117,6 +123,11 @@ def take_steps(
             on_step=on_step,
         )
     settings = made.config.settings
+
+    def free(done: int) -> int:
+        due = free_before_resampling(stage, done)
+        return free_steps() if due is None else min(free_steps(), due)
+
     return fit(
         step,
         train,
@@ -128,4 +139,5 @@ def take_steps(
         position=position,
         on_step=on_step,
         between_steps=resampling(stage, optimizer, made.training.device, generators.noise),
+        free_steps=free,
     )

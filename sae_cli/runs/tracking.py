@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -106,6 +107,11 @@ class Tracking:
     def begin_stage(self, name: str) -> None:
         """Note the stage of the steps that follow."""
         self._stage = name
+
+    def free_steps(self, step: int) -> int:
+        """How many steps may go on after this one before a tracker takes one."""
+        every = [self._loggers[one.name]["log_every"] for one in self._started]
+        return min((n - step % n for n in every), default=sys.maxsize)
 
     def add_step(self, step: int, terms: Terms) -> None:
         """Record the terms of the loss of a step, if a tracker takes that step."""

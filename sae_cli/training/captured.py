@@ -1,23 +1,28 @@
-"""A step that a GPU repeats as a single launch."""
+"""Steps that a GPU repeats as a single launch."""
 
 from __future__ import annotations
 
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import final
+from typing import TypeAlias, final
 
 import torch
 from torch import Generator, Tensor
 
-from sae_cli.datasets.batch_rows import BatchRows
+from sae_cli.datasets.batch_rows import BatchRows, Stretch
 from sae_cli.datasets.dataset import Split
 from sae_cli.model.objective import Terms
+from sae_cli.training.graphs import Graph, Rates
 
-Taking = Callable[[Tensor | BatchRows, Tensor | None, float], Terms]
-Function = Callable[[Tensor | BatchRows, Tensor | None, Tensor], Terms]
+Examples: TypeAlias = tuple[Tensor | BatchRows, Tensor | None]
+"""The values of a batch and its labels; or its rows, which have labels of their own."""
+Given: TypeAlias = Examples | Stretch
+Function = Callable[[Sequence[Examples], Sequence[Tensor]], Sequence[Terms]]
 
 # Of a wait for a GPU, PyTorch warns so in its debug mode.
 WAITING = "called a synchronizing CUDA operation"
@@ -29,15 +34,17 @@ BETWEEN = (torch.__path__[0], warnings.__file__, __file__)
 class Captured:
     """A function that the GPU repeats from a CUDA graph: one launch in place of some fifty.
 
-    The first calls run plainly, and so does every batch of another size. Then the launches of one
-    call are recorded, and repeated for each further batch, which is copied to the same place. Of a
-    batch of rows only their numbers are: the graph gathers values and labels. A function that waits
-    for the GPU cannot be recorded, and always runs plainly.
+    It takes a step of one training, or of several at once. The first calls run plainly, and so does
+    every batch of another size. Then the launches of one call are recorded, and repeated for each
+    further batch, which is copied to the same place; those of a stretch of batches are a graph of
+    their own. Of a batch of rows only their numbers are copied: the graph gathers values and
+    labels. A function that waits for the GPU cannot be recorded, and always runs plainly.
 
     Args:
-        function: of a batch, its labels and a learning rate.
+        function: of a batch and a learning rate of each training.
         batch_size: of the batches to capture.
-        generator: what the function draws from, on the GPU.
+        generators: what the function draws from, on the GPU.
+        warm_up: how many batches run plainly first; at the last of them the function must not wait.
 
     Attributes:
         waits_at: the file and the line at which the function waits for the GPU, or None.
@@ -46,63 +53,93 @@ class Captured:
     # Libraries choose algorithms and take workspaces in their first calls.
     WARM_UP = 3
 
-    def __init__(self, function: Function, batch_size: int, generator: Generator) -> None:
+    def __init__(
+        self,
+        function: Function,
+        batch_size: int,
+        generators: Sequence[Generator],
+        warm_up: int = WARM_UP,
+    ) -> None:
         self._function = function
         self._batch_size = batch_size
-        self._generator = generator
-        self._warm_ups = 0
+        self._generators = generators
+        self._left = warm_up
         self.waits_at: str | None = None
-        self._terms: Terms | None = None
-        self._graph = torch.cuda.CUDAGraph()
+        self._graphs: dict[tuple[object, ...], Graph[Sequence[Terms]]] = {}
+        self._rates: dict[tuple[int, int], Rates] = {}
+        self._splits: list[Split | None] = []
+        self._pool = torch.cuda.graph_pool_handle()
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        self._filled = 0.0
-        self._learning_rate = torch.zeros((), device=generator.device)
 
     def __call__(
-        self, target: Tensor | BatchRows, labels: Tensor | None, learning_rate: float
-    ) -> Terms:
-        if learning_rate != self._filled:
-            self._learning_rate.fill_(learning_rate)
-            self._filled = learning_rate
-        if len(target) != self._batch_size or self.waits_at is not None:
-            return self._run_plainly(target, labels)
-        if self._warm_ups < self.WARM_UP:
-            self._warm_ups += 1
-            if self._warm_ups < self.WARM_UP:
-                return self._run_plainly(target, labels)
-            with _waits() as places:
-                terms = self._run_plainly(target, labels)
-            self.waits_at = next(iter(places), None)
-            return terms
-        if self._terms is None:
-            self._terms = self._capture(target, labels)
-        elif _split_of(target) is not self._split:
-            # The graph gathers from the split that it was recorded with.
-            return self._run_plainly(target, labels)
-        for place, given in zip(self._places, _tensors(target, labels), strict=True):
-            place.copy_(given)
-        self._graph.replay()
-        return self._terms
+        self, given: Sequence[Given], rates: Sequence[tuple[float, ...]]
+    ) -> Sequence[Terms]:
+        """Take a step of each training, or a stretch of each; return the terms of the last step.
 
-    def _run_plainly(self, target: Tensor | BatchRows, labels: Tensor | None) -> Terms:
+        Args:
+            given: what each training has, all of one kind.
+            rates: of each training, a learning rate for each batch.
+        """
+        if not self._is_ready(given):
+            steps = zip(*map(batches_of, given), strict=True)
+            for step, of_step in zip(steps, zip(*rates, strict=True), strict=True):
+                found = self._run_plainly(step, of_step)
+            return found
+        which, places = self._write(rates)
+        tensors = [one for own in given for one in _tensors(own)]
+        key = len(rates[0]), which
+        if key not in self._graphs:
+            take = partial(self._take, [*given], places)
+            self._graphs[key] = Graph(take, tensors, self._generators, self._pool)
+        return self._graphs[key](tensors)
+
+    def _is_ready(self, given: Sequence[Given]) -> bool:
+        """Whether a graph can take the place of the function."""
+        if self._left or self.waits_at is not None or size_of(given[0]) != self._batch_size:
+            return False
+        splits = [_split_of(own) for own in given]
+        if not self._splits:
+            self._splits = splits
+        # A graph gathers from the splits that it was recorded with.
+        return all(own is before for own, before in zip(splits, self._splits, strict=True))
+
+    def _write(
+        self, rates: Sequence[tuple[float, ...]]
+    ) -> tuple[tuple[int, ...], list[list[Tensor]]]:
+        """Write learning rates where the steps find them, those that are alike once.
+
+        Returns:
+            the number of each training's rates, and the rates of each step by training.
+        """
+        numbers = {own: i for i, own in enumerate(dict.fromkeys(rates))}
+        shape = len(rates[0]), len(numbers)
+        if shape not in self._rates:
+            self._rates[shape] = Rates(*shape, self._generators[0].device)
+        which = tuple(numbers[own] for own in rates)
+        places = self._rates[shape].write([*numbers])
+        return which, [[of_step[i] for i in which] for of_step in places]
+
+    def _run_plainly(self, step: Sequence[Examples], rates: tuple[float, ...]) -> Sequence[Terms]:
+        _, (places,) = self._write([(rate,) for rate in rates])
+        warms_up = self._left > 0 and size_of(step[0]) == self._batch_size
+        self._left -= warms_up
+        last = warms_up and not self._left
         self._stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._stream):
-            terms = self._function(target, labels, self._learning_rate)
+        with torch.cuda.stream(self._stream), _waits() if last else nullcontext() as found:
+            terms = self._function(step, places)
+        self.waits_at = next(iter(found or []), self.waits_at)
         torch.cuda.current_stream().wait_stream(self._stream)
         return terms
 
-    def _capture(self, target: Tensor | BatchRows, labels: Tensor | None) -> Terms:
-        """Record the launches of one call without running them; return where its terms will be."""
-        self._split = _split_of(target)
-        self._places = [one.clone() for one in _tensors(target, labels)]
-        if isinstance(target, BatchRows):
-            target = BatchRows(target.split, self._places[0])
-        else:
-            target, labels = self._places[0], None if labels is None else self._places[1]
-        self._graph.register_generator_state(self._generator)
-        # Threads that load data may continue their own work.
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
-            return self._function(target, labels, self._learning_rate)
+    def _take(
+        self, given: Sequence[Given], rates: Sequence[Sequence[Tensor]], places: Sequence[Tensor]
+    ) -> Sequence[Terms]:
+        """Take the steps of what lies in these places."""
+        left = iter(places)
+        steps = zip(*(batches_of(_placed(own, left)) for own in given), strict=True)
+        for step, of_step in zip(steps, rates, strict=True):
+            found = self._function(step, of_step)
+        return found
 
 
 @contextmanager
@@ -135,12 +172,36 @@ def _place() -> str:
     return f"{Path(place.filename).name}, line {place.lineno}"
 
 
-def _split_of(target: Tensor | BatchRows) -> Split | None:
-    return target.split if isinstance(target, BatchRows) else None
+def batches_of(given: Given) -> list[Examples]:
+    """What is given for each step."""
+    return [(rows, None) for rows in given.batches()] if isinstance(given, Stretch) else [given]
 
 
-def _tensors(target: Tensor | BatchRows, labels: Tensor | None) -> list[Tensor]:
-    """What differs from one batch to the next."""
-    if isinstance(target, BatchRows):
-        return [target.rows]
-    return [target] if labels is None else [target, labels]
+def size_of(given: Given) -> int:
+    """The size of a batch."""
+    return given.rows.shape[1] if isinstance(given, Stretch) else len(given[0])
+
+
+def _split_of(given: Given) -> Split | None:
+    rows = given if isinstance(given, Stretch) else given[0]
+    return None if isinstance(rows, Tensor) else rows.split
+
+
+def _tensors(given: Given) -> list[Tensor]:
+    """What differs from one time to the next."""
+    if isinstance(given, Stretch):
+        return [given.rows]
+    values, labels = given
+    if isinstance(values, BatchRows):
+        return [values.rows]
+    return [values] if labels is None else [values, labels]
+
+
+def _placed(given: Given, places: Iterator[Tensor]) -> Given:
+    """The same, of tensors that lie in other places."""
+    if isinstance(given, Stretch):
+        return replace(given, rows=next(places))
+    values, labels = given
+    if isinstance(values, BatchRows):
+        return replace(values, rows=next(places)), None
+    return next(places), None if labels is None else next(places)

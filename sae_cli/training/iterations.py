@@ -44,14 +44,14 @@ def fit_whole(
     epochs: int,
     iterations: int,
     position: Position,
-    on_step: Callable[[Terms], None],
+    on_step: Callable[[Terms, int], None],
 ) -> Iterator[dict[str, float]]:
     """Train, and after each epoch give the mean of every term over its iterations.
 
     Args:
         iterations: in an epoch.
         position: where to start; kept up to date, an iteration counting as a batch.
-        on_step: called after each iteration.
+        on_step: called after each iteration, with its terms and a one.
 
     Raises:
         BrokenError: a term of the loss is not finite; raised at the end of an epoch.
@@ -62,7 +62,7 @@ def fit_whole(
             position.batch += 1
             if iteration.joining is not None:
                 iteration.joining.agree()
-            on_step(terms)
+            on_step(terms, 1)
         means = iteration.sums.means(iterations)
         position.epoch, position.batch = position.epoch + 1, 0
         yield means

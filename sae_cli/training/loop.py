@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from sae_cli.datasets.batch_rows import BatchRows
+from sae_cli.datasets.batch_rows import LONGEST, BatchRows, Stretch
 from sae_cli.datasets.dataset import Split
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.objective import Objective, Terms
@@ -64,8 +64,9 @@ def fit(
     batch_size: int,
     order: Generator,
     position: Position,
-    on_step: Callable[[Terms], None],
+    on_step: Callable[[Terms, int], None],
     between_steps: Callable[[int, Tensor | BatchRows, Share | None], None] | None = None,
+    free_steps: Callable[[int], int] = lambda done: 1,
 ) -> Iterator[dict[str, float]]:
     """Train, and after each epoch give the mean of every term over the epoch's examples.
 
@@ -74,9 +75,11 @@ def fit(
     Args:
         order: draws the order of the examples, on the CPU.
         position: where to start; kept up to date, so that training can resume from any step.
-        on_step: called after each step.
+        on_step: called after each step, or after several at once, with the terms of the last and
+            their number.
         between_steps: called before that with the number of steps of this training, and the rows
-            of the batch that are here.
+            of the last batch that are here.
+        free_steps: how many steps may go on at once after so many of this training.
 
     Raises:
         BrokenError: a term of the loss is not finite; raised at the end of an epoch.
@@ -86,16 +89,26 @@ def fit(
         position.order = order.get_state()
         shuffled = torch.randperm(len(split), generator=order)
         left = shuffled[position.batch * batch_size :]
-        as_rows = step.gathers
-        for target, own, share in batches(split, left, batch_size, step.joining, as_rows=as_rows):
+
+        def at_once() -> int:
+            return free_steps(position.epoch * steps_per_epoch + position.batch)
+
+        given = at_once if step.gathers else None
+        for target, own, share in batches(split, left, batch_size, step.joining, given):
             done = position.epoch * steps_per_epoch + position.batch
-            terms = step(target, learning_rate * lr_schedule(done), own, share)
-            position.batch += 1
+            n = LONGEST if isinstance(target, Stretch) else 1
+            rates = [learning_rate * lr_schedule(done + i) for i in range(n)]
+            if isinstance(target, Stretch):
+                terms = step.repeat(target, rates)
+                target = target.batches()[-1]
+            else:
+                terms = step(target, rates[0], own, share)
+            position.batch += n
             if step.joining is not None:
                 step.joining.agree()
             if between_steps is not None:
-                between_steps(done + 1, target, share)
-            on_step(terms)
+                between_steps(done + n, target, share)
+            on_step(terms, n)
         means = step.sums.means(len(split))
         position.epoch, position.batch, position.order = position.epoch + 1, 0, order.get_state()
         yield means

@@ -17,26 +17,29 @@ class Move(NamedTuple):
 
     optimizer: Optimizer
     gradients: list[Tensor]
-    learning_rate: float
+    learning_rate: float | Tensor
 
 
 @torch.no_grad()
 def move_all(moves: Sequence[Move]) -> Sequence[None]:
     """Make steps of several optimizers, each to the bits that it comes to alone."""
-    alike: dict[tuple[type, float, Hashable], list[tuple[Optimizer, Moved]]] = {}
+    alike: dict[Hashable, list[tuple[Optimizer, Moved, float | Tensor]]] = {}
     for one in moves:
         own = one.optimizer
         options = tuple(own.options.items()) or id(own)
         whole = Moved(own.parameters, one.gradients, own.state)
         for rate, moved in whole.by_rate(own.rates):
-            key = (type(own), one.learning_rate * rate, options)
-            alike.setdefault(key, []).append((own, moved))
-    for (_, learning_rate, _), group in alike.items():
-        parts = [moved for _, moved in group]
+            of_all = one.learning_rate
+            # Of a tensor the value is not known here.
+            key = (id(of_all), rate) if isinstance(of_all, Tensor) else of_all * rate
+            alike.setdefault((type(own), key, options), []).append((own, moved, of_all * rate))
+    for group in alike.values():
+        parts = [moved for _, moved, _ in group]
         together = Moved(
             [parameter for part in parts for parameter in part.parameters],
             [gradient for part in parts for gradient in part.gradients],
             {name: [one for part in parts for one in part.state[name]] for name in parts[0].state},
         )
-        group[0][0].move(together, learning_rate)
+        optimizer, _, learning_rate = group[0]
+        optimizer.move(together, learning_rate)
     return [None] * len(moves)

@@ -29,9 +29,7 @@ def resampling(
     Args:
         generator: draws the examples, on the device.
     """
-    resample = next(
-        (one for one in stage.objective.further.values() if isinstance(one, Resample)), None
-    )
+    resample = _resample_of(stage)
     if resample is None:
         return None
     assert isinstance(optimizer, Optimizer)
@@ -46,6 +44,17 @@ def resampling(
             resample.resample_(_of_batch(x, share), _of_batch(errors, share), optimizer, generator)
 
     return between_steps
+
+
+def free_steps(stage: Stage, done: int) -> int | None:
+    """How many steps may go on after so many before dead latents may be due; None if none are."""
+    resample = _resample_of(stage)
+    return None if resample is None else resample.every - done % resample.every
+
+
+def _resample_of(stage: Stage) -> Resample | None:
+    further = stage.objective.further.values()
+    return next((one for one in further if isinstance(one, Resample)), None)
 
 
 def _of_batch(own: Tensor, share: Share | None) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple, final
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sae_cli.core.ranks.together import Together
 from sae_cli.core.signals import SIGNALS, Stop
-from sae_cli.datasets.batch_rows import BatchRows, shuffled_rows
+from sae_cli.datasets.batch_rows import BatchRows, Stretch, shuffled_rows
 from sae_cli.datasets.dataset import Split
 from sae_cli.datasets.formats.bus_errors import raise_lost
 from sae_cli.model.objective import Terms
@@ -166,7 +166,7 @@ class OfLatents(Joining):
         return (of_latents[0] + torch.where(held, 0.0, squares).sum()).sqrt()
 
 
-Batch = tuple[Tensor | BatchRows, Tensor | None, Share | None]
+Batch = tuple[Tensor | BatchRows | Stretch, Tensor | None, Share | None]
 
 
 def batches(
@@ -174,18 +174,18 @@ def batches(
     order: Tensor,
     batch_size: int,
     joining: Joining | None,
-    *,
-    as_rows: bool = False,
+    at_once: Callable[[], int] | None = None,
 ) -> Iterator[Batch]:
     """Yield values and labels of each batch, or of this process's share of it, which alone is read.
 
     Args:
         order: as ``Split.shuffled`` takes it.
         joining: the processes that share the batches, or None.
-        as_rows: whether to give rows of a split that the device holds in place of their values.
+        at_once: gives rows of a split that the device holds in place of their values, and tells
+            how many batches may go on together; None for values.
     """
-    if as_rows and joining is None and split.streamed_to is None:
-        return ((rows, None, None) for rows in shuffled_rows(split, order, batch_size))
+    if at_once is not None and joining is None and split.streamed_to is None:
+        return ((rows, None, None) for rows in shuffled_rows(split, order, batch_size, at_once))
     if joining is None:
         return _paired(split, order, batch_size, None)
     full = len(order) // batch_size * batch_size

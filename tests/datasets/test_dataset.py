@@ -18,7 +18,7 @@ from sae_cli.assembly.data import check_data, read_dataset
 from sae_cli.assembly.parts import build_parts
 from sae_cli.core.errors import ConfigError
 from sae_cli.datasets import Split
-from sae_cli.datasets.batch_rows import shuffled_rows, values_of
+from sae_cli.datasets.batch_rows import LONGEST, BatchRows, Stretch, shuffled_rows, values_of
 from sae_cli.datasets.inputs import BYTES
 from sae_cli.runs.train import train
 from tests.conftest import SMALL, Configure
@@ -124,7 +124,7 @@ def test_the_order_of_an_epoch_goes_to_a_gpu_once(batch_size: int) -> None:
         own = [*split.shuffled_labels(order, batch_size)]
         # For the values, and for the labels.
         assert moves.n == 2
-        later = [(one.values(), one.labels()) for one in shuffled_rows(split, order, batch_size)]
+        later = [(one.values(), one.labels()) for one in rows_of(split, order, batch_size)]
         assert moves.n == 2 + 1
     assert len(values) == len(own) == len(later) == 12 // batch_size
 
@@ -135,10 +135,33 @@ def test_rows_of_a_batch_are_what_it_is_gathered_from(n: int) -> None:
     split = Split(stored, torch.tensor([6, 2, 4, 0, 1, 3, 5]), torch.arange(7) * 10, BYTES)
     order = torch.randperm(7, generator=torch.Generator().manual_seed(0))[:n]
     expected = stored.numpy()[split.rows.numpy()[order.numpy()]] / np.float32(255.0)
-    batches = [*shuffled_rows(split, order, 3)]
+    batches = rows_of(split, order, 3)
     assert [len(one) for one in batches] == [min(3, n - start) for start in range(0, n, 3)]
     values = [value for one in batches for value in values_of(one).tolist()]
     np.testing.assert_array_equal(np.reshape(values, (n, 2)), expected)
     labels = [label for one in batches for label in cast(Tensor, one.labels()).tolist()]
     assert labels == (split.rows[order] * 10).tolist()
-    assert all(one.labels() is None for one in shuffled_rows(replace(split, labels=None), order, 3))
+    assert all(one.labels() is None for one in rows_of(replace(split, labels=None), order, 3))
+
+
+def rows_of(split: Split, order: Tensor, batch_size: int) -> list[BatchRows]:
+    """The batches, where none go on together."""
+    every = [*shuffled_rows(split, order, batch_size)]
+    return [one for one in every if isinstance(one, BatchRows)]
+
+
+def test_batches_that_may_go_on_together_come_together() -> None:
+    """There are no more than may, or than are left."""
+    split = Split(torch.arange(200.0)[:, None], torch.arange(200).flip(0), None)
+    order = torch.randperm(200, generator=torch.Generator().manual_seed(0))
+    single = [one.rows.tolist() for one in rows_of(split, order, 4)]
+    free = iter([LONGEST - 1, LONGEST, 1, 2 * LONGEST, *[LONGEST] * 100])
+    found = [*shuffled_rows(split, order, 4, lambda: next(free))]
+    stretches = [i for i, one in enumerate(found) if isinstance(one, Stretch)]
+    # Of 50 batches one is left out at first, one between and one further before the last stretch.
+    assert stretches == [1, 3, 4] and LONGEST == 16
+    rows: list[list[int]] = []
+    for one in found:
+        own = one.batches() if isinstance(one, Stretch) else [one]
+        rows += [batch.rows.tolist() for batch in own]
+    assert rows == single

@@ -23,7 +23,7 @@ from sae_cli.core.ranks.together import Together
 from sae_cli.core.signals import SIGNALS
 from sae_cli.datasets import Dataset
 from sae_cli.training.iterations import Iteration
-from sae_cli.training.step import Step
+from sae_cli.training.update import Update
 from tests.faults.causes import KEPT
 
 
@@ -34,15 +34,15 @@ def patch(holder: object, name: str, value: object) -> None:
 
 def at_own_step(step: int, do: Callable[[], None]) -> None:
     """Do something after a step of this process, whether or not it is the one that saves."""
-    once, calls = Step._once, iter(range(1, step + 1))
+    call, calls = Update.__call__, iter(range(1, step + 1))
 
-    def patched(self: Step, *arguments: Any, **options: Any) -> Any:
-        terms = once(self, *arguments, **options)
+    def patched(self: Update, *arguments: Any, **options: Any) -> Any:
+        terms = call(self, *arguments, **options)
         if next(calls, None) == step:
             do()
         return terms
 
-    patch(Step, "_once", patched)
+    patch(Update, "__call__", patched)
 
 
 def at_own_iteration(number: int, do: Callable[[], None]) -> None:

@@ -32,7 +32,7 @@ WORDS = (
 STOPPED_AT, SAVED_BEFORE = 10, 8
 LAST, PREVIOUS = "checkpoints/last.pt", "checkpoints/previous.pt"
 
-After = Callable[[saver.Saver, Terms], None]
+After = Callable[[saver.Saver, Terms, int], None]
 
 
 def config_of(*overrides: str) -> RunConfig:
@@ -45,10 +45,10 @@ def at_step(step: int, do: Callable[[], None]) -> Iterator[None]:
     """Do something when a training has taken a step and has not looked for signals yet."""
     after: After = saver.Saver.after_step
 
-    def patched(saver: saver.Saver, terms: Terms) -> None:
+    def patched(saver: saver.Saver, terms: Terms, n: int) -> None:
         if saver._run.progress.step == step - 1:
             do()
-        after(saver, terms)
+        after(saver, terms, n)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(saver.Saver, "after_step", patched)

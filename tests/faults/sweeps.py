@@ -88,7 +88,7 @@ def at_step_of(number: int, step: int, do: Callable[[], None], times: int = 1 <<
     """Do something whenever a job has taken this step, in whichever process; for a ``before``."""
     after = saver.Saver.after_step
 
-    def patched(self: saver.Saver, terms: Terms) -> None:
+    def patched(self: saver.Saver, terms: Terms, n: int) -> None:
         path = self._run.folder.path
         if path.name.startswith(f"{number}_") and self._run.progress.step == step - 1:
             log = path.parent.with_name("times")
@@ -96,7 +96,7 @@ def at_step_of(number: int, step: int, do: Callable[[], None], times: int = 1 <<
                 file.write("x")
             if log.stat().st_size <= times:
                 do()
-        after(self, terms)
+        after(self, terms, n)
 
     KEPT.enter_context(pytest.MonkeyPatch.context()).setattr(saver.Saver, "after_step", patched)
 

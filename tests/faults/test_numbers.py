@@ -43,18 +43,18 @@ def finite(value: object) -> bool:
 
 def spoil_loss(step: Step) -> None:
     step.sums.state_dict()["sums"][0] = math.nan
-    step.sums._finite[0] -= 1
+    step.sums.finite[0] -= 1
 
 
 def spoil_weight(step: Step) -> None:
-    step._optimizer.parameters[0].data.view(-1)[0] = math.inf
+    step.update.optimizer.parameters[0].data.view(-1)[0] = math.inf
 
 
 def spoil_state(step: Step) -> None:
     """A gradient of 1e25 has an infinite square: its weight would never move again."""
-    parameters = step._optimizer.parameters
+    parameters = step.update.optimizer.parameters
     gradients = [torch.full_like(parameter, 1e25) for parameter in parameters]
-    step._optimizer.step(gradients, 1e-3)
+    step.update.optimizer.step(gradients, 1e-3)
 
 
 def test_a_loss_that_is_not_finite(tmp_path: Path, forked: Forked) -> None:

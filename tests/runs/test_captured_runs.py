@@ -17,10 +17,10 @@ from sae_cli.model.objective import Terms
 from sae_cli.run_folder.layout import read_metrics
 from sae_cli.runs.resume import begin_or_resume
 from sae_cli.runs.saver import Saver
-from sae_cli.training.captured import Captured
 from sae_cli.training.corruptions import Masking
 from sae_cli.training.gradients.sparse import Sparse
 from sae_cli.training.step import Step
+from sae_cli.training.update import Update
 from tests.conftest import Configure, slow
 from tests.killing import results
 from tests.training.cuda_graphs import Graph, pretend
@@ -37,8 +37,18 @@ CASES = {
     "resampled": ("model=topk", "revival=resample", "revival.every=3", "revival.dead_after=20"),
     "target_l0": ("model=jumprelu", "penalty.target_l0=5", "lr_schedule.warmup_steps=9"),
     "stages": ("model=stacked", "corruption=masking"),
+    "stretches": ("model=denoising", "batch_size=4", "lr_schedule=cosine", "optimizer=adamw"),
+    "resampled in stretches": (
+        "model=topk",
+        "batch_size=4",
+        "revival=resample",
+        "revival.every=20",
+        "revival.dead_after=20",
+    ),
     "pairs": ("model=matryoshka", "revival=resample", "revival.every=3", "activation.k=8"),
 }
+# Stretches of steps have a graph of their own, and come once in an epoch, or less often.
+REPLAYS = {"stretches": 3, "resampled in stretches": 1}
 MORE = {
     "bfloat16": ("model=sparse_kl", "device.precision=bfloat16"),
     "unit_norm": ("model=sparse_l1", "unit_norm=true", "optimizer=rmsprop"),
@@ -47,37 +57,33 @@ MORE = {
 }
 
 
-def as_on_a_gpu(
-    patch: pytest.MonkeyPatch, *, captured: bool, by_pairs: bool = False
-) -> list[Graph]:
-    """Take the paths of a GPU; give the graphs that steps will be captured to.
+def as_on_a_gpu(patch: pytest.MonkeyPatch, *, captured: bool, by_pairs: bool = False) -> None:
+    """Take the paths of a GPU, with graphs that ``Graph.made`` has.
 
     Args:
         by_pairs: whether steps are to go by active pairs, as those of many pre-codes do.
     """
-    graphs: list[Graph] = []
-    init = Step.__init__
+    init, update = Step.__init__, Update.__call__
 
     def build(self: Any, gradients: Any, optimizer: Any, *args: Any, **options: Any) -> None:
         optimizer._on_gpu = True
         init(self, gradients, optimizer, *args, **options)
         assert gradients.capturable and isinstance(gradients, Sparse) == by_pairs
-        _, generator, batch_size = args
         self.sums._kept = None
         if captured:
-            self._take = Captured(self._once, batch_size, generator)
-            graphs.append(self._take._graph)
-        else:
-            self._take = lambda x, labels, rate: self._once(x, labels, torch.tensor(rate))
+            self.capture()
+
+    def plain(self: Any, values: Any, labels: Any, rate: Any, share: Any = None) -> Any:
+        return update(self, values, labels, torch.as_tensor(rate), share)
 
     pretend(patch)
     patch.setattr(Step, "__init__", build)
+    patch.setattr(Update, "__call__", plain)
     patch.setattr(compute, "_sparse", lambda *_: by_pairs)
     patch.setattr(compute, "_divides", lambda *_: False)
     for name in ("rmsprop", "nadam"):
         module = sys.modules[f"torch.optim.{name}"]
         patch.setattr(module, "_get_capturable_supported_devices", lambda *_, **__: ["cpu"])
-    return graphs
 
 
 @pytest.mark.parametrize("case", [*CASES, *slow(MORE)])
@@ -85,25 +91,27 @@ def test_captured_steps_give_the_bits_of_plain_ones(
     case: str, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of a run that is stopped within epochs and resumed, which records them anew, do too."""
-    config = configure(*(CASES | MORE)[case], *SMALL, *ON_CPU)
+    config = configure(*SMALL, *(CASES | MORE)[case], *ON_CPU)
     by_pairs = case.startswith("pairs")
     for name in ("plain", "captured"):
         with pytest.MonkeyPatch.context() as patch:
-            graphs = as_on_a_gpu(patch, captured=name == "captured", by_pairs=by_pairs)
+            as_on_a_gpu(patch, captured=name == "captured", by_pairs=by_pairs)
             begin_or_resume(config, tmp_path / name, [])
-    assert graphs and all(graph.replays >= 6 for graph in graphs)
+            graphs = Graph.made
+    assert sum(graph.replays for graph in graphs) >= 6
+    assert min(graph.replays for graph in graphs) >= REPLAYS.get(case, 6)
     assert results(tmp_path / "plain") == results(tmp_path / "captured")
     after_step, left = Saver.after_step, [9, 18]
 
-    def stop(self: Saver, terms: Terms) -> None:
-        if self._run.progress.step + 1 in left:
-            left.remove(self._run.progress.step + 1)
+    def stop(self: Saver, terms: Terms, n: int) -> None:
+        if left and self._run.progress.step + n >= left[0]:
+            left.pop(0)
             self._run.stop.number = signal.SIGTERM
-        after_step(self, terms)
+        after_step(self, terms, n)
 
     monkeypatch.setattr(Saver, "after_step", stop)
-    graphs = as_on_a_gpu(monkeypatch, captured=True, by_pairs=by_pairs)
-    for _ in range(len(left)):
+    as_on_a_gpu(monkeypatch, captured=True, by_pairs=by_pairs)
+    while left:
         with pytest.raises(Stopped):
             begin_or_resume(config, tmp_path / "stopped", [])
     begin_or_resume(config, tmp_path / "stopped", [])
@@ -131,9 +139,9 @@ def test_steps_that_wait_for_the_gpu_run_plainly(configure: Configure, tmp_path:
     config = configure("model=denoising", "corruption=masking", *SMALL, *ON_CPU)
     for name in ("plain", "captured"):
         with pytest.MonkeyPatch.context() as patch:
-            graphs = as_on_a_gpu(patch, captured=name == "captured")
+            as_on_a_gpu(patch, captured=name == "captured")
             begin_or_resume(config, tmp_path / name, [])
-    assert [graph.replays for graph in graphs] == [0]
+            assert not Graph.made
     assert results(tmp_path / "plain") == results(tmp_path / "captured")
     assert (tmp_path / "captured" / "train.log").read_text().count(WAITS) == 1
 
@@ -151,7 +159,7 @@ def test_a_gpu_that_is_waited_for(configure: Configure, tmp_path: Path) -> None:
 def test_captured_steps_of_a_gpu_give_what_plain_ones_give(
     case: str, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = configure(*CASES[case], *SMALL, "device=cuda", "report=false")
+    config = configure(*SMALL, *CASES[case], "device=cuda", "report=false")
     begin_or_resume(config, tmp_path / "captured", [])
     assert "CUDA graph" not in (tmp_path / "captured" / "train.log").read_text()
     init = Step.__init__
@@ -159,7 +167,7 @@ def test_captured_steps_of_a_gpu_give_what_plain_ones_give(
     def build(self: Any, *args: Any, **options: Any) -> None:
         init(self, *args, **options)
         assert self.gathers
-        self._take = self._once
+        self._captured = None
 
     monkeypatch.setattr(Step, "__init__", build)
     begin_or_resume(config, tmp_path / "plain", [])

@@ -53,9 +53,9 @@ def test_stopped_and_resumed(
 
     after_step, save_stage = Saver.after_step, Saver.save_stage
 
-    def in_a_stage(self: Saver, terms: Any) -> None:
+    def in_a_stage(self: Saver, terms: Any, n: int) -> None:
         stop_if_due(self, self._run.progress.step + 1)
-        after_step(self, terms)
+        after_step(self, terms, n)
 
     def at_its_end(self: Saver) -> None:
         save_stage(self)

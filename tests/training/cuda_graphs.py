@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from contextlib import nullcontext
 from itertools import zip_longest
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -59,9 +59,16 @@ def written(function: Any, args: Any, kwargs: Any) -> list[Tensor]:
 
 
 class Graph:
-    """Stands in for ``torch.cuda.CUDAGraph``."""
+    """Stands in for ``torch.cuda.CUDAGraph``.
+
+    Attributes:
+        made: all since ``pretend``.
+    """
+
+    made: ClassVar[list[Graph]] = []
 
     def __init__(self) -> None:
+        self.made.append(self)
         self.operations: list[tuple[Any, Any, Any, list[Tensor]]] = []
         self.registered: list[Generator] = []
         self.replays = 0
@@ -92,7 +99,9 @@ class Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
 class Recording(Mode):
     """Stands in for ``torch.cuda.graph``."""
 
-    def __init__(self, graph: Graph, capture_error_mode: str = "global") -> None:
+    def __init__(
+        self, graph: Graph, pool: object = None, capture_error_mode: str = "global"
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._graph = graph
         self._before: list[tuple[Tensor, Tensor]] = []
@@ -164,6 +173,8 @@ class Stream:
 def pretend(patch: pytest.MonkeyPatch) -> None:
     """Put these in the place of CUDA's."""
     debug = Debug()  # type: ignore[no-untyped-call]
+    patch.setattr(Graph, "made", [])
+    patch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
     patch.setattr(captured, "BETWEEN", (*captured.BETWEEN, __file__))
     patch.setattr(torch.cuda, "get_sync_debug_mode", lambda: debug.mode)
     patch.setattr(torch.cuda, "set_sync_debug_mode", debug.set)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +12,13 @@ import torch
 from torch import Generator, Tensor
 
 from sae_cli.datasets import Split, dataset
-from sae_cli.datasets.batch_rows import BatchRows, values_of
+from sae_cli.datasets.batch_rows import LONGEST, BatchRows, Stretch, values_of
 from sae_cli.model.objective import Terms
-from sae_cli.training.captured import Captured
+from sae_cli.training import loop
+from sae_cli.training.captured import Captured, Examples, Given
 from sae_cli.training.loop import Position, fit
 from sae_cli.training.lr_schedules import LrSchedule
 from sae_cli.training.shares import batches
-from sae_cli.training.step import Step
 from tests.conftest import Configure
 from tests.training.cuda_graphs import Graph, Mode, Recording, launches, pretend
 from tests.training.test_step import make_step
@@ -45,15 +45,24 @@ class Summed:
     def __init__(self) -> None:
         self.calls: list[int] = []
         self.generator = Generator().manual_seed(0)
-        self.captured = Captured(self, SIZE, self.generator)
-        self.graph: Any = self.captured._graph
+        self.captured = Captured(self, SIZE, [self.generator])
 
-    def __call__(self, batch: Tensor | BatchRows, labels: Tensor | None, rate: Tensor) -> Terms:
-        self.calls.append(len(batch))
-        own = batch.labels() if isinstance(batch, BatchRows) else labels
+    def __call__(self, steps: Sequence[Examples], rates: Sequence[Tensor]) -> list[Terms]:
+        ((values, labels),), (rate,) = steps, rates
+        self.calls.append(len(values))
+        own = values.labels() if isinstance(values, BatchRows) else labels
         assert own is not None
         draw = torch.rand((), generator=self.generator)
-        return {"loss": (values_of(batch).sum() + own.sum()) * rate, "draw": draw}
+        return [{"loss": (values_of(values).sum() + own.sum()) * rate, "draw": draw}]
+
+    def take(self, given: Given, *rates: float) -> Terms:
+        """Take a step, or a stretch of them; the terms of the last."""
+        return self.captured([given], [rates])[0]
+
+    @property
+    def replays(self) -> list[int]:
+        """How often each graph was repeated."""
+        return [graph.replays for graph in Graph.made]
 
 
 def test_rows_stand_for_values_only_where_the_device_holds_them() -> None:
@@ -61,7 +70,7 @@ def test_rows_stand_for_values_only_where_the_device_holds_them() -> None:
     split, order = split_of(1), torch.arange(10)
     streamed = replace(split, streamed_to=torch.device("cpu"))
     for one, expected in ((split, BatchRows), (streamed, Tensor)):
-        given = [*batches(one, order, SIZE, None, as_rows=True)]
+        given = [*batches(one, order, SIZE, None, lambda: 1)]
         assert len(given) == 3
         assert all(isinstance(values, expected) for values, _, _ in given)
 
@@ -74,22 +83,35 @@ def test_a_step_is_captured_once_and_repeated_whatever_the_last_batch(
     summed, split, draws = Summed(), split_of(1), Generator().manual_seed(0)
     for step, size in enumerate([*([SIZE] * full), 3] * 6):
         rows, rate = torch.arange(size) + 7 * step, 1.0 + step // 5
-        if as_rows:
-            terms = summed.captured(BatchRows(split, rows), None, rate)
-        else:
-            terms = summed.captured(split.values(rows), 3 * rows, rate)
+        given = (BatchRows(split, rows), None) if as_rows else (split.values(rows), 3 * rows)
+        terms = summed.take(given, rate)
         assert float(terms["loss"]) == 4 * int(rows.sum()) * rate
         assert float(terms["draw"]) == float(torch.rand((), generator=draws))
-    assert summed.graph.replays == 6 * full - Captured.WARM_UP
+    assert summed.replays == [6 * full - Captured.WARM_UP]
     assert sorted(summed.calls) == [3] * 6 + [SIZE] * (Captured.WARM_UP + 1)
+
+
+def test_a_stretch_is_captured_besides_and_draws_on() -> None:
+    """Its steps have a learning rate each; as the first it is taken plainly, step by step."""
+    summed, split, draws = Summed(), split_of(1), Generator().manual_seed(0)
+    for time, n in enumerate([LONGEST, 1, LONGEST, LONGEST, 1, LONGEST]):
+        rows = torch.arange(n * SIZE).view(n, SIZE) + time
+        rates = [1.0 + time + step for step in range(n)]
+        alone = BatchRows(split, rows[0]), None
+        terms = summed.take(Stretch(split, rows) if n > 1 else alone, *rates)
+        drawn = torch.stack([torch.rand((), generator=draws) for _ in range(n)])
+        assert float(terms["loss"]) == 4 * int(rows[-1].sum()) * rates[-1]
+        assert float(terms["draw"]) == float(drawn[-1])
+    assert summed.replays == [2, 3]
+    assert summed.calls == [SIZE] * (LONGEST + 1 + LONGEST)
 
 
 def test_rows_of_another_split_are_not_gathered_from_the_first() -> None:
     summed, splits, rows = Summed(), {1: split_of(1), -1: split_of(-1)}, torch.arange(SIZE)
     for sign in [1] * 5 + [-1] * 2 + [1] * 2:
-        terms = summed.captured(BatchRows(splits[sign], rows), None, 1.0)
+        terms = summed.take((BatchRows(splits[sign], rows), None), 1.0)
         assert float(terms["loss"]) == 4 * sign * int(rows.sum())
-    assert summed.graph.replays == 4
+    assert summed.replays == [4]
 
 
 class Launched(Mode):
@@ -116,7 +138,7 @@ def test_beside_a_captured_step_only_the_numbers_of_its_rows_are_copied(
     for rate, filled in ((lambda step: 1.0, {}), (lambda step: 1.0 / (1 + step), {"fill_": 7})):
         found = launched_beside(configure, head, rate)
         assert found == {"copy_": 7} | filled
-    monkeypatch.setattr(Step, "gathers", False)
+    monkeypatch.setattr(loop, "batches", lambda *given: batches(*given[:4]))
     gathered = dict.fromkeys(("index_select", "_to_copy", "div_"), 7) if large else {}
     copied = {"copy_": 14 if head == "classifier" else 7}
     assert launched_beside(configure, head, lambda step: 1.0) == gathered | copied
@@ -125,7 +147,8 @@ def test_beside_a_captured_step_only_the_numbers_of_its_rows_are_copied(
 def launched_beside(configure: Configure, head: str, lr_schedule: LrSchedule) -> Counter[str]:
     """Count what seven captured steps launch outside of their graph, within a second epoch."""
     step, data = make_step((f"head={head}", "model=ae", "device=cpu"), configure, 16)
-    step._take, step.sums._kept = Captured(step._once, 16, step._generator), None
+    step.capture()
+    step.sums._kept = None
     order, launched, marks = Generator().manual_seed(0), Launched(), list[int]()
     with launched:
         epochs = fit(
@@ -137,7 +160,7 @@ def launched_beside(configure: Configure, head: str, lr_schedule: LrSchedule) ->
             batch_size=16,
             order=order,
             position=Position(0, 0, order.get_state()),
-            on_step=lambda terms: marks.append(len(launched.names)),
+            on_step=lambda terms, n: marks.append(len(launched.names)),
         )
         list(epochs)
     return Counter(launched.names[marks[8] : marks[15]])

@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 
 from sae_cli.results.saved_config import read_config
 from sae_cli.runs.train import train
-from sae_cli.training.step import clip
+from sae_cli.training.update import clip
 from tests.conftest import SMALL, Configure
 from tests.training.test_step import Calls, make_step, no_hidden_reads
 

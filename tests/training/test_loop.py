@@ -76,7 +76,7 @@ def train(
             batch_size=batch_size,
             order=order,
             position=Position(0, 0, order.get_state()),
-            on_step=lambda terms: None if steps is None else steps.append(len(terms)),
+            on_step=lambda terms, n: None if steps is None else steps.append(len(terms)),
         )
     )
 
@@ -194,7 +194,7 @@ def test_a_gpu_gives_what_the_cpu_gives() -> None:
         batch_size=5,
         order=order,
         position=Position(0, 0, order.get_state()),
-        on_step=lambda terms: None,
+        on_step=lambda terms, n: None,
     )
     on_cpu = train(model(), split())
     for one, other in zip(means, on_cpu, strict=True):

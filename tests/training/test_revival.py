@@ -287,7 +287,7 @@ def share_of_dead(made: AutoEncoder, revival: Revival | None, data: Tensor) -> f
         batch_size=100,
         order=order,
         position=Position(0, 0, order.get_state()),
-        on_step=lambda terms: None,
+        on_step=lambda terms, n: None,
         between_steps=between_steps,
     ):
         pass

@@ -18,6 +18,7 @@ from sae_cli.assembly.parts import build_parts
 from sae_cli.assembly.stages import build_training
 from sae_cli.assembly.streams import generators
 from sae_cli.datasets import Split
+from sae_cli.datasets.batch_rows import Stretch
 from sae_cli.runs.steps import splits_of
 from sae_cli.training.devices import Device
 from sae_cli.training.loop import Position, evaluate, fit
@@ -142,7 +143,7 @@ def test_an_epoch_is_read_once(configure: Configure) -> None:
                     batch_size=batch_size,
                     order=order,
                     position=Position(0, 0, order.get_state()),
-                    on_step=lambda terms: None,
+                    on_step=lambda terms, n: None,
                 )
             )
         reads.append(calls.reads)
@@ -181,16 +182,17 @@ def test_a_captured_step_gives_what_a_plain_one_gives(
         step, data = make_step((*page, "device=cuda"), configure, 32)
         assert step.gathers
         if not capture:
-            step._take = step._once
+            step._captured = None
         order = torch.arange(n)
-        given = [*batches(data, order, 32, None, as_rows=capture and as_rows)] * 2
+        given = [*batches(data, order, 32, None, (lambda: 1) if capture and as_rows else None)] * 2
         torch.cuda.set_sync_debug_mode("error")
         try:
             for number, (target, labels, _) in enumerate(given):
+                assert not isinstance(target, Stretch)
                 step(target, 0.01 / (1 + number // 3), labels)
         finally:
             torch.cuda.set_sync_debug_mode("default")
-        parameters: list[nn.Parameter] = list(step._gradients.parameters)
+        parameters: list[nn.Parameter] = list(step.update.gradients.parameters)
         results.append((step.sums.means(2 * n), [p.detach().cpu() for p in parameters]))
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-5)
     for one, other in zip(results[0][1], results[1][1], strict=True):

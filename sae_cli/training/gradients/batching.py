@@ -41,7 +41,7 @@ def batched(single: Single) -> Together | None:
 
 def _by_element(single: Single) -> Together | None:
     own = single.operation
-    if not own.results or not (_is_exact(own) or fills_blocks(single.result())):
+    if not own.results or not (_is_exact(own) or fills_blocks(single.result(), single.device)):
         return None
     rank = len(single.result().shape)
     views: list[tuple[int, ...] | None] = []

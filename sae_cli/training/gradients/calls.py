@@ -6,17 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from sae_cli.training.gradients.tape import Layout, Operation, Slot, slots_in
 
 
 class Single(NamedTuple):
-    """An operation of one model, and the layouts of its tensors."""
+    """An operation of one model, and the layouts of its tensors.
+
+    Attributes:
+        device: of the tensors.
+    """
 
     operation: Operation
     layouts: Sequence[Layout]
     n_models: int
+    device: torch.device
 
     @property
     def arguments(self) -> tuple[Any, ...]:

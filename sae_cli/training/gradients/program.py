@@ -42,6 +42,7 @@ class Program:
 
     Args:
         recorded: a step of each model.
+        device: of the models.
 
     Attributes:
         operations: of each model, one after the other.
@@ -49,8 +50,9 @@ class Program:
         taken: the numbers of the operations that lead to a result.
     """
 
-    def __init__(self, recorded: Sequence[Recorded]) -> None:
+    def __init__(self, recorded: Sequence[Recorded], device: torch.device) -> None:
         first = recorded[0]
+        self._device = device
         self.operations = [*zip(*(one.tape.operations for one in recorded), strict=True)]
         self.layouts = [*first.tape.layouts]
         self._n_slots = len(self.layouts)
@@ -120,11 +122,11 @@ class Program:
         if any(one[1:3] != first[1:3] for one in own):
             if (numbers := self._numbers_of(own)) is None:
                 return None
-            self._numbers.append(torch.tensor(numbers))
+            self._numbers.append(torch.tensor(numbers, device=self._device))
             slot = Slot(len(self.layouts))
             self.layouts.append(Layout((), (), torch.float32))
             first = first._replace(arguments=(first.arguments[0], slot))
-        function = batched(Single(first, self.layouts, len(own)))
+        function = batched(Single(first, self.layouts, len(own), self._device))
         given = (*slots_in(first.arguments), *slots_in(first.options))
         return None if function is None else (function, given)
 

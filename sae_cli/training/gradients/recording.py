@@ -150,5 +150,9 @@ def _why_apart(model: Model, tape: Tape, known: bool) -> str | None:
         return "what they compute depends on the data"
     if any(own.name in LONG for own in tape.operations):
         return "they are mostly convolutions or recurrent layers"
-    n_weights = sum(one.numel() for one in model.gradients.parameters)
+    weights = model.gradients.parameters
+    if weights[0].device.type != "cpu":
+        # A GPU has nothing to move through a cache that a small network would fill.
+        return None
+    n_weights = sum(one.numel() for one in weights)
     return TOO_LONG if n_weights > WEIGHTS_PER_OPERATION * len(tape.operations) else None

@@ -38,7 +38,9 @@ def rounds_alike(single: Single, together: Together) -> bool:
     alone = call_of(own)
     generator = Generator().manual_seed(0)
     for room in ROOMS:
-        stacked = [_draw(layout, single.n_models, room, generator) for layout in layouts]
+        stacked = [
+            _draw(layout, single.n_models, room, generator, single.device) for layout in layouts
+        ]
         found = _tensors(together(*stacked))
         for i in range(single.n_models):
             expected = _tensors(alone(*(_apart(one[i]) for one in stacked)))
@@ -47,18 +49,20 @@ def rounds_alike(single: Single, together: Together) -> bool:
     return True
 
 
-def _draw(layout: Layout, n_models: int, room: int, generator: Generator) -> Tensor:
+def _draw(
+    layout: Layout, n_models: int, room: int, generator: Generator, device: torch.device
+) -> Tensor:
     """Stacked tensors of random numbers, of this layout each, that begin at multiples of a room."""
     sizes = zip(layout.shape, layout.stride, strict=True)
     span = 1 + sum(max(0, size - 1) * stride for size, stride in sizes)
     span = -(-span // room) * room
-    numbers = torch.randn(n_models, span, generator=generator, dtype=layout.dtype)
+    numbers = torch.randn(n_models, span, generator=generator, dtype=layout.dtype).to(device)
     return numbers.as_strided((n_models, *layout.shape), (span, *layout.stride))
 
 
 def _apart(part: Tensor) -> Tensor:
     """A copy in memory of its own, which lies there as it does."""
-    copy = torch.empty_strided(part.shape, part.stride(), dtype=part.dtype)
+    copy = torch.empty_strided(part.shape, part.stride(), dtype=part.dtype, device=part.device)
     # Elements that are one in memory are written once.
     axes = [slice(None) if stride else slice(1) for stride in part.stride()]
     copy[tuple(axes)] = part[tuple(axes)]

@@ -17,13 +17,13 @@ from sae_cli.training.gradients.calls import Rule, Single, Together, call_of, fi
 from sae_cli.training.gradients.tape import Layout
 
 # Functions that are no single instruction treat the last elements of a tensor that fill no block of
-# so many by another formula.
+# so many by another formula; on a GPU they treat all alike.
 BLOCK = 32
 
 
-def fills_blocks(layout: Layout) -> bool:
-    """Whether a tensor has no elements that fill no block."""
-    return torch.Size(layout.shape).numel() % BLOCK == 0
+def fills_blocks(layout: Layout, device: torch.device) -> bool:
+    """Whether a tensor has no elements that a function treats by another formula."""
+    return device.type != "cpu" or torch.Size(layout.shape).numel() % BLOCK == 0
 
 
 def _inner(dim: int) -> int:
@@ -164,7 +164,7 @@ def _mean_squared_error(single: Single) -> Together | None:
 def _logistic_loss(single: Single) -> Together | None:
     layout = single.layouts[single.arguments[0].number]
     # There are no weights, and it is a sum.
-    if single.arguments[2:] != (None, None, 2) or not fills_blocks(layout):
+    if single.arguments[2:] != (None, None, 2) or not fills_blocks(layout, single.device):
         return None
     axes, function = [*range(1, len(layout.shape) + 1)], single.operation.function
     return lambda x, y: function(x, y, None, None, 0).sum(axes)

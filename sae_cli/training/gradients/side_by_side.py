@@ -33,8 +33,8 @@ def why_apart(gradients: Gradients, modules: tuple[AutoEncoder, Objective]) -> s
     known = all(map(_is_known, [*parts, modules[0].infer, modules[1].reconstruction]))
     if not known or any(part._forward_hooks or part._forward_pre_hooks for part in parts):
         return "parts of your own may keep something from one to the next"
-    if not all(is_dense(one) and one.device.type == "cpu" for one in own):
-        return "their weights are not dense, or not on a CPU"
+    if not all(map(is_dense, own)):
+        return "their weights are not dense"
     if isinstance(gradients, Compiled):
         return "they are compiled"
     in_pieces = isinstance(gradients, InPieces) or (
@@ -70,16 +70,27 @@ class SideBySide(Gradients):
     def __call__(
         self, x: Tensor, target: Tensor, labels: Tensor | None = None, noise: Tensor | None = None
     ) -> Result:
-        batch = Batch(self._model, x, target, labels, noise)
+        batch = self.batch(x, target, labels, noise)
         # What others cannot help with does not wait for them.
         self.side_by_side = self._model.recorded.get(batch.kind, batch) is not None
         if not self.side_by_side:
             return batch.differentiate()
+        result = meet(differentiate_all, batch)
+        self.note_apart()
+        return result
+
+    def batch(
+        self, x: Tensor, target: Tensor, labels: Tensor | None = None, noise: Tensor | None = None
+    ) -> Batch:
+        """Give what ``differentiate_all`` takes."""
+        batch = Batch(self._model, x, target, labels, noise)
         if self._usual is None:
             self._usual = batch.kind
-        result = meet(differentiate_all, batch)
+        return batch
+
+    def note_apart(self) -> None:
+        """Note why they were found apart from those of others, if they were."""
         self.apart = self._model.apart.get(self._usual)
-        return result
 
 
 def differentiate_all(batches: Sequence[Batch]) -> list[Result]:

@@ -41,7 +41,7 @@ class Stacked:
 
     def __init__(self, common: Common, recorded: Sequence[Recorded]) -> None:
         self._recorded, self._common = recorded, common
-        self.program = Program(recorded)
+        self.program = Program(recorded, common.models[0].own[0].device)
         self.fails = False
         self._trials = 0
 

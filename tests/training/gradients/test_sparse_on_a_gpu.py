@@ -96,9 +96,9 @@ def test_a_captured_step_by_pairs_gives_what_a_plain_one_gives(
     for captured in (True, False):
         own = (f"model={page}", "revival=none", "activation.k=8", "device=cuda")
         step, data = make_step(own, configure, 32)
-        assert isinstance(step._gradients, Sparse)
+        assert isinstance(step.update.gradients, Sparse)
         if not captured:
-            step._take = step._once
+            step._captured = None
         targets = [*data.shuffled(torch.arange(8 * 32 + 5), 32)]
         torch.cuda.set_sync_debug_mode("error")
         try:
@@ -106,6 +106,6 @@ def test_a_captured_step_by_pairs_gives_what_a_plain_one_gives(
                 step(target, 0.01)
         finally:
             torch.cuda.set_sync_debug_mode("default")
-        results.append([one.detach().cpu() for one in step._gradients.parameters])
+        results.append([one.detach().cpu() for one in step.update.gradients.parameters])
     for one, other in zip(*results, strict=True):
         assert torch.equal(one, other)
