@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from sae_cli.assembly.parts import Parts
@@ -53,6 +54,16 @@ def read_once() -> Iterator[None]:
         _kept = before
 
 
+def on_device(data: Dataset, device: torch.device) -> Dataset:
+    """Give data on a device; to a GPU those that several runs share are moved once."""
+    kept = next((one for one in (_kept or {}).values() if one.data is data), None)
+    if kept is None or device.type == "cpu":
+        return data.to(device)
+    if device not in kept.moved:
+        kept.moved[device] = data.to(device)
+    return kept.moved[device]
+
+
 def baseline_of(config: RunConfig, split: Split) -> Baseline:
     """Measure the values of a split of a run's data, or of the codes that a stage of it sees."""
     kept = (_kept or {}).get(_source(config))
@@ -67,10 +78,16 @@ def baseline_of(config: RunConfig, split: Split) -> Baseline:
 
 @dataclass(frozen=True)
 class _Kept:
-    """Data that were read, and the figures of their splits by the identity of the split's rows."""
+    """Data that were read.
+
+    Attributes:
+        baselines: the figures of their splits, by the identity of the split's rows.
+        moved: the same data on GPUs.
+    """
 
     data: Dataset
     baselines: dict[int, Baseline] = field(default_factory=dict)
+    moved: dict[torch.device, Dataset] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[Tensor]:

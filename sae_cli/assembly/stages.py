@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sae_cli.assembly.centre import set_bias_
+from sae_cli.assembly.data import on_device
 from sae_cli.assembly.latents import hold_latents_
 from sae_cli.assembly.network import Network, build_network
 from sae_cli.assembly.parts import Parts
@@ -81,7 +82,7 @@ def build_training(config: RunConfig, parts: Parts, data: Dataset) -> Training:
     for stage in stages:
         # Layers may have penalties of their own.
         stage.objective.to(device)
-    return Training(parts.device, parts.corruption, data.to(device), network, stages)
+    return Training(parts.device, parts.corruption, on_device(data, device), network, stages)
 
 
 def _unsupervised_stages(

@@ -104,6 +104,12 @@ class Stopped(BaseException):
         return 128 + self.number
 
 
+class Crowded(BaseException):
+    """Trainings of one process need more memory than their GPU has; fewer may have enough."""
+
+    exit_code = 71
+
+
 class Pruned(BaseException):
     """A search stopped one of its runs early, because it is worse than those before."""
 

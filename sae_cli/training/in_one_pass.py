@@ -13,6 +13,8 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
+from sae_cli.core.errors import Crowded
+from sae_cli.core.machine import is_memory
 from sae_cli.datasets.batch_rows import BatchRows, Stretch
 from sae_cli.model.objective import Terms
 from sae_cli.training.captured import Captured, Examples, Given, batches_of, size_of
@@ -43,7 +45,20 @@ class Brought(NamedTuple):
 
 
 def pass_all(brought: Sequence[Brought]) -> list[Terms]:
-    """Take the steps of several trainings, those of one kind in one pass; give their terms."""
+    """Take the steps of several trainings, those of one kind in one pass; give their terms.
+
+    Raises:
+        Crowded: they need more memory together than there is.
+    """
+    try:
+        return _pass_all(brought)
+    except RuntimeError as error:
+        if len(brought) > 1 and is_memory(error):
+            raise Crowded from error
+        raise
+
+
+def _pass_all(brought: Sequence[Brought]) -> list[Terms]:
     alike: dict[Hashable, list[int]] = {}
     for i, one in enumerate(brought):
         kind = isinstance(one.given, Stretch), size_of(one.given), one.batch_size

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from sae_cli.run_folder.lock import lock
+from sae_cli.training import in_one_pass
+from sae_cli.training.update import Update
+from tests.faults.causes import KEPT
 from tests.faults.disks import mounted
 from tests.faults.runs import contents
 from tests.faults.sweeps import SMALL, TOGETHER, at_step_of, differing, job, statuses
 from tests.forked import Forked
+from tests.runs.test_captured_runs import as_on_a_gpu
 
 FOUR = ("-m", "model=ae", *SMALL, "checkpoint_steps=3", "epochs=3", "hydra.sweep.dir=sweep")
 SEEDS = (*FOUR, "seed=0,1,2,3", TOGETHER)
@@ -197,3 +203,34 @@ def test_data_that_are_missing(tmp_path: Path, forked: Forked) -> None:
     assert statuses(tmp_path / "sweep") == ["failed", "failed", "finished", "finished"]
     (tmp_path / "away.npy").rename(tmp_path / "a.npy")
     finish_like(forked, tmp_path / "whole")
+
+
+def crowd() -> None:
+    """Pretend a GPU, which has room for the steps of two jobs at most; for a ``before``."""
+    patch = KEPT.enter_context(pytest.MonkeyPatch.context())
+    as_on_a_gpu(patch, captured=True)
+    take = in_one_pass.update_all
+
+    def update_all(updates: Sequence[Update], *given: Any) -> Any:
+        if len(updates) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return take(updates, *given)
+
+    patch.setattr(in_one_pass, "update_all", update_all)
+
+
+def test_a_group_that_is_too_large_for_the_gpu(tmp_path: Path, forked: Forked) -> None:
+    """It is divided, as often as need be."""
+    words = (*FOUR, "seed=0,1,2,3,4,5", TOGETHER)
+    done = forked(*words, before=crowd)
+    assert done.code == 0
+    assert done.err.count("needs more memory than the GPU has; they go on in two halves") == 3
+    assert statuses(forked.cwd / "sweep") == ["finished"] * 6
+    (tmp_path / "sweep").rename(tmp_path / "divided")
+    assert forked(*words, before=pretend_a_gpu).code == 0
+    assert differing(tmp_path / "sweep", tmp_path / "divided") == []
+
+
+def pretend_a_gpu() -> None:
+    """Pretend a GPU."""
+    as_on_a_gpu(KEPT.enter_context(pytest.MonkeyPatch.context()), captured=True)

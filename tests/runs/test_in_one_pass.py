@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,8 +11,13 @@ import pytest
 
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.company import run_side_by_side
+from sae_cli.core.errors import DivergedError, Stopped
 from sae_cli.core.signals import stopping_together
+from sae_cli.model.objective import Terms
+from sae_cli.run_folder.layout import status_of
 from sae_cli.runs.resume import begin_or_resume
+from sae_cli.runs.saver import Saver
+from sae_cli.training import in_one_pass
 from tests.conftest import Configure, slow
 from tests.killing import results
 from tests.runs.test_captured_runs import ON_CPU, SMALL, as_on_a_gpu
@@ -47,19 +53,96 @@ def train_in_one_pass(configs: Sequence[RunConfig], folder: Path) -> None:
         run_side_by_side([partial(train, i) for i in range(len(configs))])
 
 
+def train_alone(configs: Sequence[RunConfig], folder: Path) -> list[int]:
+    """Train each; give how many operations its longest graph repeats."""
+    sizes = []
+    for i, config in enumerate(configs):
+        with pytest.MonkeyPatch.context() as patch:
+            as_on_a_gpu(patch, captured=True)
+            begin_or_resume(config, folder / str(i), [])
+            sizes.append(max(len(graph.operations) for graph in Graph.made))
+    return sizes
+
+
+def assert_alike(one: Path, other: Path, n: int) -> None:
+    for i in range(n):
+        assert results(one / str(i)) == results(other / str(i)), i
+
+
 @pytest.mark.parametrize("case", [*CASES, *slow(MORE)])
 def test_each_run_has_the_bits_that_it_has_alone(
     case: str, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shared, own = (CASES | MORE)[case]
-    words = [*SMALL, *shared.split(), *ON_CPU]
-    configs = [configure(*words, one) for one in own]
-    for i, config in enumerate(configs):
-        with pytest.MonkeyPatch.context() as patch:
-            as_on_a_gpu(patch, captured=True)
-            begin_or_resume(config, tmp_path / "alone" / str(i), [])
+    configs = [configure(*SMALL, *shared.split(), *ON_CPU, one) for one in own]
+    train_alone(configs, tmp_path / "alone")
     as_on_a_gpu(monkeypatch, captured=True)
     train_in_one_pass(configs, tmp_path / "together")
     assert sum(graph.replays for graph in Graph.made) >= 6
-    for i in range(len(configs)):
-        assert results(tmp_path / "alone" / str(i)) == results(tmp_path / "together" / str(i))
+    assert_alike(tmp_path / "alone", tmp_path / "together", len(configs))
+
+
+@pytest.fixture
+def eight(configure: Configure) -> list[RunConfig]:
+    words = (*SMALL, *ON_CPU, "model=sparse_kl", "batch_size=4")
+    return [configure(*words, f"penalty.weight={weight}") for weight in range(8)]
+
+
+def test_launches_are_few_more_than_those_of_one(
+    eight: Sequence[RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stretch of eight trainings is one graph, with less than twice the operations of one."""
+    (alone,) = train_alone(eight[:1], tmp_path / "alone")
+    as_on_a_gpu(monkeypatch, captured=True)
+    train_in_one_pass(eight, tmp_path / "together")
+    # One graph is of a step, the other of a stretch of them.
+    assert len(Graph.made) == 2
+    assert alone > 16 * 20
+    assert max(len(graph.operations) for graph in Graph.made) < 2 * alone
+
+
+def test_some_that_are_ahead_and_some_that_stop(
+    eight: Sequence[RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trainings that are resumed at different steps come apart, and keep their bits."""
+    train_alone(eight[:4], tmp_path / "alone")
+    left = {"0": [9, 70], "1": [70], "2": [33, 70], "3": [50, 70]}
+    after_step = Saver.after_step
+
+    def stop(self: Saver, terms: Terms, n: int) -> None:
+        own = left[self._run.folder.path.name]
+        if own and self._run.progress.step + n >= own[0]:
+            own.pop(0)
+            self._run.stop.number = signal.SIGTERM
+        after_step(self, terms, n)
+
+    monkeypatch.setattr(Saver, "after_step", stop)
+    as_on_a_gpu(monkeypatch, captured=True)
+    for i in (0, 2, 3):
+        with pytest.raises(Stopped):
+            begin_or_resume(eight[i], tmp_path / "together" / str(i), [])
+    while any(left.values()):
+        with pytest.raises(Stopped):
+            train_in_one_pass(eight[:4], tmp_path / "together")
+    train_in_one_pass(eight[:4], tmp_path / "together")
+    assert_alike(tmp_path / "alone", tmp_path / "together", 4)
+
+
+def test_one_that_diverges_leaves_the_others(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that go on become a group of their own."""
+    monkeypatch.setattr(in_one_pass, "PATIENCE", 3)
+    words = (*SMALL, *ON_CPU, "model=ae", "epochs=6", "batch_size=4")
+    configs = [configure(*words, f"optimizer.learning_rate={x}") for x in (0.001, 1e30, 0.01)]
+    train_alone([configs[0], configs[2]], tmp_path / "alone")
+    as_on_a_gpu(monkeypatch, captured=True)
+    with pytest.raises(DivergedError):
+        train_in_one_pass(configs, tmp_path / "together")
+    assert status_of(tmp_path / "together" / "1") == "failed"
+    (tmp_path / "alone" / "1").rename(tmp_path / "alone" / "2")
+    for name in ("0", "2"):
+        assert results(tmp_path / "alone" / name) == results(tmp_path / "together" / name)
+    # A step of three at first, whose first stretch ran plainly; then a step and a stretch of two.
+    assert len(Graph.made) == 3
+    assert all(graph.replays for graph in Graph.made[1:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,14 @@ import torch
 import yaml
 
 from sae_cli.run_folder.checkpoints import unpack
+from sae_cli.runs.sweeps import side_by_side
 from sae_cli.runs.sweeps.side_by_side import MOST_IN_GROUP, divide, network, why_not
 from sae_cli.runs.sweeps.sweep import Sweep, sweep_of
 from tests.conftest import SMALL, Configure, slow
 from tests.contracts.small import MODELS
+from tests.faults.causes import KEPT
 from tests.forked import Forked
+from tests.plugins import write_documented
 
 BITS = ("model.safetensors", "metrics.jsonl", "config.yaml")
 # The steps of the first two are stacked, those of the third are not.
@@ -183,3 +187,53 @@ def test_groups(n_jobs: int, n_groups: int, configure: Configure, tmp_path: Path
     assert max(map(len, groups)) <= min(MOST_IN_GROUP, min(map(len, groups)) + 1)
     mixed = [g for g in groups if len({network(configs[n]) for n in g}) > 1]
     assert len(mixed) <= 1
+
+
+def pretend_a_gpu() -> None:
+    """Send groups where a GPU would compute; for a ``before``."""
+    patch = KEPT.enter_context(pytest.MonkeyPatch.context())
+    patch.setattr(side_by_side, "on_gpu", lambda sweep: True)
+    patch.setattr(side_by_side, "_why_not_on_gpu", lambda sweep: None)
+
+
+def test_a_group_of_a_gpu_is_a_process_that_was_not_forked(forked: Forked, tmp_path: Path) -> None:
+    """It has its plug-ins from anew, and leaves what each job leaves alone."""
+    write_documented(tmp_path)
+    own = ("--plugin", "my_parts.py", "--config-dir", "pages", "penalty=huber")
+    words = ("-m", *own, *SMALL, *QUIET, "model=sparse_l1", "seed=0,1,2")
+    done = forked(*words, "sweep.together=on", "hydra.sweep.dir=on", before=pretend_a_gpu)
+    assert (done.code, done.err) == (0, "")
+    assert "3 jobs side by side in one pass on a GPU; train.log has what each says" in done.out
+    alone = ("device.threads=1", "sweep.together=off", "hydra.sweep.dir=off")
+    assert forked(*words, *alone).code == 0
+    folders = [sorted((tmp_path / name).glob("*/")) for name in ("on", "off")]
+    for one, other in zip(*folders, strict=True):
+        assert [(one / name).read_bytes() for name in BITS[:2]] == [
+            (other / name).read_bytes() for name in BITS[:2]
+        ]
+
+
+@pytest.mark.parametrize(
+    ("words", "threads", "reason"),
+    [
+        ((), 1, None),
+        ((), None, "begun with sweep.together=on: in one pass"),
+        (("profile=true",), 1, "profile=true looks at one alone"),
+    ],
+)
+def test_where_a_gpu_takes_jobs_in_one_pass(
+    words: Sequence[str],
+    threads: int | None,
+    reason: str | None,
+    configure: Configure,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is built before that, which would begin to compute on it."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(side_by_side, "build_training", None)
+    config = configure("device=cpu", *words)
+    parts = config.parts | {"device": config.parts["device"] | {"name": "cuda"}}
+    found = why_not(sweep_of(tmp_path, [[]], [replace(config, parts=parts)], threads))
+    assert (found is None) == (reason is None)
+    assert reason is None or reason in str(found)

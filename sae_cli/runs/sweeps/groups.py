@@ -1,4 +1,4 @@
-"""Groups of the jobs of a sweep: each in a process of its own, forked from that of the sweep."""
+"""Groups of the jobs of a sweep: each in a process of its own, started by that of the sweep."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Protocol, final
 
 from sae_cli.assembly.compute import AVAILABLE_THREADS
+from sae_cli.assembly.data import read_once
 from sae_cli.core.company import run_side_by_side
-from sae_cli.core.errors import MovedError, SaeError, Stopped
+from sae_cli.core.errors import Crowded, MovedError, SaeError, Stopped
+from sae_cli.core.plugins.loaded import LOADED, Plugin
+from sae_cli.core.plugins.loading import load_again
 from sae_cli.core.signals import (
     handle_signals,
     let_signals_in,
@@ -31,6 +34,7 @@ from sae_cli.run_folder.lock import check_in_place
 from sae_cli.runs.sweeps.job_process import (
     CONTEXT,
     POLL_SECONDS,
+    SPAWN,
     end_with_parent,
     how_it_died,
     pass_on,
@@ -62,6 +66,7 @@ class Groups:
     Args:
         groups: the numbers of the jobs of each.
         pace: makes what tells how far the sweep is, of the sweep and its results.
+        on_gpu: whether they compute on a GPU, which has one group at a time.
     """
 
     def __init__(
@@ -69,15 +74,21 @@ class Groups:
         sweep: Sweep,
         groups: Sequence[Group],
         pace: Callable[[Sweep, Sequence[Mapping[str, Any]]], Tells],
+        *,
+        on_gpu: bool = False,
     ) -> None:
         self._sweep = sweep
         self._pace = pace
+        self._at_a_time = 1 if on_gpu else AVAILABLE_THREADS
+        # A process that has looked for a GPU cannot be forked into one that computes on it.
+        self._context = SPAWN if on_gpu else CONTEXT
+        self._plugins = [*LOADED.values()] if on_gpu else []
         self._waiting = deque(groups)
         self._at_work: dict[BaseProcess, Group] = {}
         self._received: list[int] = []
 
     def run(self) -> None:
-        """Run all groups to their ends, at most as many at a time as there are cores.
+        """Run all groups to their ends, at most as many at a time as there are cores, or GPUs.
 
         Raises:
             Stopped: a signal asked to.
@@ -112,9 +123,10 @@ class Groups:
         pace.end()
 
     def _begin(self) -> None:
-        while self._waiting and not self._received and len(self._at_work) < AVAILABLE_THREADS:
+        while self._waiting and not self._received and len(self._at_work) < self._at_a_time:
             group = self._waiting.popleft()
-            process = CONTEXT.Process(target=_run, args=(self._sweep, group, os.getpid()))
+            given = (self._sweep, group, os.getpid(), self._plugins)
+            process = self._context.Process(target=_run, args=given)
             try:
                 with signals_held():
                     process.start()
@@ -156,16 +168,20 @@ def _is_left(sweep: Sweep, number: int, process: int | None) -> bool:
     return status in {"waiting", "interrupted"}
 
 
-def _run(sweep: Sweep, group: Group, parent: int) -> None:
+def _run(sweep: Sweep, group: Group, parent: int, plugins: Sequence[Plugin]) -> None:
     """Be the process of a group."""
     try:
         with stopping_at_once():
             let_signals_in()
             end_with_parent(parent)
-            with stopping_together(), bus_errors_met():
+            load_again(plugins)
+            with read_once(), stopping_together(), bus_errors_met():
                 run_side_by_side([partial(run_job, sweep, number) for number in group])
     except Stopped as stopped:
         sys.exit(stopped.exit_code)
+    except Crowded as crowded:
+        # The process of the sweep divides the group.
+        sys.exit(crowded.exit_code)
     except MovedError as moved:
         # The process of the sweep says so.
         sys.exit(moved.exit_code)

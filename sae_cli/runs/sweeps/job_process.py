@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from multiprocessing.process import BaseProcess
 
-from sae_cli.core.errors import SaeError, Stopped
+from sae_cli.core.errors import Crowded, SaeError, Stopped
 from sae_cli.core.plugins.loaded import Plugin
 from sae_cli.core.plugins.loading import load_again
 from sae_cli.core.signals import (
@@ -31,12 +31,9 @@ from sae_cli.runs.sweeps.jobs import record_failure, tell_standing
 from sae_cli.runs.sweeps.results import write_results
 from sae_cli.runs.sweeps.sweep import Sweep
 
+SPAWN = multiprocessing.get_context("spawn")
 # A fork has all modules at once. Elsewhere than on Linux, libraries may not compute after one.
-CONTEXT = (
-    multiprocessing.get_context("fork")
-    if sys.platform == "linux"
-    else multiprocessing.get_context("spawn")
-)
+CONTEXT = multiprocessing.get_context("fork") if sys.platform == "linux" else SPAWN
 POLL_SECONDS, PARENT_SECONDS = 0.1, 1.0
 
 Work = Callable[[Sweep, list[int]], None]
@@ -111,6 +108,8 @@ def record_failures(sweep: Sweep, group: list[int], reason: str) -> None:
 
 def how_it_died(code: int) -> str | None:
     """Word how a process died, from its exit code; None if it came to an end of its own."""
+    if code == Crowded.exit_code:
+        return "needs more memory than the GPU has"
     if code < 0:
         how = f"was killed by {signal.Signals(-code).name}"
         return how + (", as the system does when memory ends" if -code == signal.SIGKILL else "")

@@ -11,7 +11,7 @@ from sae_cli.core.text import counted
 from sae_cli.runs.sweeps.groups import Group
 from sae_cli.runs.sweeps.job_process import Work
 from sae_cli.runs.sweeps.jobs import run_job, tell, tell_standing
-from sae_cli.runs.sweeps.side_by_side import SideBySide, divide, why_not
+from sae_cli.runs.sweeps.side_by_side import SideBySide, divide, on_gpu, why_not
 from sae_cli.runs.sweeps.standing import ENDED
 from sae_cli.runs.sweeps.sweep import Sweep
 
@@ -41,7 +41,8 @@ def to_send(
     if left < len(numbers):
         tell(sweep, f"{counted(len(numbers) - left, 'job')} finished before")
     if groups:
-        line = f"{counted(left, 'job')} in {counted(len(groups), 'group')}, each on one core"
+        where = "in one pass on a GPU" if on_gpu(sweep) else "on one core"
+        line = f"{counted(left, 'job')} in {counted(len(groups), 'group')}, each {where}"
         tell(sweep, f"{line}; train.log has what each job says")
     return groups, train_together
 

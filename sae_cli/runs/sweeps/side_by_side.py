@@ -1,4 +1,4 @@
-"""The jobs of a sweep side by side: in groups, one to a core, each in a process of its own.
+"""The jobs of a sweep side by side: in groups, one to a core or a GPU, each in its own process.
 
 The jobs of a group share one thread and what was read of the data. They meet at each step where
 their networks can be stacked, and train on while others wait for the disk. Each leaves what it
@@ -31,6 +31,8 @@ from sae_cli.runs.sweeps.sweep import Sweep
 
 # More gain little, and each keeps its network, gradients and moments in memory.
 MOST_IN_GROUP = 16
+# The steps of so many cost a GPU a few times one, and Python some milliseconds for each stretch.
+MOST_ON_GPU = 128
 # Fewer jobs are run one by one unless asked for: a person may want to read what each says.
 FEWEST = 4
 
@@ -88,15 +90,17 @@ class SideBySide(Launcher):
         with read_once():
             reason = why_not(sweep)
             if reason is None:
-                groups = divide(sweep, numbers, self._cores)
+                gpu = on_gpu(sweep)
+                groups = divide(sweep, numbers, 1 if gpu else self._cores, on_gpu=gpu)
                 for number in {*numbers}.difference(*groups):
                     # It has finished, and says so.
                     run_job(sweep, number)
                 if groups and not self._announced:
                     n, cores = sum(map(len, groups)), min(len(groups), AVAILABLE_THREADS)
-                    where = f"{counted(n, 'job')} side by side on {counted(cores, 'core')}"
-                    tell(sweep, f"{where}; train.log has what each says")
-                Groups(sweep, groups, self._pace).run()
+                    where = "in one pass on a GPU" if gpu else f"on {counted(cores, 'core')}"
+                    line = f"{counted(n, 'job')} side by side {where}"
+                    tell(sweep, f"{line}; train.log has what each says")
+                Groups(sweep, groups, self._pace, on_gpu=gpu).run()
                 return
         tell(sweep, f"the jobs run one by one, because {reason}")
         OneByOne().launch(sweep, numbers)
@@ -106,9 +110,9 @@ def why_not(sweep: Sweep) -> str | None:
     """Say why the jobs of a sweep cannot go on side by side, if they cannot."""
     if sys.platform != "linux":
         return "a fork may compute on Linux only"
+    if on_gpu(sweep):
+        return _why_not_on_gpu(sweep)
     devices = [job.config.parts["device"] for job in sweep.jobs]
-    if any(one["name"] != "cpu" for one in devices) and torch.cuda.is_available():
-        return "a GPU takes them one at a time (device=cpu trains them side by side)"
     if any(one["threads"] not in {None, 1} for one in devices):
         return "device.threads gives each more than one thread"
     if any(job.config.settings.profile for job in sweep.jobs):
@@ -128,6 +132,22 @@ def why_not(sweep: Sweep) -> str | None:
     return None
 
 
+def on_gpu(sweep: Sweep) -> bool:
+    """Whether jobs of a sweep compute on a GPU."""
+    names = {job.config.parts["device"]["name"] for job in sweep.jobs}
+    return names != {"cpu"} and torch.cuda.is_available()
+
+
+def _why_not_on_gpu(sweep: Sweep) -> str | None:
+    if any(job.config.parts["device"]["name"] == "cpu" for job in sweep.jobs):
+        return "some are on a GPU and some are not"
+    if any(job.config.settings.profile for job in sweep.jobs):
+        return "profile=true looks at one alone"
+    if sweep.threads != 1:
+        return "a GPU takes them one at a time (begun with sweep.together=on: in one pass)"
+    return None
+
+
 def _why_not_one(config: RunConfig, threads: int | None) -> str | None:
     data = read_dataset(config, download=False)
     if threads == 1 or config.parts["device"]["threads"] is not None:
@@ -138,14 +158,17 @@ def _why_not_one(config: RunConfig, threads: int | None) -> str | None:
     return f"their steps are long, and take {own} (begun with sweep.together=on: one)"
 
 
-def divide(sweep: Sweep, numbers: Sequence[int], n_cores: int) -> list[Group]:
+def divide(
+    sweep: Sweep, numbers: Sequence[int], n_cores: int, *, on_gpu: bool = False
+) -> list[Group]:
     """Divide those of the jobs that have not finished into groups, like networks together."""
     left = [n for n in numbers if not has_finished(sweep.folders[n])]
     if not left:
         return []
     left.sort(key=lambda n: network(sweep.jobs[n].config))
     # With as many groups for each core, no core waits long for another.
-    n_groups = min(len(left), -(-len(left) // (MOST_IN_GROUP * n_cores)) * n_cores)
+    most = MOST_ON_GPU if on_gpu else MOST_IN_GROUP
+    n_groups = min(len(left), -(-len(left) // (most * n_cores)) * n_cores)
     borders = [len(left) * i // n_groups for i in range(n_groups + 1)]
     return [left[start:end] for start, end in pairwise(borders)]
 
