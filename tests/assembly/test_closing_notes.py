@@ -14,6 +14,7 @@ import torch
 from sae_cli.assembly.closing_notes import closing_notes
 from sae_cli.assembly.data import read_dataset
 from sae_cli.assembly.parts import build_parts
+from sae_cli.assembly.revival_notes import revival_notes
 from sae_cli.assembly.stages import build_training
 from sae_cli.datasets import Split
 from sae_cli.datasets.look import Look, look_at
@@ -236,6 +237,54 @@ def test_a_revival_that_never_acts(epochs: int, said: bool, configure: Configure
             "note: revival=auxk never acted, because a latent counts as dead after "
             f"revival.dead_after=2000 examples, and {epochs * n} were trained on: try more epochs "
             "or a smaller revival.dead_after"
+        ]
+        * said
+    )
+
+
+@pytest.mark.parametrize(("every", "said"), [(41, True), (40, False)])
+def test_a_resampling_that_is_never_due(every: int, said: bool, configure: Configure) -> None:
+    """Of 200 examples in batches of 25, 5 epochs have 40 steps."""
+    own = ("model=topk", "revival=resample", "revival.dead_after=9", f"revival.every={every}")
+    words = Words(configure, *own, "dataset.val=97", "batch_size=25", "epochs=5")
+    assert words.of() == []
+    assert (
+        words.of(train_dead_latents=2)
+        == [
+            "note: revival=resample never acted, because it acts every revival.every=41 steps, and "
+            "there were 40: try more epochs or a smaller revival.every"
+        ]
+        * said
+    )
+
+
+@pytest.mark.parametrize(
+    ("activation", "said"),
+    [
+        (("sigmoid",), True),
+        (("softplus",), True),
+        (("tanh",), True),
+        (("relu",), True),
+        (("relu", "activation.active_above=0.1"), False),
+        (("topk", "activation.k=3"), False),
+        (("jumprelu",), False),
+    ],
+)
+def test_a_revival_with_nothing_to_work_with(
+    activation: Sequence[str], said: bool, configure: Configure
+) -> None:
+    """The term takes what is above 0 of the pre-codes of latents whose codes are inactive."""
+    name, *options = activation
+    words = Words(configure, "model=topk", "revival=auxk", f"activation={name}", *options)
+    model = words.training.autoencoder
+    pre_codes = torch.logspace(-20, 2, model.n_latents).unsqueeze(0)
+    inactive = model.activation(pre_codes).abs() <= model.activation.active_above
+    assert bool(inactive.any()) != said
+    assert (
+        revival_notes(words.training)
+        == [
+            "note: revival=auxk needs dead latents whose pre-codes are above 0, and activation="
+            f"{name} has none: try activation=topk, or revival=none"
         ]
         * said
     )
