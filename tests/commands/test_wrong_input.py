@@ -14,6 +14,7 @@ from sae_cli.config.hydra_errors import one_line
 from sae_cli.core.shapes import UNIT
 from sae_cli.model.activations.pointwise import activations_within
 from tests.conftest import Command
+from tests.forked import Forked
 
 PENALTIES = ", ".join(sorted(page.stem for page in (CONF / "penalty").glob("*.yaml")))
 UNIT_ACTIVATIONS = ", ".join(activations_within(UNIT))
@@ -25,6 +26,11 @@ CASES: list[tuple[str, str]] = [
         "penalty=kl takes weight, target, divide_by_batch_size; did you mean penalty.weight?",
     ),
     ("modle=ae", "unknown key modle; did you mean model?"),
+    ("name=foo", "unknown key name; `sae-train --help` lists the settings"),
+    (
+        "model=topk active_above=1",
+        "with activation=elu or activation=gaussian or activation=gelu or another of 13?",
+    ),
     ("epoch=3", "unknown key epoch; did you mean epochs?"),
     ("optimizer.lr=0.1", "unknown key optimizer.lr: optimizer=adam takes learning_rate, beta1"),
     ("learning_rate=0.1", "did you mean optimizer.learning_rate?"),
@@ -59,7 +65,7 @@ CASES: list[tuple[str, str]] = [
     ("+seed=1", "seed is set already; write seed=VALUE without the +"),
     ("+dataset=digits", "dataset is chosen already; write dataset=NAME without the +"),
     ("+penalty.foo=1", "unknown option penalty.foo=1: kl takes weight, target"),
-    ("+a=1", "unknown key a: the settings are"),
+    ("+a=1", "unknown key a; `sae-train --help` lists the settings"),
     ("hydra.foo=1", "unknown key hydra.foo"),
     ("~seed", "seed is missing"),
     ("~penalty", "penalty is missing: give penalty=NAME"),
@@ -264,6 +270,36 @@ def test_help_and_typos_do_not_wait_for_torch(arguments: str, tmp_path: Path) ->
         check=True,
     )
     assert done.stderr.splitlines()[-1] == "torch imported: False"
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "takes_sweeps"),
+    [
+        ("sae_evaluate", ("{}",), False),
+        ("sae_export", ("{}", "--format=saelens", "--to=new"), False),
+        ("sae_runs", ("show", "{}"), False),
+        ("sae_train", ("resume={}",), True),
+        ("sae_reproduce", ("{}",), True),
+    ],
+)
+def test_a_folder_of_runs_where_one_is_wanted(
+    name: str, words: tuple[str, ...], takes_sweeps: bool, tmp_path: Path
+) -> None:
+    sweep = tmp_path / "outputs" / "my sweep"
+    for job in ("1_seed=1", "0_seed=0"):
+        (sweep / job).mkdir(parents=True)
+        (sweep / job / "config.yaml").touch()
+    (sweep / "sweep.yaml").touch()
+    says = {"outputs": "outputs holds runs; give one of them, such as 'outputs/my sweep'"}
+    if not takes_sweeps:
+        says["outputs/my sweep"] = (
+            "outputs/my sweep holds a sweep; give one of its runs, such as "
+            "'outputs/my sweep/0_seed=0'"
+        )
+    for given, said in says.items():
+        done = Forked(tmp_path, name)(*(word.format(given) for word in words))
+        assert (done.code, done.out, done.error) == (2, "", f"error: {said}")
+    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
 
 
 def test_errors_that_cause_each_other_end() -> None:
