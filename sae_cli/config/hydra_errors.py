@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -109,11 +110,17 @@ def _missing_choice(given: str, text: str) -> str:
     if plugin_of(group, choice) is not None:
         return without_page(group, choice)
     root, _, folder = group.partition("/")
-    if root == "dataset" and (folder or "." in choice):
-        file = f"{folder}/{choice}" if folder else choice
+    file = f"{folder}/{choice}" if folder else choice
+    if root in TAKING_PLUGINS and choice.endswith(".py"):
         return (
-            f"dataset={file} is not a page; a file of numbers is dataset=array "
-            f"dataset.path={file}, a folder of pictures dataset=image_folder dataset.path={file}"
+            f"{root}={file} is not a page; --plugin {shlex.quote(file)} loads a plug-in, and "
+            f"{root}=NAME chooses a part of it by its name"
+        )
+    if root == "dataset" and (folder or "." in choice):
+        path = shlex.quote(f"dataset.path={file}")
+        return (
+            f"dataset={file} is not a page; a file of numbers is dataset=array {path}, a folder of "
+            f"pictures dataset=image_folder {path}"
         )
     options = [line.strip() for line in text.partition("Available options")[2].splitlines()[1:]]
     options = [option for option in options if option and " " not in option]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -131,6 +133,8 @@ CASES: list[tuple[str, str]] = [
         "dataset=../acts.npy",
         "dataset=../acts.npy is not a page; a file of numbers is dataset=array",
     ),
+    ("dataset=../my/plugin.py", "--plugin ../my/plugin.py loads a plug-in, and dataset=NAME"),
+    ("penalty=plugin.py", "--plugin plugin.py loads a plug-in, and penalty=NAME chooses a part"),
     ("dataset=acts.npy", "dataset.path=acts.npy, a folder of pictures dataset=image_folder"),
     ("model=ae penalty.weight=0.05", "there is no penalty to weight"),
     ("activation=relu", f"choose activation from {UNIT_ACTIVATIONS}, or another penalty"),
@@ -246,6 +250,15 @@ def test_a_faulty_page_of_the_user(
     assert says in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "outputs").exists()
+
+
+def test_what_a_file_is_answered_with_can_be_typed(command: Command, tmp_path: Path) -> None:
+    np.save(tmp_path / "my acts.npy", np.random.default_rng(0).random((90, 8)))
+    error = command("model=ae", "dataset=my acts.npy").stderr
+    _, _, words = error.partition("a file of numbers is ")
+    words, _, _ = words.partition(", a folder of pictures")
+    done = command("model=ae", *shlex.split(words), "epochs=1", "pictures=false")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_flag_shows_the_traceback(command: Command) -> None:
