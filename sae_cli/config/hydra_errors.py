@@ -147,9 +147,11 @@ def _unknown_key(key: str, overrides: Sequence[str], multirun: bool) -> str:
         choice, takes = choices[group], [name for name in run[group] if name != "name"]
         others = choices_with(CONF / group, option)
         if others:
-            nothing = f" (there is no {group} to {option})" if choice == "none" else ""
+            lack, having = f"has no option {option}", "has"
+            if choice == "none":
+                lack, having = "takes no options", f"has {option}"
             return (
-                f"{key}: {group}={choice} has no option {option}{nothing}; choose one that has: "
+                f"{key}: {group}={choice} {lack}; choose one that {having}: "
                 f"{', '.join(f'{group}={other}' for other in others)}"
             )
         own = nearest(option, takes, f"{group}.")

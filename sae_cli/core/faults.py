@@ -106,11 +106,11 @@ def _either(faults: Sequence[Any]) -> str:
 
 def _unfit(fault: Any, key: str) -> str:
     given, hint = fault["input"], ""
+    meant = TRUTHS.get(str(given).lower(), "")
     if fault["type"] == "literal_error":
         choices = _choices(fault).replace("'", "").replace(" or ", ", ").split(", ")
-        meant = TRUTHS.get(str(given).lower(), "")
         hint = f"; did you mean {meant}?" if meant in choices else nearest(str(given), choices)
-    if fault["type"] == "bool_type" and (meant := TRUTHS.get(str(given).lower())):
+    if fault["type"] == "bool_type" and meant:
         hint = f"; did you mean {meant}?"
     if fault["type"] == "string_type":
         hint = f" (in a page '...', on the command line '{key}=\"...\"')"

@@ -136,7 +136,11 @@ CASES: list[tuple[str, str]] = [
     ("dataset=../my/plugin.py", "--plugin ../my/plugin.py loads a plug-in, and dataset=NAME"),
     ("penalty=plugin.py", "--plugin plugin.py loads a plug-in, and penalty=NAME chooses a part"),
     ("dataset=acts.npy", "dataset.path=acts.npy, a folder of pictures dataset=image_folder"),
-    ("model=ae penalty.weight=0.05", "there is no penalty to weight"),
+    ("model=ae penalty.weight=0.05", "penalty=none takes no options; choose one that has weight: "),
+    (
+        "model=topk penalty.target_l0=5",
+        "penalty.target_l0: penalty=none takes no options; choose one that has target_l0: penalty=",
+    ),
     ("activation=relu", f"choose activation from {UNIT_ACTIVATIONS}, or another penalty"),
     ("reconstruction=bce", "needs architecture.output_activation=sigmoid, given identity"),
     (
@@ -190,7 +194,10 @@ CASES: list[tuple[str, str]] = [
     ("-sc query=bash", "error: "),
     # A sweep is checked whole before its first job
     ("-m penalty.weight=0.1,-1", "penalty.weight=-1: must be greater than or equal to 0"),
-    ("-m model=sparse_kl,ae penalty.weight=0.1", "there is no penalty to weight"),
+    (
+        "-m model=sparse_kl,ae penalty.weight=0.1",
+        "penalty=none takes no options; choose one that has weight: ",
+    ),
     ("-m penalty=kl,l1 activation=sigmoid,relu", "penalty=kl needs codes in [0, 1]"),
 ]
 
