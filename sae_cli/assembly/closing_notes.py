@@ -143,9 +143,11 @@ def _overfitting(config: RunConfig, training: Training, lines: Lines) -> Iterato
     own = [line for line in lines if line["stage"] == stage.name and "train/loss" in line]
     if stage.objective.head is not None or len(own) < FEWEST_EPOCHS:
         return
-    best = min(own, key=lambda line: line["val/loss"])
+    of_stage = (line for line in lines if line["stage"] == stage.name)
+    best = min(of_stage, key=lambda line: line["val/loss"])
     since = min(line["val/loss"] for line in own[-max(2, round(LONG * len(own))) :])
-    fell = own[-1]["train/loss"] < best["train/loss"]
+    # Before its first epoch a stage has measured the loss of validation alone.
+    fell = own[-1]["train/loss"] < best.get("train/loss", best["val/loss"])
     if fell and since > (1.0 + RISEN) * best["val/loss"] > 0.0:
         ways = ["more examples", "fewer epochs", *_less_width(config)]
         yield (

@@ -290,13 +290,20 @@ def test_a_revival_with_nothing_to_work_with(
     )
 
 
-def overfitting(configure: Configure, *overrides: str, val: Sequence[float]) -> list[str]:
-    """The words on a run whose training loss falls by a tenth an epoch."""
+def overfitting(
+    configure: Configure, *overrides: str, val: Sequence[float], before: float = 9.0
+) -> list[str]:
+    """The words on a run whose training loss falls by a tenth an epoch.
+
+    Args:
+        before: the loss of validation before the first epoch.
+    """
     words = Words(configure, *overrides)
     name = words.training.stages[-1].name
-    lines = [
+    lines: list[dict[str, Any]] = [{"stage": name, "epoch": 0, "val/loss": before}]
+    lines += [
         {"stage": name, "epoch": i, "val/loss": loss, "train/loss": 0.9**i}
-        for i, loss in enumerate(val)
+        for i, loss in enumerate(val, start=1)
     ]
     return closing_notes(words.config, words.training, None, lines, GOOD, None)
 
@@ -304,10 +311,15 @@ def overfitting(configure: Configure, *overrides: str, val: Sequence[float]) -> 
 def test_a_loss_of_validation_that_rises(configure: Configure) -> None:
     rising = (2.0, 1.5, 1.0, 1.02, 1.03, 1.05, 1.07, 1.06, 1.08, 1.1)
     assert overfitting(configure, "model=topk", val=rising) == [
-        "note: the validation loss has risen by 8.0% since epoch 2, while that of training fell: "
+        "note: the validation loss has risen by 8.0% since epoch 3, while that of training fell: "
         "try more examples, fewer epochs or a smaller architecture.expansion_factor; "
         "checkpoint=best of sae-evaluate has the weights of that epoch"
     ]
+    # The weights that the stage began with were the best, and its training has gone below them.
+    (note,) = overfitting(configure, "model=topk", val=rising, before=0.9)
+    assert note.startswith("note: the validation loss has risen by 20.0% since epoch 0, while")
+    # A rate that was too large has spoilt the training, too: its loss is 0.35 in the end.
+    assert overfitting(configure, "model=topk", val=rising, before=0.3) == []
     # By chance in the last epoch, by little, or of classes.
     assert overfitting(configure, "model=topk", val=(*rising[:3], *(1.0,) * 6, 1.1)) == []
     assert overfitting(configure, "model=topk", val=(*rising[:3], *(1.02,) * 7)) == []
