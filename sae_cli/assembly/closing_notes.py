@@ -148,7 +148,9 @@ def _overfitting(config: RunConfig, training: Training, lines: Lines) -> Iterato
     since = min(line["val/loss"] for line in own[-max(2, round(LONG * len(own))) :])
     # Before its first epoch a stage has measured the loss of validation alone.
     fell = own[-1]["train/loss"] < best.get("train/loss", best["val/loss"])
-    if fell and since > (1.0 + RISEN) * best["val/loss"] > 0.0:
+    # A stage may begin with a jump, and come down again to its last epoch.
+    falls = since <= min(line["val/loss"] for line in own)
+    if fell and not falls and since > (1.0 + RISEN) * best["val/loss"] > 0.0:
         ways = ["more examples", "fewer epochs", *_less_width(config)]
         yield (
             f"the validation loss has risen by {since / best['val/loss'] - 1.0:.1%} since epoch "

@@ -320,6 +320,11 @@ def test_a_loss_of_validation_that_rises(configure: Configure) -> None:
     assert note.startswith("note: the validation loss has risen by 20.0% since epoch 0, while")
     # A rate that was too large has spoilt the training, too: its loss is 0.35 in the end.
     assert overfitting(configure, "model=topk", val=rising, before=0.3) == []
+    # A first step spoilt the weights, and the loss has not come back to where it was.
+    falling = (2.0, 1.5, 1.4, 1.3, 1.2, 1.1, 1.09, 1.08, 1.07, 1.06)
+    assert not any("risen" in note for note in overfitting(configure, "model=topk", val=falling))
+    back = overfitting(configure, "model=topk", val=falling, before=0.9)
+    assert not any("risen" in note for note in back)
     # By chance in the last epoch, by little, or of classes.
     assert overfitting(configure, "model=topk", val=(*rising[:3], *(1.0,) * 6, 1.1)) == []
     assert overfitting(configure, "model=topk", val=(*rising[:3], *(1.02,) * 7)) == []
