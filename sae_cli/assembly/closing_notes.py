@@ -11,13 +11,14 @@ from typing import Any
 
 from sae_cli.assembly.latents import shares_of
 from sae_cli.assembly.look_notes import FAR_MEAN
+from sae_cli.assembly.revival_notes import never_reviving
 from sae_cli.assembly.stages import Training
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
 from sae_cli.datasets.look import Look
 from sae_cli.model.activations.topk import BatchTopK, TopK
 from sae_cli.training.optimizers.lbfgs import iterations_of
-from sae_cli.training.revivals.revival import Revival, check_pre_codes
+from sae_cli.training.revivals.revival import check_pre_codes
 from sae_cli.training.stage import Stage
 
 # Larger shares of dead latents are said.
@@ -54,7 +55,7 @@ def closing_notes(
     """
     own = [stage for stage in training.stages if stage.objective.head is None]
     found = [
-        *_never_reviving(config, training, final),
+        *never_reviving(config, training, final),
         *_dead(config, training, look, final),
         *_poor(config, training, look, final),
         *(_falling(config, training, own[-1], lines, resume) if own else ()),
@@ -62,23 +63,6 @@ def closing_notes(
         *_without_effect(config, training, lines, final),
     ]
     return [f"note: {line}" for line in found]
-
-
-def _never_reviving(
-    config: RunConfig, training: Training, final: Mapping[str, Any]
-) -> Iterator[str]:
-    seen, least = 0, 0
-    for stage in training.stages:
-        for one in stage.objective.further.values():
-            if isinstance(one, Revival):
-                seen += stage.epochs * len(stage.examples(training.dataset.train))
-                least = one.dead_after
-    if 0 < seen < least and final["train/dead_latents"] > 0:
-        yield (
-            f"revival={config.parts['revival']['name']} never acted, because a latent counts as "
-            f"dead after revival.dead_after={least} examples, and {seen} were trained on: try more "
-            "epochs or a smaller revival.dead_after"
-        )
 
 
 def _dead(
@@ -159,10 +143,14 @@ def _overfitting(config: RunConfig, training: Training, lines: Lines) -> Iterato
     own = [line for line in lines if line["stage"] == stage.name and "train/loss" in line]
     if stage.objective.head is not None or len(own) < FEWEST_EPOCHS:
         return
-    best = min(own, key=lambda line: line["val/loss"])
+    of_stage = (line for line in lines if line["stage"] == stage.name)
+    best = min(of_stage, key=lambda line: line["val/loss"])
     since = min(line["val/loss"] for line in own[-max(2, round(LONG * len(own))) :])
-    fell = own[-1]["train/loss"] < best["train/loss"]
-    if fell and since > (1.0 + RISEN) * best["val/loss"] > 0.0:
+    # Before its first epoch a stage has measured the loss of validation alone.
+    fell = own[-1]["train/loss"] < best.get("train/loss", best["val/loss"])
+    # A stage may begin with a jump, and come down again to its last epoch.
+    falls = since <= min(line["val/loss"] for line in own)
+    if fell and not falls and since > (1.0 + RISEN) * best["val/loss"] > 0.0:
         ways = ["more examples", "fewer epochs", *_less_width(config)]
         yield (
             f"the validation loss has risen by {since / best['val/loss'] - 1.0:.1%} since epoch "

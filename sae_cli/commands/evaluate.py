@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,7 +147,9 @@ def _section(one: Run, words: Sequence[str], pages: Path | None) -> Mapping[str,
         section = read(words, multirun=False, pages=pages).runs[0].run["dataset"]
         return GROUPS["dataset"].check(section)
     if one.is_dictionary:
-        raise ConfigError(f"{words[0]}: name the kind of data, too: dataset=array {words[0]}")
+        raise ConfigError(
+            f"{words[0]}: name the kind of data, too: dataset=array {shlex.quote(words[0])}"
+        )
     # Only the command line may ask for a download, because a folder may come from anyone.
     own = one.config.parts["dataset"]
     stay = {"dataset.download": False} if "download" in own else {}

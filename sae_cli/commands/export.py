@@ -69,6 +69,11 @@ def _parser() -> Parser:
         },
         plugins=True,
     )
+    # Both options are needed, and are asked for with the whole line, as argparse would not.
+    parser.usage = (
+        "sae-export RUN --format FORMAT --to FOLDER\n"
+        "                  [-h] [--traceback] [--plugin FILE] [--version]"
+    )
     parser.add_argument("run", metavar="RUN", help="the folder of a finished run")
     parser.add_argument("--format", metavar="FORMAT", help=", ".join(FORMATS))
     parser.add_argument("--to", metavar="FOLDER", help="a folder that is not there yet")

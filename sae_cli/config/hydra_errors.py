@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -109,11 +110,17 @@ def _missing_choice(given: str, text: str) -> str:
     if plugin_of(group, choice) is not None:
         return without_page(group, choice)
     root, _, folder = group.partition("/")
-    if root == "dataset" and (folder or "." in choice):
-        file = f"{folder}/{choice}" if folder else choice
+    file = f"{folder}/{choice}" if folder else choice
+    if root in TAKING_PLUGINS and choice.endswith(".py"):
         return (
-            f"dataset={file} is not a page; a file of numbers is dataset=array "
-            f"dataset.path={file}, a folder of pictures dataset=image_folder dataset.path={file}"
+            f"{root}={file} is not a page; --plugin {shlex.quote(file)} loads a plug-in, and "
+            f"{root}=NAME chooses a part of it by its name"
+        )
+    if root == "dataset" and (folder or "." in choice):
+        path = shlex.quote(f"dataset.path={file}")
+        return (
+            f"dataset={file} is not a page; a file of numbers is dataset=array {path}, a folder of "
+            f"pictures dataset=image_folder {path}"
         )
     options = [line.strip() for line in text.partition("Available options")[2].splitlines()[1:]]
     options = [option for option in options if option and " " not in option]
@@ -140,9 +147,11 @@ def _unknown_key(key: str, overrides: Sequence[str], multirun: bool) -> str:
         choice, takes = choices[group], [name for name in run[group] if name != "name"]
         others = choices_with(CONF / group, option)
         if others:
-            nothing = f" (there is no {group} to {option})" if choice == "none" else ""
+            lack, having = f"has no option {option}", "has"
+            if choice == "none":
+                lack, having = "takes no options", f"has {option}"
             return (
-                f"{key}: {group}={choice} has no option {option}{nothing}; choose one that has: "
+                f"{key}: {group}={choice} {lack}; choose one that {having}: "
                 f"{', '.join(f'{group}={other}' for other in others)}"
             )
         own = nearest(option, takes, f"{group}.")

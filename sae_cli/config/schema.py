@@ -105,10 +105,8 @@ def check(config: Mapping[str, Any]) -> RunConfig:
     known = [*Settings.model_fields, *GROUPS]
     for key in config:
         if key not in known:
-            raise ConfigError(
-                f"unknown key {key}: the settings are {', '.join(Settings.model_fields)}, "
-                f"the groups {', '.join(GROUPS)}" + nearest(str(key), known)
-            )
+            near = nearest(str(key), known) or "; `sae-train --help` lists the settings"
+            raise ConfigError(f"unknown key {key}{near}")
     for group in GROUPS:
         if group not in config:
             raise ConfigError(f"{group} is missing: give {group}=NAME")

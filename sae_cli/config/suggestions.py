@@ -16,6 +16,8 @@ from sae_cli.core.synonyms import LACKING, meanings, plain_name
 
 # There are many keys, so one that is only a little alike is often meant by nobody.
 ALIKE = 0.7
+# Of choices that have an option, so many are named; the help lists the others.
+MOST_NAMED = 3
 
 
 def suggest(key: str, run: Mapping[str, Any], *, multirun: bool) -> str:
@@ -74,9 +76,12 @@ def _elsewhere(options: Sequence[str]) -> list[str]:
     for option in options:
         group, _, name = option.partition(".")
         pages = choices_with(CONF / group, name)
-        if pages and group not in PAGES:
-            choices = " or ".join(f"{group}={page}" for page in pages)
-            found.append(f"{option}, with {choices}")
+        # Every part has a name.
+        if pages and group not in PAGES and name != "name":
+            choices = [f"{group}={page}" for page in pages[:MOST_NAMED]]
+            if len(pages) > MOST_NAMED:
+                choices.append(f"another of {len(pages)}")
+            found.append(f"{option}, with {' or '.join(choices)}")
     return found
 
 

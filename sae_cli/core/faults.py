@@ -28,6 +28,10 @@ WORDS = {
     "extra_forbidden": "is unknown",
     "invalid_key": "is not text",
 }
+# Other tools take these for true and false.
+TRUTHS = dict.fromkeys(["yes", "on", "y", "1"], "true") | dict.fromkeys(
+    ["no", "off", "n", "0"], "false"
+)
 # These are about a name, and not about a value.
 NAMING = {"extra_forbidden", "invalid_key", "missing"}
 
@@ -102,9 +106,12 @@ def _either(faults: Sequence[Any]) -> str:
 
 def _unfit(fault: Any, key: str) -> str:
     given, hint = fault["input"], ""
+    meant = TRUTHS.get(str(given).lower(), "")
     if fault["type"] == "literal_error":
         choices = _choices(fault).replace("'", "").replace(" or ", ", ").split(", ")
-        hint = nearest(str(given), choices)
+        hint = f"; did you mean {meant}?" if meant in choices else nearest(str(given), choices)
+    if fault["type"] == "bool_type" and meant:
+        hint = f"; did you mean {meant}?"
     if fault["type"] == "string_type":
         hint = f" (in a page '...', on the command line '{key}=\"...\"')"
     if fault["type"] == "list_type" and isinstance(given, str | int | float):

@@ -204,9 +204,11 @@ def _command(group: Sequence[FinishedRun], seeds: Sequence[int]) -> str:
         for key, text in given.items()
         if key.partition(".")[0] in known and key not in FREE
     }
-    if "dataset.path" in given:
-        # Whoever repeats it has the file elsewhere.
-        kept["dataset.path"] = "dataset.path=FILE"
+    # Whoever repeats it has files and folders elsewhere; labels may be a key of the same file.
+    if given.get("dataset.path", "dataset.path=null") != "dataset.path=null":
+        kept["dataset.path"] = "dataset.path=PATH"
+    if kept.get("dataset.labels", "").lower().rstrip("'\"").endswith(".npy"):
+        kept["dataset.labels"] = "dataset.labels=FILE"
     settings = group[0].settings
     if "epochs" in kept:
         # A run may have been trained on since it began.

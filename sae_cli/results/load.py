@@ -25,7 +25,14 @@ from sae_cli.results.run import Run
 from sae_cli.results.saved_config import earlier_record, read_config
 from sae_cli.results.saved_model import Weights, read_model
 from sae_cli.run_folder.files import read_json
-from sae_cli.run_folder.layout import CONFIG, MODEL, STATUS, resume_command, status_of
+from sae_cli.run_folder.layout import (
+    CONFIG,
+    MODEL,
+    STATUS,
+    refuse_runs_within,
+    resume_command,
+    status_of,
+)
 
 __all__ = ["Run", "load_run", "read_run"]
 
@@ -139,6 +146,7 @@ def _read_dictionary(path: Path, checkpoint: str | None) -> Run:
     if weights is None:
         if not path.exists():
             raise ConfigError(f"{path}: no such folder or file; give that of a run")
+        refuse_runs_within(path)
         raise ConfigError(f"{path} holds no finished run: there is no {CONFIG} in it")
     if checkpoint is not None:
         raise ConfigError(

@@ -6,13 +6,17 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sae_cli.core.errors import in_one_line
 from sae_cli.core.text import ABSENT, precision, with_sd
 from sae_cli.results.gather import Row
-from sae_cli.results.tables import Column, fitted
+from sae_cli.results.tables import BETWEEN, Column, fitted, wrapped
 
 
 def printed(rows: Sequence[Row], width: int) -> list[str]:
-    """Lay rows out in so many columns of a terminal, without commands and single seeds."""
+    """Lay rows out in so many columns of a terminal, without commands and single seeds.
+
+    What tells rows apart stands above them where it has no room beside them.
+    """
     columns = [
         Column("system", [row.system for row in rows], 1, left=True),
         Column("variant", [_variant(row.variant) for row in rows], 1, left=True),
@@ -23,7 +27,22 @@ def printed(rows: Sequence[Row], width: int) -> list[str]:
         Column("within tolerance", [row.verdict or ABSENT for row in rows], 3),
     ]
     whole = "commands and single seeds: --wide prints the whole page, --into FILE writes it"
-    return [*fitted(columns, width, "--wide shows all"), whole]
+    names = [one for one in columns[:2] if len({*one.cells}) > 1]
+    needed = [*names, *(one for one in columns if not one.rank)]
+    if sum(len(BETWEEN) + one.width for one in needed) - len(BETWEEN) <= width:
+        return [*fitted(columns, width, "--wide shows all"), whole]
+    others = [one for one in columns if one not in names]
+    lines = fitted(others, width - len(BETWEEN), "--wide shows all")
+    # What stands above the header begins with another word.
+    header = next(i for i, line in enumerate(lines) if line.startswith("metric"))
+    end, last = header + 1 + len(rows), ""
+    found = [*lines[:header], f"{BETWEEN}{lines[header]}"]
+    for line, *cells in zip(lines[header + 1 : end], *(one.cells for one in names), strict=True):
+        if (name := in_one_line(": ".join(cells))) != last:
+            found += wrapped(name, width)
+        found.append(f"{BETWEEN}{line}")
+        last = name
+    return [*found, *lines[end:], whole]
 
 
 def _variant(settings: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,20 @@ def holds_run(folder: Path) -> bool:
 def holds_sweep(folder: Path) -> bool:
     """Whether a sweep has begun there."""
     return (folder / SWEEP).is_file()
+
+
+def refuse_runs_within(folder: Path) -> None:
+    """Raise ConfigError if runs lie in a folder, each in its own, where one was to be named."""
+    if holds_run(folder) or not folder.is_dir():
+        return
+    first = None
+    # What may not be read is refused by whoever reads it.
+    with suppress(OSError):
+        inner = sorted(folder.iterdir())
+        first = next((one for one in inner if holds_run(one) or holds_sweep(one)), None)
+    if first is not None:
+        held = "a sweep; give one of its runs" if holds_sweep(folder) else "runs; give one of them"
+        raise ConfigError(f"{short(folder)} holds {held}, such as {shlex.quote(short(first))}")
 
 
 def is_free(folder: Path) -> bool:

@@ -21,7 +21,14 @@ from sae_cli.results.saved_config import check_saved, read_config
 from sae_cli.run_folder.checkpoints import Checkpoints
 from sae_cli.run_folder.files import read_json
 from sae_cli.run_folder.folder import RunFolder
-from sae_cli.run_folder.layout import CONFIG, ENVIRONMENT, holds_run, resume_command, status_of
+from sae_cli.run_folder.layout import (
+    CONFIG,
+    ENVIRONMENT,
+    holds_run,
+    refuse_runs_within,
+    resume_command,
+    status_of,
+)
 from sae_cli.runs.active_run import Progress
 from sae_cli.runs.train import begin
 
@@ -110,6 +117,7 @@ def look(path: Path, changes: Mapping[str, Any]) -> tuple[RunConfig, dict[str, A
         ConfigError: the run has not finished, or its folder is damaged.
     """
     if not holds_run(path) or status_of(path) != "finished":
+        refuse_runs_within(path)
         finish = f"; finish it: {resume_command(path)}" if holds_run(path) else ""
         raise ConfigError(f"{short(path)} holds no finished run{finish}")
     for key in changes:

@@ -28,6 +28,7 @@ from sae_cli.run_folder.layout import (
     SUMMARY,
     holds_run,
     holds_sweep,
+    refuse_runs_within,
     resume_command,
 )
 from sae_cli.run_folder.train_state import TrainState
@@ -85,6 +86,7 @@ def resume(
                 f"{key}: a run is resumed with its own settings; with resume= only "
                 f"{', '.join(RESUMABLE)} can be given"
             )
+    refuse_runs_within(path)
     refuse_changed(needed_by_run(path))
     # A finished run is only read, because it may lie where nothing can be written.
     if (summary := _nothing_to_do(path, changes)) is not None:

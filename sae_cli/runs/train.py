@@ -16,6 +16,7 @@ from sae_cli.assembly.parts import Parts, build_parts
 from sae_cli.assembly.plugins import used_plugins
 from sae_cli.assembly.prepare import Prepared, prepare
 from sae_cli.assembly.ranges import range_notes
+from sae_cli.assembly.revival_notes import revival_notes
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import DivergedError, MovedError, Stopped
 from sae_cli.core.shapes import REALS
@@ -207,7 +208,7 @@ def _introduce(run: ActiveRun) -> None:
         notes = [*look_lines(run.made.look), *notes, *found]
     if run.training.network.head is not None:
         notes += class_notes(run.config.parts["dataset"], data)
-    run.console.say(*lines, *notes)
+    run.console.say(*lines, *notes, *revival_notes(run.training))
 
 
 def _tuned(run: ActiveRun) -> dict[str, float]:

@@ -14,6 +14,7 @@ import torch
 from sae_cli.assembly.closing_notes import closing_notes
 from sae_cli.assembly.data import read_dataset
 from sae_cli.assembly.parts import build_parts
+from sae_cli.assembly.revival_notes import revival_notes
 from sae_cli.assembly.stages import build_training
 from sae_cli.datasets import Split
 from sae_cli.datasets.look import Look, look_at
@@ -241,13 +242,68 @@ def test_a_revival_that_never_acts(epochs: int, said: bool, configure: Configure
     )
 
 
-def overfitting(configure: Configure, *overrides: str, val: Sequence[float]) -> list[str]:
-    """The words on a run whose training loss falls by a tenth an epoch."""
+@pytest.mark.parametrize(("every", "said"), [(41, True), (40, False)])
+def test_a_resampling_that_is_never_due(every: int, said: bool, configure: Configure) -> None:
+    """Of 200 examples in batches of 25, 5 epochs have 40 steps."""
+    own = ("model=topk", "revival=resample", "revival.dead_after=9", f"revival.every={every}")
+    words = Words(configure, *own, "dataset.val=97", "batch_size=25", "epochs=5")
+    assert words.of() == []
+    assert (
+        words.of(train_dead_latents=2)
+        == [
+            "note: revival=resample never acted, because it acts every revival.every=41 steps, and "
+            "there were 40: try more epochs or a smaller revival.every"
+        ]
+        * said
+    )
+
+
+@pytest.mark.parametrize(
+    ("activation", "said"),
+    [
+        (("sigmoid",), True),
+        (("softplus",), True),
+        (("tanh",), True),
+        (("relu",), True),
+        (("relu", "activation.active_above=0.1"), False),
+        (("topk", "activation.k=3"), False),
+        (("jumprelu",), False),
+    ],
+)
+def test_a_revival_with_nothing_to_work_with(
+    activation: Sequence[str], said: bool, configure: Configure
+) -> None:
+    """The term takes what is above 0 of the pre-codes of latents whose codes are inactive."""
+    name, *options = activation
+    words = Words(configure, "model=topk", "revival=auxk", f"activation={name}", *options)
+    model = words.training.autoencoder
+    pre_codes = torch.logspace(-20, 2, model.n_latents).unsqueeze(0)
+    inactive = model.activation(pre_codes).abs() <= model.activation.active_above
+    assert bool(inactive.any()) != said
+    assert (
+        revival_notes(words.training)
+        == [
+            "note: revival=auxk needs dead latents whose pre-codes are above 0, and activation="
+            f"{name} has none: try activation=topk, or revival=none"
+        ]
+        * said
+    )
+
+
+def overfitting(
+    configure: Configure, *overrides: str, val: Sequence[float], before: float = 9.0
+) -> list[str]:
+    """The words on a run whose training loss falls by a tenth an epoch.
+
+    Args:
+        before: the loss of validation before the first epoch.
+    """
     words = Words(configure, *overrides)
     name = words.training.stages[-1].name
-    lines = [
+    lines: list[dict[str, Any]] = [{"stage": name, "epoch": 0, "val/loss": before}]
+    lines += [
         {"stage": name, "epoch": i, "val/loss": loss, "train/loss": 0.9**i}
-        for i, loss in enumerate(val)
+        for i, loss in enumerate(val, start=1)
     ]
     return closing_notes(words.config, words.training, None, lines, GOOD, None)
 
@@ -255,10 +311,20 @@ def overfitting(configure: Configure, *overrides: str, val: Sequence[float]) -> 
 def test_a_loss_of_validation_that_rises(configure: Configure) -> None:
     rising = (2.0, 1.5, 1.0, 1.02, 1.03, 1.05, 1.07, 1.06, 1.08, 1.1)
     assert overfitting(configure, "model=topk", val=rising) == [
-        "note: the validation loss has risen by 8.0% since epoch 2, while that of training fell: "
+        "note: the validation loss has risen by 8.0% since epoch 3, while that of training fell: "
         "try more examples, fewer epochs or a smaller architecture.expansion_factor; "
         "checkpoint=best of sae-evaluate has the weights of that epoch"
     ]
+    # The weights that the stage began with were the best, and its training has gone below them.
+    (note,) = overfitting(configure, "model=topk", val=rising, before=0.9)
+    assert note.startswith("note: the validation loss has risen by 20.0% since epoch 0, while")
+    # A rate that was too large has spoilt the training, too: its loss is 0.35 in the end.
+    assert overfitting(configure, "model=topk", val=rising, before=0.3) == []
+    # A first step spoilt the weights, and the loss has not come back to where it was.
+    falling = (2.0, 1.5, 1.4, 1.3, 1.2, 1.1, 1.09, 1.08, 1.07, 1.06)
+    assert not any("risen" in note for note in overfitting(configure, "model=topk", val=falling))
+    back = overfitting(configure, "model=topk", val=falling, before=0.9)
+    assert not any("risen" in note for note in back)
     # By chance in the last epoch, by little, or of classes.
     assert overfitting(configure, "model=topk", val=(*rising[:3], *(1.0,) * 6, 1.1)) == []
     assert overfitting(configure, "model=topk", val=(*rising[:3], *(1.02,) * 7)) == []

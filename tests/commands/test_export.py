@@ -67,7 +67,7 @@ def test_unit_norm_is_said(exporting: Forked) -> None:
         (["topk", "--format", "saelens", "--to", "deep"], "--to deep is there already"),
         (["topk", "--format", "saelens", "--to", "topk/model.safetensors"], "is there already"),
         (["deep", "--format", "saelens", "--to", "out"], "deep cannot be exported: its encoder"),
-        ([".", "--format", "saelens", "--to", "out"], "there is no config.yaml in it"),
+        ([".", "--format", "saelens", "--to", "out"], ". holds runs; give one of them, such as "),
         (["topk", "--format", "onnx", "--to", "out"], "pip install 'sae-train[export]'"),
     ],
 )
@@ -78,6 +78,12 @@ def test_wrong_input_is_one_line_and_leaves_nothing(
     assert done.code == 2
     assert text in done.error
     assert not (exporting.cwd / "out").exists()
+
+
+def test_the_help_shows_what_is_needed(exporting: Forked) -> None:
+    usage = exporting("--help").out.partition("\n\n")[0]
+    assert "RUN --format FORMAT --to FOLDER" in usage
+    assert usage.count("[") == 4
 
 
 def test_a_file_in_the_way_of_the_folder(exporting: Forked) -> None:

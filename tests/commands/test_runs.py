@@ -96,7 +96,7 @@ def test_one_run_and_two(listing: Forked) -> None:
         (["--sort"], "--sort needs a value"),
         (["--nope"], "--nope is not an option"),
         (["show"], "sae-runs show takes the folder of one run, given 0"),
-        (["show", "outputs"], "outputs holds no run"),
+        (["show", "outputs"], "outputs holds runs; give one of them, such as outputs/"),
         (["compare", "outputs/ae"], "sae-runs compare takes the folders of two runs, given 1"),
         (["show", "outputs/ae", "--csv"], "are for lists, not for show"),
         (["outputs/ae/checkpoints"], "no run in outputs/ae/checkpoints"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +16,7 @@ from sae_cli.config.hydra_errors import one_line
 from sae_cli.core.shapes import UNIT
 from sae_cli.model.activations.pointwise import activations_within
 from tests.conftest import Command
+from tests.forked import Forked
 
 PENALTIES = ", ".join(sorted(page.stem for page in (CONF / "penalty").glob("*.yaml")))
 UNIT_ACTIVATIONS = ", ".join(activations_within(UNIT))
@@ -25,6 +28,11 @@ CASES: list[tuple[str, str]] = [
         "penalty=kl takes weight, target, divide_by_batch_size; did you mean penalty.weight?",
     ),
     ("modle=ae", "unknown key modle; did you mean model?"),
+    ("name=foo", "unknown key name; `sae-train --help` lists the settings"),
+    (
+        "model=topk active_above=1",
+        "with activation=elu or activation=gaussian or activation=gelu or another of 13?",
+    ),
     ("epoch=3", "unknown key epoch; did you mean epochs?"),
     ("optimizer.lr=0.1", "unknown key optimizer.lr: optimizer=adam takes learning_rate, beta1"),
     ("learning_rate=0.1", "did you mean optimizer.learning_rate?"),
@@ -59,7 +67,7 @@ CASES: list[tuple[str, str]] = [
     ("+seed=1", "seed is set already; write seed=VALUE without the +"),
     ("+dataset=digits", "dataset is chosen already; write dataset=NAME without the +"),
     ("+penalty.foo=1", "unknown option penalty.foo=1: kl takes weight, target"),
-    ("+a=1", "unknown key a: the settings are"),
+    ("+a=1", "unknown key a; `sae-train --help` lists the settings"),
     ("hydra.foo=1", "unknown key hydra.foo"),
     ("~seed", "seed is missing"),
     ("~penalty", "penalty is missing: give penalty=NAME"),
@@ -125,8 +133,14 @@ CASES: list[tuple[str, str]] = [
         "dataset=../acts.npy",
         "dataset=../acts.npy is not a page; a file of numbers is dataset=array",
     ),
+    ("dataset=../my/plugin.py", "--plugin ../my/plugin.py loads a plug-in, and dataset=NAME"),
+    ("penalty=plugin.py", "--plugin plugin.py loads a plug-in, and penalty=NAME chooses a part"),
     ("dataset=acts.npy", "dataset.path=acts.npy, a folder of pictures dataset=image_folder"),
-    ("model=ae penalty.weight=0.05", "there is no penalty to weight"),
+    ("model=ae penalty.weight=0.05", "penalty=none takes no options; choose one that has weight: "),
+    (
+        "model=topk penalty.target_l0=5",
+        "penalty.target_l0: penalty=none takes no options; choose one that has target_l0: penalty=",
+    ),
     ("activation=relu", f"choose activation from {UNIT_ACTIVATIONS}, or another penalty"),
     ("reconstruction=bce", "needs architecture.output_activation=sigmoid, given identity"),
     (
@@ -180,7 +194,10 @@ CASES: list[tuple[str, str]] = [
     ("-sc query=bash", "error: "),
     # A sweep is checked whole before its first job
     ("-m penalty.weight=0.1,-1", "penalty.weight=-1: must be greater than or equal to 0"),
-    ("-m model=sparse_kl,ae penalty.weight=0.1", "there is no penalty to weight"),
+    (
+        "-m model=sparse_kl,ae penalty.weight=0.1",
+        "penalty=none takes no options; choose one that has weight: ",
+    ),
     ("-m penalty=kl,l1 activation=sigmoid,relu", "penalty=kl needs codes in [0, 1]"),
 ]
 
@@ -242,6 +259,15 @@ def test_a_faulty_page_of_the_user(
     assert not (tmp_path / "outputs").exists()
 
 
+def test_what_a_file_is_answered_with_can_be_typed(command: Command, tmp_path: Path) -> None:
+    np.save(tmp_path / "my acts.npy", np.random.default_rng(0).random((90, 8)))
+    error = command("model=ae", "dataset=my acts.npy").stderr
+    _, _, words = error.partition("a file of numbers is ")
+    words, _, _ = words.partition(", a folder of pictures")
+    done = command("model=ae", *shlex.split(words), "epochs=1", "pictures=false")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_flag_shows_the_traceback(command: Command) -> None:
     done = command("--traceback", "epochs=0")
     assert done.returncode == 2
@@ -264,6 +290,36 @@ def test_help_and_typos_do_not_wait_for_torch(arguments: str, tmp_path: Path) ->
         check=True,
     )
     assert done.stderr.splitlines()[-1] == "torch imported: False"
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "takes_sweeps"),
+    [
+        ("sae_evaluate", ("{}",), False),
+        ("sae_export", ("{}", "--format=saelens", "--to=new"), False),
+        ("sae_runs", ("show", "{}"), False),
+        ("sae_train", ("resume={}",), True),
+        ("sae_reproduce", ("{}",), True),
+    ],
+)
+def test_a_folder_of_runs_where_one_is_wanted(
+    name: str, words: tuple[str, ...], takes_sweeps: bool, tmp_path: Path
+) -> None:
+    sweep = tmp_path / "outputs" / "my sweep"
+    for job in ("1_seed=1", "0_seed=0"):
+        (sweep / job).mkdir(parents=True)
+        (sweep / job / "config.yaml").touch()
+    (sweep / "sweep.yaml").touch()
+    says = {"outputs": "outputs holds runs; give one of them, such as 'outputs/my sweep'"}
+    if not takes_sweeps:
+        says["outputs/my sweep"] = (
+            "outputs/my sweep holds a sweep; give one of its runs, such as "
+            "'outputs/my sweep/0_seed=0'"
+        )
+    for given, said in says.items():
+        done = Forked(tmp_path, name)(*(word.format(given) for word in words))
+        assert (done.code, done.out, done.error) == (2, "", f"error: {said}")
+    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
 
 
 def test_errors_that_cause_each_other_end() -> None:

@@ -86,7 +86,7 @@ def _offers(line: list[str], text: str) -> Iterator[list[str]]:
     if found := re.search(r"choose one of ([\w, /]+)", text):
         # The list is that of the pages, which all compose; two show that it is read rightly.
         yield from ([*rest, f"{key}={name}"] for name in found[1].split(", ")[:2])
-    if found := re.search(r"choose one that has: (.*)", text):
+    if found := re.search(r"choose one that has(?: \w+)?: (.*)", text):
         yield from ([*line, choice] for choice in found[1].split(", ") if "=" in choice)
     if found := re.search(r"must be ('.*')", text):
         yield from ([*rest, f"{key}={name}"] for name in re.findall(r"'(\w+)'", found[1]))

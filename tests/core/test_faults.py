@@ -113,8 +113,11 @@ TAKES = ", ".join(Options.model_fields)
     ("options", "says"),
     [
         ({"switch": "maybe"}, "a.switch=maybe: must be true or false"),
-        ({"switch": 1}, "a.switch=1: must be true or false"),
-        ({"nullable": "no"}, "a.nullable=no: must be true or false"),
+        ({"switch": 1}, "a.switch=1: must be true or false; did you mean true?"),
+        ({"nullable": "no"}, "a.nullable=no: must be true or false; did you mean false?"),
+        ({"switch": "YES"}, "a.switch=YES: must be true or false; did you mean true?"),
+        ({"switch": 2}, "a.switch=2: must be true or false"),
+        ({"centre": "off"}, "a.centre=off: must be false, 'mean' or 'True'; did you mean false?"),
         ({"n": "x"}, "a.n=x: must be a whole number or a number"),
         ({"sizes": "x"}, "a.sizes=x: must be a list or 'auto'"),
         ({"sizes": [1, "x"]}, "a.sizes.1=x: must be a whole number"),

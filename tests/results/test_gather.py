@@ -237,12 +237,31 @@ def test_the_command_of_runs_that_were_trained_on_has_their_epochs(runs: Path) -
     assert " epochs=7 " in table(made(runs))[0][-1]
 
 
-def test_the_command_says_that_a_file_is_needed_and_not_where_it_lay(runs: Path) -> None:
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        (["array", "path=/mine/x.npy"], "array dataset.path=PATH"),
+        (["image_folder", "path=/mine/pictures"], "image_folder dataset.path=PATH"),
+        (["natural_patches", "path=null"], "natural_patches"),
+        (
+            ["array", "path=/mine/x.npy", "labels='/my own/y.NPY'"],
+            "array dataset.labels=FILE dataset.path=PATH",
+        ),
+        (
+            ["array", "path=/mine/x.npz", "labels=classes"],
+            "array dataset.labels=classes dataset.path=PATH",
+        ),
+    ],
+)
+def test_the_command_says_what_data_are_needed_and_not_where_they_lay(
+    given: list[str], asked: str, runs: Path
+) -> None:
     for seed in "01":
-        page = runs / seed / "overrides.yaml"
-        page.write_text("- model=ae\n- dataset=array\n- dataset.path=/mine/x.npy\n")
+        name, *options = given
+        lines = ["model=ae", f"dataset={name}", *(f"dataset.{option}" for option in options)]
+        (runs / seed / "overrides.yaml").write_text("".join(f'- "{line}"\n' for line in lines))
     command = table(made(runs))[0][-1]
-    assert " dataset=array dataset.path=FILE " in command
+    assert command.endswith(f" dataset={asked} -m seed=0,1`")
 
 
 def test_options_from_a_stranger_are_shown_as_they_stand(runs: Path) -> None:

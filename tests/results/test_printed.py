@@ -38,8 +38,27 @@ def test_rows_fit_a_terminal(here: Path) -> None:
         assert with_sd(row.measured) in line
         weight = row.variant.get("penalty.weight")
         assert f"weight={weight} " in line if weight is not None else " -  " in line
-    assert "metric = val/..." in " ".join(printed(found, 64))
+    assert "metric = val/..." in " ".join(printed(found, 24))
     assert lines[-1].startswith("commands and single seeds: --wide ")
+
+
+@pytest.mark.parametrize("width", [40, 60])
+def test_what_tells_rows_apart_stays_on_a_narrow_terminal(width: int, here: Path) -> None:
+    """As lines of their own: the rows below such a line are those of its system and variant."""
+    found = rows(gather([here / "a", here / "b"])[0])
+    *lines, _ = printed(found, width)
+    assert all(len(line) <= width for line in lines)
+    above, body = "", []
+    for line in lines:
+        if line.startswith("  ") and "ours" not in line:
+            body.append((above, line))
+        elif not line.startswith("  "):
+            above = line
+    assert len(body) == len(found)
+    for (name, line), row in zip(body, found, strict=True):
+        weight = row.variant.get("penalty.weight")
+        assert name == f"{row.system}: {'-' if weight is None else f'weight={weight}'}"
+        assert with_sd(row.measured) in line
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -180,7 +180,7 @@ def test_the_command_on_a_sweep(reproducing: Command, command: Command, tmp_path
 
     for wrong_words, says in [
         (("nowhere",), "nowhere: no such folder"),
-        ((".",), "holds no finished run"),
+        ((".",), ". holds runs; give one of them, such as sweep"),
         (("sweep", "penalty.weight=1"), "reproduced with its own settings"),
         (("sweep", "--nope"), "--nope is not an option; the options are"),
         (("sweep", "word"), "'word' is not a setting"),

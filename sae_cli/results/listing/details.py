@@ -11,7 +11,7 @@ from sae_cli.core.text import ABSENT, number, short, table
 from sae_cli.results.listing.listed import Listed, read_listed
 from sae_cli.results.listing.table import shown
 from sae_cli.results.tables import USUAL, Column, fitted, wrapped
-from sae_cli.run_folder.layout import MODEL, holds_run, resume_command
+from sae_cli.run_folder.layout import MODEL, holds_run, refuse_runs_within, resume_command
 
 PICTURES = "pictures"
 
@@ -25,6 +25,7 @@ def read_run(path: Path) -> Listed:
     if not holds_run(path):
         if not path.exists():
             raise ConfigError(f"{short(path)}: no such folder; give that of a run")
+        refuse_runs_within(path)
         raise ConfigError(f"{short(path)} holds no run; give the folder of one")
     run = read_listed(path)
     if run.fault:

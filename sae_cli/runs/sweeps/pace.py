@@ -52,7 +52,7 @@ class Pace:
             parts.append("evaluating and drawing")
         elif done > self._begun:
             pace = (time.monotonic() - self._begun_at) / (done - self._begun)
-            parts.append(f"about {duration(pace * (self._total - done))} left")
+            parts.append(f"about {duration(pace * (self._total - done))} of training left")
         if not self._bar.disable:
             words = [counted(len(rows), "job"), *parts[2:]]
             self._bar.set_description_str("; ".join(words), refresh=False)
