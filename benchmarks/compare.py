@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import gpu_sweep_table
 import gpu_table
 import growth_table
 import load_table
@@ -37,6 +38,7 @@ TABLES: dict[str, Callable[[Plan], str]] = {
     "small_sweep": sweep_table.small_sweep,
     "start": start_table.start,
     "gpu": gpu_table.gpu,
+    "gpu_sweep": gpu_sweep_table.gpu_sweep,
 }
 
 

@@ -14,6 +14,7 @@ from plan import Plan
 from processes import FailedError, run
 from rounds import in_turn, keep, markdown, ratios, spread
 
+NO_GPU = "\n## GPU\n\nThere is no GPU that PyTorch can use here.\n"
 PLAIN = "torch, data on the GPU"
 NOTE = (
     "sparse_kl on one GPU, seconds an epoch, validation included. Kernels: their share of the time "
@@ -21,12 +22,17 @@ NOTE = (
 )
 
 
+def has_gpu(python: str) -> bool:
+    """Whether there is one that PyTorch can use."""
+    probe = run([python, "-c", "import torch; print(torch.cuda.is_available())"], gpu=True)
+    return probe.lines[-1] == "True"
+
+
 def gpu(plan: Plan) -> str:
     """Make the table; the share of kernels tells how long small steps leave a GPU idle."""
     python = plan.pythons[SAE_TRAIN]
-    probe = run([python, "-c", "import torch; print(torch.cuda.is_available())"], gpu=True)
-    if probe.lines[-1] != "True":
-        return "\n## GPU\n\nThere is no GPU that PyTorch can use here.\n"
+    if not has_gpu(python):
+        return NO_GPU
     rows = []
     for size in plan.batch_sizes:
         table = f"gpu {size}"
