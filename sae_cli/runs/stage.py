@@ -39,6 +39,21 @@ def train_stage(run: ActiveRun, stage: Stage) -> None:
     """
     train, val = splits_of(run.training, stage)
     optimizer, step = build_step(run.made, stage, train, run.generators, run.stop)
+    try:
+        _train(run, stage, optimizer, step, train, val)
+    finally:
+        if isinstance(step, Step):
+            step.end()
+
+
+def _train(
+    run: ActiveRun,
+    stage: Stage,
+    optimizer: Mover,
+    step: Step | Iteration,
+    train: Split,
+    val: Split,
+) -> None:
     position = Position(0, 0, run.generators.order.get_state())
     saver = Saver(run, stage, optimizer, step, position)
     validation = _Validation(run, stage, val)

@@ -25,8 +25,8 @@ from sae_cli.training.moving import Move, move_all
 from sae_cli.training.sums import add_all
 from sae_cli.training.update import Seen, Update
 
-# Those who come so often without the others, one time after the other, will not see them again.
-PATIENCE = 64
+# Those who come so often without the others, one time after the other, are better off apart.
+PATIENCE = 256
 
 
 class Brought(NamedTuple):
@@ -104,7 +104,7 @@ class Group:
 
 
 def _group_of(updates: Sequence[Update], batch_size: int) -> Group | None:
-    """Give the group of these trainings; None while the others of theirs may come back.
+    """Give the group of these trainings; None while others of theirs may come back.
 
     After a resumption from different steps they come apart for a while in each epoch, and to move
     their tensors each time would take longer than plain steps.
@@ -113,9 +113,14 @@ def _group_of(updates: Sequence[Update], batch_size: int) -> Group | None:
     if groups and groups[0].updates == updates:
         groups[0].missed = 0
         return groups[0]
-    for own in groups:
+    waited_for = [
+        own
+        for own in dict.fromkeys(groups)
+        if any(not one.ended for one in own.updates if one not in updates)
+    ]
+    for own in waited_for:
         own.missed += 1
-    if any(own.missed < PATIENCE for own in groups):
+    if any(own.missed < PATIENCE for own in waited_for):
         return None
     group = Group(updates, batch_size)
     for one in updates:

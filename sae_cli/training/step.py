@@ -73,6 +73,10 @@ class Step:
             generators = [self.update.generator]
             self._captured = Captured(self._of_one, self._batch_size, generators)
 
+    def end(self) -> None:
+        """Say that no further step is taken, for which trainings that are taken with it wait."""
+        self.update.ended = True
+
     @property
     def sums(self) -> Sums:
         """The sums of the terms of the loss, since the last means."""

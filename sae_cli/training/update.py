@@ -48,6 +48,7 @@ class Update:
         gradients, optimizer, generator, joining: as given.
         sums: of the terms of the loss, since the last means.
         group: that it is taken with in one pass, if it is; kept by those who take it.
+        ended: whether its training has come to an end.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Update:
         self.joining = joining
         self.sums = Sums(gradients.term_names, optimizer.parameters[0].device)
         self.group: object = None
+        self.ended = False
         self._corruption = corruption
         self._clip_norm = clip_norm
         self._n_sampled = n_sampled

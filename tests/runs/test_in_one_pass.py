@@ -17,7 +17,6 @@ from sae_cli.model.objective import Terms
 from sae_cli.run_folder.layout import status_of
 from sae_cli.runs.resume import begin_or_resume
 from sae_cli.runs.saver import Saver
-from sae_cli.training import in_one_pass
 from tests.conftest import Configure, slow
 from tests.killing import results
 from tests.runs.test_captured_runs import ON_CPU, SMALL, as_on_a_gpu
@@ -131,8 +130,7 @@ def test_some_that_are_ahead_and_some_that_stop(
 def test_one_that_diverges_leaves_the_others(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those that go on become a group of their own."""
-    monkeypatch.setattr(in_one_pass, "PATIENCE", 3)
+    """Those that go on become a group of their own at once."""
     words = (*SMALL, *ON_CPU, "model=ae", "epochs=6", "batch_size=4")
     configs = [configure(*words, f"optimizer.learning_rate={x}") for x in (0.001, 1e30, 0.01)]
     train_alone([configs[0], configs[2]], tmp_path / "alone")

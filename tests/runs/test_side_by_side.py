@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.conftest import SMALL, Configure, slow
 from tests.contracts.small import MODELS
 from tests.faults.causes import KEPT
 from tests.forked import Forked
+from tests.killing import results
 from tests.plugins import write_documented
 
 BITS = ("model.safetensors", "metrics.jsonl", "config.yaml")
@@ -197,20 +199,33 @@ def pretend_a_gpu() -> None:
 
 
 def test_a_group_of_a_gpu_is_a_process_that_was_not_forked(forked: Forked, tmp_path: Path) -> None:
-    """It has its plug-ins from anew, and leaves what each job leaves alone."""
+    """It has its plug-ins from anew, is interrupted and resumed, and leaves each job as alone."""
     write_documented(tmp_path)
-    own = ("--plugin", "my_parts.py", "--config-dir", "pages", "penalty=huber")
-    words = ("-m", *own, *SMALL, *QUIET, "model=sparse_l1", "seed=0,1,2")
-    done = forked(*words, "sweep.together=on", "hydra.sweep.dir=on", before=pretend_a_gpu)
-    assert (done.code, done.err) == (0, "")
+    own = ("--plugin", "my_parts.py")
+    words = (
+        "--config-dir",
+        "pages",
+        *SMALL,
+        *QUIET,
+        "penalty=huber",
+        "model=sparse_l1",
+        "seed=0,1,2",
+        "epochs=40",
+    )
+    on = ("sweep.together=on", "hydra.sweep.dir=on")
+    with forked.start("-m", *own, *words, *on, before=pretend_a_gpu) as started:
+        started.until(lambda: len([*tmp_path.glob("on/*/metrics.jsonl")]) == 3)
+        started.send_signal(signal.SIGINT)
+        done = started.wait()
+    assert done.code == 130
     assert "3 jobs side by side in one pass on a GPU; train.log has what each says" in done.out
+    assert "stopped by SIGINT: the other jobs wait; resume with: " in done.err
+    assert forked(*own, "resume=on", before=pretend_a_gpu).code == 0
     alone = ("device.threads=1", "sweep.together=off", "hydra.sweep.dir=off")
-    assert forked(*words, *alone).code == 0
+    assert forked("-m", *own, *words, *alone).code == 0
     folders = [sorted((tmp_path / name).glob("*/")) for name in ("on", "off")]
     for one, other in zip(*folders, strict=True):
-        assert [(one / name).read_bytes() for name in BITS[:2]] == [
-            (other / name).read_bytes() for name in BITS[:2]
-        ]
+        assert results(one) == results(other)
 
 
 @pytest.mark.parametrize(

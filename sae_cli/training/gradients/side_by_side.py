@@ -21,6 +21,8 @@ from sae_cli.training.gradients.stacked import Stacked
 
 # No step has so many operations that more gain by it, and all gradients are kept at once.
 MOST_WEIGHTS = 1_000_000
+# Half of the jobs of the largest group may be of as many kinds, with two sizes of batches each.
+MOST_STACKS = 128
 # What may hold state that no tensor shows is left to itself.
 KNOWN = ("sae_cli.", "torch.nn.")
 
@@ -123,12 +125,12 @@ def _kind(batch: Batch) -> int | None:
     return None if own is None else own.number
 
 
-@lru_cache(maxsize=32)
+@lru_cache(MOST_STACKS)
 def _stack(models: tuple[Model, ...], kind: Hashable) -> Stacked:
     recorded = [model.recorded[kind] for model in models]
     return Stacked(_common(models), [one for one in recorded if one is not None])
 
 
-@lru_cache(maxsize=32)
+@lru_cache(MOST_STACKS)
 def _common(models: tuple[Model, ...]) -> Common:
     return Common(models)

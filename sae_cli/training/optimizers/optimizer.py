@@ -74,7 +74,7 @@ class Optimizer(Mover, ABC):
             learning_rate: a number, or a scalar tensor on the parameters' device.
         """
         for rate, moved in Moved(self.parameters, gradients, self.state).by_rate(self.rates):
-            self.move(moved, learning_rate * rate)
+            self.move(moved, learning_rate if rate == 1.0 else learning_rate * rate)
 
     @abstractmethod
     def move(self, moved: Moved, learning_rate: float | Tensor) -> None:
