@@ -17,6 +17,7 @@ from sae_cli.run_folder.checkpoints import unpack
 from sae_cli.runs import saver
 from tests.faults.file_calls import outcome
 from tests.forked import Started
+from tests.runs.test_captured_runs import as_on_a_gpu
 
 KEPT = ExitStack()
 SMALL = ("dataset.test=1500", "device=cpu", "pictures=false", "progress=false", "report=false")
@@ -104,3 +105,8 @@ def at_step_of(number: int, step: int, do: Callable[[], None], times: int = 1 <<
 def send(number: int) -> None:
     """Send this process a signal."""
     os.kill(os.getpid(), number)
+
+
+def pretend_a_gpu() -> None:
+    """Have jobs of a group take their steps in one pass, on pretended graphs; for a ``before``."""
+    as_on_a_gpu(KEPT.enter_context(pytest.MonkeyPatch.context()), captured=True)

@@ -19,9 +19,8 @@ from sae_cli.training.update import Update
 from tests.faults.causes import KEPT
 from tests.faults.disks import mounted
 from tests.faults.runs import contents
-from tests.faults.sweeps import SMALL, TOGETHER, at_step_of, differing, job, statuses
+from tests.faults.sweeps import SMALL, TOGETHER, at_step_of, differing, job, pretend_a_gpu, statuses
 from tests.forked import Forked
-from tests.runs.test_captured_runs import as_on_a_gpu
 
 FOUR = ("-m", "model=ae", *SMALL, "checkpoint_steps=3", "epochs=3", "hydra.sweep.dir=sweep")
 SEEDS = (*FOUR, "seed=0,1,2,3", TOGETHER)
@@ -207,8 +206,7 @@ def test_data_that_are_missing(tmp_path: Path, forked: Forked) -> None:
 
 def crowd() -> None:
     """Pretend a GPU, which has room for the steps of two jobs at most; for a ``before``."""
-    patch = KEPT.enter_context(pytest.MonkeyPatch.context())
-    as_on_a_gpu(patch, captured=True)
+    pretend_a_gpu()
     take = in_one_pass.update_all
 
     def update_all(updates: Sequence[Update], *given: Any) -> Any:
@@ -216,6 +214,7 @@ def crowd() -> None:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return take(updates, *given)
 
+    patch = KEPT.enter_context(pytest.MonkeyPatch.context())
     patch.setattr(in_one_pass, "update_all", update_all)
 
 
@@ -229,8 +228,3 @@ def test_a_group_that_is_too_large_for_the_gpu(tmp_path: Path, forked: Forked) -
     (tmp_path / "sweep").rename(tmp_path / "divided")
     assert forked(*words, before=pretend_a_gpu).code == 0
     assert differing(tmp_path / "sweep", tmp_path / "divided") == []
-
-
-def pretend_a_gpu() -> None:
-    """Pretend a GPU."""
-    as_on_a_gpu(KEPT.enter_context(pytest.MonkeyPatch.context()), captured=True)

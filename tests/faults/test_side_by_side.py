@@ -16,7 +16,7 @@ import pytest
 from sae_cli.run_folder.lock import is_locked
 from sae_cli.runs.sweeps import groups as sweep_groups
 from sae_cli.runs.sweeps.sweep import Sweep
-from tests.conftest import fresh_seed
+from tests.conftest import fresh_seed, slow
 from tests.faults import limits
 from tests.faults.sweeps import (
     DIVERGE,
@@ -28,6 +28,7 @@ from tests.faults.sweeps import (
     children,
     differing,
     groups,
+    pretend_a_gpu,
     send,
     statuses,
 )
@@ -45,9 +46,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "sweep"
 
 
-def check_ended(forked: Forked, whole: Path) -> None:
+def check_ended(forked: Forked, whole: Path, before: Before | None = None) -> None:
     """Resume the sweep, and check that it is what one leaves that was never stopped."""
-    done = forked("resume=sweep", TOGETHER)
+    done = forked("resume=sweep", TOGETHER, before=before)
     assert done.code == 1
     errors = done.err.splitlines()
     assert len(errors) == len(DIVERGE), done.err
@@ -61,9 +62,11 @@ def test_all_is_as_one_by_one(whole: Path, forked: Forked) -> None:
     assert differing(forked.cwd / "sweep", whole) == []
 
 
-def kill_all(forked: Forked, random: Random, longest: float, *words: str) -> bool:
+def kill_all(
+    forked: Forked, random: Random, longest: float, *words: str, before: Before = os.setpgrp
+) -> bool:
     """Kill a sweep with its groups after a random time; say whether it was still there."""
-    with forked.start(*words, TOGETHER, before=os.setpgrp) as started:
+    with forked.start(*words, TOGETHER, before=before) as started:
         pid = started.process.pid
         assert pid is not None
         started.process.join(random.uniform(0.0, longest))
@@ -81,6 +84,32 @@ def test_killed_at_some_instants(whole: Path, forked: Forked) -> None:
         forked(*TWELVE, TOGETHER)
     assert any(kills), seed
     check_ended(forked, whole)
+
+
+def on_a_gpu() -> None:
+    os.setpgrp()
+    pretend_a_gpu()
+
+
+@pytest.fixture(scope="module")
+def whole_on_a_gpu(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As ``whole``; learning rates on a GPU have fewer bits."""
+    folder = tmp_path_factory.mktemp("on_a_gpu")
+    assert Forked(folder)(*TWELVE, TOGETHER, before=on_a_gpu).code == 1
+    assert statuses(folder / "sweep") == ENDED
+    return folder / "sweep"
+
+
+@pytest.mark.parametrize("trial", [0, *slow(range(1, 8))])
+def test_killed_while_a_gpu_takes_steps_in_one_pass(
+    trial: int, whole_on_a_gpu: Path, forked: Forked
+) -> None:
+    random = Random(fresh_seed())
+    while random.random() < 0.7:
+        kill_all(forked, random, 4.0, *TWELVE, before=on_a_gpu)
+    if not (forked.cwd / "sweep" / "sweep.yaml").exists():
+        forked(*TWELVE, TOGETHER, before=on_a_gpu)
+    check_ended(forked, whole_on_a_gpu, on_a_gpu)
 
 
 @pytest.mark.slow
