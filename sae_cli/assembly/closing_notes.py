@@ -30,6 +30,8 @@ FEWEST_EPOCHS = 5
 # A loss that was higher than its lowest by more than this in each of the last fifth of the epochs
 # has not risen by chance.
 RISEN, LONG = 0.03, 0.2
+# More active codes than were asked for, by this share, are said.
+MORE = 0.25
 # A penalty of a smaller share of the loss moves nothing.
 FAINT = 1e-3
 
@@ -61,6 +63,7 @@ def closing_notes(
         *(_falling(config, training, own[-1], lines, resume) if own else ()),
         *_overfitting(config, training, lines),
         *_without_effect(config, training, lines, final),
+        *_more_active(training, final),
     ]
     return [f"note: {line}" for line in found]
 
@@ -182,6 +185,17 @@ def _without_effect(
         relu = config.parts["activation"]["name"] == "relu"
         way = "a larger penalty.weight" if relu else "activation=relu, whose codes can be 0"
         yield f"every example activates all {n} latents in spite of penalty=l1: try {way}"
+
+
+def _more_active(training: Training, final: Mapping[str, Any]) -> Iterator[str]:
+    """Say that the threshold of training lets more codes through than it was learned for."""
+    activation, l0 = training.autoencoder.activation, final["val/l0"]
+    if isinstance(activation, BatchTopK) and l0 > (1.0 + MORE) * activation.k:
+        yield (
+            f"val/l0 is {l0:.3g} where activation.k={activation.k}, because the threshold was "
+            "learned of training examples, and lets more codes of others through: try more "
+            "examples or fewer epochs"
+        )
 
 
 def _centring(config: RunConfig, look: Look | None) -> list[str]:

@@ -330,3 +330,14 @@ def test_a_loss_of_validation_that_rises(configure: Configure) -> None:
     assert overfitting(configure, "model=topk", val=(*rising[:3], *(1.02,) * 7)) == []
     assert overfitting(configure, "model=topk", val=(2.0, 1.0, 0.9, 0.8, 0.8, 0.83)) == []
     assert overfitting(configure, "model=ae", "head=classifier", val=rising) == []
+
+
+def test_more_active_codes_than_were_asked_for(configure: Configure) -> None:
+    """Only a threshold that was learned of other examples can let them through."""
+    words = Words(configure, "model=batch_topk", "activation.k=8")
+    assert words.of(val_l0=10.0) == []
+    assert words.of(val_l0=10.1) == [
+        "note: val/l0 is 10.1 where activation.k=8, because the threshold was learned of training "
+        "examples, and lets more codes of others through: try more examples or fewer epochs"
+    ]
+    assert Words(configure, "model=sparse_l1").of(val_l0=60.0) == []
