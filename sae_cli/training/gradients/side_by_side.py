@@ -65,6 +65,7 @@ class SideBySide(Gradients):
     def __init__(self, gradients: Gradients, modules: tuple[AutoEncoder, Objective]) -> None:
         self.parameters = gradients.parameters
         self.term_names = gradients.term_names
+        self.capturable = gradients.capturable
         self._model = Model(gradients, modules)
         # The last batch of an epoch may be another one, the first is not.
         self._usual: Hashable = None
