@@ -55,13 +55,17 @@ def read_once() -> Iterator[None]:
 
 
 def on_device(data: Dataset, device: torch.device) -> Dataset:
-    """Give data on a device; to a GPU those that several runs share are moved once."""
+    """Give data on a device; to a GPU those that several runs share are moved once.
+
+    Those that are streamed are each run's own, which waits for its own batches.
+    """
     kept = next((one for one in (_kept or {}).values() if one.data is data), None)
     if kept is None or device.type == "cpu":
         return data.to(device)
-    if device not in kept.moved:
-        kept.moved[device] = data.to(device)
-    return kept.moved[device]
+    moved = kept.moved.get(device) or data.to(device)
+    if moved.train.streamed_to is None:
+        kept.moved[device] = moved
+    return moved
 
 
 def baseline_of(config: RunConfig, split: Split) -> Baseline:

@@ -18,6 +18,7 @@ from sae_cli.assembly.ranks import check_ranks
 from sae_cli.assembly.stages import Training, build_training, lr_schedule
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.bar import bars_shown
+from sae_cli.core.company import crowded
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.signals import stopping_at_once
 from sae_cli.datasets import Dataset
@@ -75,7 +76,7 @@ def prepare(
         MachineError: the data cannot be read to their end.
         Stopped: a signal asked to; at once, because nothing is lost and large data take minutes.
     """
-    with stopping_at_once(), bus_errors_raised():
+    with stopping_at_once(), bus_errors_raised(), crowded():
         return _prepare(config, parts, download, threads, is_new)
 
 

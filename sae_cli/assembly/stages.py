@@ -77,12 +77,14 @@ def build_training(config: RunConfig, parts: Parts, data: Dataset) -> Training:
     if supervision is not None:
         whole = _objective(parts, network, supervision)
         stages += supervision.stages(network.autoencoder, whole)
-        data = _with_kept_labels(config, supervision, data)
     stages = _with_corruptions(parts, stages)
     for stage in stages:
         # Layers may have penalties of their own.
         stage.objective.to(device)
-    return Training(parts.device, parts.corruption, on_device(data, device), network, stages)
+    moved = on_device(data, device)
+    if supervision is not None:
+        moved = _with_kept_labels(config, supervision, data, moved)
+    return Training(parts.device, parts.corruption, moved, network, stages)
 
 
 def _unsupervised_stages(
@@ -150,14 +152,17 @@ def _without_labels(config: RunConfig, train: Split) -> Tensor:
     return rows
 
 
-def _with_kept_labels(config: RunConfig, supervision: Supervision, data: Dataset) -> Dataset:
+def _with_kept_labels(
+    config: RunConfig, supervision: Supervision, data: Dataset, moved: Dataset
+) -> Dataset:
+    """Give data that were moved with as many labels as the head is to see."""
     train, n_classes = data.train, data.shape.n_classes
     if supervision.n_labels is None or train.labels is None or n_classes is None:
-        return data
+        return moved
     generator = streams_of(config.settings.seed).labels
     n_classes = n_classes if supervision.classes is None else len(supervision.classes)
     kept = keep_labels(train.labels, train.rows, supervision.n_labels, n_classes, generator)
-    return replace(data, train=replace(train, labels=kept))
+    return replace(moved, train=replace(moved.train, labels=kept.to(moved.train.rows.device)))
 
 
 def optimizer_section(config: RunConfig, stage: Stage) -> dict[str, Any]:

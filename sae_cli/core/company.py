@@ -8,12 +8,15 @@ it waits for the disk, say, while the others go on. Outside of a company both si
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar, cast, final
 
 from greenlet import getcurrent, greenlet
+
+from sae_cli.core.errors import Crowded
 
 Brought = TypeVar("Brought")
 Got = TypeVar("Got")
@@ -63,6 +66,18 @@ def wait_for(call: Callable[[], Got]) -> Got:
     if _company is None or not in_company():
         return call()
     return cast(Got, _company.wait_for(call))
+
+
+@contextmanager
+def crowded() -> Iterator[None]:
+    """Raise Crowded for an error of a GPU's memory, where other calls have some of it."""
+    try:
+        yield
+    except RuntimeError as error:
+        # The name must do, because torch is not imported for a typo.
+        if in_company() and type(error).__name__ == "OutOfMemoryError":
+            raise Crowded("the GPU has too little memory for the jobs of a group") from error
+        raise
 
 
 @final

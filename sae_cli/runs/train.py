@@ -18,6 +18,7 @@ from sae_cli.assembly.prepare import Prepared, prepare
 from sae_cli.assembly.ranges import range_notes
 from sae_cli.assembly.revival_notes import revival_notes
 from sae_cli.config.schema import RunConfig
+from sae_cli.core.company import crowded
 from sae_cli.core.errors import DivergedError, MovedError, Stopped
 from sae_cli.core.shapes import REALS
 from sae_cli.core.signals import Stop, stopping_in_time
@@ -114,7 +115,7 @@ def train_in(
             folder.save_code(plugin_copy(plugin.name, plugin.sha256), plugin.content)
     run = activate(made, folder, progress, stop, resumed, loggers, watch)
     try:
-        with bus_errors_raised(stop):
+        with bus_errors_raised(stop), crowded():
             summary = _train(run)
         summary |= {"seconds": round(progress.seconds, 3)}
         folder.write_summary(summary)

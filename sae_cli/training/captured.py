@@ -65,8 +65,9 @@ class Captured:
         self._generators = generators
         self._left = warm_up
         self.waits_at: str | None = None
-        self._graphs: dict[tuple[object, ...], Graph[Sequence[Terms]]] = {}
-        self._rates: dict[tuple[int, int], Rates] = {}
+        self._graphs: dict[int, Graph[Sequence[Terms]]] = {}
+        self._rates: dict[int, Rates] = {}
+        self._shared: list[int] | None = None
         self._splits: list[Split | None] = []
         self._pool = torch.cuda.graph_pool_handle()
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
@@ -85,13 +86,18 @@ class Captured:
             for step, of_step in zip(steps, zip(*rates, strict=True), strict=True):
                 found = self._run_plainly(step, of_step)
             return found
-        which, places = self._write(rates)
+        places = self._write(rates)
         tensors = [one for own in given for one in _tensors(own)]
-        key = len(rates[0]), which
-        if key not in self._graphs:
+        n = len(rates[0])
+        if n not in self._graphs:
             take = partial(self._take, [*given], places)
-            self._graphs[key] = Graph(take, tensors, self._generators, self._pool)
-        return self._graphs[key](tensors)
+            self._graphs[n] = Graph(take, tensors, self._generators, self._pool)
+        return self._graphs[n](tensors)
+
+    @property
+    def records(self) -> bool:
+        """Whether something is recorded."""
+        return bool(self._graphs)
 
     def _is_ready(self, given: Sequence[Given]) -> bool:
         """Whether a graph can take the place of the function."""
@@ -103,24 +109,28 @@ class Captured:
         # A graph gathers from the splits that it was recorded with.
         return all(own is before for own, before in zip(splits, self._splits, strict=True))
 
-    def _write(
-        self, rates: Sequence[tuple[float, ...]]
-    ) -> tuple[tuple[int, ...], list[list[Tensor]]]:
-        """Write learning rates where the steps find them, those that are alike once.
+    def _write(self, rates: Sequence[tuple[float, ...]]) -> list[list[Tensor]]:
+        """Write learning rates where the steps find them; give those of each step by training.
 
-        Returns:
-            the number of each training's rates, and the rates of each step by training.
+        Trainings share a place as long as their rates are alike, because an optimizer moves in one
+        call what has one rate.
         """
-        numbers = {own: i for i, own in enumerate(dict.fromkeys(rates))}
-        shape = len(rates[0]), len(numbers)
-        if shape not in self._rates:
-            self._rates[shape] = Rates(*shape, self._generators[0].device)
-        which = tuple(numbers[own] for own in rates)
-        places = self._rates[shape].write([*numbers])
-        return which, [[of_step[i] for i in which] for of_step in places]
+        if self._shared is None or any(
+            own != rates[first] for own, first in zip(rates, self._shared, strict=True)
+        ):
+            # Once they differ they have a place each, so that nothing is recorded a third time.
+            alike = {own: i for i, own in reversed([*enumerate(rates)])}
+            apart = self._shared is not None
+            self._shared = [*range(len(rates))] if apart else [alike[own] for own in rates]
+            self._graphs.clear()
+        n = len(rates[0])
+        if n not in self._rates:
+            self._rates[n] = Rates(n, len(rates), self._generators[0].device)
+        places = self._rates[n].write(rates)
+        return [[of_step[first] for first in self._shared] for of_step in places]
 
     def _run_plainly(self, step: Sequence[Examples], rates: tuple[float, ...]) -> Sequence[Terms]:
-        _, (places,) = self._write([(rate,) for rate in rates])
+        (places,) = self._write([(rate,) for rate in rates])
         warms_up = self._left > 0 and size_of(step[0]) == self._batch_size
         self._left -= warms_up
         last = warms_up and not self._left

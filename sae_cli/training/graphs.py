@@ -40,8 +40,7 @@ class Graph(Generic[Found]):
             self._found = function(self._places)
 
     def __call__(self, given: Sequence[Tensor]) -> Found:
-        for place, one in zip(self._places, given, strict=True):
-            place.copy_(one)
+        torch._foreach_copy_(self._places, [*given])
         self._graph.replay()
         return self._found
 
@@ -56,15 +55,14 @@ class Rates:
     """
 
     def __init__(self, n_steps: int, n: int, device: torch.device) -> None:
-        places = torch.zeros(n_steps, n, device=device)
-        self._places = [[*of_step.unbind()] for of_step in places]
-        self._written = [[0.0] * n for _ in range(n_steps)]
+        self._places = torch.zeros(n_steps, n, device=device)
+        self._of_steps = [[*of_step.unbind()] for of_step in self._places]
+        self._written: list[tuple[float, ...]] = []
 
-    def write(self, rates: Sequence[Sequence[float]]) -> list[list[Tensor]]:
+    def write(self, rates: Sequence[tuple[float, ...]]) -> list[list[Tensor]]:
         """Write the rates, as many of each kind as there are steps; give them step by step."""
-        for i, own in enumerate(rates):
-            for places, written, rate in zip(self._places, self._written, own, strict=True):
-                if rate != written[i]:
-                    places[i].fill_(rate)
-                    written[i] = rate
-        return self._places
+        if self._written != rates:
+            # The numbers are taken before this returns, so that nobody waits for the GPU.
+            self._places.copy_(torch.tensor([*zip(*rates, strict=True)]), non_blocking=True)
+            self._written = [*rates]
+        return self._of_steps

@@ -13,13 +13,11 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
-from sae_cli.core.errors import Crowded
-from sae_cli.core.machine import is_memory
 from sae_cli.datasets.batch_rows import BatchRows, Stretch
 from sae_cli.model.objective import Terms
 from sae_cli.training.captured import Captured, Examples, Given, batches_of, size_of
 from sae_cli.training.gradients.recording import Result
-from sae_cli.training.gradients.side_by_side import SideBySide, differentiate_all
+from sae_cli.training.gradients.side_by_side import SideBySide, Stacks, differentiate_all
 from sae_cli.training.gradients.stacked import TRIALS
 from sae_cli.training.moving import Move, move_all
 from sae_cli.training.sums import add_all
@@ -45,20 +43,7 @@ class Brought(NamedTuple):
 
 
 def pass_all(brought: Sequence[Brought]) -> list[Terms]:
-    """Take the steps of several trainings, those of one kind in one pass; give their terms.
-
-    Raises:
-        Crowded: they need more memory together than there is.
-    """
-    try:
-        return _pass_all(brought)
-    except RuntimeError as error:
-        if len(brought) > 1 and is_memory(error):
-            raise Crowded from error
-        raise
-
-
-def _pass_all(brought: Sequence[Brought]) -> list[Terms]:
+    """Take the steps of several trainings, those of one kind in one pass; give their terms."""
     alike: dict[Hashable, list[int]] = {}
     for i, one in enumerate(brought):
         kind = isinstance(one.given, Stretch), size_of(one.given), one.batch_size
@@ -76,12 +61,15 @@ def _pass(brought: Sequence[Brought]) -> Sequence[Terms]:
     group = _group_of([one.update for one in brought], brought[0].batch_size)
     if group is None:
         return [_plainly(one) for one in brought]
-    return group.captured([one.given for one in brought], [one.rates for one in brought])
+    return group([one.given for one in brought], [one.rates for one in brought])
 
 
 def _plainly(brought: Brought) -> Terms:
+    update = brought.update
+    device = update.optimizer.parameters[0].device
     for (values, labels), rate in zip(batches_of(brought.given), brought.rates, strict=True):
-        terms = brought.update(values, labels, rate)
+        # A graph has it in this precision, and so has a training that is taken alone.
+        terms = update(values, labels, torch.full((), rate, device=device))
     return terms
 
 
@@ -97,10 +85,33 @@ class Group:
     def __init__(self, updates: Sequence[Update], batch_size: int) -> None:
         self.updates = updates
         self.missed = 0
-        generators = [one.generator for one in updates]
+        self._batch_size = batch_size
+        self._stacks = Stacks(None)
+        self._capture()
+
+    def _capture(self) -> None:
+        self._places = self._find_places()
+        take = partial(update_all, self.updates, stacks=self._stacks)
+        generators = [one.generator for one in self.updates]
         # What stacks is computed both ways at first, and compared, which waits for the GPU.
         warm_up = TRIALS + Captured.WARM_UP
-        self.captured = Captured(partial(update_all, updates), batch_size, generators, warm_up)
+        self.captured = Captured(take, self._batch_size, generators, warm_up)
+
+    def _find_places(self) -> list[int]:
+        return [one.optimizer.parameters[0].data_ptr() for one in self.updates]
+
+    def __call__(
+        self, given: Sequence[Given], rates: Sequence[tuple[float, ...]]
+    ) -> Sequence[Terms]:
+        """Take a step of each, or a stretch of each; return the terms of the last step."""
+        if self._places != self._find_places():
+            # A graph changes what lies where the tensors were when it was recorded.
+            self._capture()
+        found = self.captured(given, rates)
+        if not self.captured.records:
+            # The first steps move them together.
+            self._places = self._find_places()
+        return found
 
 
 def _group_of(updates: Sequence[Update], batch_size: int) -> Group | None:
@@ -110,7 +121,8 @@ def _group_of(updates: Sequence[Update], batch_size: int) -> Group | None:
     their tensors each time would take longer than plain steps.
     """
     groups = [one.group for one in updates if isinstance(one.group, Group)]
-    if groups and groups[0].updates == updates:
+    whole = len(groups) == len(updates) and all(own is groups[0] for own in groups)
+    if whole and groups[0].updates == updates:
         groups[0].missed = 0
         return groups[0]
     waited_for = [
@@ -129,12 +141,19 @@ def _group_of(updates: Sequence[Update], batch_size: int) -> Group | None:
 
 
 def update_all(
-    updates: Sequence[Update], examples: Sequence[Examples], rates: Sequence[float | Tensor]
+    updates: Sequence[Update],
+    examples: Sequence[Examples],
+    rates: Sequence[float | Tensor],
+    stacks: Stacks | None = None,
 ) -> list[Terms]:
-    """Update several trainings by a batch each, of one size; return the terms of each."""
+    """Update several trainings by a batch each, of one size; return the terms of each.
+
+    Args:
+        stacks: of their gradients.
+    """
     pairs = zip(updates, gather_all(examples), strict=True)
     seen = [one.see(values, labels) for one, (values, labels) in pairs]
-    results = _differentiate(updates, seen)
+    results = _differentiate(updates, seen, stacks)
     moves = zip(updates, results, rates, strict=True)
     move_all([Move(one.optimizer, one.clipped(found), rate) for one, (_, found), rate in moves])
     for one in updates:
@@ -144,14 +163,16 @@ def update_all(
     return terms
 
 
-def _differentiate(updates: Sequence[Update], seen: Sequence[Seen]) -> list[Result]:
+def _differentiate(
+    updates: Sequence[Update], seen: Sequence[Seen], stacks: Stacks | None
+) -> list[Result]:
     """Find the gradients of each: together where they stack, one after the other where not."""
     found: dict[int, Result] = {}
     together = {
         i: one.gradients for i, one in enumerate(updates) if isinstance(one.gradients, SideBySide)
     }
     batches = [own.batch(*seen[i]) for i, own in together.items()]
-    found |= zip(together, differentiate_all(batches), strict=True)
+    found |= zip(together, differentiate_all(batches, stacks), strict=True)
     for own in together.values():
         own.note_apart()
     return [found[i] if i in found else one.gradients(*seen[i]) for i, one in enumerate(updates)]

@@ -75,7 +75,9 @@ class Step:
 
     def end(self) -> None:
         """Say that no further step is taken, for which trainings that are taken with it wait."""
-        self.update.ended = True
+        self.update.ended, self.update.group = True, None
+        # What is recorded takes memory of the GPU.
+        self._captured = None
 
     @property
     def sums(self) -> Sums:

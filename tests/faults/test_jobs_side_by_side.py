@@ -15,6 +15,7 @@ import torch
 
 from sae_cli.run_folder.lock import lock
 from sae_cli.training import in_one_pass
+from sae_cli.training.loop import evaluate
 from sae_cli.training.update import Update
 from tests.faults.causes import KEPT
 from tests.faults.disks import mounted
@@ -209,10 +210,10 @@ def crowd() -> None:
     pretend_a_gpu()
     take = in_one_pass.update_all
 
-    def update_all(updates: Sequence[Update], *given: Any) -> Any:
+    def update_all(updates: Sequence[Update], *given: Any, **options: Any) -> Any:
         if len(updates) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return take(updates, *given)
+        return take(updates, *given, **options)
 
     patch = KEPT.enter_context(pytest.MonkeyPatch.context())
     patch.setattr(in_one_pass, "update_all", update_all)
@@ -228,3 +229,24 @@ def test_a_group_that_is_too_large_for_the_gpu(tmp_path: Path, forked: Forked) -
     (tmp_path / "sweep").rename(tmp_path / "divided")
     assert forked(*words, before=pretend_a_gpu).code == 0
     assert differing(tmp_path / "sweep", tmp_path / "divided") == []
+
+
+def crowd_one() -> None:
+    """Pretend a GPU that has no room once, for the evaluation of one job; for a ``before``."""
+    pretend_a_gpu()
+
+    def crowded(*given: Any) -> Any:
+        if not Path("met").exists():
+            Path("met").touch()
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return evaluate(*given)
+
+    patch = KEPT.enter_context(pytest.MonkeyPatch.context())
+    patch.setattr("sae_cli.runs.stage.evaluate", crowded)
+
+
+def test_an_evaluation_that_is_too_large_for_the_gpu(forked: Forked) -> None:
+    """Its job goes on alone, with all the memory."""
+    done = forked(*SEEDS, before=crowd_one)
+    assert (done.code, done.err) == (0, "")
+    assert statuses(forked.cwd / "sweep") == ["finished"] * 4

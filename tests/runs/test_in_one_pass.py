@@ -5,22 +5,31 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 from functools import partial
+from itertools import permutations
 from pathlib import Path
 
 import pytest
+import torch
 
+from sae_cli.assembly.data import read_once
 from sae_cli.config.schema import RunConfig
 from sae_cli.core.company import run_side_by_side
 from sae_cli.core.errors import DivergedError, Stopped
 from sae_cli.core.signals import stopping_together
+from sae_cli.datasets import Split
+from sae_cli.datasets.batch_rows import BatchRows
 from sae_cli.model.objective import Terms
 from sae_cli.run_folder.layout import status_of
 from sae_cli.runs.resume import begin_or_resume
 from sae_cli.runs.saver import Saver
+from sae_cli.training import in_one_pass
+from sae_cli.training.in_one_pass import Brought, pass_all
+from sae_cli.training.update import Update
 from tests.conftest import Configure, slow
 from tests.killing import results
 from tests.runs.test_captured_runs import ON_CPU, SMALL, as_on_a_gpu
 from tests.training.cuda_graphs import Graph
+from tests.training.test_step import make_step
 
 CASES = {
     "weights": ("model=sparse_kl", ["penalty.weight=0.1", "penalty.weight=3", "seed=5"]),
@@ -30,6 +39,8 @@ CASES = {
     ),
     "samples": ("model=vae optimizer=adamw", ["seed=1", "seed=2", "optimizer.weight_decay=0.1"]),
     "labels": ("model=ae head=classifier", ["seed=1", "head.n_labels=30", "head.weight=0.1"]),
+    "norms": ("model=ae unit_norm=true", ["seed=1", "seed=2"]),
+    "lines": ("model=ae batch_size=4", ["seed=1", "log_steps=9", "optimizer.learning_rate=0.003"]),
     "resampled": (
         "model=topk batch_size=4 revival=resample revival.every=20 revival.dead_after=20",
         ["seed=1", "activation.k=3", "activation=batch_topk"],
@@ -48,7 +59,7 @@ def train_in_one_pass(configs: Sequence[RunConfig], folder: Path) -> None:
     def train(i: int) -> None:
         begin_or_resume(configs[i], folder / str(i), [])
 
-    with stopping_together():
+    with read_once(), stopping_together():
         run_side_by_side([partial(train, i) for i in range(len(configs))])
 
 
@@ -144,3 +155,36 @@ def test_one_that_diverges_leaves_the_others(
     # A step of three at first, whose first stretch ran plainly; then a step and a stretch of two.
     assert len(Graph.made) == 3
     assert all(graph.replays for graph in Graph.made[1:])
+
+
+@pytest.mark.parametrize("order", [*permutations(range(3))], ids=str)
+def test_groups_that_form_anew(
+    order: Sequence[int], configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All come, then two of them for long, then all: no graph is left where weights were before."""
+    as_on_a_gpu(monkeypatch, captured=True)
+    monkeypatch.setattr(in_one_pass, "PATIENCE", 5)
+    meetings = [*[[0, 1, 2]] * 9, *[[1, 2]] * 20, *[[0, 1, 2]] * 20, *[[0, 1]] * 20]
+    found = []
+    for together in (True, False):
+        made: list[tuple[Update, Split]] = []
+        run_side_by_side([partial(make, made, seed, configure) for seed in range(3)])
+        updates = [own for own, _ in made]
+        # In this order they are stacked.
+        ranks = {id(own): rank for own, rank in zip(updates, order, strict=True)}
+        monkeypatch.setattr(in_one_pass, "id", lambda one, of=ranks: of[id(one)], raising=False)
+        for time, numbers in enumerate(meetings):
+            brought = [bring(*made[i], time + 3 * i) for i in numbers]
+            for own in [brought] if together else [[one] for one in brought]:
+                pass_all(own)
+        found.append([p.tolist() for own in updates for p in own.optimizer.parameters])
+    assert found[0] == found[1]
+
+
+def make(made: list[tuple[Update, Split]], seed: int, configure: Configure) -> None:
+    step, data = make_step(("model=sparse_kl", "device=cpu", f"seed={seed}"), configure, 16)
+    made.append((step.update, data))
+
+
+def bring(update: Update, data: Split, first: int) -> Brought:
+    return Brought(update, 16, (BatchRows(data, torch.arange(16) + first), None), (0.01,))

@@ -19,6 +19,7 @@ from sae_cli.runs.sweeps.sweep import Sweep, sweep_of
 from tests.conftest import SMALL, Configure, slow
 from tests.contracts.small import MODELS
 from tests.faults.causes import KEPT
+from tests.faults.sweeps import groups
 from tests.forked import Forked
 from tests.killing import results
 from tests.plugins import write_documented
@@ -191,6 +192,12 @@ def test_groups(n_jobs: int, n_groups: int, configure: Configure, tmp_path: Path
     assert len(mixed) <= 1
 
 
+def test_groups_on_a_gpu_are_larger(configure: Configure, tmp_path: Path) -> None:
+    for n_jobs, sizes in ((128, [128]), (129, [64, 65])):
+        sweep = sweep_of(tmp_path, [[]] * n_jobs, [configure()] * n_jobs)
+        assert [*map(len, divide(sweep, range(n_jobs), 1, on_gpu=True))] == sizes
+
+
 def pretend_a_gpu() -> None:
     """Send groups where a GPU would compute; for a ``before``."""
     patch = KEPT.enter_context(pytest.MonkeyPatch.context())
@@ -228,12 +235,25 @@ def test_a_group_of_a_gpu_is_a_process_that_was_not_forked(forked: Forked, tmp_p
         assert results(one) == results(other)
 
 
+@pytest.mark.slow
+def test_a_group_of_a_gpu_that_is_interrupted_as_it_begins(forked: Forked) -> None:
+    """It imports all anew at first, and meets the signal after that."""
+    words = ("-m", *SMALL, *QUIET, "model=ae", "seed=0,1", "epochs=300", "sweep.together=on")
+    with forked.start(*words, before=pretend_a_gpu) as started:
+        groups(started)
+        started.send_signal(signal.SIGINT)
+        done = started.wait()
+    assert done.code == 130
+    assert done.err.startswith("stopped by SIGINT: the other jobs wait; resume with: ")
+
+
 @pytest.mark.parametrize(
     ("words", "threads", "reason"),
     [
         ((), 1, None),
         ((), None, "begun with sweep.together=on: in one pass"),
         (("profile=true",), 1, "profile=true looks at one alone"),
+        (("device.precision=bfloat16",), 1, None),
     ],
 )
 def test_where_a_gpu_takes_jobs_in_one_pass(

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from sae_cli.training import captured
 
@@ -133,10 +133,16 @@ class Recording(Mode):
             self._before += [(one, one.clone()) for one in changed]
         found = func(*args, **options)
         if launches(func):
-            self._graph.operations.append((func, args, options, tensors(found)))
+            # A graph has addresses, which stay when a tensor is given other memory.
+            of_graph = tree_map(_same_memory, (args, options, tensors(found)))
+            self._graph.operations.append((func, *of_graph))
             given = {one.data_ptr() for one in tensors((args, options))}
             self._made += [one for one in tensors(found) if one.data_ptr() not in given]
         return found
+
+
+def _same_memory(one: Any) -> Any:
+    return one.detach() if isinstance(one, Tensor) else one
 
 
 def _number(generator: Any) -> int:

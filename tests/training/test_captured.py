@@ -135,12 +135,12 @@ def test_beside_a_captured_step_only_the_numbers_of_its_rows_are_copied(
     """A learning rate that changes is one more; a batch of values is copied, or gathered before."""
     if large:
         monkeypatch.setattr(dataset, "CHUNK_BYTES", 1)
-    for rate, filled in ((lambda step: 1.0, {}), (lambda step: 1.0 / (1 + step), {"fill_": 7})):
+    for rate, written in ((lambda step: 1.0, {}), (lambda step: 1.0 / (1 + step), {"copy_": 7})):
         found = launched_beside(configure, head, rate)
-        assert found == {"copy_": 7} | filled
+        assert found == {"_foreach_copy_": 7} | written
     monkeypatch.setattr(loop, "batches", lambda *given: batches(*given[:4]))
     gathered = dict.fromkeys(("index_select", "_to_copy", "div_"), 7) if large else {}
-    copied = {"copy_": 14 if head == "classifier" else 7}
+    copied = {"_foreach_copy_": 7}
     assert launched_beside(configure, head, lambda step: 1.0) == gathered | copied
 
 

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol, final
@@ -128,6 +129,9 @@ class Groups:
             given = (self._sweep, group, os.getpid(), self._plugins)
             process = self._context.Process(target=_run, args=given)
             try:
+                if self._context is SPAWN:
+                    # The first process that is started so starts another, which lets signals in.
+                    resource_tracker.ensure_running()
                 with signals_held():
                     process.start()
             except OSError as error:
@@ -146,17 +150,25 @@ class Groups:
             if process.exitcode == MovedError.exit_code:
                 check_in_place(self._sweep.path)
             if (how := how_it_died(process.exitcode or 0)) is not None:
-                self._go_on([n for n in group if _is_left(self._sweep, n, process.pid)], how)
+                left = [n for n in group if _is_left(self._sweep, n, process.pid)]
+                crowded = process.exitcode == Crowded.exit_code and len(group) > 1
+                self._go_on(left, how, alone=crowded)
 
-    def _go_on(self, left: Group, how: str) -> None:
-        """Go on with the jobs that a process left when it died."""
-        if len(left) == 1:
-            record_failure(self._sweep, left[0], f"its process {how}")
-        elif left:
+    def _go_on(self, left: Group, how: str, *, alone: bool) -> None:
+        """Go on with the jobs that a process left when it died.
+
+        Args:
+            alone: whether the last of several goes on as well, now that it has all the memory.
+        """
+        half = len(left) // 2
+        if half:
             line = f"the process of {counted(len(left), 'job')} {how}; they go on in two halves"
             print(f"error in the sweep: {line}", file=sys.stderr, flush=True)
-            half = len(left) // 2
             self._waiting += [left[:half], left[half:]]
+        elif left and alone:
+            self._waiting.append(left)
+        elif left:
+            record_failure(self._sweep, left[0], f"its process {how}")
 
 
 def _is_left(sweep: Sweep, number: int, process: int | None) -> bool:

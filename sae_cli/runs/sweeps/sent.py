@@ -36,7 +36,7 @@ def to_send(
     if reason is not None:
         tell(sweep, f"each job is sent by itself, because {reason}")
         return alone, run_alone
-    groups = divide(sweep, numbers, at_a_time)
+    groups = divide(sweep, numbers, at_a_time, on_gpu=on_gpu(sweep))
     left = sum(map(len, groups))
     if left < len(numbers):
         tell(sweep, f"{counted(len(numbers) - left, 'job')} finished before")

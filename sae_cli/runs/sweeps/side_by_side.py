@@ -139,8 +139,11 @@ def on_gpu(sweep: Sweep) -> bool:
 
 
 def _why_not_on_gpu(sweep: Sweep) -> str | None:
-    if any(job.config.parts["device"]["name"] == "cpu" for job in sweep.jobs):
+    devices = [job.config.parts["device"] for job in sweep.jobs]
+    if any(one["name"] == "cpu" for one in devices):
         return "some are on a GPU and some are not"
+    if len({one["precision"] for one in devices}) > 1:
+        return "a process computes in one device.precision"
     if any(job.config.settings.profile for job in sweep.jobs):
         return "profile=true looks at one alone"
     if sweep.threads != 1:

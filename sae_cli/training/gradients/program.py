@@ -14,7 +14,9 @@ from sae_cli.training.gradients.recording import Recorded
 from sae_cli.training.gradients.tape import Layout, Operation, Slot, leaves, slots_in
 
 # In place of a number these take a tensor of one for each model.
-WITH_NUMBERS = {"mul", "add", "sub", "div"}
+WITH_NUMBERS = {"mul", "add", "sub"}
+# On a GPU a division by a number is a product with its reciprocal, and one by a tensor is not.
+ON_CPU = {"div"}
 
 
 class Call(NamedTuple):
@@ -135,7 +137,7 @@ class Program:
         first = own[0]
         x, *others = first.arguments
         fits = (
-            first.name in WITH_NUMBERS
+            first.name in (WITH_NUMBERS | ON_CPU if self._device.type == "cpu" else WITH_NUMBERS)
             and not any(one.options for one in own)
             and len(others) == 1
             and isinstance(x, Slot)

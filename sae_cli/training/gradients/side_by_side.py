@@ -21,8 +21,8 @@ from sae_cli.training.gradients.stacked import Stacked
 
 # No step has so many operations that more gain by it, and all gradients are kept at once.
 MOST_WEIGHTS = 1_000_000
-# Half of the jobs of the largest group may be of as many kinds, with two sizes of batches each.
-MOST_STACKS = 128
+# A group on a CPU has half as many jobs, with two sizes of batches each.
+MOST_STACKS = 32
 # What may hold state that no tensor shows is left to itself.
 KNOWN = ("sae_cli.", "torch.nn.")
 
@@ -96,8 +96,12 @@ class SideBySide(Gradients):
         self.apart = self._model.apart.get(self._usual)
 
 
-def differentiate_all(batches: Sequence[Batch]) -> list[Result]:
-    """Give the terms and the gradients of each batch, those of one kind in one pass."""
+def differentiate_all(batches: Sequence[Batch], stacks: Stacks | None = None) -> list[Result]:
+    """Give the terms and the gradients of each batch, those of one kind in one pass.
+
+    Args:
+        stacks: what is kept of earlier batches; None for what is kept for all.
+    """
     if len(batches) == 1:
         return [batches[0].differentiate()]
     alike: dict[Hashable, list[int]] = {}
@@ -112,7 +116,7 @@ def differentiate_all(batches: Sequence[Batch]) -> list[Result]:
         if len(own) == 1:
             found[numbers[0]] = own[0].differentiate()
         else:
-            stack = _stack(tuple(batch.model for batch in own), own[0].kind)
+            stack = (stacks or _stacks)(tuple(batch.model for batch in own), own[0].kind)
             found |= zip(numbers, stack(own), strict=True)
     return [found[i] for i in range(len(batches))]
 
@@ -126,12 +130,25 @@ def _kind(batch: Batch) -> int | None:
     return None if own is None else own.number
 
 
-@lru_cache(MOST_STACKS)
-def _stack(models: tuple[Model, ...], kind: Hashable) -> Stacked:
-    recorded = [model.recorded[kind] for model in models]
-    return Stacked(_common(models), [one for one in recorded if one is not None])
+@final
+class Stacks:
+    """Models that are stacked, by what they have had batches of.
+
+    Args:
+        most: as many are kept; None for all.
+    """
+
+    def __init__(self, most: int | None) -> None:
+        self._common = lru_cache(most)(Common)
+        self._stacked = lru_cache(most)(self._stack)
+
+    def __call__(self, models: tuple[Model, ...], kind: Hashable) -> Stacked:
+        """Give those of models with batches of a kind."""
+        return self._stacked(models, kind)
+
+    def _stack(self, models: tuple[Model, ...], kind: Hashable) -> Stacked:
+        recorded = [model.recorded[kind] for model in models]
+        return Stacked(self._common(models), [one for one in recorded if one is not None])
 
 
-@lru_cache(MOST_STACKS)
-def _common(models: tuple[Model, ...]) -> Common:
-    return Common(models)
+_stacks = Stacks(MOST_STACKS)
