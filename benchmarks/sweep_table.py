@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -21,7 +22,8 @@ JOINED = ",".join(map(str, WEIGHTS))
 NOTE = (
     f"sparse_kl at batch 32, {len(WEIGHTS)} penalty weights, one epoch each; seconds from the "
     "start of the command to its exit. Against a minimal Hydra application with plain autograd and "
-    "Hydra's own launcher. The loss is the mean over the jobs."
+    "Hydra's own launcher, torch.func.vmap over stacked weights, and a limit: the matrix products "
+    "alone, of all jobs at once on one core. The loss is the mean over the jobs."
 )
 SMALL_NOTE = (
     "sparse_kl on digits, 32 penalty weights, 50 epochs each; seconds from the start of the "
@@ -39,7 +41,11 @@ def sweep(plan: Plan) -> str:
     python = plan.pythons[SAE_TRAIN]
     words = [*PAGES["sparse_kl"].overrides, f"penalty.weight={JOINED}", "epochs=1"]
     cases = _ours(python, words, plan.sweep_flags)
-    cases |= {"minimal Hydra application": partial(_minimal, python)}
+    cases |= {
+        "minimal Hydra application": partial(_minimal, python),
+        "torch.func.vmap": partial(_vmap, python),
+        "products alone, on one core": partial(_products, python),
+    }
     return _table("sweep", "A sweep", NOTE, cases, plan.rounds)
 
 
@@ -76,6 +82,19 @@ def _sae_train(python: str, words: list[str]) -> Measured:
         files = sorted(Path(folder).glob("*/metrics.jsonl"))
         losses = [json.loads(file.read_text().splitlines()[-1])["val/loss"] for file in files]
     return outcome.seconds, mean(losses)
+
+
+def _vmap(python: str) -> Measured:
+    outcome = run([python, str(HERE / "vmap_sweep.py"), JOINED])
+    found = [json.loads(line) for line in outcome.lines if line.startswith('{"epoch"')]
+    return outcome.seconds, mean(line["val_loss"] for line in found)
+
+
+def _products(python: str) -> Measured:
+    """Their values mean nothing, so there is no loss."""
+    models = ["--models", str(len(WEIGHTS))]
+    words = [str(HERE / "products.py"), "sparse_kl", "32", "1", "1", *models]
+    return run([python, *words]).seconds, math.nan
 
 
 def _minimal(python: str) -> Measured:
