@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 GAP = 2  # pixels of border around each tile, whatever its zoom
 BORDER = 0.5  # grey level of that border
+WHITE = 255
 
 
 def is_image(shape: tuple[int, ...]) -> bool:
@@ -59,13 +60,14 @@ def montage(rgb: Floats, columns: int, zoom: int) -> npt.NDArray[np.uint8]:
     n, height, width = rgb.shape[:3]
     cell_height, cell_width = height * zoom + GAP, width * zoom + GAP
     rows = -(-n // columns)
-    canvas = np.ones((rows * cell_height + GAP, columns * cell_width + GAP, 3))
-    for index, tile in enumerate(rgb):
+    canvas = np.full((rows * cell_height + GAP, columns * cell_width + GAP, 3), WHITE, np.uint8)
+    tiles = np.round(rgb * WHITE).astype(np.uint8).repeat(zoom, axis=1).repeat(zoom, axis=2)
+    border = round(BORDER * WHITE)
+    for index, tile in enumerate(tiles):
         top, left = (index // columns) * cell_height, (index % columns) * cell_width
-        canvas[top : top + cell_height + GAP, left : left + cell_width + GAP] = BORDER
-        magnified = tile.repeat(zoom, axis=0).repeat(zoom, axis=1)
-        canvas[top + GAP : top + cell_height, left + GAP : left + cell_width] = magnified
-    return np.round(canvas * 255).astype(np.uint8)
+        canvas[top : top + cell_height + GAP, left : left + cell_width + GAP] = border
+        canvas[top + GAP : top + cell_height, left + GAP : left + cell_width] = tile
+    return canvas
 
 
 def place(
