@@ -18,6 +18,8 @@ from sae_cli.run_folder.files import check_links, read_json
 from sae_cli.run_folder.layout import CONFIG, ENVIRONMENT, OVERRIDES, read_summary
 from sae_cli.run_folder.plain_yaml import MAX_CONFIG_BYTES, read_texts, read_yaml
 
+# These options of data sets say where their files are.
+PATHS = ("path", "root")
 # Runs of a group may differ in these settings.
 OWN = ("seed", *FREE)
 
@@ -32,6 +34,7 @@ class FinishedRun:
         overrides: what the command line changed.
         summary: the metrics of the final weights.
         started: when, in ISO 8601.
+        data: the fingerprint of what it was trained on.
         machine: the versions, the machine and the code that it was made with, in one line.
     """
 
@@ -41,6 +44,7 @@ class FinishedRun:
     summary: dict[str, Any]
     started: str
     machine: str
+    data: str = ""
 
     @property
     def seed(self) -> int:
@@ -52,6 +56,13 @@ class FinishedRun:
         return (
             self.settings.experiment or f"{self.settings.model} on {self.parts['dataset']['name']}"
         )
+
+    @property
+    def path(self) -> str | None:
+        """Where its data were, for a data set that has them from somewhere; None for another."""
+        options = self.parts["dataset"]
+        given = next((options[name] for name in PATHS if options.get(name) is not None), None)
+        return ", ".join(given) if isinstance(given, list) else given
 
     def group_settings(self) -> dict[str, Any]:
         """Dotted keys and values of the settings that the runs of a group share."""
@@ -85,6 +96,7 @@ def read_finished(path: Path) -> FinishedRun:
             read_summary(path),
             str(record.get("started")),
             machine(record),
+            _text(record, "dataset", "fingerprint"),
         )
     except ConfigError as error:
         if str(path) in str(error):

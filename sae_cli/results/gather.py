@@ -16,7 +16,7 @@ from sae_cli.core.differences import diff
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.text import short
 from sae_cli.results.fair import conditions, sparsity
-from sae_cli.results.finished_run import FinishedRun, read_finished
+from sae_cli.results.finished_run import PATHS, FinishedRun, read_finished
 from sae_cli.run_folder.layout import holds_run, status_of
 from sae_cli.training.better import higher_is_better, lower_is_better
 
@@ -150,7 +150,10 @@ def groups(runs: Iterable[FinishedRun]) -> Iterator[Group]:
     """Group runs that differ only in their seed, sorted by system and variant."""
     systems: dict[str, dict[str, list[FinishedRun]]] = {}
     for run in sorted(runs, key=lambda run: (run.seed, run.started)):
-        key = json.dumps(run.group_settings(), default=str, sort_keys=True)
+        settings = run.group_settings()
+        # Files may have moved, and others may be where they were.
+        found_at_path = any(name in run.parts["dataset"] for name in PATHS)
+        key = json.dumps([settings, run.data if found_at_path else ""], default=str, sort_keys=True)
         systems.setdefault(run.system, {}).setdefault(key, []).append(run)
     for system in sorted(systems):
         variants = sorted(_variants(list(systems[system].values())), key=lambda one: str(one[0]))
@@ -164,8 +167,20 @@ def _variants(
     """Yield each group with the settings that not all groups share."""
     settings = [group[0].group_settings() for group in groups]
     keys = {found.key for other in settings for found in diff(settings[0], other)}
-    for group, one in zip(groups, settings, strict=True):
-        yield {key: value for key, value in one.items() if key in keys}, group
+    own = [{key: value for key, value in one.items() if key in keys} for one in settings]
+    for group, variant in zip(groups, own, strict=True):
+        # What else sets groups apart is what they were trained on.
+        alike = [other[0] for other, its in zip(groups, own, strict=True) if its == variant]
+        yield variant | (_data_of(group[0], alike) if len(alike) > 1 else {}), group
+
+
+def _data_of(run: FinishedRun, others: Sequence[FinishedRun]) -> dict[str, str]:
+    """Name the data of a run such that they are told from those of others."""
+    for named in (lambda path: Path(path).name, str):
+        names = [named(one.path or "") for one in others]
+        if names.count(name := named(run.path or "")) == 1:
+            return {"dataset.path": name}
+    return {"data": run.data[:12]}
 
 
 def _rows(group: Group) -> Iterator[Row]:

@@ -373,3 +373,32 @@ def test_the_command_on_a_sweep(reporting: Command, command: Command, tmp_path: 
         assert says in wrong.stderr
         assert wrong.stderr.count("\n") == 1
     assert (tmp_path / "mine.md").read_text() == "mine\n"
+
+
+def test_runs_on_other_files_are_others(configure: Configure, tmp_path: Path) -> None:
+    """Moved files are the same, and another file at the same place is not."""
+    x, y = np.random.default_rng(0).random((2, 100, 12), dtype=np.float32)
+    saved = {"a/x.npy": x, "b/x.npy": y, "c/y.npy": y}
+    for path, array in saved.items():
+        (tmp_path / path).parent.mkdir()
+        np.save(tmp_path / path, array)
+
+    def run(name: str, path: str, seed: int) -> None:
+        given = ("dataset=array", f"dataset.path={tmp_path / path}", f"seed={seed}", "epochs=1")
+        config = configure("model=topk", *given, "pictures=false", "device=cpu")
+        train(config, tmp_path / "runs" / name, [f"seed={seed}"])
+
+    def variants() -> list[tuple[dict[str, Any], list[int]]]:
+        found, _ = gather([tmp_path / "runs"])
+        return [(row.variant, [*row.values]) for row in rows(found) if row.metric == "val/fvu"]
+
+    run("0", "a/x.npy", 0)
+    run("1", "c/y.npy", 0)
+    # The same as y.npy.
+    run("2", "b/x.npy", 1)
+    assert variants() == [({"dataset.path": "x.npy"}, [0]), ({"dataset.path": "y.npy"}, [0, 1])]
+    np.save(tmp_path / "a/x.npy", x + 1)
+    run("3", "a/x.npy", 0)
+    names = [variant for variant, _ in variants()]
+    assert len(names) == 3 and {"dataset.path": "y.npy"} in names
+    assert all([*one] == ["data"] for one in names if one != {"dataset.path": "y.npy"})
