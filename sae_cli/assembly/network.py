@@ -13,6 +13,7 @@ from sae_cli.config.schema import RunConfig
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.shapes import DataShape
 from sae_cli.model.activations.activation import ACTIVATIONS, Activation
+from sae_cli.model.activations.topk import BatchTopK, TopK
 from sae_cli.model.architectures import ARCHITECTURES
 from sae_cli.model.autoencoder import AutoEncoder
 from sae_cli.model.head import Head
@@ -77,6 +78,24 @@ def _build_penalty(config: RunConfig) -> Penalty | None:
     return penalty
 
 
+def _check_target(target: float | None, autoencoder: AutoEncoder) -> None:
+    """Raise ConfigError for a mean number of active latents that cannot be reached."""
+    if target is None:
+        return
+    activation, n = autoencoder.activation, autoencoder.n_latents
+    if isinstance(activation, TopK | BatchTopK):
+        raise ConfigError(
+            f"penalty.target_l0={target:g} needs an activation that the penalty can move, and "
+            f"activation={activation.name} keeps activation.k={activation.k} codes; choose "
+            "activation=relu or jumprelu, or leave penalty.target_l0 out"
+        )
+    if target > n:
+        raise ConfigError(
+            f"penalty.target_l0={target:g} is more than the {n} latents; give at most {n}, or more "
+            "latents"
+        )
+
+
 def build_network(config: RunConfig, parts: NetworkParts, shape: DataShape) -> Network:
     """Make a network with initial weights, on the CPU so that every device has the same.
 
@@ -89,6 +108,7 @@ def build_network(config: RunConfig, parts: NetworkParts, shape: DataShape) -> N
     )
     fit_activation_(parts.activation, autoencoder)
     penalty = for_network(parts.penalty, autoencoder)
+    _check_target(chosen["penalty"].get("target_l0"), autoencoder)
     if parts.inference is not None:
         of_each = parts.inference.check(chosen["penalty"]["name"], penalty)
         autoencoder.infer = partial(parts.inference, penalty=of_each)

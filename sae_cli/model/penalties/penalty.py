@@ -13,6 +13,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from sae_cli.core.errors import ConfigError
 from sae_cli.core.options import NonNegative
 from sae_cli.core.ranks.together import mean_of_batch
 from sae_cli.core.registry import Registry
@@ -60,8 +61,17 @@ class Penalty(nn.Module, ABC):
 
         Where the rows of a batch are shared by several processes it is that of all rows, unless the
         penalty is a mean itself: then the mean of all is that of the processes.
+
+        Raises:
+            ConfigError: there is not one for each example.
         """
-        mean = self.per_example(codes).mean(0)
+        found = self.per_example(codes)
+        if found.shape[:1] != codes.shape[:1]:
+            raise ConfigError(
+                f"per_example of {type(self).__name__} gives values of shape {(*found.shape,)} for "
+                f"{len(codes)} examples; it must give one or a row for each: ({len(codes)}, ...)"
+            )
+        mean = found.mean(0)
         return mean if isinstance(self, ExamplePenalty) else mean_of_batch(mean, len(codes))
 
 

@@ -9,10 +9,12 @@ import yaml
 from torch import Tensor
 
 from sae_cli.config.conf_folder import CONF
+from sae_cli.core.errors import ConfigError
 from sae_cli.model.activations.gated import Gated
 from sae_cli.model.activations.jumprelu import JumpReLU
 from sae_cli.model.penalties import PENALTIES, Penalty
 from sae_cli.model.penalties.activity import KL, L1, L2, SquaredTarget
+from sae_cli.model.penalties.penalty import ExamplePenalty
 from sae_cli.model.penalties.roles import for_network
 from tests.model.sparse import small
 
@@ -121,3 +123,15 @@ def test_the_penalty_of_each_example_is_that_of_a_batch_of_one() -> None:
     for penalty in (L1(weight=1.0), L2(weight=1.0)):
         alone = torch.stack([penalty(code[None]) for code in codes])
         assert torch.allclose(penalty.per_example(codes), alone)
+
+
+class Summed(ExamplePenalty):
+    """A slip: the sum over latents is one over examples, too."""
+
+    def per_example(self, codes: Tensor) -> Tensor:
+        return codes.abs().sum()
+
+
+def test_a_penalty_without_an_axis_of_examples() -> None:
+    with pytest.raises(ConfigError, match=r"Summed gives values of shape \(\) for 5 examples"):
+        Summed(weight=1.0)(torch.ones(5, 3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from sae_cli.assembly.data import read_dataset
+from sae_cli.assembly.network import build_network
+from sae_cli.assembly.parts import build_parts
 from sae_cli.core.errors import ConfigError
 from sae_cli.model.autoencoder import Pass
 from sae_cli.model.objective import Objective
@@ -173,3 +177,20 @@ def test_a_target_that_cannot_be_reached_leaves_a_weight_that_is_finite() -> Non
 def test_a_weight_of_0_cannot_be_tuned() -> None:
     with pytest.raises(ConfigError, match="which stays 0"):
         penalty(weight=0.0, target_l0=2.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("model=jumprelu", "penalty.target_l0=129"), "is more than the 128 latents"),
+        (("model=topk", "penalty=l1", "penalty.target_l0=20"), "keeps activation.k=8 codes"),
+        (("model=jumprelu", "penalty.target_l0=128"), None),
+    ],
+)
+def test_targets_that_cannot_be_reached(
+    words: tuple[str, ...], said: str | None, configure: Configure
+) -> None:
+    config = configure(*words, "device=cpu")
+    shape = read_dataset(config).shape
+    with nullcontext() if said is None else pytest.raises(ConfigError, match=said):
+        build_network(config, build_parts(config).network, shape)
