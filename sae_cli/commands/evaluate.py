@@ -95,6 +95,8 @@ def _take_apart(words: Sequence[str], pages: Path | None) -> _Asked:
         if SETTING.match(word) is None or (path.exists() and key not in OPTIONS):
             if not path.exists():
                 raise ConfigError(f"{word}: no such folder or file; give that of a run")
+            if path.is_file():
+                _refuse_data(word, path.suffix.lower())
             asked.paths.append(path)
             continue
         if not value:
@@ -116,6 +118,18 @@ def _take_apart(words: Sequence[str], pages: Path | None) -> _Asked:
     if not asked.paths:
         raise ConfigError("give the folder of a run: sae-evaluate RUN")
     return asked
+
+
+def _refuse_data(word: str, ending: str) -> None:
+    """Refuse a file that only data are read from, where a run or a dictionary is wanted."""
+    from sae_cli.datasets.formats.array_file import OPENERS as DATA
+    from sae_cli.results.interchange.given import OPENERS as DICTIONARIES
+
+    if ending in DATA and ending not in DICTIONARIES:
+        raise ConfigError(
+            f"{word} is a file of data, not a run; dataset=array "
+            f"{shlex.quote(f'dataset.path={word}')} evaluates on it"
+        )
 
 
 def _subject(one: Run, asked: _Asked, notes: Sequence[str]) -> Subject:

@@ -182,6 +182,10 @@ def test_a_dictionary_of_another_library(evaluating: Forked) -> None:
         (["runs/0", "out=nowhere/e.json"], "there is no folder nowhere"),
         (["runs/0", "out=x.npy"], "x.npy was not made by sae-evaluate"),
         (["runs/0", "out=runs/0/summary.json"], "was not made by sae-evaluate"),
+        (
+            ["runs/0", "x.npy"],
+            "x.npy is a file of data, not a run; dataset=array dataset.path=x.npy evaluates on it",
+        ),
         (["runs"], "runs holds runs; give one of them, such as runs/0"),
         (["runs/0", "--nope"], "--nope is not an option"),
     ],
