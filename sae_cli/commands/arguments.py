@@ -111,7 +111,7 @@ def changes(overrides: Sequence[str]) -> dict[str, Any]:
 
 def _parser() -> Parser:
     # The help is made from the pages: see ``commands.help``.
-    parser = Parser("sae-train", add_help=False, plugins=True)
+    parser = Parser("sae-train", add_help=False, plugins=True, settings=True)
     parser.add_argument("words", nargs="*")
     parser.add_argument("-m", "--multirun", action="store_true")
     parser.add_argument("-cd", "--config-dir")

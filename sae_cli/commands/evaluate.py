@@ -51,6 +51,13 @@ class _Asked:
     data: list[str]
     pages: Path | None
 
+    @property
+    def data_name(self) -> str | None:
+        """A name for data other than the runs' own: that of the file, or of the data set."""
+        named = dict(word.split("=", 1) for word in self.data)
+        path = named.get("dataset.path")
+        return Path(path).name if path else named.get("dataset", "others" if named else None)
+
 
 def _run(arguments: Sequence[str]) -> int:
     parsed = _parser().take_apart(arguments)
@@ -65,7 +72,8 @@ def _run(arguments: Sequence[str]) -> int:
     from sae_cli.results.tables import terminal_width
 
     given = asked.options.get("out")
-    target = target_of(None if given is None else full_path(given), asked.paths[0])
+    file = None if given is None else full_path(given)
+    target = target_of(file, asked.paths[0], asked.data_name)
     _check_writable(target)
     use_threads(AVAILABLE_THREADS)
     loaded = [read_run(path, asked.options.get("checkpoint")) for path in asked.paths]
@@ -95,6 +103,8 @@ def _take_apart(words: Sequence[str], pages: Path | None) -> _Asked:
         if SETTING.match(word) is None or (path.exists() and key not in OPTIONS):
             if not path.exists():
                 raise ConfigError(f"{word}: no such folder or file; give that of a run")
+            if path.is_file():
+                _refuse_data(word, path.suffix.lower())
             asked.paths.append(path)
             continue
         if not value:
@@ -116,6 +126,18 @@ def _take_apart(words: Sequence[str], pages: Path | None) -> _Asked:
     if not asked.paths:
         raise ConfigError("give the folder of a run: sae-evaluate RUN")
     return asked
+
+
+def _refuse_data(word: str, ending: str) -> None:
+    """Refuse a file that only data are read from, where a run or a dictionary is wanted."""
+    from sae_cli.datasets.formats.array_file import OPENERS as DATA
+    from sae_cli.results.interchange.given import OPENERS as DICTIONARIES
+
+    if ending in DATA and ending not in DICTIONARIES:
+        raise ConfigError(
+            f"{word} is a file of data, not a run; dataset=array "
+            f"{shlex.quote(f'dataset.path={word}')} evaluates on it"
+        )
 
 
 def _subject(one: Run, asked: _Asked, notes: Sequence[str]) -> Subject:
@@ -184,7 +206,8 @@ def _parser() -> Parser:
         metavar="RUN | KEY=VALUE",
         help="the folder of a run, or the file of a dictionary (SAELens, dictionary_learning, "
         "sparsify, Gemma Scope), one or more; and checkpoint=best or last, split=test (train, "
-        "val), device=auto (cpu, cuda), out=FILE (RUN.evaluation.json beside the run), "
+        "val), device=auto (cpu, cuda), out=FILE (RUN.evaluation.json beside the run, "
+        "RUN.on_DATA.evaluation.json for other data), "
         "dataset=NAME and dataset.OPTION=VALUE as sae-train takes them, for other data",
     )
     parser.add_argument(

@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import NoReturn, final
 
+from sae_cli.commands.dashed import as_setting
 from sae_cli.commands.version import ShowVersion
 from sae_cli.core.errors import ConfigError, nearest
 
@@ -26,6 +27,7 @@ class Parser(argparse.ArgumentParser):
     Args:
         examples: command lines to begin with, each with what it does.
         plugins: whether it has ``--plugin``, ``given.plugin``.
+        settings: whether its words are settings, which some write as options.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Parser(argparse.ArgumentParser):
         examples: Mapping[str, str] | None = None,
         add_help: bool = True,
         plugins: bool = False,
+        settings: bool = False,
     ) -> None:
         width = max(map(len, examples), default=0) if examples else 0
         lines = [f"  {line:{width}}  {what}" for line, what in (examples or {}).items()]
@@ -47,6 +50,7 @@ class Parser(argparse.ArgumentParser):
             add_help=add_help,
             allow_abbrev=False,
         )
+        self._settings = settings
         self.add_argument("--traceback", action="store_true", help="show where an error came from")
         if plugins:
             self.add_argument(
@@ -68,11 +72,15 @@ class Parser(argparse.ArgumentParser):
             ConfigError: something on it is neither.
         """
         options = sorted(self._option_string_actions)
-        for argument in arguments:
+        for number, argument in enumerate(arguments, start=1):
             name, equals, _ = argument.partition("=")
-            if name.startswith("-") and equals and name not in options:
+            if not name.startswith("-") or name in options:
+                continue
+            if equals:
                 bare = argument.lstrip("-")
                 raise ConfigError(f"{argument}: settings have no dashes; write {bare}")
+            if self._settings and (meant := as_setting(argument, arguments[number:])):
+                raise ConfigError(f"unknown option {argument}; write {meant}")
         given, unknown = self.parse_known_intermixed_args(arguments)
         for argument in unknown:
             raise ConfigError(

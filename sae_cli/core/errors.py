@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 import signal
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -39,6 +40,8 @@ MACHINE_GAVE_OUT = {
 MAX_TEXT = 2000
 # Names less alike than this have nothing to do with each other.
 ALIKE = 0.65
+# A name of fewer letters begins many others by chance.
+SHORTEST = 3
 
 
 class SaeError(Exception):
@@ -148,11 +151,24 @@ def nearest(given: str, allowed: Iterable[str], prefix: str = "") -> str:
 
 
 def most_alike(given: str, names: Sequence[str], cutoff: float) -> str | None:
-    """Give the name that is spelled most like the given one, or None if none is alike.
+    """Give the name that is most like the given one, or None if none is alike.
+
+    Capital letters make no difference. A name of the same words in another order comes first, then
+    one whose last part is the given one, such as ``val/fvu`` for ``fvu``, then the one that is
+    spelled most like it, then one that it begins with, such as ``cosine`` for ``cosine_annealing``.
 
     Args:
-        cutoff: how much of two names has to be alike, from 0 to 1.
+        cutoff: how much of two names has to be spelled alike, from 0 to 1.
     """
-    close = difflib.get_close_matches(given, names, n=max(1, len(names)), cutoff=cutoff)
+    plain = {name.lower(): name for name in names}
+    asked = given.lower()
+    same = [name for name in plain if sorted(name.split("_")) == sorted(asked.split("_"))]
+    ends = [name for name in plain if re.split("[/.]", name)[-1] == asked]
+    # Of the metrics of several splits, a run is judged by this one.
+    ends.sort(key=lambda name: not name.startswith("val/"))
+    alike = difflib.get_close_matches(asked, plain, n=max(1, len(plain)), cutoff=cutoff)
     # Letters that have changed places are a single slip, and count as two to difflib.
-    return min(close, key=lambda name: sorted(name) != sorted(given), default=None)
+    alike.sort(key=lambda name: sorted(name) != sorted(asked))
+    begins = [name for name in plain if len(name) >= SHORTEST and asked.startswith(f"{name}_")]
+    begins.sort(key=len, reverse=True)
+    return next((plain[name] for name in (*same, *ends, *alike, *begins)), None)

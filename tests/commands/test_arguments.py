@@ -74,6 +74,28 @@ def test_what_is_neither_option_nor_word(words: str, says: str) -> None:
     assert says in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("words", "write"),
+    [
+        ("--epochs 3", "epochs=3"),
+        ("model=ae --batch-size 32 seed=1", "batch_size=32"),
+        ("--seed -1", "seed=-1"),
+        ("--resume", "resume=FOLDER"),
+        ("--resume outputs/x", "resume=outputs/x"),
+        ("-model ae", "model=ae"),
+        ("--quiet model=ae", "quiet=true"),
+        ("--epochs -m", "epochs=VALUE"),
+        ("--optimizer.learning_rate 0.1", "optimizer.learning_rate=0.1"),
+        ("--hydra.run.dir x", "hydra.run.dir=x"),
+    ],
+)
+def test_a_setting_given_as_an_option(words: str, write: str) -> None:
+    given = next(word for word in words.split() if word.startswith("-"))
+    with pytest.raises(ConfigError) as raised:
+        parse(words.split())
+    assert str(raised.value) == f"unknown option {given}; write {write}"
+
+
 @pytest.mark.parametrize("make", [report._parser, reproduce._parser])
 def test_the_other_commands_say_the_same(make: object) -> None:
     assert callable(make)

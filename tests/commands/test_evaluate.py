@@ -153,7 +153,7 @@ def test_a_dictionary_of_another_library(evaluating: Forked) -> None:
     data = ("dataset=array", "dataset.path=acts.npy")
     done = evaluating("params.npz", *data)
     assert (done.code, done.err) == (0, "")
-    (found,) = written(evaluating.cwd / "params.npz.evaluation.json")["runs"]
+    (found,) = written(evaluating.cwd / "params.npz.on_acts.npy.evaluation.json")["runs"]
     assert found["n_latents"] == 4 and found["metrics"]["fvu"] > 0.0
     for words, text in [
         ((), "is a dictionary, which does not say what it was trained on; give dataset=array"),
@@ -182,6 +182,10 @@ def test_a_dictionary_of_another_library(evaluating: Forked) -> None:
         (["runs/0", "out=nowhere/e.json"], "there is no folder nowhere"),
         (["runs/0", "out=x.npy"], "x.npy was not made by sae-evaluate"),
         (["runs/0", "out=runs/0/summary.json"], "was not made by sae-evaluate"),
+        (
+            ["runs/0", "x.npy"],
+            "x.npy is a file of data, not a run; dataset=array dataset.path=x.npy evaluates on it",
+        ),
         (["runs"], "runs holds runs; give one of them, such as runs/0"),
         (["runs/0", "--nope"], "--nope is not an option"),
     ],
@@ -219,3 +223,18 @@ def _read_only() -> None:
     import os
 
     os.access = lambda *_, **__: False
+
+
+def test_other_data_leave_the_evaluation_on_its_own(evaluating: Forked) -> None:
+    folder = evaluating.cwd / "runs"
+    assert evaluating("runs/1").code == 0
+    before = (folder / "1.evaluation.json").read_bytes()
+    np.save(evaluating.cwd / "my x.npy", np.random.default_rng(0).random((90, 64)))
+    for words, name in (
+        (("dataset=array", "dataset.path=my x.npy"), "my_x.npy"),
+        (("dataset.test=1000",), "others"),
+    ):
+        done = evaluating("runs/1", *words)
+        assert (done.code, done.err) == (0, "")
+        assert done.out.splitlines()[-1] == f"written: runs/1.on_{name}.evaluation.json"
+    assert (folder / "1.evaluation.json").read_bytes() == before

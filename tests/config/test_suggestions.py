@@ -131,11 +131,19 @@ def test_a_sweep_is_offered_its_own_folder() -> None:
         ("sparse_lk", ["sparse_kl", "sparse_l1", "sparse_l2"], "sparse_kl"),
         ("spares_kl", ["sparse_l2", "sparse_kl", "spares_l2"], "sparse_kl"),
         ("sparse_k", ["sparse_l2", "sparse_kl"], "sparse_kl"),
+        ("vae_conv", ["conv", "conv_vae", "vae"], "conv_vae"),
+        ("VAE", ["ae", "conv_vae", "vae"], "vae"),
+        ("l1", ["L1", "L2"], "L1"),
+        ("cosine_annealing", ["constant", "cosine", "linear_decay"], "cosine"),
+        ("sparse_kl_norms", ["sparse", "sparse_kl"], "sparse_kl"),
+        ("fvu", ["test/fvu", "train/fvu", "val/fvu", "val/fva"], "val/fvu"),
+        ("n_latents", ["architecture.n_latents", "n_layers"], "architecture.n_latents"),
     ],
 )
 def test_choices_are_near_in_meaning(given: str, allowed: list[str], suggested: str) -> None:
     assert nearest(given, allowed) == f"; did you mean {suggested}?"
     assert nearest("early_stopping", ["penalty.stride", "epochs"]) == ""
+    assert nearest("k_of_all_examples", ["k", "epochs"]) == ""
 
 
 def test_names_are_compared_without_their_group() -> None:

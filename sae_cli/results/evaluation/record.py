@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from sae_cli.run_folder.files import as_json, read_json, write_atomically
 
 MADE_BY = "sae-evaluate"
 NAME = "evaluation.json"
+NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
 
 def lines_of(
@@ -71,18 +73,20 @@ def _notes(found: Sequence[Evaluation]) -> Iterator[str]:
         yield f"note{mark}: {note}"
 
 
-def target_of(given: Path | None, first: Path) -> Path:
+def target_of(given: Path | None, first: Path, data: str | None = None) -> Path:
     """Choose the file for the evaluation of a run: beside it, unless another one is given.
 
     Args:
         given: a file; or a folder that is there, for ``evaluation.json`` in it.
         first: the folder or file of the first run.
+        data: names data other than its own, whose evaluation leaves that on its own in place.
 
     Raises:
         ConfigError: no file of sae-evaluate can be there.
     """
     if given is None:
-        target = first.with_name(f"{first.name}.{NAME}")
+        on = "" if data is None else f".on_{NOT_IN_NAMES.sub('_', data)}"
+        target = first.with_name(f"{first.name}{on}.{NAME}")
     else:
         target = given / NAME if given.is_dir() else given
     mend = "give out=FILE"
