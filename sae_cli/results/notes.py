@@ -24,7 +24,9 @@ def target_notes(target: float | None, trained: float, found: float) -> list[str
     """
     if target is None or abs(found / target - 1.0) <= NEAR:
         return []
-    missed = f"penalty.target_l0={target:g}: val/l0 is {found:.4g}, more than {NEAR:.0%} from it; "
+    missed = (
+        f"note: penalty.target_l0={target:g}: val/l0 is {found:.4g}, more than {NEAR:.0%} from it; "
+    )
     if abs(trained / target - 1.0) <= NEAR:
         how = f"train/l0 is {trained:.4g}, so give more rows, or a smaller architecture.n_latents"
     else:

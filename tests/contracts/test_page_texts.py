@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -47,6 +48,9 @@ def test_every_option_of_a_page_has_a_line_of_meaning(page: Any) -> None:
     for option in text.options:
         assert 12 <= len(option.meaning) <= LONGEST, f"{page}: {option.key} needs a line of meaning"
         assert option.comment[-1].endswith("."), f"{page}: {option.key}"
+        # The help shows an option alone: nothing stands above or below it.
+        said = " ".join(option.comment)
+        assert not re.search(r"\b(as|given|said) (above|below)", said), f"{page}: {option.key}"
         assert yaml.safe_load(option.value) == content[option.key]
 
 

@@ -152,7 +152,7 @@ def test_a_target_that_is_missed_is_said_in_one_line(configure: Configure, tmp_p
     )
     train(config, tmp_path / "run", [])
     text = (tmp_path / "run/train.log").read_text()
-    assert text.count("penalty.target_l0=3: val/l0 is ") == 1
+    assert text.count("note: penalty.target_l0=3: val/l0 is ") == 1
     assert "; train longer, begin with another penalty.weight, or " in text
 
 
@@ -161,7 +161,9 @@ def test_what_is_said_of_a_target() -> None:
     assert target_notes(4.0, 5.0, 4.19) == target_notes(4.0, 4.0, 3.81) == []
     for trained, found in ((4.3, 4.3), (0.0, 0.0), (3.7, 4.3)):
         (note,) = target_notes(4.0, trained, found)
-        assert note.startswith(f"penalty.target_l0=4: val/l0 is {found:g}, more than 5% from it; ")
+        assert note.startswith(
+            f"note: penalty.target_l0=4: val/l0 is {found:g}, more than 5% from it; "
+        )
         assert "train longer" in note
     (note,) = target_notes(4.0, 4.1, 4.3)
     assert "; train/l0 is 4.1, so give more rows" in note and "train longer" not in note
