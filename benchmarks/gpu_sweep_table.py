@@ -27,7 +27,7 @@ def gpu_sweep(plan: Plan) -> str:
     if not has_gpu(python):
         return NO_GPU
     epochs = plan.epochs or 4
-    cases = {str(n): partial(epoch_seconds, python, n, epochs, "device=cuda") for n in JOBS}
+    cases = {str(n): partial(epoch_seconds, python, n, epochs) for n in JOBS}
     results = in_turn("gpu_sweep", cases, plan.rounds)
     rows = []
     for name, own in results.items():
@@ -38,15 +38,13 @@ def gpu_sweep(plan: Plan) -> str:
     return markdown("A sweep on a GPU", NOTE, header, rows)
 
 
-def epoch_seconds(python: str, jobs: int, epochs: int, device: str) -> float:
+def epoch_seconds(python: str, jobs: int, epochs: int) -> float:
     """Measure the seconds that one more epoch of all jobs takes."""
-    return (_seconds(python, jobs, epochs, device) - _seconds(python, jobs, 1, device)) / (
-        epochs - 1
-    )
+    return (_seconds(python, jobs, epochs) - _seconds(python, jobs, 1)) / (epochs - 1)
 
 
-def _seconds(python: str, jobs: int, epochs: int, device: str) -> float:
-    words = [*PAGES["sparse_kl"].overrides, f"epochs={epochs}", device, *QUIET]
+def _seconds(python: str, jobs: int, epochs: int) -> float:
+    words = [*PAGES["sparse_kl"].overrides, f"epochs={epochs}", "device=cuda", *QUIET]
     with tempfile.TemporaryDirectory() as folder:
         if jobs == 1:
             words += [f"hydra.run.dir={folder}/run"]
@@ -54,4 +52,4 @@ def _seconds(python: str, jobs: int, epochs: int, device: str) -> float:
             weights = ",".join(str(0.01 * (i + 1)) for i in range(jobs))
             words += ["-m", f"penalty.weight={weights}", "sweep.together=on"]
             words += [f"hydra.sweep.dir={folder}"]
-        return run([python, "-m", "sae_cli", *words], gpu=device == "device=cuda").seconds
+        return run([python, "-m", "sae_cli", *words], gpu=True).seconds

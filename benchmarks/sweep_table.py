@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import math
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -32,7 +31,8 @@ SMALL_NOTE = (
 SMALL = ("model=sparse_kl", "penalty.weight=range(1,33)", "epochs=50")
 # Jobs side by side in groups, one by one in one process, and each in a process of its own.
 WAYS = ("sweep.together=on", "sweep.together=off", "hydra/launcher=joblib")
-Measured = tuple[float, float]
+# Seconds, and the mean loss where there is one.
+Measured = tuple[float, float | None]
 Case = Callable[[], Measured]
 
 
@@ -68,10 +68,11 @@ def _table(table: str, title: str, note: str, cases: dict[str, Case], rounds: in
     rows = []
     seconds = {name: [one[0] for one in found] for name, found in results.items()}
     for name, own in seconds.items():
-        loss = mean(one[1] for one in results[name])
+        losses = [one[1] for one in results[name] if one[1] is not None]
         keep(table, name, "seconds", own)
         keep(table, name, "mean_val_loss", [one[1] for one in results[name]])
-        rows.append([name, spread(own, 2), ratios(seconds[ours], own), f"{loss:.4f}"])
+        loss = f"{mean(losses):.4f}" if losses else "-"
+        rows.append([name, spread(own, 2), ratios(seconds[ours], own), loss])
     header = ["command", "seconds", "sae-train / it", "mean val loss"]
     return markdown(title, note, header, rows)
 
@@ -94,7 +95,7 @@ def _products(python: str) -> Measured:
     """Their values mean nothing, so there is no loss."""
     models = ["--models", str(len(WEIGHTS))]
     words = [str(HERE / "products.py"), "sparse_kl", "32", "1", "1", *models]
-    return run([python, *words]).seconds, math.nan
+    return run([python, *words]).seconds, None
 
 
 def _minimal(python: str) -> Measured:

@@ -190,10 +190,12 @@ def _without_effect(
 def _more_active(training: Training, final: Mapping[str, Any]) -> Iterator[str]:
     """Say that the threshold of training lets more codes through than it was learned for."""
     activation, l0 = training.autoencoder.activation, final["val/l0"]
-    if isinstance(activation, BatchTopK) and l0 > (1.0 + MORE) * activation.k:
+    if not isinstance(activation, BatchTopK):
+        return
+    if l0 > (1.0 + MORE) * max(activation.k, final["train/l0"]):
         yield (
             f"val/l0 is {l0:.3g} where activation.k={activation.k}, because the threshold was "
-            "learned of training examples, and lets more codes of others through: try more "
+            "learned from training examples, and lets more codes of others through: try more "
             "examples or fewer epochs"
         )
 

@@ -47,7 +47,8 @@ def never_reviving(
                 revival, n = one, len(stage.examples(training.dataset.train))
                 seen += stage.epochs * n
                 steps = max(steps, stage.epochs * steps_per_epoch(config, n))
-    if revival is None or not seen or not final["train/dead_latents"]:
+    # What could do nothing was spoken of at the start.
+    if revival is None or not seen or not final["train/dead_latents"] or revival_notes(training):
         return
     never = f"revival={config.parts['revival']['name']} never acted, because"
     if seen < revival.dead_after:

@@ -162,7 +162,9 @@ def _with_kept_labels(
     generator = streams_of(config.settings.seed).labels
     n_classes = n_classes if supervision.classes is None else len(supervision.classes)
     kept = keep_labels(train.labels, train.rows, supervision.n_labels, n_classes, generator)
-    return replace(moved, train=replace(moved.train, labels=kept.to(moved.train.rows.device)))
+    # Where values are streamed, labels are on the device all the same.
+    device = kept.device if moved.train.labels is None else moved.train.labels.device
+    return replace(moved, train=replace(moved.train, labels=kept.to(device)))
 
 
 def optimizer_section(config: RunConfig, stage: Stage) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast, final
 from greenlet import getcurrent, greenlet
 
 from sae_cli.core.errors import Crowded
+from sae_cli.core.machine import is_gpu_memory
 
 Brought = TypeVar("Brought")
 Got = TypeVar("Got")
@@ -70,12 +71,11 @@ def wait_for(call: Callable[[], Got]) -> Got:
 
 @contextmanager
 def crowded() -> Iterator[None]:
-    """Raise Crowded for an error of a GPU's memory, where other calls have some of it."""
+    """Raise Crowded for an error of a GPU's memory, of which other calls may have some."""
     try:
         yield
     except RuntimeError as error:
-        # The name must do, because torch is not imported for a typo.
-        if in_company() and type(error).__name__ == "OutOfMemoryError":
+        if in_company() and is_gpu_memory(error):
             raise Crowded("the GPU has too little memory for the jobs of a group") from error
         raise
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sae_cli.core.errors import MACHINE_GAVE_OUT
 
 # PyTorch says these in plain RuntimeErrors of the CPU, of CUDA and its libraries, and of threads.
+NO_GPU_MEMORY = ("CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
 NO_MEMORY = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED", "bad_alloc", "new thread")
 # The system's loader says these of a library that does not fit, without an error number.
 NOT_LOADED = ("failed to map segment", "annot allocate memory", "Too many open files")
@@ -21,6 +22,11 @@ def is_memory(error: BaseException) -> bool:
     # The name must do, because torch is not imported for a typo.
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return named or (isinstance(error, RuntimeError) and _says(error, NO_MEMORY))
+
+
+def is_gpu_memory(error: RuntimeError) -> bool:
+    """Tell whether memory of a GPU could not be had."""
+    return type(error).__name__ == "OutOfMemoryError" or _says(error, NO_GPU_MEMORY)
 
 
 def is_library(error: BaseException) -> bool:

@@ -61,7 +61,8 @@ def montage(rgb: Floats, columns: int, zoom: int) -> npt.NDArray[np.uint8]:
     cell_height, cell_width = height * zoom + GAP, width * zoom + GAP
     rows = -(-n // columns)
     canvas = np.full((rows * cell_height + GAP, columns * cell_width + GAP, 3), WHITE, np.uint8)
-    tiles = np.round(rgb * WHITE).astype(np.uint8).repeat(zoom, axis=1).repeat(zoom, axis=2)
+    levels = np.round(rgb.astype(np.float64) * WHITE).astype(np.uint8)
+    tiles = levels.repeat(zoom, axis=1).repeat(zoom, axis=2)
     border = round(BORDER * WHITE)
     for index, tile in enumerate(tiles):
         top, left = (index // columns) * cell_height, (index % columns) * cell_width

@@ -118,11 +118,14 @@ class Captured:
         if self._shared is None or any(
             own != rates[first] for own, first in zip(rates, self._shared, strict=True)
         ):
-            # Once they differ they have a place each, so that nothing is recorded a third time.
+            # Once they differ they have a place each, and are moved one by one, so that nothing is
+            # recorded a third time.
             alike = {own: i for i, own in reversed([*enumerate(rates)])}
             apart = self._shared is not None
             self._shared = [*range(len(rates))] if apart else [alike[own] for own in rates]
             self._graphs.clear()
+            # A pool that no graph has any more is not given to another.
+            self._pool = torch.cuda.graph_pool_handle()
         n = len(rates[0])
         if n not in self._rates:
             self._rates[n] = Rates(n, len(rates), self._generators[0].device)

@@ -74,7 +74,7 @@ class Step:
             self._captured = Captured(self._of_one, self._batch_size, generators)
 
     def end(self) -> None:
-        """Say that no further step is taken, for which trainings that are taken with it wait."""
+        """Say that no step follows, so that trainings taken with it wait for none."""
         self.update.ended, self.update.group = True, None
         # What is recorded takes memory of the GPU.
         self._captured = None

@@ -21,7 +21,7 @@ from sae_cli.datasets.look import Look, look_at
 from tests.conftest import Command, Configure
 from tests.contracts.small import MODELS
 
-GOOD = {"train/dead_latents": 0, "val/fvu": 0.2, "val/l0": 9.0}
+GOOD = {"train/dead_latents": 0, "train/l0": 7.0, "val/fvu": 0.2, "val/l0": 9.0}
 NEAR = look_at(Split(torch.randn(50, 4), torch.arange(50)))
 FAR = replace(NEAR, mean_over_spread=4.0)
 SMALL = ("dataset.test=1500", "device=cpu")
@@ -336,8 +336,11 @@ def test_more_active_codes_than_were_asked_for(configure: Configure) -> None:
     """Only a threshold that was learned of other examples can let them through."""
     words = Words(configure, "model=batch_topk", "activation.k=8")
     assert words.of(val_l0=10.0) == []
+    # A threshold that training examples exceed, too, is still being learned.
+    assert words.of(val_l0=10.1, train_l0=9.0) == []
     assert words.of(val_l0=10.1) == [
-        "note: val/l0 is 10.1 where activation.k=8, because the threshold was learned of training "
-        "examples, and lets more codes of others through: try more examples or fewer epochs"
+        "note: val/l0 is 10.1 where activation.k=8, because the threshold was learned from "
+        "training examples, and lets more codes of others through: try more examples or fewer "
+        "epochs"
     ]
     assert Words(configure, "model=sparse_l1").of(val_l0=60.0) == []

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from sae_cli.assembly.data import baseline_of, read_dataset, read_once
+from sae_cli.assembly.data import baseline_of, on_device, read_dataset, read_once
+from sae_cli.assembly.parts import build_parts
+from sae_cli.assembly.stages import _with_kept_labels
+from sae_cli.datasets import dataset
 from sae_cli.datasets.dataset import Split
 from tests.conftest import Configure
 
@@ -50,3 +53,24 @@ def test_codes_that_a_stage_sees_are_not_taken_for_the_data(configure: Configure
         codes = Split(torch.full((len(data.val), 3), 0.5), torch.arange(len(data.val)))
         baseline_of(config, data.val)
         assert baseline_of(config, codes).mean == 0.5
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_runs_share_what_is_moved_to_a_device(
+    streamed: bool, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The labels that one run sees are its own, and lie there; so do streams, each with its wait."""
+    monkeypatch.setattr(dataset, "too_large", lambda size, device: streamed)
+    # Tensors of this device have no values.
+    device = torch.device("meta")
+    config = configure("model=ae", "head=classifier", "head.n_labels=30")
+    with read_once():
+        data = read_dataset(config)
+        moved = on_device(data, device)
+        assert (on_device(data, device) is moved) == (not streamed)
+        supervision = build_parts(config).network.supervision
+        assert supervision is not None
+        kept = _with_kept_labels(config, supervision, data, moved).train
+    assert kept.labels is not None and kept.labels.device.type == "meta"
+    assert kept.labels is not moved.train.labels
+    assert kept.stored is moved.train.stored

@@ -63,12 +63,14 @@ class Graph:
 
     Attributes:
         made: all since ``pretend``.
+        pool: that it was recorded with.
     """
 
     made: ClassVar[list[Graph]] = []
 
     def __init__(self) -> None:
         self.made.append(self)
+        self.pool: object = None
         self.operations: list[tuple[Any, Any, Any, list[Tensor]]] = []
         self.registered: list[Generator] = []
         self.replays = 0
@@ -104,6 +106,7 @@ class Recording(Mode):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._graph = graph
+        graph.pool = pool
         self._before: list[tuple[Tensor, Tensor]] = []
         self._made: list[Tensor] = []
         self._states: list[tuple[Generator, Tensor]] = []
@@ -180,7 +183,7 @@ def pretend(patch: pytest.MonkeyPatch) -> None:
     """Put these in the place of CUDA's."""
     debug = Debug()  # type: ignore[no-untyped-call]
     patch.setattr(Graph, "made", [])
-    patch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+    patch.setattr(torch.cuda, "graph_pool_handle", object)
     patch.setattr(captured, "BETWEEN", (*captured.BETWEEN, __file__))
     patch.setattr(torch.cuda, "get_sync_debug_mode", lambda: debug.mode)
     patch.setattr(torch.cuda, "set_sync_debug_mode", debug.set)

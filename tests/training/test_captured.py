@@ -106,6 +106,29 @@ def test_a_stretch_is_captured_besides_and_draws_on() -> None:
     assert summed.calls == [SIZE] * (LONGEST + 1 + LONGEST)
 
 
+def test_rates_that_come_apart_are_recorded_once_more() -> None:
+    """Trainings with one rate share its place; a pool that was emptied is given to no graph."""
+
+    def scaled(steps: Sequence[Examples], rates: Sequence[Tensor]) -> list[Terms]:
+        places.append([rate.data_ptr() for rate in rates])
+        return [
+            {"loss": values_of(values).sum() * rate}
+            for (values, _), rate in zip(steps, rates, strict=True)
+        ]
+
+    places: list[list[int]] = []
+    captured = Captured(scaled, SIZE, [Generator(), Generator()])
+    split, rows = split_of(1), torch.arange(SIZE)
+    for rates in [(1.0, 1.0)] * 5 + [(1.0, 2.0), (3.0, 2.0), (2.0, 2.0), (1.0, 5.0)]:
+        given: list[Given] = [(BatchRows(split, rows + i), None) for i in range(2)]
+        found = captured(given, [(rate,) for rate in rates])
+        losses = [float(own["loss"]) for own in found]
+        assert losses == [6.0 * rates[0], 10.0 * rates[1]]
+    assert [graph.replays for graph in Graph.made] == [2, 4]
+    assert Graph.made[0].pool is not Graph.made[1].pool
+    assert places[0][0] == places[0][1] and places[-1][0] != places[-1][1]
+
+
 def test_rows_of_another_split_are_not_gathered_from_the_first() -> None:
     summed, splits, rows = Summed(), {1: split_of(1), -1: split_of(-1)}, torch.arange(SIZE)
     for sign in [1] * 5 + [-1] * 2 + [1] * 2:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache, partial
 from typing import final
 
@@ -139,16 +139,19 @@ class Stacks:
     """
 
     def __init__(self, most: int | None) -> None:
-        self._common = lru_cache(most)(Common)
-        self._stacked = lru_cache(most)(self._stack)
+        common = lru_cache(most)(Common)
+        self._stacked = lru_cache(most)(partial(_stack, common))
 
     def __call__(self, models: tuple[Model, ...], kind: Hashable) -> Stacked:
         """Give those of models with batches of a kind."""
         return self._stacked(models, kind)
 
-    def _stack(self, models: tuple[Model, ...], kind: Hashable) -> Stacked:
-        recorded = [model.recorded[kind] for model in models]
-        return Stacked(self._common(models), [one for one in recorded if one is not None])
+
+def _stack(
+    common: Callable[[tuple[Model, ...]], Common], models: tuple[Model, ...], kind: Hashable
+) -> Stacked:
+    recorded = [model.recorded[kind] for model in models]
+    return Stacked(common(models), [one for one in recorded if one is not None])
 
 
 _stacks = Stacks(MOST_STACKS)
