@@ -105,10 +105,14 @@ def gather(folders: Sequence[Path]) -> tuple[list[FinishedRun], list[str]]:
         except ConfigError as error:
             left_out.append(str(error))
     if not runs:
-        first = f", such as {left_out[0]}" if left_out else ""
+        others = (
+            f" ({len(left_out)} that have not finished or cannot be read, such as {left_out[0]})"
+            if left_out
+            else ""
+        )
         raise ConfigError(
-            f"no finished run in {', '.join(map(short, folders))} ({len(left_out)} that have not "
-            f"finished or cannot be read{first}); give run folders, sweeps, or folders of these"
+            f"no finished run in {', '.join(map(short, folders))}{others}; give run folders, "
+            "sweeps, or folders of these"
         )
     return runs, left_out
 

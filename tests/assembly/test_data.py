@@ -59,7 +59,7 @@ def test_codes_that_a_stage_sees_are_not_taken_for_the_data(configure: Configure
 def test_runs_share_what_is_moved_to_a_device(
     streamed: bool, configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The labels that one run sees are its own, and lie there; so do streams, each with its wait."""
+    """The labels that one run sees are its own, and lie there; a stream is each run's own."""
     monkeypatch.setattr(dataset, "too_large", lambda size, device: streamed)
     # Tensors of this device have no values.
     device = torch.device("meta")

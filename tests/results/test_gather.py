@@ -178,6 +178,11 @@ def test_a_run_that_has_not_finished_is_left_out_and_counted(runs: Path) -> None
         gather([runs])
 
 
+def test_a_folder_without_runs_is_said_in_few_words(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no finished run in \S+; give run folders, sweeps, or"):
+        gather([tmp_path])
+
+
 def test_a_missing_or_infinite_metric_is_not_a_number(runs: Path) -> None:
     edit(runs / "1" / "summary.json", **{"val/fvu": None})
     assert table(made(runs))[0][4].endswith("(1 of 2 seeds)")
