@@ -113,14 +113,7 @@ class Step:
         labels: Tensor | None = None,
         share: Share | None = None,
     ) -> Terms:
-        """Train on one batch; return its terms.
-
-        Args:
-            target: ``(batch, *input_shape)``, or the rows of a batch, which have labels of their
-                own.
-            labels: ``(batch,)`` or None.
-            share: which rows of the batch these are, where several processes share it.
-        """
+        """Train on one batch, given as to an ``Update``; return its terms."""
         if self.gathers:
             return self._launch((target, labels), (learning_rate,))
         return self.update(target, labels, learning_rate, share)
