@@ -78,21 +78,18 @@ def _build_penalty(config: RunConfig) -> Penalty | None:
     return penalty
 
 
-def _check_target(target: float | None, autoencoder: AutoEncoder) -> None:
-    """Raise ConfigError for a mean number of active latents that cannot be reached."""
-    if target is None:
-        return
-    activation, n = autoencoder.activation, autoencoder.n_latents
+def check_target(config: RunConfig, autoencoder: AutoEncoder) -> None:
+    """Raise ConfigError for a mean number of active latents that no new run can reach."""
+    target = config.parts["penalty"].get("target_l0")
+    activation, most = autoencoder.activation, autoencoder.n_latents
+    what = f"the {most} latents"
     if isinstance(activation, TopK | BatchTopK):
+        most = activation.k
+        what = f"the activation.k={most} codes that activation={activation.name} keeps"
+    if target is not None and target > most:
         raise ConfigError(
-            f"penalty.target_l0={target:g} needs an activation that the penalty can move, and "
-            f"activation={activation.name} keeps activation.k={activation.k} codes; choose "
-            "activation=relu or jumprelu, or leave penalty.target_l0 out"
-        )
-    if target > n:
-        raise ConfigError(
-            f"penalty.target_l0={target:g} is more than the {n} latents; give at most {n}, or more "
-            "latents"
+            f"penalty.target_l0={target:g} is more than {what}; give at most {most}, or more of "
+            "them"
         )
 
 
@@ -108,7 +105,6 @@ def build_network(config: RunConfig, parts: NetworkParts, shape: DataShape) -> N
     )
     fit_activation_(parts.activation, autoencoder)
     penalty = for_network(parts.penalty, autoencoder)
-    _check_target(chosen["penalty"].get("target_l0"), autoencoder)
     if parts.inference is not None:
         of_each = parts.inference.check(chosen["penalty"]["name"], penalty)
         autoencoder.infer = partial(parts.inference, penalty=of_each)

@@ -12,6 +12,7 @@ from sae_cli.assembly.compute import prepare_process, settle, use_threads
 from sae_cli.assembly.data import check_data, locate, read_dataset
 from sae_cli.assembly.environment import environment
 from sae_cli.assembly.latents import check_shares, shares_of
+from sae_cli.assembly.network import check_target
 from sae_cli.assembly.parts import Parts
 from sae_cli.assembly.plugins import record_plugins
 from sae_cli.assembly.ranks import check_ranks
@@ -92,6 +93,8 @@ def _prepare(
         data = read_dataset(config, download=download)
     check_data(config, parts, data, is_new=is_new)
     training = build_training(config, parts, data)
+    if is_new:
+        check_target(config, training.autoencoder)
     if shares_of(config) == "rows":
         check_ranks(config, training)
     for stage in training.stages:

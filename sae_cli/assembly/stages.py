@@ -162,9 +162,10 @@ def _with_kept_labels(
     generator = streams_of(config.settings.seed).labels
     n_classes = n_classes if supervision.classes is None else len(supervision.classes)
     kept = keep_labels(train.labels, train.rows, supervision.n_labels, n_classes, generator)
+    assert moved.train.labels is not None
     # Where values are streamed, labels are on the device all the same.
-    device = kept.device if moved.train.labels is None else moved.train.labels.device
-    return replace(moved, train=replace(moved.train, labels=kept.to(device)))
+    kept = kept.to(moved.train.labels.device)
+    return replace(moved, train=replace(moved.train, labels=kept))
 
 
 def optimizer_section(config: RunConfig, stage: Stage) -> dict[str, Any]:

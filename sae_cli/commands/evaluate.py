@@ -55,6 +55,8 @@ class _Asked:
     def data_name(self) -> str | None:
         """A name for data other than the runs' own: that of the file, or of the data set."""
         named = dict(word.split("=", 1) for word in self.data)
+        # A leave to download changes no data.
+        named.pop("dataset.download", None)
         path = named.get("dataset.path")
         return Path(path).name if path else named.get("dataset", "others" if named else None)
 
@@ -71,6 +73,9 @@ def _run(arguments: Sequence[str]) -> int:
     from sae_cli.results.load import read_run
     from sae_cli.results.tables import terminal_width
 
+    for path in asked.paths:
+        if path.is_file():
+            _refuse_data(short(path), path.suffix.lower())
     given = asked.options.get("out")
     file = None if given is None else full_path(given)
     target = target_of(file, asked.paths[0], asked.data_name)
@@ -103,8 +108,6 @@ def _take_apart(words: Sequence[str], pages: Path | None) -> _Asked:
         if SETTING.match(word) is None or (path.exists() and key not in OPTIONS):
             if not path.exists():
                 raise ConfigError(f"{word}: no such folder or file; give that of a run")
-            if path.is_file():
-                _refuse_data(word, path.suffix.lower())
             asked.paths.append(path)
             continue
         if not value:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from sae_cli.core.errors import MACHINE_GAVE_OUT
 
 # PyTorch says these in plain RuntimeErrors of the CPU, of CUDA and its libraries, and of threads.
-NO_GPU_MEMORY = ("CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
 NO_MEMORY = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED", "bad_alloc", "new thread")
+# Those of a GPU alone.
+NO_GPU_MEMORY = ("CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
 # The system's loader says these of a library that does not fit, without an error number.
 NOT_LOADED = ("failed to map segment", "annot allocate memory", "Too many open files")
 

@@ -5,6 +5,7 @@ Hundreds of runs are read in a second, because the options of their parts are ta
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +35,8 @@ class FinishedRun:
         overrides: what the command line changed.
         summary: the metrics of the final weights.
         started: when, in ISO 8601.
-        data: the fingerprint of what it was trained on.
         machine: the versions, the machine and the code that it was made with, in one line.
+        data: the fingerprint of what it was trained on.
     """
 
     settings: Settings
@@ -58,11 +59,20 @@ class FinishedRun:
         )
 
     @property
-    def path(self) -> str | None:
-        """Where its data were, for a data set that has them from somewhere; None for another."""
-        options = self.parts["dataset"]
-        given = next((options[name] for name in PATHS if options.get(name) is not None), None)
-        return ", ".join(given) if isinstance(given, list) else given
+    def path(self) -> tuple[str, str]:
+        """The option that says where its data were, and where; both empty where none does."""
+        for name in PATHS:
+            given = self.parts["dataset"].get(name)
+            if given is not None:
+                every = given if isinstance(given, list) else [given]
+                return f"dataset.{name}", ", ".join(map(str, every))
+        return "", ""
+
+    @property
+    def data_key(self) -> str:
+        """What runs share that were trained on the same data, wherever these lay."""
+        options = {k: v for k, v in self.parts["dataset"].items() if f"dataset.{k}" not in FREE}
+        return json.dumps([options, self.data if self.path[0] else ""], default=str, sort_keys=True)
 
     def group_settings(self) -> dict[str, Any]:
         """Dotted keys and values of the settings that the runs of a group share."""

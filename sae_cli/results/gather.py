@@ -16,7 +16,7 @@ from sae_cli.core.differences import diff
 from sae_cli.core.errors import ConfigError
 from sae_cli.core.text import short
 from sae_cli.results.fair import conditions, sparsity
-from sae_cli.results.finished_run import PATHS, FinishedRun, read_finished
+from sae_cli.results.finished_run import FinishedRun, read_finished
 from sae_cli.run_folder.layout import holds_run, status_of
 from sae_cli.training.better import higher_is_better, lower_is_better
 
@@ -154,10 +154,8 @@ def groups(runs: Iterable[FinishedRun]) -> Iterator[Group]:
     """Group runs that differ only in their seed, sorted by system and variant."""
     systems: dict[str, dict[str, list[FinishedRun]]] = {}
     for run in sorted(runs, key=lambda run: (run.seed, run.started)):
-        settings = run.group_settings()
         # Files may have moved, and others may be where they were.
-        found_at_path = any(name in run.parts["dataset"] for name in PATHS)
-        key = json.dumps([settings, run.data if found_at_path else ""], default=str, sort_keys=True)
+        key = json.dumps([run.group_settings(), run.data_key], default=str, sort_keys=True)
         systems.setdefault(run.system, {}).setdefault(key, []).append(run)
     for system in sorted(systems):
         variants = sorted(_variants(list(systems[system].values())), key=lambda one: str(one[0]))
@@ -180,10 +178,11 @@ def _variants(
 
 def _data_of(run: FinishedRun, others: Sequence[FinishedRun]) -> dict[str, str]:
     """Name the data of a run such that they are told from those of others."""
+    option, path = run.path
     for named in (lambda path: Path(path).name, str):
-        names = [named(one.path or "") for one in others]
-        if names.count(name := named(run.path or "")) == 1:
-            return {"dataset.path": name}
+        names = [named(one.path[1]) for one in others]
+        if names.count(name := named(path)) == 1:
+            return {option: name}
     return {"data": run.data[:12]}
 
 

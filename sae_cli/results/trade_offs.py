@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -62,8 +61,7 @@ def _marked(found: list[TradeOff]) -> list[TradeOff]:
     """Mark the front of each kind, and put it first, the sparsest of it first."""
     kinds: dict[tuple[Fair, str], list[TradeOff]] = {}
     for one in found:
-        data = json.dumps(one.group.runs[0].parts["dataset"], default=str, sort_keys=True)
-        kinds.setdefault((one.measure, data), []).append(one)
+        kinds.setdefault((one.measure, one.group.runs[0].data_key), []).append(one)
     marked = []
     for kind in kinds.values():
         front = pareto_front([one.means for one in kind])

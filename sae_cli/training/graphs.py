@@ -47,7 +47,7 @@ class Graph(Generic[Found]):
 
 @final
 class Rates:
-    """Learning rates on a GPU, where graphs find them; one that stays is not written again.
+    """Learning rates on a GPU, where graphs find them; they are written when one has changed.
 
     Args:
         n_steps: how many steps have one each.
@@ -60,7 +60,7 @@ class Rates:
         self._written: list[tuple[float, ...]] = []
 
     def write(self, rates: Sequence[tuple[float, ...]]) -> list[list[Tensor]]:
-        """Write the rates, of each training one for each step; give them step by step."""
+        """Write the rates of each training, one for each step; return them step by step."""
         if self._written != rates:
             # The numbers are taken before this returns, so that nobody waits for the GPU.
             self._places.copy_(torch.tensor([*zip(*rates, strict=True)]), non_blocking=True)

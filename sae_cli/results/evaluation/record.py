@@ -17,6 +17,8 @@ from sae_cli.run_folder.files import as_json, read_json, write_atomically
 
 MADE_BY = "sae-evaluate"
 NAME = "evaluation.json"
+# The longest name of data within that of a file.
+LONGEST_NAME = 80
 NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
 
@@ -85,7 +87,9 @@ def target_of(given: Path | None, first: Path, data: str | None = None) -> Path:
         ConfigError: no file of sae-evaluate can be there.
     """
     if given is None:
-        on = "" if data is None else f".on_{NOT_IN_NAMES.sub('_', data)}"
+        on = (
+            "" if data is None else f".on_{NOT_IN_NAMES.sub('_', data)[-LONGEST_NAME:] or 'others'}"
+        )
         target = first.with_name(f"{first.name}{on}.{NAME}")
     else:
         target = given / NAME if given.is_dir() else given

@@ -13,9 +13,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from sae_cli.assembly.data import read_dataset
-from sae_cli.assembly.network import build_network
 from sae_cli.assembly.parts import build_parts
+from sae_cli.assembly.prepare import prepare
 from sae_cli.core.errors import ConfigError
 from sae_cli.model.autoencoder import Pass
 from sae_cli.model.objective import Objective
@@ -185,14 +184,18 @@ def test_a_weight_of_0_cannot_be_tuned() -> None:
     ("words", "said"),
     [
         (("model=jumprelu", "penalty.target_l0=129"), "is more than the 128 latents"),
-        (("model=topk", "penalty=l1", "penalty.target_l0=20"), "keeps activation.k=8 codes"),
         (("model=jumprelu", "penalty.target_l0=128"), None),
+        (("model=topk", "penalty=l1", "penalty.target_l0=9"), "activation.k=8 codes that"),
+        # Of these, fewer are active where fewer pre-codes are above 0.
+        (("model=topk", "penalty=l1", "penalty.target_l0=4"), None),
     ],
 )
 def test_targets_that_cannot_be_reached(
     words: tuple[str, ...], said: str | None, configure: Configure
 ) -> None:
+    """A new run is refused; one that has begun is resumed, and loaded."""
     config = configure(*words, "device=cpu")
-    shape = read_dataset(config).shape
+    parts = build_parts(config)
     with nullcontext() if said is None else pytest.raises(ConfigError, match=said):
-        build_network(config, build_parts(config).network, shape)
+        prepare(config, parts)
+    prepare(config, build_parts(config), is_new=False)
